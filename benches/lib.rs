@@ -1,0 +1,1 @@
+//! Benches of Crosstie; `compare/` holds the side-by-side runs against MPI.

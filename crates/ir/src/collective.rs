@@ -1,0 +1,66 @@
+//! Owns what each collective means: how many chunks its buffers have, which chunks coincide when
+//! it runs in place, and which contributions each output chunk must hold.
+
+use crate::plan::Rank;
+
+/// The operations a plan can carry out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Collective {
+    /// Every rank ends with the reduction of all inputs.
+    AllReduce,
+    /// Every rank ends with the inputs of all ranks, in rank order.
+    AllGather,
+    /// Rank r ends with part r of the reduction of all inputs.
+    ReduceScatter,
+    /// Rank r ends with part r of each rank's input, in rank order.
+    AllToAll,
+}
+
+impl Collective {
+    /// Every collective, in the order of its code.
+    pub const ALL: [Self; 4] =
+        [Self::AllReduce, Self::AllGather, Self::ReduceScatter, Self::AllToAll];
+
+    /// The name that the command line and JSON use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllReduce => "all_reduce",
+            Self::AllGather => "all_gather",
+            Self::ReduceScatter => "reduce_scatter",
+            Self::AllToAll => "all_to_all",
+        }
+    }
+
+    /// Whether elements are combined, so that a reduce operation is needed.
+    pub const fn reduces(self) -> bool {
+        matches!(self, Self::AllReduce | Self::ReduceScatter)
+    }
+
+    /// Chunks of a rank's input.
+    pub const fn input_chunks(self, ranks: u32) -> u32 {
+        match self {
+            Self::AllGather => 1,
+            Self::AllReduce | Self::ReduceScatter | Self::AllToAll => ranks,
+        }
+    }
+
+    /// Chunks of a rank's output.
+    pub const fn output_chunks(self, ranks: u32) -> u32 {
+        match self {
+            Self::ReduceScatter => 1,
+            Self::AllReduce | Self::AllGather | Self::AllToAll => ranks,
+        }
+    }
+
+    /// The input chunk that occupies the same memory as output chunk `output` on `rank` when the
+    /// operation runs in place; `None` where that output chunk lies on no input chunk.
+    pub const fn in_place_alias(self, rank: Rank, output: u32) -> Option<u32> {
+        match self {
+            Self::AllReduce | Self::AllToAll => Some(output),
+            Self::AllGather if output == rank.0 => Some(0),
+            Self::AllGather => None,
+            Self::ReduceScatter => Some(rank.0),
+        }
+    }
+}

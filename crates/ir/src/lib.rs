@@ -1,0 +1,21 @@
+//! A collective is a value: plans of blocks of instructions over named connections, and what can
+//! be proved about them.
+//!
+//! Nothing here does I/O, reads a clock or an environment; the planner emits these values, the
+//! verifier proves them, the executor interprets them, and the command line prints them.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod chunk_map;
+mod collective;
+mod dtype;
+mod plan;
+
+pub use chunk_map::{ChunkMap, Layout};
+pub use collective::Collective;
+pub use dtype::{DataType, ReduceOp, UnknownName};
+pub use plan::{
+    After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, Instr, Plan, Port, Rank, Space,
+};

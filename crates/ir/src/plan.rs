@@ -1,0 +1,282 @@
+//! Owns the form of a plan: connections, blocks, and the single instruction form.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::Collective;
+
+/// A member of the communicator, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank(pub u32);
+
+/// A parallel instance of an algorithm, in NCCL's sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub u16);
+
+/// A connection: index into [`Plan::connections`] of the plan it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u32);
+
+/// A block: index into [`Plan::blocks`] of the plan it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockId(pub u32);
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A directed FIFO of messages between two ranks.
+///
+/// How its bytes travel (shared memory, sockets, through which NICs) is not the plan's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection {
+    /// The sending rank.
+    pub src: Rank,
+    /// The receiving rank.
+    pub dst: Rank,
+    /// Which of the parallel connections between the two.
+    pub channel: ChannelId,
+}
+
+/// The memory a chunk lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// The caller's send buffer.
+    Input,
+    /// The caller's receive buffer; in place it coincides with the input.
+    Output,
+    /// Memory of the communicator, reused in every window.
+    Scratch,
+}
+
+/// A unit of planning: chunk `index` of one rank's `space`. Its place and size bind late, by a
+/// [`crate::ChunkMap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Chunk {
+    /// Which memory.
+    pub space: Space,
+    /// Which chunk of it, below 2^30.
+    pub index: u32,
+}
+
+impl Chunk {
+    /// Chunk `index` of the input.
+    pub const fn input(index: u32) -> Self {
+        Self { space: Space::Input, index }
+    }
+    /// Chunk `index` of the output.
+    pub const fn output(index: u32) -> Self {
+        Self { space: Space::Output, index }
+    }
+    /// Chunk `index` of the scratch memory.
+    pub const fn scratch(index: u32) -> Self {
+        Self { space: Space::Scratch, index }
+    }
+}
+
+/// An optional 32-bit port of an [`Instr`]; all ones when absent.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Port(u32);
+
+impl Port {
+    /// The absent port.
+    pub const NONE: Self = Self(u32::MAX);
+    const INDEX_BITS: u32 = 30;
+
+    const fn conn(conn: ConnId) -> Self {
+        Self(conn.0)
+    }
+
+    const fn chunk(chunk: Chunk) -> Self {
+        Self((chunk.space as u32) << Self::INDEX_BITS | chunk.index)
+    }
+
+    const fn to_conn(self) -> Option<ConnId> {
+        if self.0 == u32::MAX { None } else { Some(ConnId(self.0)) }
+    }
+
+    const fn to_chunk(self) -> Option<Chunk> {
+        let space = match self.0 >> Self::INDEX_BITS {
+            0 => Space::Input,
+            1 => Space::Output,
+            2 => Space::Scratch,
+            _ => return None,
+        };
+        Some(Chunk { space, index: self.0 & ((1 << Self::INDEX_BITS) - 1) })
+    }
+
+    /// The word as it stands in the encoded instruction.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+/// A wait for one step of another block of the same rank, in the same window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct After {
+    /// The block waited for.
+    pub block: BlockId,
+    /// The step of it that must have completed.
+    pub step: u32,
+}
+
+/// The one instruction form:
+/// `value = reduce(recv?, src?); dst? <- value; send? <- value; after (block, step)?`.
+///
+/// NCCL's and MSCCL's operation names are constructors. An instruction moves slice `slice` of
+/// `slices` of its chunks; planners leave that at 0 of 1, lowering splits.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Instr {
+    recv: Port,
+    send: Port,
+    src: Port,
+    dst: Port,
+    after_block: Port,
+    after_step: u32,
+    slice: u16,
+    slices: u16,
+    reserved: u32,
+}
+
+// Kernels mirror this layout.
+const _: () = assert!(size_of::<Instr>() == 32);
+
+impl Instr {
+    const EMPTY: Self = Self {
+        recv: Port::NONE,
+        send: Port::NONE,
+        src: Port::NONE,
+        dst: Port::NONE,
+        after_block: Port::NONE,
+        after_step: 0,
+        slice: 0,
+        slices: 1,
+        reserved: 0,
+    };
+
+    /// The general form, of which the other constructors are points.
+    pub fn new(
+        recv: Option<ConnId>,
+        src: Option<Chunk>,
+        dst: Option<Chunk>,
+        send: Option<ConnId>,
+    ) -> Self {
+        Self {
+            recv: recv.map_or(Port::NONE, Port::conn),
+            src: src.map_or(Port::NONE, Port::chunk),
+            dst: dst.map_or(Port::NONE, Port::chunk),
+            send: send.map_or(Port::NONE, Port::conn),
+            ..Self::EMPTY
+        }
+    }
+
+    /// Sends a chunk.
+    pub fn send(src: Chunk, to: ConnId) -> Self {
+        Self::new(None, Some(src), None, Some(to))
+    }
+    /// Receives into a chunk.
+    pub fn recv(from: ConnId, dst: Chunk) -> Self {
+        Self::new(Some(from), None, Some(dst), None)
+    }
+    /// Receives into a chunk and passes it on.
+    pub fn recv_copy_send(from: ConnId, dst: Chunk, to: ConnId) -> Self {
+        Self::new(Some(from), None, Some(dst), Some(to))
+    }
+    /// Reduces what arrives with a chunk and passes the result on.
+    pub fn recv_reduce_send(from: ConnId, src: Chunk, to: ConnId) -> Self {
+        Self::new(Some(from), Some(src), None, Some(to))
+    }
+    /// Reduces what arrives with a chunk and keeps the result.
+    pub fn recv_reduce_copy(from: ConnId, src: Chunk, dst: Chunk) -> Self {
+        Self::new(Some(from), Some(src), Some(dst), None)
+    }
+    /// Reduces what arrives with a chunk, keeps the result and passes it on.
+    pub fn recv_reduce_copy_send(from: ConnId, src: Chunk, dst: Chunk, to: ConnId) -> Self {
+        Self::new(Some(from), Some(src), Some(dst), Some(to))
+    }
+    /// Copies a chunk.
+    pub fn copy(src: Chunk, dst: Chunk) -> Self {
+        Self::new(None, Some(src), Some(dst), None)
+    }
+    /// Copies a chunk and sends it.
+    pub fn copy_send(src: Chunk, dst: Chunk, to: ConnId) -> Self {
+        Self::new(None, Some(src), Some(dst), Some(to))
+    }
+
+    /// The same instruction, held back until `after` has completed.
+    pub fn after(self, after: After) -> Self {
+        Self { after_block: Port(after.block.0), after_step: after.step, ..self }
+    }
+    /// The same instruction without a wait for another block.
+    pub fn without_after(self) -> Self {
+        Self { after_block: Port::NONE, after_step: 0, ..self }
+    }
+    /// The same instruction on slice `slice` of `slices` of its chunks.
+    pub fn sliced(self, slice: u16, slices: u16) -> Self {
+        Self { slice, slices, ..self }
+    }
+
+    /// The connection received from.
+    pub const fn recv_port(&self) -> Option<ConnId> {
+        self.recv.to_conn()
+    }
+    /// The connection sent to.
+    pub const fn send_port(&self) -> Option<ConnId> {
+        self.send.to_conn()
+    }
+    /// The chunk read.
+    pub const fn src_port(&self) -> Option<Chunk> {
+        self.src.to_chunk()
+    }
+    /// The chunk written.
+    pub const fn dst_port(&self) -> Option<Chunk> {
+        self.dst.to_chunk()
+    }
+    /// The step of another block waited for.
+    pub const fn after_port(&self) -> Option<After> {
+        match self.after_block.to_conn() {
+            Some(block) => Some(After { block: BlockId(block.0), step: self.after_step }),
+            None => None,
+        }
+    }
+    /// Which slice of the chunks.
+    pub const fn slice(&self) -> u16 {
+        self.slice
+    }
+    /// Of how many.
+    pub const fn slices(&self) -> u16 {
+        self.slices
+    }
+}
+
+/// One sequential list of instructions on one rank: a thread block on a GPU, a cooperative state
+/// machine on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The rank that runs it.
+    pub rank: Rank,
+    /// Its instructions, in order.
+    pub instrs: Vec<Instr>,
+}
+
+/// What all ranks, or one of them, do for one collective.
+///
+/// A whole-world plan holds the blocks of every rank; [`Plan::slice`] is one rank's part, with
+/// only the connections that touch it. Both have this form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the plan computes.
+    pub collective: Collective,
+    /// Ranks of the world.
+    pub ranks: u32,
+    /// Scratch chunks of each rank.
+    pub scratch_chunks: u32,
+    /// Every connection used, each by one block at each end.
+    pub connections: Vec<Connection>,
+    /// The blocks, of any rank.
+    pub blocks: Vec<Block>,
+}

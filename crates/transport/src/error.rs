@@ -1,0 +1,62 @@
+//! Owns what can go wrong on a transport, with the numbers that a reader of the error needs.
+
+use std::io;
+
+/// A failure of one rank's endpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The peer's end of a connection is gone: its process ended, or the network says so.
+    #[error("the link to rank {peer} ended while {doing}")]
+    PeerGone {
+        /// The rank at the other end.
+        peer: u32,
+        /// What this end was doing.
+        doing: &'static str,
+        /// The operating system's reason, if there was one.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The peer sent what the protocol does not allow.
+    #[error("rank {peer} broke the protocol: {what}")]
+    PeerMisbehaved {
+        /// The rank at the other end.
+        peer: u32,
+        /// What it did.
+        what: String,
+    },
+    /// A message was longer than the receive that it met.
+    #[error(
+        "message {sequence} from rank {peer} has {len} bytes, but the receive has room for {limit}"
+    )]
+    Truncated {
+        /// The sending rank.
+        peer: u32,
+        /// The message's number on its connection.
+        sequence: u32,
+        /// Its length in bytes.
+        len: u64,
+        /// The room of the receive in bytes.
+        limit: u64,
+    },
+    /// Setting up did not finish by its deadline.
+    #[error("rank {peer} did not connect within {waited_ms} ms")]
+    ConnectDeadline {
+        /// The rank that did not come.
+        peer: u32,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// This host refused a system call that the transport cannot do without.
+    #[error("{call} failed")]
+    System {
+        /// The call, and on what.
+        call: String,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Establishing a link to a peer failed.
+    #[error(transparent)]
+    Net(#[from] crosstie_net::NetError),
+}

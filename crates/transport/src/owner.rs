@@ -1,0 +1,1 @@
+//! The owner word and the doorbell: who drives a rank's engine, and how to wake it.

@@ -1,0 +1,211 @@
+//! The seam between engine and transports: what a rank's end of all its connections over one
+//! transport can do.
+//!
+//! # Why this shape
+//! An [`Endpoint`] owns *all* connections of a rank over one transport, because connections share
+//! wires: one socket carries many of them, one read serves many of them. The engine names a
+//! connection by the small index that [`Endpoint::sender`] or [`Endpoint::receiver`] gave for it,
+//! once, when a plan is bound. Everything else is hot: no allocation, no lock, no log line, and
+//! no system call but TCP's own and the doorbell of a sleeper. "Not yet" is `None`, never an error.
+//!
+//! # The order of calls
+//! Sending, per message: [`begin_send`](Endpoint::begin_send) until it gives a [`SendSpace`];
+//! for [`SendSpace::Slot`] fill it, then [`commit`](Endpoint::commit), and the message is gone;
+//! for [`SendSpace::Direct`] call [`send_from`](Endpoint::send_from) with memory that holds the
+//! message, and leave that memory alone until [`sent`](Endpoint::sent) is true.
+//!
+//! Receiving, per message: [`post`](Endpoint::post) a [`Grant`], [`poll`](Endpoint::poll) until it
+//! gives an [`Arrival`], use its bytes, [`release`](Endpoint::release) it.
+//!
+//! [`progress`](Endpoint::progress) moves bytes for all connections at once; the engine calls it
+//! between polls. Messages of one connection arrive in the order they were sent.
+
+use std::os::fd::BorrowedFd;
+
+use crate::{Region, TransportError};
+
+/// One sending end, by index into its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender(pub u32);
+
+/// One receiving end, by index into its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiver(pub u32);
+
+/// The bounds that plans are bound to; equal on both ends of every connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages that may be under way on a connection before the sender must wait.
+    pub slots: u32,
+    /// Bytes of the longest message.
+    pub slot_bytes: usize,
+}
+
+/// Where the value of a message goes.
+#[derive(Debug, Clone, Copy)]
+pub enum SendSpace {
+    /// Into this memory, of exactly the message's length; then [`Endpoint::commit`].
+    Slot(Region),
+    /// The message leaves from the sender's own memory: [`Endpoint::send_from`].
+    Direct,
+}
+
+/// A receive that has been reached: it makes room for one message.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    /// The connection it belongs to.
+    pub receiver: Receiver,
+    /// The length that the plan expects, in bytes; a longer message is an error.
+    pub limit: usize,
+    /// Memory of `limit` bytes into which the message may be placed as it arrives; `None` when
+    /// the receiver wants to read it from a slot (to reduce it, say).
+    pub place: Option<Region>,
+}
+
+/// A message that is complete.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Its bytes: in the granted place, or in a slot that is the receiver's until released.
+    pub bytes: Region,
+    /// Whether `bytes` is the granted place, so that nothing needs to be copied.
+    pub placed: bool,
+}
+
+/// What an endpoint has moved since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Messages sent.
+    pub messages: u64,
+    /// What they travelled as: groups of messages under one header, or pieces of one.
+    pub wire_messages: u64,
+    /// Payload bytes sent.
+    pub bytes: u64,
+}
+
+/// A rank's end of all its connections over one transport.
+pub trait Endpoint: Send {
+    /// The transport's name, as in `--transport` and in counters: `shm`, `tcp`, `loopback`.
+    fn name(&self) -> &'static str;
+
+    /// What plans over this endpoint may assume.
+    fn limits(&self) -> Limits;
+
+    /// The sending end of the connection to `peer` on `channel`, if this endpoint has it. Cold.
+    fn sender(&self, peer: u32, channel: u16) -> Option<Sender>;
+
+    /// The receiving end of the connection from `peer` on `channel`, if this endpoint has it. Cold.
+    fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver>;
+
+    /// Room for the next message of `len` bytes; `None` while there is none.
+    ///
+    /// # Errors
+    /// [`TransportError::PeerGone`] when no room can come any more.
+    fn begin_send(
+        &mut self,
+        sender: Sender,
+        len: usize,
+    ) -> Result<Option<SendSpace>, TransportError>;
+
+    /// Sends what was written to the slot that [`begin_send`](Self::begin_send) gave last.
+    ///
+    /// # Errors
+    /// [`TransportError::PeerGone`].
+    fn commit(&mut self, sender: Sender) -> Result<(), TransportError>;
+
+    /// Sends `value`, which stays untouched until [`sent`](Self::sent) is true.
+    ///
+    /// # Errors
+    /// [`TransportError::PeerGone`].
+    fn send_from(&mut self, sender: Sender, value: Region) -> Result<(), TransportError>;
+
+    /// Whether memory given to [`send_from`](Self::send_from) is the caller's again.
+    fn sent(&mut self, sender: Sender) -> bool;
+
+    /// Posts receives, in the order in which their messages will come on each connection; at most
+    /// one not yet released per connection. Up to 8 in one call.
+    ///
+    /// # Errors
+    /// [`TransportError::PeerGone`].
+    fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError>;
+
+    /// The message of the posted receive, once it is complete.
+    ///
+    /// # Errors
+    /// [`TransportError::PeerGone`] when the peer is gone and the message cannot come any more;
+    /// [`TransportError::Truncated`]; [`TransportError::PeerMisbehaved`].
+    fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError>;
+
+    /// Gives the arrived message's memory back.
+    fn release(&mut self, receiver: Receiver);
+
+    /// Moves bytes for all connections without blocking; whether anything moved.
+    ///
+    /// # Errors
+    /// Only failures that concern no single connection; a lost peer shows on its connections.
+    fn progress(&mut self) -> Result<bool, TransportError>;
+
+    /// A descriptor that is readable when [`progress`](Self::progress) has work, if peers of this
+    /// transport do not ring the doorbell.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether everything sent has left this process, so that it may end without losing a byte.
+    ///
+    /// # Errors
+    /// [`TransportError::System`].
+    fn drained(&mut self) -> Result<bool, TransportError>;
+
+    /// What has been moved so far.
+    fn counters(&self) -> Counters;
+}
+
+impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+    fn limits(&self) -> Limits {
+        (**self).limits()
+    }
+    fn sender(&self, peer: u32, channel: u16) -> Option<Sender> {
+        (**self).sender(peer, channel)
+    }
+    fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver> {
+        (**self).receiver(peer, channel)
+    }
+    fn begin_send(
+        &mut self,
+        sender: Sender,
+        len: usize,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        (**self).begin_send(sender, len)
+    }
+    fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
+        (**self).commit(sender)
+    }
+    fn send_from(&mut self, sender: Sender, value: Region) -> Result<(), TransportError> {
+        (**self).send_from(sender, value)
+    }
+    fn sent(&mut self, sender: Sender) -> bool {
+        (**self).sent(sender)
+    }
+    fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
+        (**self).post(grants)
+    }
+    fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        (**self).poll(receiver)
+    }
+    fn release(&mut self, receiver: Receiver) {
+        (**self).release(receiver)
+    }
+    fn progress(&mut self) -> Result<bool, TransportError> {
+        (**self).progress()
+    }
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        (**self).wake_fd()
+    }
+    fn drained(&mut self) -> Result<bool, TransportError> {
+        (**self).drained()
+    }
+    fn counters(&self) -> Counters {
+        (**self).counters()
+    }
+}
