@@ -12,6 +12,7 @@ mod chunk_map;
 mod collective;
 mod dtype;
 mod plan;
+pub mod scalar;
 
 pub use chunk_map::{ChunkMap, Layout};
 pub use collective::Collective;
