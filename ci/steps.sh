@@ -1,0 +1,33 @@
+# Sourced by the scripts of this folder: how a check is announced, timed, skipped.
+
+# step NAME COMMAND...: runs one check and prints its name and its seconds; its failure ends the script.
+step() {
+    local name=$1 began=$SECONDS
+    shift
+    printf '\n==> %s\n' "$name"
+    if "$@"; then
+        printf '==> %s: ok (%d s)\n' "$name" $((SECONDS - began))
+    else
+        printf '==> %s: FAILED (%d s)\n' "$name" $((SECONDS - began)) >&2
+        exit 1
+    fi
+}
+
+# skipped WHY: a check that cannot run here says so and never passes in silence.
+skipped() {
+    printf 'SKIPPED: %s\n' "$*"
+}
+
+# has COMMAND...: whether every one of these commands can be found.
+has() {
+    local name
+    for name; do command -v -- "$name" >/dev/null || return 1; done
+}
+
+# release_binary: the path of the optimised `crosstie`, wherever Cargo was told to build.
+release_binary() {
+    local target
+    target=$(cargo metadata --format-version 1 --no-deps --offline |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    printf '%s/release/crosstie\n' "$target"
+}
