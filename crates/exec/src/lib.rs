@@ -1,1 +1,5 @@
 //! exec
+
+mod reduce;
+
+pub use reduce::{Isa, ReduceError, Reducer};
