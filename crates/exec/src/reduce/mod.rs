@@ -60,7 +60,10 @@ impl Reducer {
     #[inline]
     pub fn reduce(&self, received: Region, src: Region, dst: Region) -> Result<(), ReduceError> {
         let bytes = dst.len();
-        if received.len() != bytes || src.len() != bytes || bytes % self.element_bytes != 0 {
+        if received.len() != bytes
+            || src.len() != bytes
+            || !bytes.is_multiple_of(self.element_bytes)
+        {
             return Err(ReduceError::lengths(received, src, dst, self.element_bytes));
         }
         if bytes == 0 {
