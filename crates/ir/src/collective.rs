@@ -4,8 +4,9 @@
 use crate::plan::Rank;
 
 /// The operations a plan can carry out.
+///
+/// Exhaustive on purpose: a new one must stop the compiler wherever collectives are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum Collective {
     /// Every rank ends with the reduction of all inputs.
     AllReduce,

@@ -23,8 +23,7 @@ pub enum DataType {
 
 impl DataType {
     /// Every type, in the order of its code.
-    pub const ALL: [Self; 6] =
-        [Self::U8, Self::I32, Self::I64, Self::Bf16, Self::F32, Self::F64];
+    pub const ALL: [Self; 6] = [Self::U8, Self::I32, Self::I64, Self::Bf16, Self::F32, Self::F64];
 
     /// Bytes of one element.
     pub const fn size(self) -> usize {

@@ -8,15 +8,22 @@
 
 extern crate alloc;
 
+mod builder;
 mod chunk_map;
 mod collective;
 mod dtype;
+mod fingerprint;
 mod plan;
 pub mod scalar;
+mod slice;
 
+pub use builder::{BuildError, PlanBuilder};
 pub use chunk_map::{ChunkMap, Layout};
 pub use collective::Collective;
 pub use dtype::{DataType, ReduceOp, UnknownName};
+pub use fingerprint::{InputsFingerprint, PlanFingerprint, fingerprint};
 pub use plan::{
-    After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, Instr, Plan, Port, Rank, Space,
+    After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Port,
+    Rank, Space,
 };
+pub use slice::MergeError;

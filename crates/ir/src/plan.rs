@@ -4,6 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Collective;
+use crate::slice::Renumber;
+
+/// The most ranks that a plan may name: bounds what a decoder or verifier is made to allocate.
+pub const MAX_RANKS: u32 = 1 << 16;
 
 /// A member of the communicator, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +42,15 @@ pub struct Connection {
     pub dst: Rank,
     /// Which of the parallel connections between the two.
     pub channel: ChannelId,
+}
+
+/// One of the two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// The end at the sending rank.
+    Send,
+    /// The end at the receiving rank.
+    Recv,
 }
 
 /// The memory a chunk lies in.
@@ -218,6 +231,29 @@ impl Instr {
     /// The same instruction on slice `slice` of `slices` of its chunks.
     pub fn sliced(self, slice: u16, slices: u16) -> Self {
         Self { slice, slices, ..self }
+    }
+
+    /// The same instruction, naming connections and blocks by other numbers.
+    pub(crate) fn renumbered(&self, conns: &Renumber, blocks: &Renumber) -> Self {
+        let conn = |port: Option<ConnId>| port.map(|ConnId(old)| ConnId(conns.apply(old)));
+        let instr = Self::new(
+            conn(self.recv_port()),
+            self.src_port(),
+            self.dst_port(),
+            conn(self.send_port()),
+        )
+        .sliced(self.slice, self.slices);
+        match self.after_port() {
+            Some(After { block, step }) => {
+                instr.after(After { block: BlockId(blocks.apply(block.0)), step })
+            }
+            None => instr,
+        }
+    }
+
+    /// The ports as encoded: recv, send, src, dst, and the block waited for.
+    pub(crate) const fn ports(&self) -> [Port; 5] {
+        [self.recv, self.send, self.src, self.dst, self.after_block]
     }
 
     /// The connection received from.

@@ -1,1 +1,22 @@
-//! planner
+//! Makes plans: which algorithm carries out a collective, over which connections, and which way
+//! each connection goes.
+//!
+//! Every rank makes its own part from inputs that all ranks share, so nothing here may depend on
+//! anything else: no clock, no randomness, no hash order, integers only.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod algo;
+mod nodes;
+mod request;
+mod route;
+
+pub use nodes::{Nodes, NodesError};
+pub use request::{PlanRequest, inputs_fingerprint, plan, plan_world};
+pub use route::{Route, route};
+
+/// The planner's version: it goes up whenever the same request gives another plan, and is part of
+/// the inputs fingerprint, so that ranks with planners that differ find out at init.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,102 @@
+//! Owns the assignment of ranks to nodes, and the ring order that follows from it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crosstie_ir::Rank;
+
+/// Which node each rank is on: any assignment, unequal and interleaved ones too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes {
+    node_of: Vec<u32>,
+    count: u32,
+    ring: Vec<Rank>,
+    position: Vec<u32>,
+}
+
+/// Why an assignment of ranks to nodes cannot be planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodesError {
+    /// There are no ranks.
+    #[error("a world needs at least one rank")]
+    NoRanks,
+    /// There are more ranks than a plan can name.
+    #[error("{ranks} ranks; at most {} can be planned for", Nodes::MAX_RANKS)]
+    TooManyRanks {
+        /// Ranks given.
+        ranks: usize,
+    },
+}
+
+impl Nodes {
+    /// The most ranks a world may have.
+    pub const MAX_RANKS: usize = crosstie_ir::MAX_RANKS as usize;
+
+    /// The assignment that puts rank r on node `node_of[r]`. Node numbers are names: any will do.
+    ///
+    /// # Errors
+    /// When there is no rank, or more than [`Nodes::MAX_RANKS`].
+    pub fn new(node_of: Vec<u32>) -> Result<Self, NodesError> {
+        let ranks = node_of.len();
+        if ranks == 0 {
+            return Err(NodesError::NoRanks);
+        }
+        if ranks > Self::MAX_RANKS {
+            return Err(NodesError::TooManyRanks { ranks });
+        }
+        let (ring, count) = ring_order(&node_of);
+        let mut position = alloc::vec![0; ranks];
+        for (&Rank(rank), at) in ring.iter().zip(0..) {
+            position[rank as usize] = at;
+        }
+        Ok(Self { node_of, count, ring, position })
+    }
+
+    /// Ranks in the world.
+    pub fn ranks(&self) -> u32 {
+        self.node_of.len() as u32
+    }
+
+    /// Nodes that have a rank.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The node number given for `rank`; `None` when there is no such rank.
+    pub fn node_of(&self, rank: Rank) -> Option<u32> {
+        self.node_of.get(rank.0 as usize).copied()
+    }
+
+    /// The node number of each rank, as given.
+    pub fn assignment(&self) -> &[u32] {
+        &self.node_of
+    }
+
+    /// All ranks, node by node: closed to a ring, it crosses between nodes once per node, which is
+    /// the least possible.
+    pub fn ring(&self) -> &[Rank] {
+        &self.ring
+    }
+
+    /// The place of `rank` in [`Nodes::ring`]; `None` when there is no such rank.
+    pub fn ring_position(&self, rank: Rank) -> Option<u32> {
+        self.position.get(rank.0 as usize).copied()
+    }
+
+    /// The rank `steps` places after place `position` of the ring, which closes on itself.
+    pub(crate) fn ring_at(&self, position: u32, steps: u32) -> Rank {
+        self.ring[(position as usize + steps as usize) % self.ring.len()]
+    }
+}
+
+/// Ranks node by node, nodes in the order of their lowest rank; and how many nodes there are.
+fn ring_order(node_of: &[u32]) -> (Vec<Rank>, u32) {
+    let mut lowest: BTreeMap<u32, u32> = BTreeMap::new();
+    for (&node, rank) in node_of.iter().zip(0..) {
+        lowest.entry(node).or_insert(rank);
+    }
+    let mut ring: Vec<Rank> = (0..node_of.len() as u32).map(Rank).collect();
+    ring.sort_by_key(|&Rank(rank)| (lowest[&node_of[rank as usize]], rank));
+    (ring, lowest.len() as u32)
+}
