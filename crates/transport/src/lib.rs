@@ -3,11 +3,18 @@
 //! [`seam`] is what every transport offers; [`loopback`], [`shm`] and [`tcp`] are the transports.
 //! A rank has one [`seam::Endpoint`] per transport it uses, and the engine drives them all.
 
+#[cfg(not(loom))]
+pub mod doorbell;
 mod error;
-pub mod owner;
+#[cfg(not(loom))]
+mod mapping;
+mod owner;
 mod primitive;
 mod region;
 pub mod seam;
 
+#[cfg(not(loom))]
+pub use doorbell::Doorbell;
 pub use error::TransportError;
+pub use owner::Driver;
 pub use region::Region;

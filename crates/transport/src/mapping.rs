@@ -1,0 +1,124 @@
+//! Owns [`Mapping`]: memory that processes share, sealed so that no peer can pull it away.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// A whole memfd, mapped for reading and writing.
+///
+/// The memory may change at any time, as peers write it: it is only ever reached through atomics
+/// and raw pointers, never through references to plain bytes.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping is memory of the process, not of a thread; all access goes through atomics or
+// through raw pointers whose users keep their own rules.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// New zeroed memory of `len` bytes, and the descriptor by which others can map it.
+    ///
+    /// Pages take up memory only once they are touched. `name` shows in `/proc/PID/maps`.
+    pub(crate) fn create(name: &str, len: usize) -> io::Result<(Self, OwnedFd)> {
+        let memory =
+            rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::ftruncate(&memory, len as u64)?;
+        rustix::fs::fcntl_add_seals(&memory, SEALS)?;
+        Ok((Self::map(&memory, len)?, memory))
+    }
+
+    /// The memory of `len` bytes behind a descriptor that a peer sent.
+    ///
+    /// Refused unless its size is `len` and sealed: a peer that shrank it later would kill this
+    /// process with SIGBUS.
+    pub(crate) fn open(memory: impl AsFd, len: usize) -> io::Result<Self> {
+        let seals = rustix::fs::fcntl_get_seals(&memory)?;
+        if !seals.contains(SEALS) {
+            let what = format!("shared memory has seals {seals:?}, but needs {SEALS:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let size = rustix::fs::fstat(&memory)?.st_size;
+        if u64::try_from(size) != Ok(len as u64) {
+            let what = format!("shared memory has {size} bytes, but should have {len}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Self::map(memory, len)
+    }
+
+    fn map(memory: impl AsFd, len: usize) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let start = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, memory, 0)?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+
+    /// Its first byte; the start of a page.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+}
+
+/// No shrinking and no growing, and no more seals: a peer could otherwise forbid our writes.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `map` got; all who use it borrow or own this value. A
+        // failure would mean that it is unmapped already, which nobody else does.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_see_the_same_memory() {
+        let (ours, memory) = Mapping::create("crosstie-test", 4096).unwrap();
+        let theirs = Mapping::open(&memory, 4096).unwrap();
+        // SAFETY: byte 5 lies in both mappings, which nobody else uses.
+        unsafe {
+            ours.start().add(5).write_volatile(77);
+            assert_eq!(theirs.start().add(5).read_volatile(), 77);
+        }
+    }
+
+    #[test]
+    fn memory_that_a_peer_could_shrink_is_refused() {
+        let memory = rustix::fs::memfd_create("crosstie-test", MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&memory, 4096).unwrap();
+        let refusal = Mapping::open(&memory, 4096).unwrap_err();
+        assert_eq!(refusal.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn memory_of_another_size_is_refused() {
+        let (_ours, memory) = Mapping::create("crosstie-test", 4096).unwrap();
+        let refusal = Mapping::open(&memory, 8192).unwrap_err();
+        assert!(refusal.to_string().contains("4096"), "{refusal}");
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_memory_is_refused() {
+        let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        assert!(Mapping::open(&event, 4096).is_err());
+    }
+
+    #[test]
+    fn sealed_memory_cannot_be_shrunk() {
+        let (_ours, memory) = Mapping::create("crosstie-test", 4096).unwrap();
+        assert_eq!(rustix::fs::ftruncate(&memory, 0), Err(rustix::io::Errno::PERM));
+    }
+}

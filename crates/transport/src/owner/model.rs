@@ -1,0 +1,177 @@
+//! Loom checks of the owner word on the production source, and of the need for each fence.
+
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+use super::{Driver, OwnerWord};
+use crate::primitive::{AtomicU32, Fence, Ordering, leave_out};
+
+/// What stands in for the eventfd: a counter that `ring` adds to and `wait` takes.
+struct Bell {
+    count: Mutex<u32>,
+    rung: Condvar,
+}
+
+impl Bell {
+    fn new() -> Self {
+        Self { count: Mutex::new(0), rung: Condvar::new() }
+    }
+
+    fn ring(&self) {
+        *self.count.lock().unwrap() += 1;
+        self.rung.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut count = self.count.lock().unwrap();
+        while *count == 0 {
+            count = self.rung.wait(count).unwrap();
+        }
+        *count = 0;
+    }
+}
+
+struct Rank {
+    word: OwnerWord,
+    bell: Bell,
+    /// What peers publish: how many messages have come.
+    messages: AtomicU32,
+}
+
+impl Rank {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { word: OwnerWord::new(), bell: Bell::new(), messages: AtomicU32::new(0) })
+    }
+
+    fn publish(&self, message: u32) {
+        self.messages.store(message, Ordering::Release);
+        self.word.published(|| self.bell.ring());
+    }
+
+    fn arrived(&self, message: u32) -> bool {
+        self.messages.load(Ordering::Acquire) >= message
+    }
+
+    /// A blocking call that ends when `message` has come.
+    fn call(&self, message: u32) {
+        assert!(self.word.take(Driver::Application));
+        while !self.arrived(message) {
+            self.word.fall_asleep();
+            if !self.arrived(message) {
+                self.bell.wait();
+            }
+            assert!(self.word.take(Driver::Application));
+        }
+        self.word.leave();
+    }
+}
+
+/// A wake-up that is lost shows as a deadlock.
+fn a_peer_publishes_while_the_owner_sleeps() {
+    loom::model(|| {
+        let rank = Rank::new();
+        let peer = Arc::clone(&rank);
+        let publisher = thread::spawn(move || (1..=2).for_each(|message| peer.publish(message)));
+        rank.call(2);
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    a_peer_publishes_while_the_owner_sleeps();
+}
+
+#[test]
+fn messages_that_come_between_calls_need_no_ring() {
+    loom::model(|| {
+        let rank = Rank::new();
+        let peer = Arc::clone(&rank);
+        let publisher = thread::spawn(move || (1..=2).for_each(|message| peer.publish(message)));
+        rank.call(1);
+        rank.call(2);
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn two_peers_wake_one_sleeper() {
+    loom::model(|| {
+        let rank = Rank::new();
+        let second = Arc::new(AtomicU32::new(0));
+        let (peer, flag) = (Arc::clone(&rank), Arc::clone(&second));
+        let one = {
+            let peer = Arc::clone(&peer);
+            thread::spawn(move || peer.publish(1))
+        };
+        let other = thread::spawn(move || {
+            flag.store(1, Ordering::Release);
+            peer.word.published(|| peer.bell.ring());
+        });
+        let done = || rank.arrived(1) && second.load(Ordering::Acquire) == 1;
+        assert!(rank.word.take(Driver::Application));
+        while !done() {
+            rank.word.fall_asleep();
+            if !done() {
+                rank.bell.wait();
+            }
+            assert!(rank.word.take(Driver::Application));
+        }
+        one.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn two_takers_never_drive_at_once_and_see_each_others_work() {
+    loom::model(|| {
+        let shared = Arc::new((OwnerWord::new(), UnsafeCell::new(0u32)));
+        let drive = |shared: &(OwnerWord, UnsafeCell<u32>), driver, asleep| {
+            let taken = shared.0.take(driver);
+            if taken {
+                // SAFETY: the driver alone touches the engine's state; loom fails if not.
+                shared.1.with_mut(|state| unsafe { *state += 1 });
+                if asleep { shared.0.fall_asleep() } else { shared.0.leave() }
+            }
+            u32::from(taken)
+        };
+        let other = Arc::clone(&shared);
+        let background = thread::spawn(move || drive(&other, Driver::Background, true));
+        let mut taken = drive(&shared, Driver::Application, false);
+        taken += drive(&shared, Driver::Application, true);
+        taken += background.join().unwrap();
+        assert!(taken >= 1, "an idle word was refused");
+        // SAFETY: the other thread has ended.
+        shared.1.with(|state| assert_eq!(unsafe { *state }, taken));
+    });
+}
+
+#[test]
+#[ignore = "fails on purpose; run by `each_fence_is_needed`"]
+fn without_the_publishers_fence() {
+    leave_out(Some(Fence::Publish));
+    a_peer_publishes_while_the_owner_sleeps();
+}
+
+#[test]
+#[ignore = "fails on purpose; run by `each_fence_is_needed`"]
+fn without_the_sleepers_fence() {
+    leave_out(Some(Fence::Sleep));
+    a_peer_publishes_while_the_owner_sleeps();
+}
+
+/// In processes of their own, because a failed model leaves loom unusable.
+#[test]
+fn each_fence_is_needed() {
+    for test in ["without_the_publishers_fence", "without_the_sleepers_fence"] {
+        let name = format!("owner::model::{test}");
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name.as_str(), "--exact", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!output.status.success(), "{test}: the model passes without it");
+        assert!(said.contains("deadlock"), "{test}: failed for another reason:\n{said}");
+    }
+}
