@@ -1,0 +1,60 @@
+//! Owns the refusal to run as a world of one where somebody meant more.
+
+use crate::Explicit;
+use crate::environment::Reader;
+use crate::error::LaunchError;
+
+/// Places that a process would not have been told of if it were to be alone.
+const PLACES: [&str; 2] = ["CROSSTIE_ID", "CROSSTIE_ROOT"];
+
+/// Counts that speak of ranks: the variable, what is missing beside it, and what to do.
+const COUNTS: [(&str, &str, &str); 7] = [
+    ("OMPI_COMM_WORLD_SIZE", "no OMPI_COMM_WORLD_RANK", PASS_ON),
+    ("PMI_SIZE", "no PMI_RANK", PASS_ON),
+    ("MPI_LOCALNRANKS", "no PMI_RANK", PASS_ON),
+    ("WORLD_SIZE", "no RANK", "set RANK too, or unset WORLD_SIZE"),
+    ("SLURM_STEP_NUM_TASKS", NO_STEP, WITH_SRUN),
+    ("SLURM_NTASKS", NO_STEP, WITH_SRUN),
+    ("FLUX_JOB_SIZE", "FLUX_TASK_RANK is not read", GIVE),
+];
+
+const NO_STEP: &str = "it is no task of an srun step, but a batch script or shell of the job";
+const WITH_SRUN: &str = "start it with srun, or give rank and size (CROSSTIE_RANK=0 CROSSTIE_SIZE=1 for one rank alone)";
+const PASS_ON: &str = "let all of the launcher's variables reach the process, or give rank and size \
+                       (CROSSTIE_RANK, CROSSTIE_SIZE)";
+const GIVE: &str =
+    "give rank and size (CROSSTIE_RANK, CROSSTIE_SIZE), and CROSSTIE_ROOT and CROSSTIE_SECRET";
+
+/// An error where a process that nobody gave a rank is yet not meant to be alone.
+pub(crate) fn unless_alone(explicit: &Explicit, env: &Reader<'_>) -> Result<(), LaunchError> {
+    if explicit.id.is_some() {
+        return Err(LaunchError::Nobody { place: "the unique id" });
+    }
+    if explicit.root.is_some() {
+        return Err(LaunchError::Nobody { place: "the root" });
+    }
+    if let Some((place, _)) = env.first(&PLACES) {
+        return Err(LaunchError::Nobody { place });
+    }
+    for (variable, why, remedy) in COUNTS {
+        let value = env.text(variable).unwrap_or_default();
+        if value.parse::<u64>().is_ok_and(|count| count > 1) {
+            return Err(LaunchError::OneOfMore { variable, value, why, remedy });
+        }
+    }
+    started_unnumbered(env)
+}
+
+/// Launchers that are known by a variable, but whose rank and size are not in the environment.
+fn started_unnumbered(env: &Reader<'_>) -> Result<(), LaunchError> {
+    let spoken = [
+        ("PMIX_RANK", "the launcher speaks PMIx, and leaves no size in the environment"),
+        ("PMI_ID", "mpiexec -pmi-port leaves no rank in the environment"),
+    ];
+    for (variable, why) in spoken {
+        if let Some(value) = env.text(variable) {
+            return Err(LaunchError::OneOfMore { variable, value, why, remedy: GIVE });
+        }
+    }
+    Ok(())
+}
