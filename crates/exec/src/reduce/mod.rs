@@ -59,50 +59,81 @@ impl Reducer {
     /// overlap otherwise; `dst` is then untouched.
     #[inline]
     pub fn reduce(&self, received: Region, src: Region, dst: Region) -> Result<(), ReduceError> {
-        let bytes = dst.len();
-        if received.len() != bytes
-            || src.len() != bytes
-            || !bytes.is_multiple_of(self.element_bytes)
-        {
-            return Err(ReduceError::lengths(received, src, dst, self.element_bytes));
-        }
-        if bytes == 0 {
-            return Ok(());
-        }
         let other = match (apart(received, dst), apart(src, dst)) {
-            (true, true) => return self.reduce_disjoint(received, src, dst),
+            (true, true) => {
+                // SAFETY: `Region::from_raw_parts` vouches that each is valid and that nobody
+                // else touches it; `dst` lies apart from both others.
+                let (received, src, dst) =
+                    unsafe { (as_slice(received), as_slice(src), as_mut_slice(dst)) };
+                return self.combine(received, src, dst);
+            }
             (true, false) if src.as_ptr() == dst.as_ptr() => received,
             (false, true) if received.as_ptr() == dst.as_ptr() => src,
             _ => return Err(ReduceError::overlap(received, src, dst)),
         };
-        // SAFETY: `Region::from_raw_parts` vouches that both are valid for `bytes` bytes and that
-        // nobody else touches them; `other` and `dst` are apart. The instruction set is there:
-        // `select_for` asked.
-        unsafe {
-            let other = std::slice::from_raw_parts(other.as_ptr(), bytes);
-            let dst = std::slice::from_raw_parts_mut(dst.as_ptr(), bytes);
-            (self.kernel.in_place)(other, dst);
+        if received.len() != dst.len() || src.len() != dst.len() {
+            return Err(self.lengths(received.len(), src.len(), dst.len()));
         }
+        // SAFETY: as above; `dst` lies apart from `other`, and the operand that it coincides with
+        // is reached through `dst` alone.
+        let (other, dst) = unsafe { (as_slice(other), as_mut_slice(dst)) };
+        self.combine_in_place(other, dst)
+    }
+
+    /// [`reduce`](Self::reduce) on bytes that are borrowed: `dst = received ∘ src`.
+    ///
+    /// # Errors
+    /// [`ReduceError::Lengths`]; `dst` is then untouched.
+    #[inline]
+    pub fn combine(&self, received: &[u8], src: &[u8], dst: &mut [u8]) -> Result<(), ReduceError> {
+        let bytes = dst.len();
+        if received.len() != bytes || src.len() != bytes || !self.is_whole(bytes) {
+            return Err(self.lengths(received.len(), src.len(), bytes));
+        }
+        // SAFETY: the instruction set is there: `select_for` asked.
+        unsafe { (self.kernel.disjoint)(received, src, dst) };
         Ok(())
     }
 
+    /// [`reduce`](Self::reduce) in place, on bytes that are borrowed: `dst = other ∘ dst`, which
+    /// has the bits of `dst ∘ other`.
+    ///
+    /// # Errors
+    /// [`ReduceError::Lengths`]; `dst` is then untouched.
     #[inline]
-    fn reduce_disjoint(
-        &self,
-        received: Region,
-        src: Region,
-        dst: Region,
-    ) -> Result<(), ReduceError> {
-        // SAFETY: as in `reduce`, which found the three of one length, and `dst` apart from both
-        // others.
-        unsafe {
-            let received = std::slice::from_raw_parts(received.as_ptr(), received.len());
-            let src = std::slice::from_raw_parts(src.as_ptr(), src.len());
-            let dst = std::slice::from_raw_parts_mut(dst.as_ptr(), dst.len());
-            (self.kernel.disjoint)(received, src, dst);
+    pub fn combine_in_place(&self, other: &[u8], dst: &mut [u8]) -> Result<(), ReduceError> {
+        if other.len() != dst.len() || !self.is_whole(dst.len()) {
+            return Err(self.lengths(other.len(), dst.len(), dst.len()));
         }
+        // SAFETY: the instruction set is there: `select_for` asked.
+        unsafe { (self.kernel.in_place)(other, dst) };
         Ok(())
     }
+
+    /// By a mask, for elements are powers of two long and a tiny call has no time for a division.
+    #[inline]
+    fn is_whole(&self, bytes: usize) -> bool {
+        bytes & (self.element_bytes - 1) == 0
+    }
+
+    #[cold]
+    fn lengths(&self, received: usize, src: usize, dst: usize) -> ReduceError {
+        ReduceError::Lengths { received, src, dst, element_bytes: self.element_bytes }
+    }
+}
+
+/// # Safety
+/// Nobody writes the region while the slice lives.
+unsafe fn as_slice<'a>(region: Region) -> &'a [u8] {
+    // SAFETY: whoever made the region vouched that it is valid; the caller, for the rest.
+    unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) }
+}
+
+/// # Safety
+/// Nobody else reads or writes the region while the slice lives.
+unsafe fn as_mut_slice<'a>(region: Region) -> &'a mut [u8] {
+    // SAFETY: whoever made the region vouched that it is valid; the caller, for the rest.
+    unsafe { std::slice::from_raw_parts_mut(region.as_ptr(), region.len()) }
 }
 
 fn kernel_of<O: Op>(isa: Isa, dtype: DataType) -> Option<Kernel> {
@@ -117,9 +148,11 @@ fn kernel_of<O: Op>(isa: Isa, dtype: DataType) -> Option<Kernel> {
     })
 }
 
-/// Whether two regions of the same length share no byte.
+/// Whether two regions share no byte.
+#[inline]
 fn apart(a: Region, b: Region) -> bool {
-    a.as_ptr().addr().abs_diff(b.as_ptr().addr()) >= b.len()
+    let (a_start, b_start) = (a.as_ptr().addr(), b.as_ptr().addr());
+    a_start + a.len() <= b_start || b_start + b.len() <= a_start
 }
 
 /// Why regions cannot be reduced. Both are faults of the plan's binding, never of a peer.
@@ -143,8 +176,8 @@ pub enum ReduceError {
     },
     /// The destination overlaps an operand without coinciding with it, or coincides with both.
     #[error(
-        "cannot reduce {bytes} bytes at {received:#x} and {src:#x} into {dst:#x}: the destination \
-         must coincide with one operand or overlap neither"
+        "cannot reduce regions at {received:#x} and {src:#x} into {bytes} bytes at {dst:#x}: the \
+         destination must coincide with one operand or overlap neither"
     )]
     Overlap {
         /// Address of the received operand.
@@ -153,17 +186,12 @@ pub enum ReduceError {
         src: usize,
         /// Address of the destination.
         dst: usize,
-        /// Bytes of each.
+        /// Bytes of the destination.
         bytes: usize,
     },
 }
 
 impl ReduceError {
-    #[cold]
-    fn lengths(received: Region, src: Region, dst: Region, element_bytes: usize) -> Self {
-        Self::Lengths { received: received.len(), src: src.len(), dst: dst.len(), element_bytes }
-    }
-
     #[cold]
     fn overlap(received: Region, src: Region, dst: Region) -> Self {
         let address = |region: Region| region.as_ptr().addr();
