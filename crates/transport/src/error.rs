@@ -60,3 +60,16 @@ pub enum TransportError {
     #[error(transparent)]
     Net(#[from] crosstie_net::NetError),
 }
+
+impl TransportError {
+    /// The rank at the other end, where the failure concerns one.
+    pub fn peer(&self) -> Option<u32> {
+        match self {
+            Self::PeerGone { peer, .. }
+            | Self::PeerMisbehaved { peer, .. }
+            | Self::Truncated { peer, .. }
+            | Self::ConnectDeadline { peer, .. } => Some(*peer),
+            Self::System { .. } | Self::Net(_) => None,
+        }
+    }
+}

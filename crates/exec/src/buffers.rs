@@ -1,0 +1,100 @@
+//! Owns the step from slices to regions: the buffers of one blocking call, and scratch memory.
+
+use std::ptr::NonNull;
+
+use crosstie_ir::Collective;
+use crosstie_transport::Region;
+
+use crate::ExecError;
+
+/// The buffers of one call, borrowed until it returns.
+#[derive(Debug)]
+pub enum Buffers<'a> {
+    /// Two buffers that do not overlap.
+    OutOfPlace {
+        /// What this rank contributes.
+        send: &'a [u8],
+        /// Where its result goes.
+        recv: &'a mut [u8],
+    },
+    /// One buffer: a rank's own part of the larger side lies where the collective puts it
+    /// (all_gather: the input is part `rank` of the buffer; reduce_scatter: the output is).
+    InPlace(&'a mut [u8]),
+}
+
+impl Buffers<'_> {
+    /// Bytes of the longer side.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::OutOfPlace { send, recv } => send.len().max(recv.len()),
+            Self::InPlace(buffer) => buffer.len(),
+        }
+    }
+
+    /// Whether both sides are empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether input and output share memory.
+    pub fn in_place(&self) -> bool {
+        matches!(self, Self::InPlace(_))
+    }
+
+    /// (input, output) as regions that stay valid while `self` is borrowed.
+    pub(crate) fn regions(
+        &mut self,
+        collective: Collective,
+        rank: u32,
+        ranks: u32,
+    ) -> Result<(Region, Region), ExecError> {
+        match self {
+            Self::OutOfPlace { send, recv } => Ok((read_only(send), writable(recv))),
+            Self::InPlace(buffer) => {
+                let whole = writable(buffer);
+                let block = whole.len() / ranks.max(1) as usize;
+                let own = whole
+                    .part(block * rank as usize, block)
+                    .ok_or(ExecError::Binding { what: "rank outside the world" })?;
+                Ok(match collective {
+                    Collective::AllGather => (own, whole),
+                    Collective::ReduceScatter => (whole, own),
+                    _ => (whole, whole),
+                })
+            }
+        }
+    }
+}
+
+fn read_only(bytes: &[u8]) -> Region {
+    // SAFETY: the slice is borrowed by the `Buffers` that the engine holds until every access has
+    // ended (or for ever refuses to make one: a poisoned engine); as an input it is only read.
+    unsafe { Region::from_raw_parts(NonNull::from(bytes).cast(), bytes.len()) }
+}
+
+fn writable(bytes: &mut [u8]) -> Region {
+    let len = bytes.len();
+    // SAFETY: as for `read_only`; the borrow is exclusive, so this library alone writes.
+    unsafe { Region::from_raw_parts(NonNull::from(bytes).cast(), len) }
+}
+
+/// A communicator's scratch memory: grown when a call needs more, never shrunk.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Words as wide as the widest alignment that a transport's slots have.
+    words: Vec<u128>,
+}
+
+impl Scratch {
+    /// At least `bytes` of it, for the operation that runs now.
+    pub fn at_least(&mut self, bytes: usize) -> Region {
+        let words = bytes.div_ceil(size_of::<u128>());
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+        let len = self.words.len() * size_of::<u128>();
+        // SAFETY: the vector is owned by the engine, which runs one operation at a time, never
+        // grows it while one runs, and touches no connection after one has failed.
+        unsafe { Region::from_raw_parts(NonNull::from(&mut self.words[..]).cast(), len) }
+    }
+}

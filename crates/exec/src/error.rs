@@ -1,0 +1,165 @@
+//! Owns what can end an operation early, with enough to say who was waiting for whom.
+
+use std::fmt;
+use std::time::Duration;
+
+use crosstie_transport::TransportError;
+
+use crate::ReduceError;
+
+/// An operation that did not complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// A transport failed under the operation.
+    #[error("{source}{}", Waiting::list(waiting))]
+    Transport {
+        /// What failed.
+        source: TransportError,
+        /// Where this rank's blocks stood.
+        waiting: Vec<Waiting>,
+    },
+    /// The operation did not complete in time.
+    #[error("not complete after {:.3} s{}", limit.as_secs_f64(), Waiting::list(waiting))]
+    Deadline {
+        /// The time it was given.
+        limit: Duration,
+        /// Where this rank's blocks stood.
+        waiting: Vec<Waiting>,
+    },
+    /// Another part of this process ended the operation: a peer failed, or the caller aborted.
+    #[error("interrupted{}", Waiting::list(waiting))]
+    Interrupted {
+        /// Where this rank's blocks stood.
+        waiting: Vec<Waiting>,
+    },
+    /// A message had another length than this rank's call gives it: the calls differ.
+    #[error(
+        "rank {peer} sent {received} bytes where this rank's call expects {expected}: \
+         the ranks' calls differ in operation, type or count"
+    )]
+    LengthMismatch {
+        /// The sending rank.
+        peer: u32,
+        /// Bytes that came.
+        received: usize,
+        /// Bytes that this rank's call expects.
+        expected: usize,
+    },
+    /// The plan uses a connection that was never established.
+    #[error("the plan needs a connection with rank {peer} on channel {channel}, and there is none")]
+    NoConnection {
+        /// The rank at the other end.
+        peer: u32,
+        /// Its channel.
+        channel: u16,
+    },
+    /// The plan or its binding does not fit the buffers; a fault of this library.
+    #[error("the plan does not fit its buffers: {what}")]
+    Binding {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A reduction does not fit its memory; a fault of this library.
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    /// An earlier operation failed, so the state of the connections is unknown.
+    #[error("an earlier operation on this communicator failed")]
+    Poisoned,
+}
+
+impl ExecError {
+    /// The peer that this rank was waiting for, as far as it can tell.
+    pub fn peer(&self) -> Option<u32> {
+        match self {
+            Self::LengthMismatch { peer, .. } | Self::NoConnection { peer, .. } => Some(*peer),
+            Self::Transport { source, .. } => source.peer(),
+            Self::Deadline { waiting, .. } | Self::Interrupted { waiting } => {
+                waiting.iter().find_map(|w| w.on.peer())
+            }
+            Self::Binding { .. } | Self::Reduce(_) | Self::Poisoned => None,
+        }
+    }
+}
+
+/// What one block was waiting for when its operation ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// The block, by its index in this rank's plan.
+    pub block: u32,
+    /// The step it had reached.
+    pub step: u32,
+    /// The window it was in.
+    pub window: u64,
+    /// What it needs to go on.
+    pub on: WaitingFor,
+}
+
+/// What a block needs to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitingFor {
+    /// A message from a peer.
+    Message {
+        /// The sending rank.
+        peer: u32,
+        /// The connection's channel.
+        channel: u16,
+    },
+    /// A peer to make room for a message, or to take one.
+    Room {
+        /// The receiving rank.
+        peer: u32,
+        /// The connection's channel.
+        channel: u16,
+    },
+    /// A step of another block of this rank.
+    Step {
+        /// That block.
+        block: u32,
+        /// That step.
+        step: u32,
+    },
+}
+
+impl WaitingFor {
+    /// The peer concerned, if it is one.
+    pub fn peer(&self) -> Option<u32> {
+        match self {
+            Self::Message { peer, .. } | Self::Room { peer, .. } => Some(*peer),
+            Self::Step { .. } => None,
+        }
+    }
+}
+
+impl Waiting {
+    /// How many blocks an error text names before it counts the rest.
+    const NAMED: usize = 4;
+
+    fn list(waiting: &[Self]) -> String {
+        let mut text = String::new();
+        for (i, w) in waiting.iter().take(Self::NAMED).enumerate() {
+            text += if i == 0 { "; " } else { ", " };
+            text += &w.to_string();
+        }
+        if waiting.len() > Self::NAMED {
+            text += &format!(" and {} more", waiting.len() - Self::NAMED);
+        }
+        text
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {} step {} ", self.block, self.step)?;
+        match self.on {
+            WaitingFor::Message { peer, channel } => {
+                write!(f, "waits for a message from rank {peer} (channel {channel})")
+            }
+            WaitingFor::Room { peer, channel } => {
+                write!(f, "waits for rank {peer} to take a message (channel {channel})")
+            }
+            WaitingFor::Step { block, step } => write!(f, "waits for block {block} step {step}"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Owns a plan slice whose connections are resolved to endpoints: what the interpreter walks.
+
+use crosstie_ir::{ConnId, Plan, Rank};
+use crosstie_transport::seam::{Endpoint, Receiver, Sender};
+
+use crate::ExecError;
+
+/// One rank's slice of a plan, ready to be run any number of times.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) plan: Plan,
+    ends: Vec<End>,
+}
+
+/// This rank's end of one connection of the plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    /// Which endpoint carries it.
+    pub endpoint: usize,
+    /// The rank at the other end.
+    pub peer: u32,
+    /// The connection's channel.
+    pub channel: u16,
+    pub port: EndPort,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum EndPort {
+    Sending(Sender),
+    Receiving(Receiver),
+}
+
+impl Program {
+    /// Resolves `plan`, the slice of `rank`, against the endpoints of that rank.
+    ///
+    /// # Errors
+    /// [`ExecError::NoConnection`] when no endpoint has one of the plan's connections.
+    pub fn resolve(
+        plan: Plan,
+        rank: Rank,
+        endpoints: &[Box<dyn Endpoint>],
+    ) -> Result<Self, ExecError> {
+        let ends = plan
+            .connections
+            .iter()
+            .map(|c| {
+                let channel = c.channel.0;
+                let sending = c.src == rank;
+                let peer = if sending { c.dst.0 } else { c.src.0 };
+                endpoints
+                    .iter()
+                    .enumerate()
+                    .find_map(|(endpoint, e)| {
+                        let port = if sending {
+                            EndPort::Sending(e.sender(peer, channel)?)
+                        } else {
+                            EndPort::Receiving(e.receiver(peer, channel)?)
+                        };
+                        Some(End { endpoint, peer, channel, port })
+                    })
+                    .ok_or(ExecError::NoConnection { peer, channel })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { plan, ends })
+    }
+
+    /// The plan it was made from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn end(&self, conn: ConnId) -> &End {
+        &self.ends[conn.0 as usize]
+    }
+}
