@@ -21,6 +21,7 @@ use std::fmt;
 use crate::secret::WorldId;
 
 const MAGIC: [u8; 8] = *b"crosstie";
+const ANSWER_MAGIC: [u8; 8] = *b"eitssorc";
 const HOST_BYTES: usize = 64;
 
 /// Size of an encoded [`Hello`].
@@ -117,7 +118,7 @@ pub(crate) enum BadHello {
 impl Hello {
     pub(crate) fn encode(&self) -> [u8; HELLO_BYTES] {
         let mut out = [0; HELLO_BYTES];
-        put_head(&mut out, self.version);
+        put_head(&mut out, MAGIC, self.version);
         out[16..24].copy_from_slice(&self.world.0.to_le_bytes());
         out[24..32].copy_from_slice(&self.label.to_le_bytes());
         let (kind, rank) = match self.target {
@@ -138,7 +139,7 @@ impl Hello {
     }
 
     pub(crate) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, BadHello> {
-        let version = head(bytes).ok_or(BadHello::Garbage)?;
+        let version = head(bytes, MAGIC).ok_or(BadHello::Garbage)?;
         let world = WorldId(u64_at(bytes, 16));
         let target = match bytes[32] {
             0 => Some(Target::Meeting),
@@ -195,7 +196,7 @@ const OUTCOMES: [Outcome; 5] = [
 impl Answer {
     pub(crate) fn encode(&self) -> [u8; ANSWER_BYTES] {
         let mut out = [0; ANSWER_BYTES];
-        put_head(&mut out, self.version);
+        put_head(&mut out, ANSWER_MAGIC, self.version);
         out[16] = self.outcome as u8;
         out[17] = put_host(&mut out[18..82], &self.host);
         out
@@ -203,7 +204,7 @@ impl Answer {
 
     /// `None` when the bytes are no answer. An outcome unknown to this release reads as a wrong version.
     pub(crate) fn decode(bytes: &[u8; ANSWER_BYTES]) -> Option<Answer> {
-        let version = head(bytes)?;
+        let version = head(bytes, ANSWER_MAGIC)?;
         let outcome = if version.suits_ours() {
             OUTCOMES.get(usize::from(bytes[16])).copied()?
         } else {
@@ -213,18 +214,18 @@ impl Answer {
     }
 }
 
-fn put_head(out: &mut [u8], version: Version) {
-    out[..8].copy_from_slice(&MAGIC);
+fn put_head(out: &mut [u8], magic: [u8; 8], version: Version) {
+    out[..8].copy_from_slice(&magic);
     out[8..10].copy_from_slice(&version.major.to_le_bytes());
     out[10..12].copy_from_slice(&version.minor.to_le_bytes());
     out[12..16].copy_from_slice(&FEATURES.to_le_bytes());
 }
 
-fn head(bytes: &[u8]) -> Option<Version> {
-    let (magic, rest) = bytes.split_at_checked(8)?;
+fn head(bytes: &[u8], magic: [u8; 8]) -> Option<Version> {
+    let (found, rest) = bytes.split_at_checked(8)?;
     let &[a, b, c, d, ..] = rest else { return None };
     let version = Version { major: u16::from_le_bytes([a, b]), minor: u16::from_le_bytes([c, d]) };
-    (magic == MAGIC).then_some(version)
+    (found == magic).then_some(version)
 }
 
 /// Whether `bytes`, the beginning of a stranger's first flight, can still become a hello.
@@ -296,8 +297,8 @@ mod tests {
         ) {
             let (mut a, mut b) = (a, b);
             let _ = (Hello::decode(&a), Answer::decode(&b));
-            put_head(&mut a, Version::OURS);
-            put_head(&mut b, Version::OURS);
+            put_head(&mut a, MAGIC, Version::OURS);
+            put_head(&mut b, ANSWER_MAGIC, Version::OURS);
             let _ = (Hello::decode(&a), Answer::decode(&b));
         }
     }

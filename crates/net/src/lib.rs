@@ -6,13 +6,29 @@
 //! encrypted messages, each call with a deadline. A link can become a plain stream for data.
 #![forbid(unsafe_code)]
 
+mod dial;
 mod error;
-#[expect(dead_code, reason = "the listener and the dialler that speak it come next")]
+mod flight;
+mod handshake;
 mod hello;
+mod inbox;
+mod interfaces;
+mod link;
+mod listener;
+mod reception;
 mod secret;
+mod strangers;
 mod unique_id;
+mod wait;
 
+pub use dial::{Dial, dial};
 pub use error::NetError;
 pub use hello::{Purpose, Target, Version};
+pub use inbox::{Inbox, Incoming};
+pub use interfaces::host_name;
+pub use link::Link;
+pub use listener::{ListenOptions, Listener};
 pub use secret::{Secret, WorldId};
+pub use strangers::{Fault, Strangers};
 pub use unique_id::UniqueId;
+pub use wait::{Bell, poll_until};

@@ -1,0 +1,48 @@
+//! Owns the question at which addresses others may reach this process, and what this host is called.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+
+use crate::error::NetError;
+
+/// This host's name for people, as the kernel knows it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The addresses of all interfaces that are up and whose name begins with `wanted`, best first: IPv4, IPv6, then
+/// the loopback addresses. Which of them a peer can really reach is found by trying, not by names.
+pub(crate) fn addresses(wanted: Option<&str>) -> Result<Vec<IpAddr>, NetError> {
+    let all = getifaddrs().map_err(|errno| NetError::System {
+        call: "getifaddrs".to_owned(),
+        source: errno.into(),
+    })?;
+    let up: Vec<(String, IpAddr)> = all
+        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
+        .filter_map(|interface| Some((interface.interface_name.clone(), ip(&interface)?)))
+        .collect();
+    let mut chosen: Vec<IpAddr> = up
+        .iter()
+        .filter(|(name, _)| wanted.is_none_or(|wanted| name.starts_with(wanted)))
+        .map(|(_, ip)| *ip)
+        .collect();
+    if chosen.is_empty() {
+        let wanted = wanted.unwrap_or("").to_owned();
+        let names: Vec<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(NetError::NoInterface { wanted, present: names.join(" ") });
+    }
+    chosen.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    Ok(chosen)
+}
+
+/// The interface's address, unless it has none that a peer could use without knowing our interface numbers.
+fn ip(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(IpAddr::V4(v4.ip()));
+    }
+    let v6: Ipv6Addr = address.as_sockaddr_in6()?.ip();
+    (!v6.is_unicast_link_local()).then_some(IpAddr::V6(v6))
+}
