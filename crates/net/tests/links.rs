@@ -1,5 +1,7 @@
 //! Links between listeners and diallers over real sockets: who may talk, who is refused, and that nobody delays anybody.
 
+#![cfg(test)]
+
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
