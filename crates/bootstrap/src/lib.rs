@@ -1,1 +1,14 @@
-//! bootstrap
+//! Owns how ranks come together: the meeting at which each learns who the others are.
+//!
+//! [`meet`] takes this process's [`Record`] to the place that its identity names, and returns the [`World`]: the
+//! records of all ranks. One process serves the meeting, a [`MeetingHost`]: rank 0, or whoever made the unique id.
+//! It ends for every rank alike, with the table or with one and the same error, which names the ranks.
+#![forbid(unsafe_code)]
+
+mod error;
+mod node;
+mod world;
+
+pub use error::{BootstrapError, Claimant, SettingsGroup};
+pub use node::node_key;
+pub use world::{Record, World};

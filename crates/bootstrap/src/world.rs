@@ -1,0 +1,129 @@
+//! Owns what the ranks of a world know of each other after the meeting.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crosstie_net::{Secret, host_name};
+use rustix::thread::{CpuSet, sched_getaffinity};
+use serde::{Deserialize, Serialize};
+
+use crate::node::node_key;
+
+/// What one rank tells the others of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Its rank.
+    pub rank: u32,
+    /// Its host's name, for messages.
+    pub host: String,
+    /// Its process id on that host.
+    pub pid: u32,
+    /// Where its listener can be reached, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// Ranks with equal keys are on one node, and can share memory.
+    pub node_key: String,
+    /// The processors that it may run on: bit `c % 64` of word `c / 64` for processor `c`; empty if unknown.
+    pub cpus: Vec<u64>,
+    /// Fingerprint of everything on which all ranks must agree.
+    pub fingerprint: u64,
+    /// The settings that all must share, one `name = value` a line: with them a disagreement is named. Only the
+    /// meeting's host needs them; in the [`World`] they are empty.
+    pub settings: String,
+}
+
+impl Record {
+    /// The record of this process as `rank`, reachable at `addresses`, without fingerprint and settings.
+    pub fn of_this_process(rank: u32, addresses: Vec<SocketAddr>) -> Record {
+        Record {
+            rank,
+            host: host_name(),
+            pid: std::process::id(),
+            addresses,
+            node_key: node_key(),
+            cpus: affinity(),
+            fingerprint: 0,
+            settings: String::new(),
+        }
+    }
+}
+
+fn affinity() -> Vec<u64> {
+    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
+    let mut words = Vec::new();
+    for cpu in (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)) {
+        words.resize(cpu / 64 + 1, 0);
+        words[cpu / 64] |= 1 << (cpu % 64);
+    }
+    words
+}
+
+/// All ranks that met, and what they share.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// This process's rank, below `size`.
+    pub rank: u32,
+    /// Number of ranks.
+    pub size: u32,
+    /// The secret that admits to links between these ranks.
+    pub secret: Secret,
+    /// The record of each rank, by rank; `size` of them.
+    pub records: Vec<Record>,
+    /// How long each phase of the meeting took, in order.
+    pub phases: Vec<(&'static str, Duration)>,
+}
+
+impl World {
+    /// The node number of each rank, by rank. Nodes are numbered in the order of their lowest ranks.
+    pub fn nodes(&self) -> Vec<u32> {
+        let mut numbers = BTreeMap::new();
+        let mut nodes = Vec::with_capacity(self.records.len());
+        for record in &self.records {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            nodes.push(*numbers.entry(record.node_key.as_str()).or_insert(next));
+        }
+        nodes
+    }
+
+    /// The host of `rank`, for messages; `?` for a rank outside the world.
+    pub fn host(&self, rank: u32) -> &str {
+        let record = usize::try_from(rank).ok().and_then(|rank| self.records.get(rank));
+        record.map_or("?", |record| &record.host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world(node_keys: &[&str]) -> World {
+        let record = |(rank, key): (usize, &&str)| Record {
+            node_key: (*key).to_owned(),
+            ..Record::of_this_process(rank as u32, Vec::new())
+        };
+        World {
+            rank: 0,
+            size: node_keys.len() as u32,
+            secret: Secret::from_bytes([0; 32]),
+            records: node_keys.iter().enumerate().map(record).collect(),
+            phases: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nodes_are_numbered_by_first_appearance_however_they_interleave() {
+        assert_eq!(world(&["b", "a", "b", "c", "a"]).nodes(), [0, 1, 0, 2, 1]);
+        assert_eq!(world(&["x"]).nodes(), [0]);
+    }
+
+    #[test]
+    fn the_host_of_a_rank_outside_the_world_is_unknown() {
+        let world = world(&["a"]);
+        assert_eq!((world.host(0), world.host(1)), (host_name().as_str(), "?"));
+    }
+
+    #[test]
+    fn this_process_may_run_somewhere() {
+        assert!(affinity().iter().any(|&word| word != 0));
+    }
+}
