@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::TransportError;
 use crate::mapping::Mapping;
-use crate::owner::{Driver, OwnerWord};
+use crate::owner::{Driver, OwnerWord, publish_fence};
 
 /// Bytes of the page that holds the word.
 const PAGE_BYTES: usize = 4096;
@@ -77,7 +77,16 @@ impl Doorbell {
     /// Wakes the rank if it sleeps. Peers call it after they published a message or a credit.
     #[inline]
     pub fn published(&self) {
-        self.word().published(|| self.ring());
+        Self::published_to([self]);
+    }
+
+    /// As [`published`](Self::published) for several ranks, with one fence for all of them.
+    #[inline]
+    pub fn published_to<'a>(peers: impl IntoIterator<Item = &'a Self>) {
+        publish_fence();
+        for peer in peers {
+            peer.word().ring_if_asleep(|| peer.ring());
+        }
     }
 
     /// Wakes the rank, whatever it does; if it is awake, its next sleep ends at once.

@@ -39,6 +39,16 @@ pub enum TransportError {
         /// The room of the receive in bytes.
         limit: u64,
     },
+    /// A message was longer than the longest that the connection carries.
+    #[error("a message of {len} bytes to rank {peer} is longer than a slot of {limit} bytes")]
+    TooLong {
+        /// The receiving rank.
+        peer: u32,
+        /// The message's length in bytes.
+        len: u64,
+        /// Bytes of the longest message.
+        limit: u64,
+    },
     /// Setting up did not finish by its deadline.
     #[error("rank {peer} did not connect within {waited_ms} ms")]
     ConnectDeadline {
@@ -69,7 +79,7 @@ impl TransportError {
             | Self::PeerMisbehaved { peer, .. }
             | Self::Truncated { peer, .. }
             | Self::ConnectDeadline { peer, .. } => Some(*peer),
-            Self::System { .. } | Self::Net(_) => None,
+            Self::TooLong { .. } | Self::System { .. } | Self::Net(_) => None,
         }
     }
 }

@@ -3,18 +3,27 @@
 //! [`seam`] is what every transport offers; [`loopback`], [`shm`] and [`tcp`] are the transports.
 //! A rank has one [`seam::Endpoint`] per transport it uses, and the engine drives them all.
 
+mod cursor;
 #[cfg(not(loom))]
 pub mod doorbell;
 mod error;
+#[cfg(not(loom))]
+mod local;
+#[cfg(not(loom))]
+pub mod loopback;
 #[cfg(not(loom))]
 mod mapping;
 mod owner;
 mod primitive;
 mod region;
+#[cfg(not(loom))]
+mod ring;
 pub mod seam;
 
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;
 pub use error::TransportError;
+#[cfg(not(loom))]
+pub use local::LocalEndpoint;
 pub use owner::Driver;
 pub use region::Region;

@@ -1,8 +1,9 @@
 //! Owns [`Mapping`]: memory that processes share, sealed so that no peer can pull it away.
 
+use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -53,14 +54,31 @@ impl Mapping {
         Self::map(memory, len)
     }
 
-    fn map(memory: impl AsFd, len: usize) -> io::Result<Self> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
+    /// New zeroed memory of `len` bytes for threads of this process alone.
+    ///
+    /// Of the shared kind, so that it takes up memory by small pages as memfds do.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let start = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, memory, 0)?
-        };
+        let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ACCESS, flags)? };
+        Self::of(start, len)
+    }
+
+    fn map(memory: impl AsFd, len: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let start =
+            unsafe { rustix::mm::mmap(ptr::null_mut(), len, ACCESS, MapFlags::SHARED, memory, 0)? };
+        Self::of(start, len)
+    }
+
+    fn of(start: *mut c_void, len: usize) -> io::Result<Self> {
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Its first byte; the start of a page.
@@ -68,6 +86,8 @@ impl Mapping {
         self.start
     }
 }
+
+const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 /// No shrinking and no growing, and no more seals: a peer could otherwise forbid our writes.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);

@@ -36,6 +36,12 @@ pub enum Driver {
 const ASLEEP: u32 = 0;
 const AWAY: u32 = 3;
 
+/// Rule 3's fence: once for all that was published so far, to any number of peers.
+#[inline]
+pub(crate) fn publish_fence() {
+    fence(Fence::Publish);
+}
+
 /// The word itself. Bytes of any value are a valid word, as peers' memory requires.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -54,10 +60,9 @@ impl OwnerWord {
         self.0.store(AWAY, Ordering::Relaxed);
     }
 
-    /// Rule 3: calls `ring` if the owner sleeps. To be called after publishing.
+    /// Rule 3, after the fence: calls `ring` if the owner sleeps.
     #[inline]
-    pub(crate) fn published(&self, ring: impl FnOnce()) {
-        fence(Fence::Publish);
+    pub(crate) fn ring_if_asleep(&self, ring: impl FnOnce()) {
         if self.0.load(Ordering::Relaxed) == ASLEEP {
             ring();
         }
@@ -93,5 +98,6 @@ impl OwnerWord {
     }
 }
 
-#[cfg(all(loom, test))]
+#[cfg(test)]
+#[cfg(loom)]
 mod model;

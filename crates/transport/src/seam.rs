@@ -17,8 +17,9 @@
 //! Receiving, per message: [`post`](Endpoint::post) a [`Grant`], [`poll`](Endpoint::poll) until it
 //! gives an [`Arrival`], use its bytes, [`release`](Endpoint::release) it.
 //!
-//! [`progress`](Endpoint::progress) moves bytes for all connections at once; the engine calls it
-//! between polls. Messages of one connection arrive in the order they were sent.
+//! [`progress`](Endpoint::progress) moves bytes for all connections at once and wakes the peers for
+//! whom something was published; the engine calls it between polls, before it sleeps, and after the
+//! last commit and release of a call. Messages of one connection arrive in the order they were sent.
 
 use std::os::fd::BorrowedFd;
 
@@ -99,7 +100,8 @@ pub trait Endpoint: Send {
     /// Room for the next message of `len` bytes; `None` while there is none.
     ///
     /// # Errors
-    /// [`TransportError::PeerGone`] when no room can come any more.
+    /// [`TransportError::PeerGone`] when no room can come any more; [`TransportError::TooLong`];
+    /// [`TransportError::Truncated`] when the peer's receive had no room for an earlier message.
     fn begin_send(
         &mut self,
         sender: Sender,
@@ -138,7 +140,8 @@ pub trait Endpoint: Send {
     /// Gives the arrived message's memory back.
     fn release(&mut self, receiver: Receiver);
 
-    /// Moves bytes for all connections without blocking; whether anything moved.
+    /// Moves bytes for all connections without blocking; whether anything moved. Also wakes sleeping
+    /// peers, so a round of the engine ends with it.
     ///
     /// # Errors
     /// Only failures that concern no single connection; a lost peer shows on its connections.

@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::{Driver, OwnerWord};
+use super::{Driver, OwnerWord, publish_fence};
 use crate::primitive::{AtomicU32, Fence, Ordering, leave_out};
 
 /// What stands in for the eventfd: a counter that `ring` adds to and `wait` takes.
@@ -46,7 +46,8 @@ impl Rank {
 
     fn publish(&self, message: u32) {
         self.messages.store(message, Ordering::Release);
-        self.word.published(|| self.bell.ring());
+        publish_fence();
+        self.word.ring_if_asleep(|| self.bell.ring());
     }
 
     fn arrived(&self, message: u32) -> bool {
@@ -107,7 +108,8 @@ fn two_peers_wake_one_sleeper() {
         };
         let other = thread::spawn(move || {
             flag.store(1, Ordering::Release);
-            peer.word.published(|| peer.bell.ring());
+            publish_fence();
+            peer.word.ring_if_asleep(|| peer.bell.ring());
         });
         let done = || rank.arrived(1) && second.load(Ordering::Acquire) == 1;
         assert!(rank.word.take(Driver::Application));

@@ -1,0 +1,211 @@
+//! Owns [`LocalEndpoint`]: a rank's ends of all rings that it shares with ranks of its host.
+//!
+//! Publishing is at once, ringing is not: the fence and the look at the peers' owner words come
+//! once for all small messages and credits of a round, in [`Endpoint::progress`]. A spinning
+//! peer sees a message as early as before; a sleeping one is woken a round later, but for messages
+//! long enough to hide the fence.
+
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, OnceLock};
+
+use crate::TransportError;
+use crate::doorbell::Doorbell;
+use crate::ring::{ReceiveEnd, SendEnd};
+use crate::seam::{Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender};
+
+/// A peer's doorbell. Empty until the peer has come: before that it cannot sleep.
+pub(crate) type Bell = Arc<OnceLock<Arc<Doorbell>>>;
+
+/// Messages of at most so many bytes wait for the end of the round before their receiver is rung.
+const DEFERRED_BYTES: usize = 4096;
+
+/// A rank's end of its connections to ranks of the same host, in memory that they share.
+///
+/// Messages are written and read in the ring's slots, so nothing is copied on the way.
+#[derive(Debug)]
+pub struct LocalEndpoint {
+    name: &'static str,
+    limits: Limits,
+    channels: u16,
+    peers: Vec<Peer>,
+    /// By peer, then channel.
+    senders: Vec<SendEnd>,
+    /// By peer, then channel.
+    receivers: Vec<ReceiveEnd>,
+    /// Peers for whom something was published since the last fence.
+    unrung: Vec<u32>,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Peer {
+    rank: u32,
+    bell: Bell,
+    unrung: bool,
+}
+
+/// What an endpoint is made of, for one peer: its rank and bell, and one ring each way per channel.
+pub(crate) struct PeerRings {
+    pub(crate) rank: u32,
+    pub(crate) bell: Bell,
+    pub(crate) senders: Vec<SendEnd>,
+    pub(crate) receivers: Vec<ReceiveEnd>,
+}
+
+impl LocalEndpoint {
+    /// An endpoint over rings to `peers`, ordered by rank.
+    pub(crate) fn new(
+        name: &'static str,
+        limits: Limits,
+        channels: u16,
+        peers: Vec<PeerRings>,
+    ) -> Self {
+        let mut endpoint = Self {
+            name,
+            limits,
+            channels,
+            peers: Vec::with_capacity(peers.len()),
+            senders: Vec::new(),
+            receivers: Vec::new(),
+            unrung: Vec::with_capacity(peers.len()),
+            counters: Counters::default(),
+        };
+        for peer in peers {
+            endpoint.peers.push(Peer { rank: peer.rank, bell: peer.bell, unrung: false });
+            endpoint.senders.extend(peer.senders);
+            endpoint.receivers.extend(peer.receivers);
+        }
+        endpoint
+    }
+
+    fn index(&self, peer: u32, channel: u16) -> Option<u32> {
+        if channel >= self.channels {
+            return None;
+        }
+        let position = self.peers.binary_search_by_key(&peer, |p| p.rank).ok()?;
+        u32::try_from(position * usize::from(self.channels) + usize::from(channel)).ok()
+    }
+
+    /// Remembers that the peer of connection `index` may have to be woken.
+    #[inline]
+    fn published(&mut self, index: u32, len: usize) {
+        let position = index / u32::from(self.channels);
+        let peer = &mut self.peers[position as usize];
+        if !peer.unrung {
+            peer.unrung = true;
+            self.unrung.push(position);
+        }
+        if len > DEFERRED_BYTES {
+            self.ring_sleepers();
+        }
+    }
+
+    #[inline]
+    fn ring_sleepers(&mut self) {
+        if self.unrung.is_empty() {
+            return;
+        }
+        for &position in &self.unrung {
+            self.peers[position as usize].unrung = false;
+        }
+        let unrung = self.unrung.iter().map(|&position| &self.peers[position as usize]);
+        Doorbell::published_to(unrung.filter_map(|peer| peer.bell.get().map(Arc::as_ref)));
+        self.unrung.clear();
+    }
+}
+
+impl Endpoint for LocalEndpoint {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn sender(&self, peer: u32, channel: u16) -> Option<Sender> {
+        self.index(peer, channel).map(Sender)
+    }
+
+    fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver> {
+        self.index(peer, channel).map(Receiver)
+    }
+
+    #[inline]
+    fn begin_send(
+        &mut self,
+        sender: Sender,
+        len: usize,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        Ok(self.senders[sender.0 as usize].begin(len)?.map(SendSpace::Slot))
+    }
+
+    #[inline]
+    fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
+        if let Some(len) = self.senders[sender.0 as usize].commit() {
+            self.counters.messages += 1;
+            self.counters.wire_messages += 1;
+            self.counters.bytes += len as u64;
+            self.published(sender.0, len);
+        }
+        Ok(())
+    }
+
+    fn send_from(&mut self, sender: Sender, value: crate::Region) -> Result<(), TransportError> {
+        let slot = self.senders[sender.0 as usize].begun();
+        if slot.is_some_and(|slot| slot.copy_from(value)) { self.commit(sender) } else { Ok(()) }
+    }
+
+    fn sent(&mut self, _: Sender) -> bool {
+        true
+    }
+
+    #[inline]
+    fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
+        for grant in grants {
+            self.receivers[grant.receiver.0 as usize].post(grant.limit);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        let bytes = self.receivers[receiver.0 as usize].poll()?;
+        Ok(bytes.map(|bytes| Arrival { bytes, placed: false }))
+    }
+
+    #[inline]
+    fn release(&mut self, receiver: Receiver) {
+        if let Some(len) = self.receivers[receiver.0 as usize].release() {
+            self.published(receiver.0, len);
+        }
+    }
+
+    #[inline]
+    fn progress(&mut self) -> Result<bool, TransportError> {
+        self.ring_sleepers();
+        Ok(false)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn drained(&mut self) -> Result<bool, TransportError> {
+        self.ring_sleepers();
+        Ok(true)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}
+
+impl Drop for LocalEndpoint {
+    /// Says farewell. What was sent stays readable, for the peers keep the memory.
+    fn drop(&mut self) {
+        self.senders.iter().for_each(SendEnd::leave);
+        self.receivers.iter().for_each(ReceiveEnd::leave);
+        Doorbell::published_to(self.peers.iter().filter_map(|p| p.bell.get().map(Arc::as_ref)));
+    }
+}

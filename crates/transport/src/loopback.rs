@@ -1,0 +1,96 @@
+//! Owns the loopback transport: ranks that are threads of one process, over the same rings as shared
+//! memory between processes.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::TransportError;
+use crate::doorbell::Doorbell;
+use crate::local::{Bell, LocalEndpoint, PeerRings};
+use crate::mapping::Mapping;
+use crate::ring::{Layout, ReceiveEnd, SendEnd};
+use crate::seam::Limits;
+
+/// The rings between all ranks of one process.
+///
+/// Maps `ranks² × channels × slots × slot_bytes` and a page per ring; a page takes up memory once
+/// it was used, so a plan pays for the connections and slots that it needs.
+#[derive(Debug)]
+pub struct Fabric {
+    memory: Arc<Mapping>,
+    layout: Layout,
+    ranks: u32,
+    channels: u16,
+    bells: Vec<Bell>,
+    taken: Vec<AtomicBool>,
+}
+
+impl Fabric {
+    /// Rings between `ranks` ranks, each pair by `channels` connections each way.
+    ///
+    /// # Errors
+    /// [`TransportError::System`] when the host cannot map so much, or there are no slots.
+    pub fn new(ranks: u32, channels: u16, limits: Limits) -> Result<Arc<Self>, TransportError> {
+        let refused = |source| TransportError::System {
+            call: format!("mapping {ranks}² × {channels} rings of {limits:?}"),
+            source,
+        };
+        let layout = Layout::new(limits).ok_or_else(|| refused(TOO_LARGE.into()))?;
+        let rings = (ranks as usize).checked_mul(ranks as usize);
+        let len = rings
+            .and_then(|rings| rings.checked_mul(usize::from(channels)))
+            .and_then(|rings| rings.max(1).checked_mul(layout.ring_bytes()))
+            .ok_or_else(|| refused(TOO_LARGE.into()))?;
+        let memory = Arc::new(Mapping::anonymous(len).map_err(refused)?);
+        let bells = (0..ranks).map(|_| Arc::new(OnceLock::new())).collect();
+        let taken = (0..ranks).map(|_| AtomicBool::new(false)).collect();
+        Ok(Arc::new(Self { memory, layout, ranks, channels, bells, taken }))
+    }
+
+    /// The endpoint of `rank`, which peers wake by `doorbell`. Waits for nobody.
+    ///
+    /// # Errors
+    /// [`TransportError::System`] when there is no such rank, or its endpoint was given before.
+    pub fn endpoint(
+        &self,
+        rank: u32,
+        doorbell: Arc<Doorbell>,
+    ) -> Result<LocalEndpoint, TransportError> {
+        let wrong = |kind: io::ErrorKind| TransportError::System {
+            call: format!("taking the endpoint of rank {rank} in a fabric of {}", self.ranks),
+            source: kind.into(),
+        };
+        let taken = self.taken.get(rank as usize).ok_or_else(|| wrong(TOO_LARGE))?;
+        if taken.swap(true, Ordering::AcqRel) {
+            return Err(wrong(io::ErrorKind::AlreadyExists));
+        }
+        self.bells[rank as usize].set(doorbell).map_err(|_| wrong(io::ErrorKind::AlreadyExists))?;
+        let peers = (0..self.ranks).filter(|&peer| peer != rank);
+        let peers = peers.map(|peer| self.rings_with(rank, peer)).collect();
+        Ok(LocalEndpoint::new("loopback", self.layout.limits(), self.channels, peers))
+    }
+
+    fn rings_with(&self, rank: u32, peer: u32) -> PeerRings {
+        let index = |from: u32, to: u32, channel: u16| {
+            let pair = from as usize * self.ranks as usize + to as usize;
+            pair * usize::from(self.channels) + usize::from(channel)
+        };
+        let (memory, layout) = (&self.memory, self.layout);
+        PeerRings {
+            rank: peer,
+            bell: Arc::clone(&self.bells[peer as usize]),
+            senders: (0..self.channels)
+                .map(|c| SendEnd::new(memory, index(rank, peer, c), layout, rank, peer))
+                .collect(),
+            receivers: (0..self.channels)
+                .map(|c| ReceiveEnd::new(memory, index(peer, rank, c), layout, peer))
+                .collect(),
+        }
+    }
+}
+
+const TOO_LARGE: io::ErrorKind = io::ErrorKind::InvalidInput;
+
+#[cfg(test)]
+mod tests;
