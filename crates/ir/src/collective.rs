@@ -64,4 +64,42 @@ impl Collective {
             Self::ReduceScatter => Some(rank.0),
         }
     }
+
+    /// What output chunk `output` of `rank` must hold; equal demands must be met by equal bytes.
+    pub const fn demand(self, rank: Rank, output: u32) -> Demand {
+        match self {
+            Self::AllReduce => Demand::Reduced { index: output },
+            Self::ReduceScatter => Demand::Reduced { index: rank.0 },
+            Self::AllGather => Demand::Copied { rank: Rank(output), index: 0 },
+            Self::AllToAll => Demand::Copied { rank: Rank(output), index: rank.0 },
+        }
+    }
+
+    /// Which chunks are as long as each other in every call: those of one class. An evenly split
+    /// buffer ([`crate::Layout::Split`]) has a class per chunk, as its first chunks may be an
+    /// element longer; blocks ([`crate::Layout::Blocks`]) are all alike.
+    pub const fn size_class(self, index: u32, ranks: u32) -> u32 {
+        match self {
+            Self::AllReduce if ranks > 0 => index % ranks,
+            Self::AllReduce => index,
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll => 0,
+        }
+    }
+}
+
+/// The contents that a collective demands of one output chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Demand {
+    /// Input chunk `index` of every rank, each reduced in exactly once.
+    Reduced {
+        /// The chunk of every rank's input.
+        index: u32,
+    },
+    /// Input chunk `index` of `rank`, as it is.
+    Copied {
+        /// Whose input.
+        rank: Rank,
+        /// The chunk of it.
+        index: u32,
+    },
 }

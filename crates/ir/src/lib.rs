@@ -13,17 +13,25 @@ mod chunk_map;
 mod collective;
 mod dtype;
 mod fingerprint;
+mod lower;
 mod plan;
+mod reject;
 pub mod scalar;
 mod slice;
+mod structure;
+mod verify;
+mod walk;
 
 pub use builder::{BuildError, PlanBuilder};
 pub use chunk_map::{ChunkMap, Layout};
-pub use collective::Collective;
+pub use collective::{Collective, Demand};
 pub use dtype::{DataType, ReduceOp, UnknownName};
 pub use fingerprint::{InputsFingerprint, PlanFingerprint, fingerprint};
+pub use lower::{Lowering, lower};
 pub use plan::{
     After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Port,
     Rank, Space,
 };
+pub use reject::{Access, Event, Fault, Reject, Site, Size, Wait, WaitFor};
 pub use slice::MergeError;
+pub use verify::{Class, Options, Report, Traffic, verify};

@@ -6,9 +6,11 @@
 //!
 //! | collective | steps | chunks sent by each rank | slots needed |
 //! |---|---|---|---|
-//! | reduce_scatter | n − 1 | n − 1 | 2, for n ≤ 2: 1 |
-//! | all_gather | n − 1 | n − 1 | 2, for n ≤ 2: 1 |
-//! | all_reduce | 2 (n − 1) | 2 (n − 1) | 2, for n = 1: 1 |
+//! | reduce_scatter | n − 1 | n − 1 | 2; with two ranks 1 |
+//! | all_gather | n − 1 | n − 1 | 2; with two ranks 1 |
+//! | all_reduce | 2 (n − 1) | 2 (n − 1) | 2 |
+//!
+//! Lowered to s slices, a ring needs s − 1 slots more: each rank begins by sending s messages.
 //!
 //! That many bytes is the least possible for any algorithm; the steps are not, so rings are for
 //! large buffers. Receiving, reducing and sending are one instruction, so a partial sum is written

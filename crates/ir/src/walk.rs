@@ -1,0 +1,190 @@
+//! Owns the abstract run of a plan: every block advances as far as it can, until all have finished
+//! or none can go on.
+//!
+//! Each connection end belongs to one block and each wait names one event, so an instruction that
+//! can run stays able to run whatever the others do. All orders therefore execute the same
+//! instructions on the same data, and this one decides for every interleaving.
+//!
+//! Depth is found on the way: the run starts with no slots, and whenever nobody can go on while
+//! somebody waits only for a slot, every connection gets one more. What was executed so far would
+//! have been executed with that slot from the start, so the last depth is the least that suffices.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::plan::{BlockId, ConnId, Instr, Plan};
+use crate::reject::{Event, Reject, Site, Wait, WaitFor};
+use crate::structure::Structure;
+
+/// What instructions do, as far as somebody is interested in it.
+pub(crate) trait Meaning {
+    /// What a message carries.
+    type Message;
+
+    /// Executes `instr`, with the message from its receive port; the result is sent if it has a
+    /// send port.
+    fn execute(
+        &mut self,
+        event: Event,
+        instr: &Instr,
+        received: Option<Self::Message>,
+    ) -> Result<Self::Message, Reject>;
+}
+
+/// Runs `windows` repetitions of `plan`, and returns the number of slots that each connection
+/// needs.
+///
+/// An instruction that receives holds the message's slot until it completes, and one that sends
+/// needs a free slot before it starts.
+///
+/// # Errors
+/// [`Reject::Deadlock`] when not even `slot_limit` slots suffice, and whatever `meaning` finds.
+pub(crate) fn walk<M: Meaning>(
+    plan: &Plan,
+    structure: &Structure,
+    windows: u64,
+    slot_limit: u32,
+    meaning: &mut M,
+) -> Result<u32, Reject> {
+    let mut walk = Walk::new(plan, structure, windows, meaning);
+    loop {
+        while let Some(block) = walk.ready.pop_front() {
+            walk.advance(block)?;
+        }
+        if walk.waits.iter().all(Option::is_none) {
+            return Ok(walk.slots);
+        }
+        if walk.slots >= slot_limit || !walk.deepen() {
+            return Err(walk.deadlock());
+        }
+    }
+}
+
+struct Walk<'a, M: Meaning> {
+    plan: &'a Plan,
+    structure: &'a Structure,
+    windows: u64,
+    meaning: &'a mut M,
+    slots: u32,
+    /// Instructions completed, over all windows, of each block.
+    completed: Vec<u64>,
+    queues: Vec<VecDeque<M::Message>>,
+    ready: VecDeque<usize>,
+    /// Why each block cannot go on; none for those ready or finished.
+    waits: Vec<Option<WaitFor>>,
+    /// The blocks that wait for a step of each block.
+    followers: Vec<Vec<usize>>,
+}
+
+impl<'a, M: Meaning> Walk<'a, M> {
+    fn new(plan: &'a Plan, structure: &'a Structure, windows: u64, meaning: &'a mut M) -> Self {
+        let blocks = plan.blocks.len();
+        Self {
+            plan,
+            structure,
+            windows,
+            meaning,
+            slots: 0,
+            completed: alloc::vec![0; blocks],
+            queues: plan.connections.iter().map(|_| VecDeque::new()).collect(),
+            ready: (0..blocks).collect(),
+            waits: alloc::vec![None; blocks],
+            followers: alloc::vec![Vec::new(); blocks],
+        }
+    }
+
+    fn event(&self, block: usize) -> Option<(Event, &'a Instr)> {
+        let instrs = &self.plan.blocks[block].instrs;
+        let length = instrs.len() as u64;
+        if self.completed[block] >= length * self.windows {
+            return None;
+        }
+        let step = (self.completed[block] % length) as u32;
+        let rank = self.plan.blocks[block].rank;
+        let site = Site { rank, block: BlockId(block as u32), step };
+        Some((Event { site, window: self.completed[block] / length }, &instrs[step as usize]))
+    }
+
+    fn advance(&mut self, block: usize) -> Result<(), Reject> {
+        while let Some((event, instr)) = self.event(block) {
+            if let Some(wait) = self.obstacle(event, instr) {
+                if let WaitFor::Step(after) = wait {
+                    self.followers[after.block.0 as usize].push(block);
+                }
+                self.waits[block] = Some(wait);
+                break;
+            }
+            self.execute(block, event, instr)?;
+        }
+        Ok(())
+    }
+
+    fn obstacle(&self, event: Event, instr: &Instr) -> Option<WaitFor> {
+        if let Some(after) = instr.after_port() {
+            let block = after.block.0 as usize;
+            let length = self.plan.blocks[block].instrs.len() as u64;
+            if self.completed[block] <= event.window * length + u64::from(after.step) {
+                return Some(WaitFor::Step(after));
+            }
+        }
+        if let Some(conn) = instr.recv_port()
+            && self.queues[conn.0 as usize].is_empty()
+        {
+            return Some(WaitFor::Message(conn));
+        }
+        if let Some(conn) = instr.send_port()
+            && self.queues[conn.0 as usize].len() >= self.slots as usize
+        {
+            return Some(WaitFor::Slot(conn));
+        }
+        None
+    }
+
+    fn execute(&mut self, block: usize, event: Event, instr: &Instr) -> Result<(), Reject> {
+        let from = instr.recv_port();
+        let received = from.and_then(|ConnId(conn)| self.queues[conn as usize].pop_front());
+        let value = self.meaning.execute(event, instr, received)?;
+        self.completed[block] += 1;
+        if let Some(conn) = from {
+            self.wake(self.structure.sender(conn), WaitFor::Slot(conn));
+        }
+        if let Some(conn) = instr.send_port() {
+            self.queues[conn.0 as usize].push_back(value);
+            self.wake(self.structure.receiver(conn), WaitFor::Message(conn));
+        }
+        for follower in core::mem::take(&mut self.followers[block]) {
+            self.waits[follower] = None;
+            self.ready.push_back(follower);
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, BlockId(block): BlockId, waiting_for: WaitFor) {
+        if self.waits[block as usize] == Some(waiting_for) {
+            self.waits[block as usize] = None;
+            self.ready.push_back(block as usize);
+        }
+    }
+
+    /// Adds a slot to every connection; false when nobody waits for one.
+    fn deepen(&mut self) -> bool {
+        self.slots += 1;
+        for (block, wait) in self.waits.iter_mut().enumerate() {
+            if matches!(wait, Some(WaitFor::Slot(_))) {
+                *wait = None;
+                self.ready.push_back(block);
+            }
+        }
+        !self.ready.is_empty()
+    }
+
+    #[cold]
+    fn deadlock(&self) -> Reject {
+        let wait = |(block, wait): (usize, &Option<WaitFor>)| {
+            let (event, _) = self.event(block)?;
+            Some(Wait { event, wait_for: (*wait)? })
+        };
+        let waits = self.waits.iter().enumerate().filter_map(wait).collect();
+        Reject::Deadlock { slots: self.slots, waits }
+    }
+}

@@ -1,0 +1,122 @@
+//! The figures in each algorithm's header, against what the verifier derives from its plans.
+
+use core::num::NonZero;
+
+use crosstie_ir::{Collective, Lowering, Options, Plan, Report, lower, verify};
+use crosstie_planner::{Nodes, PlanRequest, plan_world};
+
+const SLICES: u16 = 3;
+/// Enough for any plan here: what it needs is asserted, not this.
+const SLOTS: u32 = 16;
+
+fn rank_counts() -> impl Iterator<Item = u32> {
+    (1..=17).chain([32, 64, 128])
+}
+
+/// One node; nodes of four, the last one smaller; every other rank on the other node.
+fn assignments(ranks: u32) -> [Vec<u32>; 3] {
+    [
+        vec![0; ranks as usize],
+        (0..ranks).map(|r| r / 4).collect(),
+        (0..ranks).map(|r| r % 2).collect(),
+    ]
+}
+
+fn proved(plan: &Plan, in_place: bool) -> Report {
+    let options = Options::copy(SLOTS);
+    let options = if in_place { options.in_place() } else { options };
+    let what = |reject| format!("{} of {} ranks: {reject}", plan.collective.name(), plan.ranks);
+    verify(plan, &options).map_err(what).expect("a planner's plan is right")
+}
+
+/// What a header promises for n ranks.
+struct Promise {
+    steps: u32,
+    chunks_sent: u64,
+    min_slots: u32,
+    scratch_chunks: u32,
+}
+
+fn promise(collective: Collective, n: u32, in_place: bool) -> Promise {
+    let others = n - 1;
+    let ring = |steps: u32, fused: bool| Promise {
+        steps,
+        chunks_sent: steps.into(),
+        min_slots: if n == 1 { 0 } else { 1 + u32::from(fused) },
+        scratch_chunks: 0,
+    };
+    match collective {
+        Collective::ReduceScatter | Collective::AllGather => ring(others, n > 2),
+        Collective::AllReduce => ring(2 * others, n > 1),
+        Collective::AllToAll => Promise {
+            steps: others.min(1),
+            chunks_sent: others.into(),
+            min_slots: others.min(1),
+            scratch_chunks: if in_place { others } else { 0 },
+        },
+    }
+}
+
+/// Checks a plan of `channels` channels, lowered to `lowered` slices.
+fn check(plan: &Plan, in_place: bool, channels: u16, lowered: u16) {
+    let slices = channels * lowered;
+    let what = format!("{} of {}, in place: {in_place}", plan.collective.name(), plan.ranks);
+    let promise = promise(plan.collective, plan.ranks, in_place);
+    let report = proved(plan, in_place);
+    assert_eq!(report.steps, promise.steps, "steps of {what}");
+    assert_eq!(report.scratch_chunks, promise.scratch_chunks, "scratch of {what}");
+    assert_eq!(report.slices, slices);
+    for traffic in report.sent.iter().chain(&report.received) {
+        let chunks = promise.chunks_sent * u64::from(slices);
+        assert_eq!(traffic.slices, chunks, "slices of {what}");
+    }
+    assert!(report.bits_agree, "{what}");
+    let reuses_input = plan.collective == Collective::AllToAll && !in_place && plan.ranks > 1;
+    assert_eq!(report.in_place_safe, !reuses_input, "{what}");
+    let is_ring = plan.collective != Collective::AllToAll && plan.ranks > 1;
+    let more = if is_ring { u32::from(lowered) - 1 } else { 0 };
+    assert_eq!(report.min_slots, promise.min_slots + more, "slots of {what}");
+}
+
+#[test]
+fn headers_tell_the_truth_at_every_size() {
+    for ranks in rank_counts() {
+        let [nodes, ..] = assignments(ranks).map(|node_of| Nodes::new(node_of).unwrap());
+        for collective in Collective::ALL {
+            for in_place in [false, true] {
+                let channels = NonZero::<u16>::MIN;
+                let plan =
+                    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place });
+                check(&plan, in_place, 1, 1);
+                check(&lower(&plan, &Lowering { slices: SLICES }), in_place, 1, SLICES);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_in_place_exchange_is_right_out_of_place_too() {
+    for ranks in 1..=9 {
+        let nodes = Nodes::new(vec![0; ranks]).unwrap();
+        let (collective, channels) = (Collective::AllToAll, NonZero::<u16>::MIN);
+        let plan = plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place: true });
+        proved(&plan, false);
+    }
+}
+
+#[test]
+fn channels_and_nodes_change_no_figure() {
+    for ranks in 1..=9 {
+        for node_of in assignments(ranks) {
+            let nodes = Nodes::new(node_of).unwrap();
+            for collective in Collective::ALL {
+                let channels = NonZero::new(2).unwrap();
+                let request = PlanRequest { collective, nodes: &nodes, channels, in_place: false };
+                let plan = plan_world(&request);
+                let channels = if collective == Collective::AllToAll { 1 } else { 2 };
+                check(&plan, false, channels, 1);
+                check(&lower(&plan, &Lowering { slices: SLICES }), false, channels, SLICES);
+            }
+        }
+    }
+}
