@@ -90,6 +90,18 @@ impl ChunkMap {
         }
     }
 
+    /// Bytes of an input or output of `chunks` chunks, all windows.
+    pub fn buffer_bytes(&self, chunks: u32) -> u64 {
+        let elements = match self.layout {
+            Layout::Split { .. } => self.count,
+            Layout::Blocks { stride } => match chunks.checked_sub(1) {
+                Some(before_last) => u64::from(before_last) * stride + self.count,
+                None => 0,
+            },
+        };
+        elements * self.element_bytes
+    }
+
     /// Bytes that `chunks` scratch chunks need.
     pub fn scratch_bytes(&self, chunks: u32) -> u64 {
         u64::from(chunks) * self.chunk_elements() * self.element_bytes

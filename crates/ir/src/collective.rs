@@ -1,7 +1,7 @@
 //! Owns what each collective means: how many chunks its buffers have, which chunks coincide when
 //! it runs in place, and which contributions each output chunk must hold.
 
-use crate::plan::Rank;
+use crate::plan::{Chunk, Rank, Space};
 
 /// The operations a plan can carry out.
 ///
@@ -62,6 +62,18 @@ impl Collective {
             Self::AllGather if output == rank.0 => Some(0),
             Self::AllGather => None,
             Self::ReduceScatter => Some(rank.0),
+        }
+    }
+
+    /// The chunk that `chunk` of `rank` is when the operation runs in place: an output chunk that
+    /// coincides with an input chunk is that one, any other is itself.
+    pub const fn in_place_chunk(self, rank: Rank, chunk: Chunk) -> Chunk {
+        if !matches!(chunk.space, Space::Output) {
+            return chunk;
+        }
+        match self.in_place_alias(rank, chunk.index) {
+            Some(input) => Chunk::input(input),
+            None => chunk,
         }
     }
 

@@ -16,6 +16,7 @@ mod fingerprint;
 mod lower;
 mod plan;
 mod reject;
+mod replay;
 pub mod scalar;
 mod slice;
 mod structure;
@@ -33,5 +34,6 @@ pub use plan::{
     Rank, Space,
 };
 pub use reject::{Access, Event, Fault, Reject, Site, Size, Wait, WaitFor};
+pub use replay::replay;
 pub use slice::MergeError;
 pub use verify::{Class, Options, Report, Traffic, verify};

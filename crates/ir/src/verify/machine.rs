@@ -80,15 +80,9 @@ impl<'a> Machine<'a> {
 
     /// The memory that a chunk is: in place, an output chunk is the input chunk it coincides with.
     fn place(&self, rank: Rank, chunk: Chunk, slice: u16, window: u64) -> Place {
-        let Chunk { space, index } = chunk;
-        let (space, index) = match space {
-            Space::Output if self.options.in_place => {
-                match self.plan.collective.in_place_alias(rank, index) {
-                    Some(input) => (Space::Input, input),
-                    None => (space, index),
-                }
-            }
-            _ => (space, index),
+        let Chunk { space, index } = match self.options.in_place {
+            true => self.plan.collective.in_place_chunk(rank, chunk),
+            false => chunk,
         };
         let window = if space == Space::Scratch { 0 } else { window };
         Place { rank, space, index, slice, window }
