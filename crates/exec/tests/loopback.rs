@@ -1,5 +1,6 @@
 //! Worlds of threads over loopback: what the engine computes is what the collective means.
 
+#![cfg(test)]
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
