@@ -13,6 +13,7 @@ mod chunk_map;
 mod collective;
 mod dtype;
 mod fingerprint;
+mod json;
 mod lower;
 mod plan;
 mod reject;
@@ -28,6 +29,7 @@ pub use chunk_map::{ChunkMap, Layout};
 pub use collective::{Collective, Demand};
 pub use dtype::{DataType, ReduceOp, UnknownName};
 pub use fingerprint::{InputsFingerprint, PlanFingerprint, fingerprint};
+pub use json::{JsonError, from_json, to_json};
 pub use lower::{Lowering, lower};
 pub use plan::{
     After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Port,

@@ -70,11 +70,14 @@ pub enum Space {
 pub struct Chunk {
     /// Which memory.
     pub space: Space,
-    /// Which chunk of it, below 2^30.
+    /// Which chunk of it, below [`Chunk::MAX_INDEX`].
     pub index: u32,
 }
 
 impl Chunk {
+    /// More chunks than any plan has: indices lie below it.
+    pub const MAX_INDEX: u32 = (1 << Port::INDEX_BITS) - 1;
+
     /// Chunk `index` of the input.
     pub const fn input(index: u32) -> Self {
         Self { space: Space::Input, index }
@@ -103,8 +106,11 @@ impl Port {
         Self(conn.0)
     }
 
-    const fn chunk(chunk: Chunk) -> Self {
-        Self((chunk.space as u32) << Self::INDEX_BITS | chunk.index)
+    /// An index too large for the word becomes the largest: no plan has that many chunks, so the
+    /// verifier refuses it, where a spill into the bits of the space could pass.
+    const fn chunk(Chunk { space, index }: Chunk) -> Self {
+        let index = if index < Chunk::MAX_INDEX { index } else { Chunk::MAX_INDEX };
+        Self((space as u32) << Self::INDEX_BITS | index)
     }
 
     const fn to_conn(self) -> Option<ConnId> {
@@ -118,7 +124,7 @@ impl Port {
             2 => Space::Scratch,
             _ => return None,
         };
-        Some(Chunk { space, index: self.0 & ((1 << Self::INDEX_BITS) - 1) })
+        Some(Chunk { space, index: self.0 & Chunk::MAX_INDEX })
     }
 
     /// The word as it stands in the encoded instruction.
@@ -222,7 +228,10 @@ impl Instr {
 
     /// The same instruction, held back until `after` has completed.
     pub fn after(self, after: After) -> Self {
-        Self { after_block: Port(after.block.0), after_step: after.step, ..self }
+        match Port(after.block.0) {
+            Port::NONE => self.without_after(),
+            after_block => Self { after_block, after_step: after.step, ..self },
+        }
     }
     /// The same instruction without a wait for another block.
     pub fn without_after(self) -> Self {
