@@ -126,7 +126,7 @@ pub enum BootstrapError {
         /// The descriptor.
         fd: i32,
         /// What this rank was doing.
-        doing: &'static str,
+        doing: String,
         /// What happened, and what to do.
         reason: String,
     },
@@ -135,10 +135,21 @@ pub enum BootstrapError {
     #[serde(skip)]
     System {
         /// The call.
-        call: &'static str,
+        call: String,
         /// The operating system's reason.
         source: io::Error,
     },
+}
+
+impl BootstrapError {
+    pub(crate) fn system(call: &'static str) -> impl FnOnce(io::Error) -> BootstrapError {
+        move |source| BootstrapError::System { call: call.to_owned(), source }
+    }
+
+    pub(crate) fn net(doing: impl Into<String>) -> impl FnOnce(NetError) -> BootstrapError {
+        let doing = doing.into();
+        move |source| BootstrapError::Net { doing, source }
+    }
 }
 
 /// A process that says it is a rank.

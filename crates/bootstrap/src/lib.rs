@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod meeting;
 mod node;
+mod pmi1;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
+pub use meeting::{MeetingHost, meet};
 pub use node::node_key;
 pub use world::{Record, World};

@@ -1,0 +1,277 @@
+//! Owns the thread that serves one meeting: it lets ranks in, tells all the same end, and answers late-comers.
+//!
+//! 1. Who proves the secret is a guest; a guest that says who it is has joined.
+//! 2. The first of these ends the meeting: all have joined; two of them contradict each other; one of them is gone;
+//!    the patience of one is nearly over; the host is dropped.
+//! 3. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
+//!    and then until each guest has been told, but no longer than [`FAREWELL`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crosstie_net::{
+    Bell, Inbox, Listener, NetError, Purpose, Secret, Target, UniqueId, host_name, poll_until,
+};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::error::BootstrapError;
+use crate::meeting::announcer::Announcer;
+use crate::meeting::gathering::Gathering;
+use crate::meeting::guest::{Guest, Step};
+use crate::meeting::message::{Join, Outcome, broken};
+use crate::world::Record;
+
+/// How long a dropped host goes on telling its guests the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a guest may take to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(5);
+const OPENING: &str = "opening a meeting";
+/// How many version mismatches are kept to be told.
+const MISMATCHES_MAX: usize = 4;
+
+/// Serves one meeting in the background, for as long as it is kept.
+///
+/// Dropping it before all have come calls the meeting off: those who wait are told so.
+#[derive(Debug)]
+pub struct MeetingHost {
+    bell: Arc<Bell>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MeetingHost {
+    /// Opens a meeting at `listener`, for a world with a new secret. Pass the id on to each of its ranks, and keep the
+    /// host until they have met. The first to come says how many there will be.
+    pub fn open(listener: &Arc<Listener>) -> Result<(MeetingHost, UniqueId), BootstrapError> {
+        let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
+        let host = MeetingHost::serve(listener, &secret, None)?;
+        Ok((host, UniqueId { addresses: listener.addresses(), secret }))
+    }
+
+    /// Serves the meeting of the world of `secret`. The announcer is closed before anyone is told the table, so that
+    /// who has met can look for the next meeting of the same name and not find this one.
+    pub(crate) fn serve(
+        listener: &Arc<Listener>,
+        secret: &Secret,
+        announcer: Option<Announcer>,
+    ) -> Result<MeetingHost, BootstrapError> {
+        let bell = Arc::new(Bell::new().map_err(BootstrapError::net(OPENING))?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let inbox = listener.subscribe(secret, Target::Meeting);
+        let inbox = inbox.map_err(BootstrapError::net(OPENING))?;
+        let rings = Arc::clone(&bell);
+        inbox.on_arrival(move || rings.ring());
+        let service = Service {
+            listener: Arc::clone(listener),
+            inbox,
+            announcer,
+            bell: Arc::clone(&bell),
+            stop: Arc::clone(&stop),
+            gathering: Gathering::default(),
+            guests: Vec::new(),
+            first_came: None,
+            told: None,
+            mismatches: Vec::new(),
+            leaves_by: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("crosstie-meeting".to_owned())
+            .spawn(move || service.run())
+            .map_err(BootstrapError::system("starting a thread"))?;
+        Ok(MeetingHost { bell, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for MeetingHost {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.bell.ring();
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been printed; there is nothing to add here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The end of a meeting.
+enum End {
+    /// All have met: the encoded table.
+    Table(Vec<u8>),
+    /// The encoded error.
+    Failed(Vec<u8>),
+}
+
+struct Service {
+    listener: Arc<Listener>,
+    inbox: Inbox,
+    announcer: Option<Announcer>,
+    bell: Arc<Bell>,
+    stop: Arc<AtomicBool>,
+    gathering: Gathering,
+    guests: Vec<Guest>,
+    /// When the first rank joined.
+    first_came: Option<Instant>,
+    told: Option<End>,
+    /// Version mismatches, for the error that names who did not come.
+    mismatches: Vec<String>,
+    /// When to leave whether or not all guests were told; set when the host is dropped.
+    leaves_by: Option<Instant>,
+}
+
+impl Service {
+    fn run(mut self) {
+        loop {
+            self.bell.quiet();
+            self.let_in();
+            if let Some(announcer) = &self.announcer {
+                announcer.answer();
+            }
+            self.attend();
+            self.look_at_the_clock();
+            if self.leaves() {
+                return;
+            }
+            if self.sleep().is_err() {
+                // poll fails only for want of memory: the guests see their links end.
+                return;
+            }
+        }
+    }
+
+    /// Takes in the links that came, and notes versions that did not fit.
+    fn let_in(&mut self) {
+        loop {
+            match self.inbox.accept(Purpose::Meeting, Instant::now()) {
+                Ok(incoming) => {
+                    self.guests.push(Guest::new(incoming, Instant::now() + INTRODUCTION))
+                }
+                Err(NetError::NobodyCame { .. }) => return,
+                Err(mismatch) => {
+                    let text = mismatch.to_string();
+                    let known = self.mismatches.contains(&text);
+                    // Who only claims to speak another version has proved nothing, so the meeting goes on.
+                    if !known && self.mismatches.len() < MISMATCHES_MAX {
+                        self.mismatches.push(text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hears and answers every guest.
+    fn attend(&mut self) {
+        for mut guest in std::mem::take(&mut self.guests) {
+            let keep = match guest.advance() {
+                Step::Waits => true,
+                Step::Says(bytes) => self.hear(&mut guest, &bytes),
+                Step::Ended => {
+                    if let (Some(rank), None) = (guest.rank, &self.told) {
+                        self.end(Err(self.gathering.died(rank)));
+                    }
+                    false
+                }
+            };
+            if keep {
+                self.guests.push(guest);
+            }
+        }
+        let Some(told) = &self.told else { return };
+        let (End::Table(bytes) | End::Failed(bytes)) = told;
+        self.guests
+            .iter_mut()
+            .filter(|guest| guest.rank.is_some())
+            .for_each(|guest| guest.tell(bytes));
+    }
+
+    /// A guest says who it is. False drops it.
+    fn hear(&mut self, guest: &mut Guest, bytes: &[u8]) -> bool {
+        let host = guest.link.peer_host().to_owned();
+        if guest.rank.is_some() {
+            self.fail_once(broken(&host, "it joined twice on one link".to_owned()));
+            return true;
+        }
+        let join = match Join::decode(bytes, &host) {
+            Ok(join) => join,
+            Err(error) => {
+                self.fail_once(error);
+                return false;
+            }
+        };
+        guest.joined(join.record.rank, join.patience);
+        match &self.told {
+            Some(End::Table(_)) => {
+                let error = self.gathering.too_late(&join.record);
+                if let Ok(bytes) = Outcome::Failed(error).encode(&host) {
+                    guest.tell(&bytes);
+                }
+            }
+            Some(End::Failed(_)) => {}
+            None => self.admit(join),
+        }
+        true
+    }
+
+    fn admit(&mut self, join: Join) {
+        self.first_came.get_or_insert_with(Instant::now);
+        match self.gathering.join(join.size, join.record) {
+            Err(error) => self.end(Err(error)),
+            Ok(()) if self.gathering.complete() => self.end(self.gathering.table()),
+            Ok(()) => {}
+        }
+    }
+
+    fn fail_once(&mut self, error: BootstrapError) {
+        if self.told.is_none() {
+            self.end(Err(error));
+        }
+    }
+
+    fn end(&mut self, outcome: Result<Vec<Record>, BootstrapError>) {
+        self.announcer = None;
+        let met = outcome.is_ok();
+        let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Table);
+        // Neither a table nor what `Gathering` finds out can fail to encode.
+        let bytes = outcome.encode(&host_name()).unwrap_or_default();
+        self.told = Some(if met { End::Table(bytes) } else { End::Failed(bytes) });
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        let told = self.told.is_some();
+        self.guests.retain(|guest| guest.rank.is_some() || now < guest.limit);
+        let impatient = self.guests.iter().any(|guest| now >= guest.limit);
+        if impatient && !told {
+            let waited = self.first_came.map_or(Duration::ZERO, |came| now - came);
+            let mut strangers = self.listener.strangers().to_string();
+            for mismatch in &self.mismatches {
+                strangers = format!("{strangers}; {mismatch}");
+            }
+            self.end(Err(self.gathering.missing(waited, strangers)));
+        }
+        if self.leaves_by.is_none() && self.stop.load(Ordering::Acquire) {
+            self.leaves_by = Some(now + FAREWELL);
+            let reason = format!("the process on {} that served it has stopped", host_name());
+            self.fail_once(BootstrapError::CalledOff { reason });
+        }
+        if !told && self.told.is_some() {
+            self.attend();
+        }
+    }
+
+    fn leaves(&self) -> bool {
+        let waiting = self.guests.iter().any(|guest| guest.rank.is_some() && !guest.was_told());
+        self.leaves_by.is_some_and(|limit| !waiting || Instant::now() >= limit)
+    }
+
+    fn sleep(&self) -> std::io::Result<usize> {
+        let mut fds = vec![PollFd::new(&*self.bell, PollFlags::IN)];
+        fds.extend(self.announcer.as_ref().map(|announcer| PollFd::new(announcer, PollFlags::IN)));
+        fds.extend(self.guests.iter().map(Guest::interest));
+        // After the end only a guest's introduction and the farewell have limits.
+        let limits = self.guests.iter().filter(|guest| self.told.is_none() || guest.rank.is_none());
+        let limits = limits.map(|guest| guest.limit).chain(self.leaves_by);
+        poll_until(&mut fds, limits.min())
+    }
+}

@@ -1,0 +1,119 @@
+//! Owns the way from an identity to a world: find the meeting, go there, say who one is, learn who the others are.
+
+mod announcer;
+mod gathering;
+mod guest;
+mod host;
+mod message;
+mod place;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crosstie_launch::Identity;
+use crosstie_net::{Dial, Link, Listener, NetError, Purpose, Secret, Target, dial};
+
+use crate::error::BootstrapError;
+use crate::meeting::message::{Join, Outcome, broken};
+use crate::meeting::place::{Place, Server};
+use crate::world::{Record, World};
+
+pub use crate::meeting::host::MeetingHost;
+
+/// Brings this process to its world's meeting and waits until all ranks have come.
+///
+/// `own` is this process's record; its rank is the identity's. The host of the meeting tells every rank the same
+/// error when ranks are missing as the first deadline of those present comes near, come twice, disagree, or die; where
+/// the host itself cannot be reached, `deadline` ends the call.
+pub fn meet(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    own: Record,
+    deadline: Instant,
+) -> Result<World, BootstrapError> {
+    let own = Record { rank: identity.rank, ..own };
+    let mut phases = Phases::begin();
+    let Some(place) = Place::find(identity, listener, deadline)? else {
+        return alone(identity, own);
+    };
+    phases.end("finding the meeting");
+    let link = reach(identity, &place, deadline)?;
+    phases.end("reaching it");
+    let records = attend(link, &place, identity.size, own, deadline)?;
+    phases.end("waiting for all ranks");
+    let Identity { rank, size, .. } = *identity;
+    Ok(World { rank, size, secret: place.secret, records, phases: phases.ended })
+}
+
+fn alone(identity: &Identity, own: Record) -> Result<World, BootstrapError> {
+    let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
+    let records = vec![Record { settings: String::new(), ..own }];
+    Ok(World { rank: identity.rank, size: identity.size, secret, records, phases: Vec::new() })
+}
+
+fn reach(identity: &Identity, place: &Place, deadline: Instant) -> Result<Link, BootstrapError> {
+    let call = Dial {
+        from: Some(identity.rank),
+        ..Dial::new(&place.addresses, &place.secret, Target::Meeting, Purpose::Meeting, deadline)
+    };
+    let doing = format!("rank {} of {}, reaching {}", identity.rank, identity.size, place.server);
+    dial(&call).map_err(BootstrapError::net(doing))
+}
+
+/// Says who we are, and hears the end of the meeting.
+fn attend(
+    mut link: Link,
+    place: &Place,
+    size: u32,
+    own: Record,
+    deadline: Instant,
+) -> Result<Vec<Record>, BootstrapError> {
+    let host = link.peer_host().to_owned();
+    let patience = deadline.saturating_duration_since(Instant::now());
+    let rank = own.rank;
+    let bytes = Join { size, patience, record: own }.encode()?;
+    let gone = |source| at_the_meeting(source, &place.server, &host);
+    link.send(&bytes, deadline).map_err(gone)?;
+    let bytes = link.recv(deadline).map_err(gone)?;
+    match Outcome::decode(&bytes, &host)? {
+        Outcome::Failed(error) => Err(error),
+        Outcome::Table(records) if is_table(&records, size) => Ok(records),
+        Outcome::Table(records) => {
+            let what = format!("it told rank {rank} a table of {} for {size} ranks", records.len());
+            Err(broken(&host, what))
+        }
+    }
+}
+
+fn is_table(records: &[Record], size: u32) -> bool {
+    let by_rank = (0..size).eq(records.iter().map(|record| record.rank));
+    by_rank && records.len() == size as usize
+}
+
+/// What a failed link to the meeting's host means.
+fn at_the_meeting(source: NetError, server: &Server, host: &str) -> BootstrapError {
+    match source {
+        NetError::Ended { .. } => BootstrapError::CalledOff {
+            reason: format!("{server}, on {host}, died or lost its link to this rank"),
+        },
+        source => BootstrapError::net("waiting for the other ranks at the meeting")(source),
+    }
+}
+
+/// The stop watch of the phases.
+struct Phases {
+    ended: Vec<(&'static str, Duration)>,
+    since: Instant,
+}
+
+impl Phases {
+    fn begin() -> Phases {
+        Phases { ended: Vec::new(), since: Instant::now() }
+    }
+
+    fn end(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.ended.push((name, now - self.since));
+        self.since = now;
+    }
+}

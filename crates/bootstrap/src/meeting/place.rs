@@ -1,0 +1,260 @@
+//! Owns finding the meeting that an identity names, and serving it where that is this rank's part.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::RawFd;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use crosstie_launch::{Identity, Meeting};
+use crosstie_net::{ListenOptions, Listener, NetError, Secret, UniqueId};
+
+use crate::error::BootstrapError;
+use crate::meeting::announcer::{self, Announcer, socket_name};
+use crate::meeting::host::MeetingHost;
+use crate::pmi1::Pmi1;
+
+/// The key under which rank 0 leaves the unique id.
+const PMI_KEY: &str = "crosstie-id";
+/// Pause between two tries to resolve a name, and for how long it is tried: it may come to exist while ranks start.
+const RESOLVE_AGAIN: Duration = Duration::from_millis(250);
+const RESOLVE_FOR: Duration = Duration::from_secs(10);
+
+/// A meeting that has been found.
+pub(crate) struct Place {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) secret: Secret,
+    /// Who serves it.
+    pub(crate) server: Server,
+    /// Serves it, where that is this process's part; kept until this rank has met the others.
+    _host: Option<MeetingHost>,
+}
+
+/// Who serves a meeting, for messages.
+pub(crate) enum Server {
+    /// Whoever made the unique id.
+    IdMaker,
+    /// Rank 0, found in this way.
+    Rank0(String),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::IdMaker => {
+                f.write_str("the meeting's host (the process that made the unique id)")
+            }
+            Server::Rank0(how) => write!(f, "rank 0 as the meeting's host ({how})"),
+        }
+    }
+}
+
+impl Place {
+    /// The place of the identity's meeting; none where it is alone.
+    pub(crate) fn find(
+        identity: &Identity,
+        listener: &Arc<Listener>,
+        deadline: Instant,
+    ) -> Result<Option<Place>, BootstrapError> {
+        let place = match &identity.meeting {
+            Meeting::Alone => return Ok(None),
+            Meeting::UniqueId(id) => by_id(id.clone(), Server::IdMaker, None),
+            Meeting::Root { address, secret } => {
+                by_root(identity, listener, address, secret, "CROSSTIE_ROOT", deadline)?
+            }
+            Meeting::Master { address, port, job } => {
+                by_master(identity, listener, (address, *port, job), deadline)?
+            }
+            Meeting::Pmi1 { fd } => by_pmi(identity, listener, *fd, deadline)?,
+            Meeting::HostSocket { job } => by_host_socket(identity, listener, job, deadline)?,
+            other => {
+                let reason = format!("this release cannot meet by {other:?}");
+                return Err(BootstrapError::CalledOff { reason });
+            }
+        };
+        Ok(Some(place))
+    }
+}
+
+fn by_id(id: UniqueId, server: Server, host: Option<MeetingHost>) -> Place {
+    Place { addresses: id.addresses, secret: id.secret, server, _host: host }
+}
+
+fn by_pmi(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    fd: RawFd,
+    deadline: Instant,
+) -> Result<Place, BootstrapError> {
+    let server = Server::Rank0("found by the launcher's key-value space".to_owned());
+    let mut pmi = Pmi1::open(fd, deadline)?;
+    if identity.rank == 0 {
+        let (host, id) = MeetingHost::open(listener)?;
+        pmi.put(PMI_KEY, &id.to_string())?;
+        pmi.barrier()?;
+        pmi.finalize()?;
+        return Ok(by_id(id, server, Some(host)));
+    }
+    pmi.barrier()?;
+    let id = pmi.get(PMI_KEY)?;
+    pmi.finalize()?;
+    let doing = "reading what rank 0 left in the launcher's key-value space";
+    let id = id.parse().map_err(BootstrapError::net(doing))?;
+    Ok(by_id(id, server, None))
+}
+
+fn by_host_socket(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    job: &str,
+    deadline: Instant,
+) -> Result<Place, BootstrapError> {
+    let started = Instant::now();
+    let name = socket_name(job);
+    let server = Server::Rank0(format!("found by the socket @{name}"));
+    if identity.rank == 0 {
+        let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
+        let id = UniqueId { addresses: listener.addresses(), secret };
+        let announcer = Announcer::open(&name, &id, deadline)?;
+        let host = MeetingHost::serve(listener, &id.secret, Some(announcer))?;
+        return Ok(by_id(id, server, Some(host)));
+    }
+    match announcer::ask(&name, deadline)? {
+        Some(id) => Ok(by_id(id, server, None)),
+        None => Err(BootstrapError::Missing {
+            ranks: vec![0],
+            size: identity.size,
+            waited: started.elapsed(),
+            strangers: format!("rank 0 serves the meeting, and nobody answered at @{name}"),
+        }),
+    }
+}
+
+fn by_master(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    (host, port, job): (&str, u16, &str),
+    deadline: Instant,
+) -> Result<Place, BootstrapError> {
+    let address = match host.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        _ => format!("{host}:{port}"),
+    };
+    tracing::warn!(
+        "meeting at {address} by MASTER_ADDR without a secret: whoever reaches that port and knows the job's name \
+         may join or listen; set CROSSTIE_ROOT and CROSSTIE_SECRET to prevent it"
+    );
+    let secret = Secret::from_passphrase(&format!("crosstie master {address} {job}"));
+    by_root(identity, listener, &address, &secret, "MASTER_ADDR", deadline)
+}
+
+fn by_root(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    address: &str,
+    secret: &Secret,
+    variable: &'static str,
+    deadline: Instant,
+) -> Result<Place, BootstrapError> {
+    let addresses = resolve(address, deadline)?;
+    let host = match identity.rank {
+        0 => {
+            let listener = listener_at(address, &addresses, listener)?;
+            Some(MeetingHost::serve(&listener, secret, None)?)
+        }
+        _ => None,
+    };
+    let server = Server::Rank0(format!("{variable} {address}"));
+    Ok(Place { addresses, secret: secret.clone(), server, _host: host })
+}
+
+/// The listener that serves the root: `own` where it listens there already, else another one at that very address.
+fn listener_at(
+    text: &str,
+    addresses: &[SocketAddr],
+    own: &Arc<Listener>,
+) -> Result<Arc<Listener>, BootstrapError> {
+    if own.addresses().iter().any(|address| addresses.contains(address)) {
+        return Ok(Arc::clone(own));
+    }
+    let mut refusals = Vec::new();
+    for &address in addresses {
+        let options =
+            ListenOptions { bind: Some(to_bind(text, address)), ..ListenOptions::default() };
+        match Listener::open(&options) {
+            Ok(listener) => return Ok(Arc::new(listener)),
+            Err(NetError::System { source, .. }) => refusals.push(format!("{address}: {source}")),
+            Err(error) => refusals.push(format!("{address}: {error}")),
+        }
+    }
+    let reason = format!(
+        "rank 0 cannot listen there ({}): name an address of the host that runs rank 0, and a free port",
+        refusals.join("; ")
+    );
+    Err(BootstrapError::Root { address: text.to_owned(), reason })
+}
+
+/// Many hosts file their own name under a loopback address (Debian: 127.0.1.1), where no other host could reach it; so
+/// for a name that means this host, all its addresses are opened.
+fn to_bind(text: &str, address: SocketAddr) -> SocketAddr {
+    let by_name = text.parse::<SocketAddr>().is_err() && !text.starts_with("localhost:");
+    match address {
+        SocketAddr::V4(v4) if by_name && v4.ip().is_loopback() => {
+            (Ipv4Addr::UNSPECIFIED, v4.port()).into()
+        }
+        SocketAddr::V6(v6) if by_name && v6.ip().is_loopback() => {
+            (Ipv6Addr::UNSPECIFIED, v6.port()).into()
+        }
+        address => address,
+    }
+}
+
+/// The addresses that `host:port` stands for. A name may come to exist while ranks start, so it is tried again.
+fn resolve(text: &str, deadline: Instant) -> Result<Vec<SocketAddr>, BootstrapError> {
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let failure = |reason: String| BootstrapError::Root { address: text.to_owned(), reason };
+    // The system's resolver knows no deadline, so it works on a thread that is left behind when it is late; the
+    // resolver's own limits end that thread.
+    let (tell, told) = mpsc::channel();
+    let name = text.to_owned();
+    std::thread::Builder::new()
+        .name("crosstie-resolve".to_owned())
+        .spawn(move || resolve_until(&name, deadline, &tell))
+        .map_err(BootstrapError::system("starting a thread"))?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    match told.recv_timeout(left) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(reason)) => {
+            Err(failure(format!("its host is unknown ({reason}): correct the name")))
+        }
+        Err(_) => Err(failure("its host's name was not resolved by the deadline".to_owned())),
+    }
+}
+
+type Resolved = Result<Vec<SocketAddr>, String>;
+
+fn resolve_until(text: &str, deadline: Instant, tell: &mpsc::Sender<Resolved>) {
+    let deadline = deadline.min(Instant::now() + RESOLVE_FOR);
+    loop {
+        let resolved = text.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let over = Instant::now() + 2 * RESOLVE_AGAIN >= deadline;
+        match resolved {
+            Ok(addresses) if !addresses.is_empty() => {
+                // Nobody waits any more where the deadline has passed.
+                let _ = tell.send(Ok(addresses));
+                return;
+            }
+            Ok(_) if over => {
+                let _ = tell.send(Err("the name has no address".to_owned()));
+                return;
+            }
+            Err(error) if over => {
+                let _ = tell.send(Err(error.to_string()));
+                return;
+            }
+            _ => std::thread::sleep(RESOLVE_AGAIN),
+        }
+    }
+}

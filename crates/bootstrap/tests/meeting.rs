@@ -1,0 +1,350 @@
+//! Owns the tests of the meeting as ranks live it: threads with listeners of their own, real sockets, and each way in
+//! which a meeting goes wrong.
+#![cfg(test)]
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crosstie_bootstrap::{BootstrapError, MeetingHost, Record, World, meet};
+use crosstie_launch::{Identity, Launcher, Meeting};
+use crosstie_net::{Dial, ListenOptions, Listener, Purpose, Secret, Target, UniqueId, dial};
+
+type Met = Result<World, BootstrapError>;
+
+fn listener() -> Arc<Listener> {
+    Arc::new(Listener::open(&ListenOptions::default()).unwrap())
+}
+
+fn in_ms(ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(ms)
+}
+
+fn identity(rank: u32, size: u32, meeting: Meeting) -> Identity {
+    Identity { rank, size, local: None, launcher: Launcher::Explicit, meeting, node: None }
+}
+
+/// One rank that brings `change` of its record to the meeting.
+fn come(who: Identity, patience_ms: u64, change: impl FnOnce(&mut Record)) -> Met {
+    let listener = listener();
+    let mut own = Record::of_this_process(who.rank, listener.addresses());
+    own.host = format!("host{}", who.rank);
+    change(&mut own);
+    meet(&who, &listener, own, in_ms(patience_ms))
+}
+
+/// What becomes of each of `ranks`, which come at once.
+fn all_come(ranks: Vec<Identity>, patience_ms: u64) -> Vec<Met> {
+    thread::scope(|s| {
+        let ranks: Vec<_> =
+            ranks.into_iter().map(|who| s.spawn(move || come(who, patience_ms, |_| {}))).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+fn world_of(size: u32, meeting: &Meeting) -> Vec<Identity> {
+    (0..size).map(|rank| identity(rank, size, meeting.clone())).collect()
+}
+
+fn assert_met(met: Vec<Met>) -> Vec<World> {
+    let worlds: Vec<World> = met.into_iter().map(Result::unwrap).collect();
+    for (rank, world) in worlds.iter().enumerate() {
+        assert_eq!((world.rank as usize, world.size as usize), (rank, worlds.len()));
+        assert_eq!(world.records, worlds[0].records);
+        assert_eq!(world.secret, worlds[0].secret);
+        let ranks: Vec<u32> = world.records.iter().map(|record| record.rank).collect();
+        assert_eq!(ranks, (0..world.size).collect::<Vec<_>>());
+    }
+    worlds
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn root(port: u16, secret: &str) -> Meeting {
+    let secret = Secret::from_passphrase(secret);
+    Meeting::Root { address: format!("127.0.0.1:{port}"), secret }
+}
+
+fn job(name: &str) -> Meeting {
+    Meeting::HostSocket { job: format!("{name} {}", std::process::id()) }
+}
+
+#[test]
+fn eight_ranks_meet_by_a_unique_id() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let worlds = assert_met(all_come(world_of(8, &Meeting::UniqueId(id.clone())), 10_000));
+    assert_eq!(worlds[0].secret, id.secret);
+    assert_eq!(worlds[3].nodes(), [0; 8]);
+    assert_eq!(worlds[3].host(5), "host5");
+    assert!(worlds[3].records.iter().all(|record| !record.addresses.is_empty()));
+    assert_eq!(worlds[3].phases.len(), 3);
+}
+
+#[test]
+fn ranks_meet_at_a_root_whoever_comes_first() {
+    let meeting = root(free_port(), "open sesame");
+    let met = thread::scope(|s| {
+        let ranks: Vec<_> = world_of(3, &meeting)
+            .into_iter()
+            .map(|who| {
+                s.spawn(|| {
+                    thread::sleep(Duration::from_millis(if who.rank == 0 { 150 } else { 0 }));
+                    come(who, 10_000, |_| {})
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    assert_met(met);
+}
+
+#[test]
+fn a_root_may_be_a_name() {
+    let port = free_port();
+    let secret = Secret::from_passphrase("x");
+    assert_met(all_come(
+        world_of(2, &Meeting::Root { address: format!("localhost:{port}"), secret }),
+        10_000,
+    ));
+}
+
+#[test]
+fn ranks_meet_at_a_master_that_holds_no_secret() {
+    let (address, port) = ("127.0.0.1".to_owned(), free_port());
+    let meeting = Meeting::Master { address, port, job: "torchrun none".to_owned() };
+    assert_met(all_come(world_of(2, &meeting), 10_000));
+}
+
+#[test]
+fn a_root_that_is_no_address_of_this_host_is_explained() {
+    let secret = Secret::from_passphrase("x");
+    let meeting = Meeting::Root { address: "192.0.2.77:5000".to_owned(), secret };
+    let text = come(identity(0, 2, meeting), 1000, |_| {}).unwrap_err().to_string();
+    assert!(text.contains("192.0.2.77:5000") && text.contains("runs rank 0"), "{text}");
+}
+
+#[test]
+fn a_root_whose_name_is_unknown_is_explained_by_the_deadline() {
+    let started = Instant::now();
+    let secret = Secret::from_passphrase("x");
+    let meeting = Meeting::Root { address: "no-such-host.invalid:5000".to_owned(), secret };
+    let text = come(identity(1, 2, meeting), 800, |_| {}).unwrap_err().to_string();
+    assert!(text.contains("no-such-host.invalid"), "{text}");
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_world_of_one_meets_nobody() {
+    let world = come(identity(0, 1, Meeting::Alone), 1000, |_| {}).unwrap();
+    assert_eq!((world.size, world.records.len()), (1, 1));
+}
+
+#[test]
+fn two_jobs_on_one_host_stay_apart_and_leave_nothing() {
+    let met = thread::scope(|s| {
+        let jobs =
+            ["one", "two"].map(|name| s.spawn(move || all_come(world_of(4, &job(name)), 10_000)));
+        jobs.map(|job| job.join().unwrap())
+    });
+    let [one, two] = met.map(assert_met);
+    assert_ne!(one[0].secret, two[0].secret);
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let names = [job("one"), job("two")].map(|meeting| match meeting {
+        Meeting::HostSocket { job } => job,
+        _ => unreachable!(),
+    });
+    assert!(names.iter().all(|name| !sockets.contains(name)), "{sockets}");
+}
+
+#[test]
+fn one_job_can_meet_again_and_again() {
+    thread::scope(|s| {
+        for who in world_of(3, &job("again")) {
+            s.spawn(move || {
+                for _ in 0..10 {
+                    come(who.clone(), 10_000, |_| {}).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_rank_that_never_comes_is_named_to_all_at_the_deadline() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let mut ranks = world_of(5, &Meeting::UniqueId(id));
+    ranks.remove(3);
+    ranks.remove(1);
+    let started = Instant::now();
+    for met in all_come(ranks, 600) {
+        let Err(BootstrapError::Missing { ranks, size: 5, .. }) = met else { panic!("{met:?}") };
+        assert_eq!(ranks, [1, 3]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_rank_0_that_never_comes_is_named() {
+    for meeting in [job("headless"), root(free_port(), "x")] {
+        let started = Instant::now();
+        let text = come(identity(1, 2, meeting), 300, |_| {}).unwrap_err().to_string();
+        assert!(text.contains("rank 0"), "{text}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_duplicate_rank_is_told_to_all() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let meeting = Meeting::UniqueId(id);
+    let mut ranks = world_of(4, &meeting);
+    ranks[3].rank = 1;
+    for met in all_come(ranks, 10_000) {
+        assert!(matches!(met, Err(BootstrapError::Duplicate { rank: 1, .. })), "{met:?}");
+    }
+    // Who comes afterwards is told the same.
+    let late = come(identity(3, 4, meeting), 10_000, |_| {});
+    assert!(matches!(late, Err(BootstrapError::Duplicate { rank: 1, .. })), "{late:?}");
+}
+
+#[test]
+fn a_differing_size_is_told_to_all() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let mut ranks = world_of(3, &Meeting::UniqueId(id));
+    ranks[2].size = 4;
+    for met in all_come(ranks, 10_000) {
+        let Err(error @ BootstrapError::SizeDiffers { .. }) = met else { panic!("{met:?}") };
+        let text = error.to_string();
+        assert!(text.contains("rank 2 (host host2") && text.contains(" 4"), "{text}");
+    }
+}
+
+#[test]
+fn differing_settings_name_the_ranks_to_all() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let texts = thread::scope(|s| {
+        let ranks: Vec<_> = world_of(3, &Meeting::UniqueId(id))
+            .into_iter()
+            .map(|who| {
+                s.spawn(|| {
+                    let slots = if who.rank == 1 { 4 } else { 8 };
+                    let met = come(who, 10_000, |own| {
+                        own.fingerprint = slots;
+                        own.settings = format!("channels = 2\nslots = {slots}");
+                    });
+                    met.unwrap_err().to_string()
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
+    });
+    for text in texts {
+        assert!(text.contains("ranks 0, 2 (host host0): slots = 8"), "{text}");
+        assert!(text.contains("rank 1 (host host1): slots = 4"), "{text}");
+    }
+}
+
+/// Joins as `rank` and then ends, as a process that is killed does.
+fn die_in_the_meeting(id: &UniqueId, rank: u32) {
+    let call = Dial::new(&id.addresses, &id.secret, Target::Meeting, Purpose::Meeting, in_ms(5000));
+    let mut link = dial(&call).unwrap();
+    let record = Record { host: "doomed".to_owned(), ..Record::of_this_process(rank, vec![]) };
+    let patience = Duration::from_secs(10);
+    let join = serde_json::json!({ "size": 4, "patience": patience, "record": record });
+    link.send(join.to_string().as_bytes(), in_ms(1000)).unwrap();
+    thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn a_rank_that_dies_in_the_middle_is_named_at_once() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let started = Instant::now();
+    let doomed = thread::spawn({
+        let id = id.clone();
+        move || die_in_the_meeting(&id, 2)
+    });
+    let mut ranks = world_of(4, &Meeting::UniqueId(id));
+    ranks.truncate(2);
+    for met in all_come(ranks, 10_000) {
+        let Err(BootstrapError::Died { who }) = met else { panic!("{met:?}") };
+        assert_eq!((who.rank, who.host.as_str()), (2, "doomed"));
+    }
+    doomed.join().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn a_host_that_goes_away_calls_the_meeting_off() {
+    let (host, id) = MeetingHost::open(&listener()).unwrap();
+    let rank = thread::spawn(move || come(identity(1, 2, Meeting::UniqueId(id)), 10_000, |_| {}));
+    thread::sleep(Duration::from_millis(200));
+    drop(host);
+    let met = rank.join().unwrap();
+    assert!(matches!(met, Err(BootstrapError::CalledOff { .. })), "{met:?}");
+}
+
+#[test]
+fn one_process_too_many_is_told_so() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let meeting = Meeting::UniqueId(id);
+    assert_met(all_come(world_of(2, &meeting), 10_000));
+    let late = come(identity(1, 2, meeting), 10_000, |_| {});
+    assert!(matches!(late, Err(BootstrapError::Complete { size: 2, .. })), "{late:?}");
+}
+
+#[test]
+fn strangers_on_the_port_delay_nobody() {
+    let meeting = root(free_port(), "ours");
+    let Meeting::Root { address, .. } = &meeting else { unreachable!() };
+    let address: SocketAddr = address.parse().unwrap();
+    let started = Instant::now();
+    thread::scope(|s| {
+        let rank_0 = s.spawn(|| come(identity(0, 2, meeting.clone()), 10_000, |_| {}));
+        let mut silent = connect(address);
+        connect(address).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        silent.write_all(b"cross").unwrap();
+        let rank_1 = s.spawn(|| come(identity(1, 2, meeting.clone()), 10_000, |_| {}));
+        assert_met(vec![rank_0.join().unwrap(), rank_1.join().unwrap()]);
+    });
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+#[test]
+fn strangers_are_counted_in_the_error_of_those_who_wait() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let address = id.addresses[0];
+    let rank = thread::spawn(move || come(identity(0, 2, Meeting::UniqueId(id)), 800, |_| {}));
+    connect(address).write_all(&[0x55; 200]).unwrap();
+    let text = rank.join().unwrap().unwrap_err().to_string();
+    assert!(text.contains("1 stranger was turned away"), "{text}");
+}
+
+#[test]
+fn a_wrong_secret_is_refused_on_both_sides() {
+    let port = free_port();
+    let (rank_0, rank_1) = thread::scope(|s| {
+        let rank_0 = s.spawn(|| come(identity(0, 2, root(port, "right")), 900, |_| {}));
+        let rank_1 = s.spawn(|| come(identity(1, 2, root(port, "wrong")), 900, |_| {}));
+        (rank_0.join().unwrap(), rank_1.join().unwrap())
+    });
+    let text = rank_1.unwrap_err().to_string();
+    assert!(text.contains("secret") && text.contains("rank 0"), "{text}");
+    let Err(BootstrapError::Missing { ranks, strangers, .. }) = rank_0 else {
+        panic!("{rank_0:?}")
+    };
+    assert_eq!(ranks, [1]);
+    assert!(strangers.contains("another secret"), "{strangers}");
+}
