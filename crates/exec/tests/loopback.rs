@@ -1,46 +1,18 @@
 //! Worlds of threads over loopback: what the engine computes is what the collective means.
 
 #![cfg(test)]
-use std::num::NonZero;
-use std::sync::Arc;
+
+mod common;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crosstie_exec::{Buffers, Call, Engine, ExecError, Reducer, WaitPolicy, WaitingFor};
+use common::{LIMIT, LIMITS, whole_plan, world};
+use crosstie_exec::{Buffers, Call, ExecError, Reducer, WaitingFor};
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, ReduceOp};
-use crosstie_planner::{Nodes, PlanRequest, plan};
-use crosstie_transport::Doorbell;
-use crosstie_transport::loopback::Fabric;
-use crosstie_transport::seam::Limits;
 
-const LIMIT: Duration = Duration::from_secs(20);
-const LIMITS: Limits = Limits { slots: 8, slot_bytes: 1024 };
-
-fn engine(fabric: &Fabric, rank: u32, ranks: u32) -> Engine {
-    let doorbell = Arc::new(Doorbell::new().unwrap());
-    let endpoint = fabric.endpoint(rank, Arc::clone(&doorbell)).unwrap();
-    let wait = WaitPolicy::for_load(ranks as usize, 2);
-    Engine::new(Rank(rank), ranks, vec![Box::new(endpoint)], doorbell, wait).unwrap()
-}
-
-fn slice(collective: Collective, in_place: bool, ranks: u32, rank: u32) -> Plan {
-    let nodes = Nodes::new(vec![0; ranks as usize]).unwrap();
-    let request =
-        PlanRequest { collective, nodes: &nodes, channels: NonZero::<u16>::MIN, in_place };
-    plan(&request, Rank(rank))
-}
-
-/// Runs `body` for each rank in a thread of its own.
-fn world<T: Send>(ranks: u32, body: impl Fn(u32, Engine) -> T + Sync) -> Vec<T> {
-    let fabric = Fabric::new(ranks, 1, LIMITS).unwrap();
-    thread::scope(|scope| {
-        let spawn = |rank| {
-            let (fabric, body) = (&fabric, &body);
-            scope.spawn(move || body(rank, engine(fabric, rank, ranks)))
-        };
-        let threads: Vec<_> = (0..ranks).map(spawn).collect();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    })
+fn slice(collective: Collective, ranks: u32, rank: u32) -> Plan {
+    whole_plan(collective, true, ranks).slice(Rank(rank))
 }
 
 fn sum_map(count: u64, ranks: u32) -> ChunkMap {
@@ -53,7 +25,7 @@ fn all_reduce_in_place_sums_over_many_windows() {
     for ranks in [1, 2, 3, 5, 8] {
         let count = 10_007;
         world(ranks, |rank, mut engine| {
-            let program = engine.resolve(slice(Collective::AllReduce, true, ranks, rank)).unwrap();
+            let program = engine.resolve(slice(Collective::AllReduce, ranks, rank)).unwrap();
             for round in 0..3 {
                 let input = |r: u32, i: usize| (r as i32 + 1) * (i as i32 % 97) + round;
                 let mut values: Vec<i32> = (0..count).map(|i| input(rank, i)).collect();
@@ -81,7 +53,7 @@ fn a_peer_that_never_calls_is_named_at_the_deadline() {
             thread::sleep(limit * 2);
             return None;
         }
-        let program = engine.resolve(slice(Collective::AllReduce, true, 2, rank)).unwrap();
+        let program = engine.resolve(slice(Collective::AllReduce, 2, rank)).unwrap();
         let mut attempt = || {
             let mut values = vec![0i32; 8];
             let call = Call {
@@ -111,7 +83,7 @@ fn an_interrupt_ends_a_sleeping_call() {
             thread::sleep(Duration::from_millis(500));
             return None;
         }
-        let program = engine.resolve(slice(Collective::AllGather, true, 2, rank)).unwrap();
+        let program = engine.resolve(slice(Collective::AllGather, 2, rank)).unwrap();
         let mut values = vec![0u8; 2];
         let map = ChunkMap::new(Layout::Blocks { stride: 1 }, 1, 1, 1);
         let call = Call {

@@ -1,0 +1,42 @@
+//! Owns worlds of threads over loopback, straight on the engine.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crosstie_exec::{Engine, WaitPolicy};
+use crosstie_ir::{Collective, Plan, Rank};
+use crosstie_planner::{Nodes, PlanRequest, plan_world};
+use crosstie_transport::Doorbell;
+use crosstie_transport::loopback::Fabric;
+use crosstie_transport::seam::Limits;
+
+pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMITS: Limits = Limits { slots: 8, slot_bytes: 1024 };
+
+fn engine(fabric: &Fabric, rank: u32, ranks: u32) -> Engine {
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let endpoint = fabric.endpoint(rank, Arc::clone(&doorbell)).unwrap();
+    let wait = WaitPolicy::for_load(ranks as usize, 2);
+    Engine::new(Rank(rank), ranks, vec![Box::new(endpoint)], doorbell, wait).unwrap()
+}
+
+pub fn whole_plan(collective: Collective, in_place: bool, ranks: u32) -> Plan {
+    let nodes = Nodes::new(vec![0; ranks as usize]).unwrap();
+    let channels = NonZero::<u16>::MIN;
+    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place })
+}
+
+/// Runs `body` for each rank in a thread of its own.
+pub fn world<T: Send>(ranks: u32, body: impl Fn(u32, Engine) -> T + Sync) -> Vec<T> {
+    let fabric = Fabric::new(ranks, 1, LIMITS).unwrap();
+    thread::scope(|scope| {
+        let spawn = |rank| {
+            let (fabric, body) = (&fabric, &body);
+            scope.spawn(move || body(rank, engine(fabric, rank, ranks)))
+        };
+        let threads: Vec<_> = (0..ranks).map(spawn).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    })
+}
