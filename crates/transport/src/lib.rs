@@ -19,6 +19,8 @@ mod region;
 #[cfg(not(loom))]
 mod ring;
 pub mod seam;
+#[cfg(not(loom))]
+pub mod shm;
 
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;

@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-/// A whole memfd, mapped for reading and writing.
+/// A memfd or a part of one, mapped for reading and writing.
 ///
 /// The memory may change at any time, as peers write it: it is only ever reached through atomics
 /// and raw pointers, never through references to plain bytes.
@@ -33,7 +33,7 @@ impl Mapping {
             rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&memory, len as u64)?;
         rustix::fs::fcntl_add_seals(&memory, SEALS)?;
-        Ok((Self::map(&memory, len)?, memory))
+        Ok((Self::map(&memory, 0, len)?, memory))
     }
 
     /// The memory of `len` bytes behind a descriptor that a peer sent.
@@ -41,6 +41,16 @@ impl Mapping {
     /// Refused unless its size is `len` and sealed: a peer that shrank it later would kill this
     /// process with SIGBUS.
     pub(crate) fn open(memory: impl AsFd, len: usize) -> io::Result<Self> {
+        Self::open_part(memory, len, 0, len)
+    }
+
+    /// As [`open`](Self::open), but maps only `part` bytes at `offset`, a multiple of the page size.
+    pub(crate) fn open_part(
+        memory: impl AsFd,
+        len: usize,
+        offset: usize,
+        part: usize,
+    ) -> io::Result<Self> {
         let seals = rustix::fs::fcntl_get_seals(&memory)?;
         if !seals.contains(SEALS) {
             let what = format!("shared memory has seals {seals:?}, but needs {SEALS:?}");
@@ -51,7 +61,10 @@ impl Mapping {
             let what = format!("shared memory has {size} bytes, but should have {len}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Self::map(memory, len)
+        if offset.checked_add(part).is_none_or(|end| end > len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Self::map(memory, offset, part)
     }
 
     /// New zeroed memory of `len` bytes for threads of this process alone.
@@ -64,10 +77,11 @@ impl Mapping {
         Self::of(start, len)
     }
 
-    fn map(memory: impl AsFd, len: usize) -> io::Result<Self> {
+    fn map(memory: impl AsFd, offset: usize, len: usize) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let start =
-            unsafe { rustix::mm::mmap(ptr::null_mut(), len, ACCESS, MapFlags::SHARED, memory, 0)? };
+        let start = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), len, ACCESS, MapFlags::SHARED, memory, offset as u64)?
+        };
         Self::of(start, len)
     }
 

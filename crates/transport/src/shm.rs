@@ -1,0 +1,158 @@
+//! Owns the shared-memory transport: which rank of a host maps what, and the endpoint made of it.
+//!
+//! Each rank makes one memfd, its *segment*, with the rings in which its local peers send to it.
+//! The ranks meet once at a Unix socket (see `meeting`) and give each other segment and doorbell.
+//!
+//! # What it maps
+//! With n ranks on a host each rank maps its own segment, (n−1) × channels rings, and of each
+//! peer's segment the part that it sends in: 2 (n−1) × channels rings in all, and 2 (n−1) pages of
+//! doorbells. A ring has slots × slot_bytes and a page of headers. Memory is taken up by pages that
+//! were touched: a connection that was never used takes none, one that carried only tiny messages a
+//! page. All n segments together are at most n (n−1) × channels rings.
+//!
+//! Nothing has a name in a file system, so nothing is left when the ranks end, however they end. A
+//! killed peer is not noticed here (its rings just stay still); the monitor notices it.
+
+mod meeting;
+mod message;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crosstie_net::Secret;
+
+use crate::TransportError;
+use crate::doorbell::Doorbell;
+use crate::local::{LocalEndpoint, PeerRings};
+use crate::mapping::Mapping;
+use crate::ring::{Layout, ReceiveEnd, SendEnd};
+use crate::seam::Limits;
+
+/// What a rank needs to know to share memory with the others of its host.
+#[derive(Debug, Clone)]
+pub struct ShmOptions {
+    /// The world's secret: names the meeting place and admits to it.
+    pub secret: Secret,
+    /// This rank.
+    pub rank: u32,
+    /// All ranks that share this host's memory, this one among them; the same list on each.
+    pub local_ranks: Vec<u32>,
+    /// Connections each way between each pair; the same on each rank.
+    pub channels: u16,
+    /// Slots and their size; the same on each rank.
+    pub limits: Limits,
+    /// When to give up waiting for a rank that has not come.
+    pub deadline: Instant,
+}
+
+/// Meets the other ranks of this host, and connects to all of them. `doorbell` wakes this rank.
+///
+/// # Errors
+/// [`TransportError::ConnectDeadline`] names the lowest rank that did not come;
+/// [`TransportError::PeerGone`] the leader, when it ended meanwhile;
+/// [`TransportError::PeerMisbehaved`] a rank that wants other limits, or another user's process in
+/// the place of the leader; [`TransportError::System`] what this host refused.
+pub fn connect(options: &ShmOptions, doorbell: &Doorbell) -> Result<LocalEndpoint, TransportError> {
+    let node = Node::new(options)?;
+    let (segment, memory) = Mapping::create("crosstie-rings", node.segment_bytes.max(1))
+        .map_err(|source| system("memfd for a rank's rings", source))?;
+    let [word, bell] = doorbell.fds();
+    let peers = meeting::exchange(options, &node, [memory.as_fd(), word, bell])?;
+    let segment = Arc::new(segment);
+    let peers = peers.into_iter().map(|(rank, shared)| node.join(&segment, rank, shared));
+    let peers = peers.collect::<Result<Vec<_>, _>>()?;
+    Ok(LocalEndpoint::new("shm", options.limits, options.channels, peers))
+}
+
+/// What a rank gives to its peers: its segment, and its doorbell's word and bell.
+type Shared<F> = [F; 3];
+
+/// The ranks of a host, and where their rings lie.
+#[derive(Debug)]
+struct Node {
+    rank: u32,
+    /// In order.
+    ranks: Vec<u32>,
+    channels: u16,
+    layout: Layout,
+    segment_bytes: usize,
+}
+
+impl Node {
+    fn new(options: &ShmOptions) -> Result<Self, TransportError> {
+        let refused = |what: &str| {
+            let what = format!("{what}: {options:?}");
+            system("laying out shared memory", io::Error::new(io::ErrorKind::InvalidInput, what))
+        };
+        let mut ranks = options.local_ranks.clone();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if ranks.binary_search(&options.rank).is_err() {
+            return Err(refused("a rank is not among its local ranks"));
+        }
+        if options.channels == 0 {
+            return Err(refused("a connection needs a channel"));
+        }
+        let layout = Layout::new(options.limits).ok_or_else(|| refused("no ring is so large"))?;
+        let segment_bytes = layout
+            .ring_bytes()
+            .checked_mul(usize::from(options.channels))
+            .and_then(|bytes| bytes.checked_mul(ranks.len() - 1))
+            .ok_or_else(|| refused("no segment is so large"))?;
+        let (rank, channels) = (options.rank, options.channels);
+        Ok(Self { rank, ranks, channels, layout, segment_bytes })
+    }
+
+    /// The rank that the others come to.
+    fn leader(&self) -> u32 {
+        self.ranks[0]
+    }
+
+    /// All ranks but this one.
+    fn others(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ranks.iter().copied().filter(|&rank| rank != self.rank)
+    }
+
+    /// Which of the blocks in the segment of `to` holds the rings from `from`.
+    fn block(&self, from: u32, to: u32) -> usize {
+        let before = |&&rank: &&u32| rank < from && rank != to;
+        self.ranks.iter().filter(before).count()
+    }
+
+    fn join(
+        &self,
+        segment: &Arc<Mapping>,
+        peer: u32,
+        shared: Shared<OwnedFd>,
+    ) -> Result<PeerRings, TransportError> {
+        let [memory, word, bell] = shared;
+        let channels = usize::from(self.channels);
+        let bytes = channels * self.layout.ring_bytes();
+        let start = self.block(self.rank, peer) * bytes;
+        let theirs = Mapping::open_part(memory, self.segment_bytes.max(1), start, bytes)
+            .map_err(|source| system(&format!("mapping the rings of rank {peer}"), source))?;
+        let theirs = Arc::new(theirs);
+        let own = self.block(peer, self.rank) * channels;
+        let layout = self.layout;
+        Ok(PeerRings {
+            rank: peer,
+            bell: Arc::new(OnceLock::from(Arc::new(Doorbell::from_fds(word, bell)?))),
+            senders: (0..channels)
+                .map(|channel| SendEnd::new(&theirs, channel, layout, self.rank, peer))
+                .collect(),
+            receivers: (0..channels)
+                .map(|channel| ReceiveEnd::new(segment, own + channel, layout, peer))
+                .collect(),
+        })
+    }
+}
+
+#[cold]
+fn system(call: &str, source: io::Error) -> TransportError {
+    TransportError::System { call: call.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests;
