@@ -1,1 +1,39 @@
-//! crosstie
+//! Collective communication for training on many nodes.
+//!
+//! A [`Communicator`] joins ranks, as processes or threads, on one host or many; its collectives
+//! run over shared memory inside a node and TCP between nodes. Every call has a deadline, and a
+//! failure has a name: which rank, on which host, and what to do.
+//!
+//! ```
+//! use crosstie::{ReduceOp, Threads};
+//!
+//! let sums = Threads::new(4).run(|mut comm| {
+//!     let mine = vec![comm.rank() as f32; 1000];
+//!     let mut sum = vec![0.0; 1000];
+//!     comm.all_reduce(&mine, &mut sum, ReduceOp::Sum)?;
+//!     Ok(sum[0])
+//! })?;
+//! assert_eq!(sums, [6.0; 4]);
+//! # Ok::<(), crosstie::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod communicator;
+mod element;
+mod error;
+mod init;
+mod interim;
+mod meeting;
+mod select;
+mod settings;
+mod threads;
+
+pub use communicator::{Communicator, TransportCounters};
+pub use crosstie_exec::Buffers;
+pub use crosstie_ir::{Collective, DataType, ReduceOp};
+pub use crosstie_net::{Secret, UniqueId};
+pub use element::Element;
+pub use error::{Blame, Code, Error, Failure};
+pub use meeting::Meeting;
+pub use settings::{Settings, Transport};
+pub use threads::Threads;

@@ -1,0 +1,33 @@
+//! Owns which Rust types can be elements of a buffer.
+
+use crosstie_ir::DataType;
+
+/// A Rust type that buffers can hold.
+///
+/// Sealed: each implementation is a promise that the bytes are laid out as [`DataType`] says.
+pub trait Element: bytemuck::Pod + sealed::Sealed {
+    /// Its type in plans and on wires.
+    const TYPE: DataType;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! element {
+    ($($rust:ty => $variant:ident),* $(,)?) => {$(
+        impl sealed::Sealed for $rust {}
+        impl Element for $rust {
+            const TYPE: DataType = DataType::$variant;
+        }
+    )*};
+}
+
+element! {
+    u8 => U8,
+    i32 => I32,
+    i64 => I64,
+    half::bf16 => Bf16,
+    f32 => F32,
+    f64 => F64,
+}

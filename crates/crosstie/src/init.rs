@@ -1,0 +1,202 @@
+//! Owns setting up: a pipeline of stages, each of which takes values and returns one.
+//!
+//! Who am I -> meet the others -> agree -> monitor -> connect -> ready.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::interim::{Monitor, MonitorOptions};
+use crosstie_bootstrap::{Record, World};
+use crosstie_exec::{Engine, WaitPolicy};
+use crosstie_ir::{InputsFingerprint, Rank};
+use crosstie_launch::Identity;
+use crosstie_net::{Inbox, ListenOptions, Listener, Target};
+use crosstie_planner::Nodes;
+use crosstie_transport::seam::Endpoint;
+use crosstie_transport::shm::{self, ShmOptions};
+use crosstie_transport::{Doorbell, TransportError};
+
+use crate::communicator::{self, Programs};
+use crate::settings::Resolved;
+use crate::{Communicator, Error, Transport};
+
+/// Channels that plans use; a setting once there are several.
+pub(crate) const CHANNELS: u16 = 1;
+
+pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
+    let deadline = Instant::now() + settings.init_timeout;
+    let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
+    let listener = Listener::shared(&ListenOptions {
+        ports: settings.ports.clone(),
+        bind: None,
+        interface: settings.interface.clone(),
+    })?;
+    let record = own_record(&settings, &identity, &listener);
+    let mut world = crosstie_bootstrap::meet(&identity, &listener, record, deadline)?;
+
+    let started = Instant::now();
+    let doorbell = Arc::new(Doorbell::new()?);
+    let (monitor, endpoints) = if world.size == 1 {
+        (None, Vec::new())
+    } else {
+        let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
+        let monitor = start_monitor(&settings, &world, &listener, &inbox, &doorbell, deadline)?;
+        match connect_endpoints(&settings, &world, &inbox, &doorbell, deadline) {
+            Ok(endpoints) => (Some(monitor), endpoints),
+            Err(error) => return Err(name_the_dead(&monitor, error)),
+        }
+    };
+    world.phases.push(("connect", started.elapsed()));
+
+    let nodes = Nodes::new(world.nodes())?;
+    let wait = wait_policy(&world);
+    let engine = Engine::new(Rank(world.rank), world.size, endpoints, doorbell, wait)?;
+    Ok(Communicator {
+        world,
+        nodes,
+        engine,
+        monitor,
+        timeout: settings.timeout,
+        programs: Programs::default(),
+        sequence: 0,
+        failed: None,
+    })
+}
+
+/// A peer that died while ranks connect shows here as a link that never came; the monitor knows
+/// better.
+fn name_the_dead(monitor: &Monitor, error: Error) -> Error {
+    if !monitor.failed() {
+        return error;
+    }
+    let verdict = monitor.verdict(communicator::VERDICT_LIMIT);
+    match verdict.culprit {
+        Some(peer) => Error::Transport(TransportError::PeerGone {
+            peer,
+            doing: "connecting to it",
+            source: None,
+        }),
+        None => error,
+    }
+}
+
+fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> Record {
+    let world_scope = settings.world_scope();
+    // Who is on which node follows from the records, so it is the same for all by construction.
+    let pairs = world_scope.iter().map(|(name, value)| (*name, value.as_str()));
+    let fingerprint = InputsFingerprint::new(&[], pairs, crosstie_planner::VERSION);
+    let lines: Vec<String> = world_scope.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+    let mut record = Record::of_this_process(identity.rank, listener.addresses());
+    record.fingerprint = fingerprint.0;
+    record.settings = lines.join("\n");
+    if let Some(node) = &identity.node {
+        record.node_key.clone_from(node);
+    }
+    record
+}
+
+fn start_monitor(
+    settings: &Resolved,
+    world: &World,
+    listener: &Arc<Listener>,
+    inbox: &Arc<Inbox>,
+    doorbell: &Arc<Doorbell>,
+    deadline: Instant,
+) -> Result<Monitor, Error> {
+    let options = MonitorOptions { heartbeat: settings.heartbeat, silence: settings.silence };
+    let doorbell = Arc::clone(doorbell);
+    let wake = Box::new(move || doorbell.ring());
+    Ok(Monitor::start(world, listener, Arc::clone(inbox), options, wake, deadline)?)
+}
+
+/// One endpoint per transport that this rank needs: inside its node, and between nodes.
+fn connect_endpoints(
+    settings: &Resolved,
+    world: &World,
+    inbox: &Inbox,
+    doorbell: &Arc<Doorbell>,
+    deadline: Instant,
+) -> Result<Vec<Box<dyn Endpoint>>, Error> {
+    let nodes = world.nodes();
+    let own = nodes[world.rank as usize];
+    let (local, remote): (Vec<u32>, Vec<u32>) = match settings.transport {
+        Transport::Tcp => {
+            (vec![world.rank], (0..world.size).filter(|&r| r != world.rank).collect())
+        }
+        _ => (0..world.size).partition(|&r| nodes[r as usize] == own),
+    };
+    if settings.transport == Transport::SharedMemory && !remote.is_empty() {
+        return Err(Error::Setting {
+            name: "CROSSTIE_TRANSPORT",
+            value: settings.transport.name().to_owned(),
+            what: format!(
+                "ranks {remote:?} are on other nodes than rank {}; use auto or tcp",
+                world.rank
+            ),
+        });
+    }
+    let mut endpoints: Vec<Box<dyn Endpoint>> = Vec::new();
+    // Before the fabric, which knows all ranks of the process, those of other nodes too.
+    if !remote.is_empty() {
+        endpoints.push(connect_tcp(settings, world, &remote, inbox, deadline)?);
+    }
+    if local.len() > 1 {
+        endpoints.push(match (&settings.transport, &settings.fabric) {
+            (Transport::Loopback, Some(fabric)) => {
+                Box::new(fabric.0.endpoint(world.rank, Arc::clone(doorbell))?)
+            }
+            (Transport::Loopback, None) => return Err(loopback_without_threads()),
+            _ => connect_shm(settings, world, local, doorbell, deadline)?,
+        });
+    }
+    Ok(endpoints)
+}
+
+fn connect_shm(
+    settings: &Resolved,
+    world: &World,
+    local_ranks: Vec<u32>,
+    doorbell: &Doorbell,
+    deadline: Instant,
+) -> Result<Box<dyn Endpoint>, Error> {
+    let options = ShmOptions {
+        secret: world.secret.clone(),
+        rank: world.rank,
+        local_ranks,
+        channels: CHANNELS,
+        limits: settings.limits,
+        deadline,
+    };
+    Ok(Box::new(shm::connect(&options, doorbell)?))
+}
+
+fn connect_tcp(
+    _settings: &Resolved,
+    _world: &World,
+    _peers: &[u32],
+    _inbox: &Inbox,
+    _deadline: Instant,
+) -> Result<Box<dyn Endpoint>, Error> {
+    Err(loopback_without_threads())
+}
+
+/// Ranks that share this rank's host compete for its processors, emulated nodes or not.
+fn wait_policy(world: &World) -> WaitPolicy {
+    let host = world.host(world.rank);
+    let here: Vec<&Record> = world.records.iter().filter(|r| r.host == host).collect();
+    let words = here.iter().map(|r| r.cpus.len()).max().unwrap_or(0);
+    let cores: u32 = (0..words)
+        .map(|w| here.iter().fold(0, |all, r| all | r.cpus.get(w).copied().unwrap_or(0)))
+        .map(u64::count_ones)
+        .sum();
+    WaitPolicy::for_load(here.len(), cores as usize)
+}
+
+fn loopback_without_threads() -> Error {
+    Error::Setting {
+        name: "CROSSTIE_TRANSPORT",
+        value: Transport::Loopback.name().to_owned(),
+        what: "loopback joins threads of one process (crosstie::Threads); use auto, shm or tcp"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,328 @@
+//! Owns every setting: its name in the environment, its meaning and its default. The only reader
+//! of the environment.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crosstie_launch::{Explicit, Launcher};
+use crosstie_net::{Secret, UniqueId};
+use crosstie_transport::loopback::Fabric;
+use crosstie_transport::seam::Limits;
+
+use crate::{Communicator, Error};
+
+/// Over what ranks exchange their data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Shared memory inside a node, TCP between nodes.
+    #[default]
+    Auto,
+    /// Shared memory only; ranks on several nodes are refused.
+    SharedMemory,
+    /// TCP only, inside a node too.
+    Tcp,
+    /// Memory of this process inside a node, TCP between nodes; for [`crate::Threads`].
+    Loopback,
+}
+
+impl Transport {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("shm", Self::SharedMemory),
+        ("tcp", Self::Tcp),
+        ("loopback", Self::Loopback),
+    ];
+
+    /// The name that settings and the command line use.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, t)| *t == self).map_or("auto", |(name, _)| name)
+    }
+}
+
+impl FromStr for Transport {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, t)| *t)
+            .ok_or_else(|| "expected auto, shm, tcp or loopback".to_owned())
+    }
+}
+
+/// How a communicator is set up; a builder that ends in [`connect`](Self::connect).
+///
+/// What is not set here comes from the environment (`CROSSTIE_*`, then the launcher's own
+/// variables), then from the default.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub(crate) explicit: Explicit,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) init_timeout: Option<Duration>,
+    pub(crate) heartbeat: Option<Duration>,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) slot_bytes: Option<usize>,
+    pub(crate) fabric: Option<SharedFabric>,
+}
+
+/// The fabric of a world of threads; a plain handle, so that settings stay printable.
+#[derive(Clone)]
+pub(crate) struct SharedFabric(pub Arc<Fabric>);
+
+impl std::fmt::Debug for SharedFabric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fabric")
+    }
+}
+
+/// Messages that may be under way on one connection.
+const SLOTS: u32 = 8;
+
+/// The settings of one communicator, all of them decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub explicit: Explicit,
+    pub environment: BTreeMap<String, String>,
+    pub transport: Transport,
+    pub timeout: Duration,
+    pub init_timeout: Duration,
+    pub heartbeat: Duration,
+    pub silence: Duration,
+    pub limits: Limits,
+    pub ports: RangeInclusive<u16>,
+    pub interface: Option<String>,
+    pub fabric: Option<SharedFabric>,
+}
+
+impl Resolved {
+    /// The settings that must agree on all ranks, by name.
+    pub fn world_scope(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("transport", self.transport.name().to_owned()),
+            ("slot_bytes", self.limits.slot_bytes.to_string()),
+            ("slots", self.limits.slots.to_string()),
+        ]
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = Some($name);
+            self
+        }
+    )*};
+}
+
+impl Settings {
+    setters! {
+        /// Over what ranks exchange data (`CROSSTIE_TRANSPORT`); default [`Transport::Auto`].
+        transport: Transport,
+        /// How long a call may take (`CROSSTIE_TIMEOUT`, seconds); default 30 minutes.
+        timeout: Duration,
+        /// How long setting up may take (`CROSSTIE_INIT_TIMEOUT`, seconds); default 2 minutes.
+        init_timeout: Duration,
+        /// How often monitors say that they live (`CROSSTIE_HEARTBEAT`, seconds); default 1.
+        heartbeat: Duration,
+        /// Silence after which a rank is given up (`CROSSTIE_SILENCE`, seconds); default 10.
+        silence: Duration,
+        /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default
+        /// 128 KiB.
+        slot_bytes: usize,
+    }
+
+    /// This rank's number, from 0.
+    #[must_use]
+    pub fn rank(mut self, rank: u32) -> Self {
+        self.explicit.rank = Some(rank);
+        self
+    }
+
+    /// How many ranks there are.
+    #[must_use]
+    pub fn size(mut self, size: u32) -> Self {
+        self.explicit.size = Some(size);
+        self
+    }
+
+    /// The id of the meeting that all ranks were told.
+    #[must_use]
+    pub fn id(mut self, id: UniqueId) -> Self {
+        self.explicit.id = Some(id);
+        self
+    }
+
+    /// `host:port` where rank 0 listens for the others; with [`secret`](Self::secret).
+    #[must_use]
+    pub fn root(mut self, address: impl Into<String>) -> Self {
+        self.explicit.root = Some(address.into());
+        self
+    }
+
+    /// What all ranks know and strangers do not.
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.explicit.secret = Some(secret);
+        self
+    }
+
+    /// The name of this rank's node; ranks of equal names share memory.
+    #[must_use]
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.explicit.node = Some(name.into());
+        self
+    }
+
+    pub(crate) fn fabric(mut self, fabric: Arc<Fabric>) -> Self {
+        self.fabric = Some(SharedFabric(fabric));
+        self
+    }
+
+    /// Who started this process as one of several ranks, as far as its environment tells: `None`
+    /// for a process that nobody started so.
+    ///
+    /// # Errors
+    /// [`Error::Launch`] when the environment contradicts itself.
+    pub fn launcher(&self) -> Result<Option<&'static str>, Error> {
+        let environment = std::env::vars().collect();
+        let identity = crosstie_launch::identify(&self.explicit, &environment)?;
+        let alone = identity.launcher == Launcher::Alone;
+        Ok(if alone { None } else { Some(identity.launcher.name()) })
+    }
+
+    /// Meets the other ranks and sets up all connections.
+    ///
+    /// # Errors
+    /// Any but [`Error::Failed`]: ranks that never came are named at the deadline.
+    pub fn connect(self) -> Result<Communicator, Error> {
+        crate::init::connect(self.resolve(std::env::vars().collect())?)
+    }
+
+    /// Fills in what was not set, from `environment` and the defaults.
+    pub(crate) fn resolve(self, environment: BTreeMap<String, String>) -> Result<Resolved, Error> {
+        warn_of_unknown_names(&environment);
+        let seconds = |set: Option<Duration>, name, default| -> Result<Duration, Error> {
+            match set {
+                Some(set) => Ok(set),
+                None => Ok(parsed(&environment, name, parse_seconds)?.unwrap_or(default)),
+            }
+        };
+        let slot_bytes = match self.slot_bytes {
+            Some(bytes) => bytes,
+            None => parsed(&environment, "CROSSTIE_SLOT_BYTES", parse_number)?
+                .unwrap_or(DEFAULT_SLOT_BYTES),
+        };
+        Ok(Resolved {
+            transport: match self.transport {
+                Some(transport) => transport,
+                None => parsed(&environment, "CROSSTIE_TRANSPORT", str::parse)?.unwrap_or_default(),
+            },
+            timeout: seconds(self.timeout, "CROSSTIE_TIMEOUT", Duration::from_secs(1800))?,
+            init_timeout: seconds(
+                self.init_timeout,
+                "CROSSTIE_INIT_TIMEOUT",
+                Duration::from_secs(120),
+            )?,
+            heartbeat: seconds(self.heartbeat, "CROSSTIE_HEARTBEAT", Duration::from_secs(1))?,
+            silence: seconds(self.silence, "CROSSTIE_SILENCE", Duration::from_secs(10))?,
+            limits: limits(slot_bytes)?,
+            ports: parsed(&environment, "CROSSTIE_PORTS", parse_ports)?.unwrap_or(0..=0),
+            interface: environment.get("CROSSTIE_INTERFACE").cloned(),
+            fabric: self.fabric,
+            explicit: self.explicit,
+            environment,
+        })
+    }
+
+    /// The limits of these settings where they are valid, else the default ones; a world of
+    /// threads sizes its fabric before any rank can refuse them.
+    pub(crate) fn limits(&self) -> Limits {
+        limits(self.slot_bytes.unwrap_or(DEFAULT_SLOT_BYTES))
+            .unwrap_or(Limits { slots: SLOTS, slot_bytes: DEFAULT_SLOT_BYTES })
+    }
+}
+
+fn limits(slot_bytes: usize) -> Result<Limits, Error> {
+    if !(SMALLEST_SLOT_BYTES..=LARGEST_SLOT_BYTES).contains(&slot_bytes)
+        || !slot_bytes.is_multiple_of(64)
+    {
+        return Err(Error::Setting {
+            name: "CROSSTIE_SLOT_BYTES",
+            value: slot_bytes.to_string(),
+            what: format!(
+                "expected a multiple of 64 from {SMALLEST_SLOT_BYTES} to {LARGEST_SLOT_BYTES}"
+            ),
+        });
+    }
+    Ok(Limits { slots: SLOTS, slot_bytes })
+}
+
+fn parsed<T>(
+    environment: &BTreeMap<String, String>,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    let Some(value) = environment.get(name) else { return Ok(None) };
+    parse(value).map(Some).map_err(|what| Error::Setting { name, value: value.clone(), what })
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 =
+        text.parse().map_err(|_| "expected seconds, such as 30 or 0.5".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a positive number of seconds".to_owned()),
+    }
+}
+
+fn parse_number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "expected a number of bytes".to_owned())
+}
+
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || "expected FIRST-LAST, such as 40000-40100".to_owned();
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let first: u16 = first.trim().parse().map_err(|_| wrong())?;
+    let last: u16 = last.trim().parse().map_err(|_| wrong())?;
+    if first > last { Err(wrong()) } else { Ok(first..=last) }
+}
+
+/// Every name that this version reads, here or in `crosstie-launch`.
+const NAMES: &[&str] = &[
+    "CROSSTIE_HEARTBEAT",
+    "CROSSTIE_ID",
+    "CROSSTIE_INIT_TIMEOUT",
+    "CROSSTIE_INTERFACE",
+    "CROSSTIE_LOG",
+    "CROSSTIE_NODE",
+    "CROSSTIE_PORT",
+    "CROSSTIE_PORTS",
+    "CROSSTIE_RANK",
+    "CROSSTIE_ROOT",
+    "CROSSTIE_SECRET",
+    "CROSSTIE_SECRET_FILE",
+    "CROSSTIE_SILENCE",
+    "CROSSTIE_SIZE",
+    "CROSSTIE_SLOT_BYTES",
+    "CROSSTIE_TIMEOUT",
+    "CROSSTIE_TRANSPORT",
+];
+
+fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
+    for name in environment.keys() {
+        if name.starts_with("CROSSTIE_") && !NAMES.contains(&name.as_str()) {
+            tracing::warn!("{name} is no setting of this version; known are {}", NAMES.join(", "));
+        }
+    }
+}
+
+const DEFAULT_SLOT_BYTES: usize = 128 << 10;
+const SMALLEST_SLOT_BYTES: usize = 64;
+const LARGEST_SLOT_BYTES: usize = 16 << 20;

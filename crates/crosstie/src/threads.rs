@@ -1,0 +1,88 @@
+//! Owns worlds of threads: ranks that live in one process, for tests, examples and notebooks.
+
+use std::sync::Arc;
+use std::thread;
+
+use crosstie_transport::loopback::Fabric;
+
+use crate::init::CHANNELS;
+use crate::{Communicator, Error, Meeting, Settings, Transport};
+
+/// A world whose ranks are threads of this process.
+#[derive(Debug, Clone)]
+pub struct Threads {
+    ranks: u32,
+    nodes: u32,
+    settings: Settings,
+}
+
+impl Threads {
+    /// A world of `ranks` ranks on one emulated node, over in-process loopback.
+    pub fn new(ranks: u32) -> Self {
+        let settings = Settings::default().transport(Transport::Loopback);
+        Self { ranks, nodes: 1, settings }
+    }
+
+    /// The same world with ranks spread over `nodes` emulated nodes, in blocks; TCP between them.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// The same world with other settings; rank, size and meeting are filled in.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Runs `body` once per rank, each in its own thread, and returns what they returned, by rank.
+    ///
+    /// # Errors
+    /// The error of the lowest rank that had one. A rank that panics takes its communicator with
+    /// it, which its peers see as a death; the panic is passed on.
+    pub fn run<T, F>(self, body: F) -> Result<Vec<T>, Error>
+    where
+        T: Send,
+        F: Fn(Communicator) -> Result<T, Error> + Sync,
+    {
+        self.run_each(body).into_iter().collect()
+    }
+
+    /// As [`run`](Self::run), but gives every rank's own result.
+    pub fn run_each<T, F>(self, body: F) -> Vec<Result<T, Error>>
+    where
+        T: Send,
+        F: Fn(Communicator) -> Result<T, Error> + Sync,
+    {
+        let (_meeting, id) = match Meeting::open() {
+            Ok(opened) => opened,
+            Err(error) => return vec![Err(error)],
+        };
+        let fabric = match Fabric::new(self.ranks, CHANNELS, self.settings.limits()) {
+            Ok(fabric) => fabric,
+            Err(error) => return vec![Err(error.into())],
+        };
+        let per_node = self.ranks.div_ceil(self.nodes.max(1)).max(1);
+        let start = |rank: u32| {
+            let settings = self
+                .settings
+                .clone()
+                .rank(rank)
+                .size(self.ranks)
+                .id(id.clone())
+                .node(format!("thread-node-{}", rank / per_node))
+                .fabric(Arc::clone(&fabric));
+            settings.connect().and_then(&body)
+        };
+        thread::scope(|scope| {
+            let ranks: Vec<_> =
+                (0..self.ranks).map(|rank| scope.spawn(move || start(rank))).collect();
+            ranks
+                .into_iter()
+                .map(|rank| rank.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+}
