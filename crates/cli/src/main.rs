@@ -1,1 +1,64 @@
-fn main() {}
+//! Owns the `crosstie` command: reads the command line, calls what it asks for, and ends with the
+//! exit code that says how it went.
+#![forbid(unsafe_code)]
+
+mod args;
+mod bench;
+mod events;
+mod exit;
+mod launch;
+mod run;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, When};
+use events::Event;
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let events = matches!(&cli.command, Command::Bench(args) if args.events);
+    let done = start_log().and_then(|()| match cli.command {
+        Command::Bench(args) => bench::run(&args),
+        Command::Run(args) => run::run(args),
+        Command::BecomeRank(args) => Err(launch::become_rank(args.launcher, &args.program)),
+    });
+    done.unwrap_or_else(|failure| tell(&failure, events)).into()
+}
+
+/// Says what went wrong, to the launcher if there is one, else to the user.
+fn tell(failure: &Failure, events: bool) -> Exit {
+    let exit = failure.exit();
+    if events {
+        events::send(&Event::Failure { text: failure.to_string() });
+    } else if exit != Exit::OutputClosed {
+        let _ = writeln!(io::stderr(), "crosstie: {failure}");
+    }
+    exit
+}
+
+/// Warnings go to standard error; `CROSSTIE_LOG` asks for more (`debug`, `crosstie_net=trace`).
+fn start_log() -> Result<(), Failure> {
+    let text = std::env::var("CROSSTIE_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let filter = EnvFilter::try_new(&text).map_err(|error| {
+        Failure::usage(
+            format!("CROSSTIE_LOG={text}: {error}"),
+            "write a level (error, warn, info, debug, trace), or several as crosstie_net=debug,warn",
+        )
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    Ok(())
+}
+
+/// Whether to colour what goes to a place that is, or is no, terminal; <https://no-color.org>.
+fn color(when: When, terminal: bool) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}

@@ -1,0 +1,326 @@
+//! Owns the command line: every flag, its meaning, and how its value is read.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use crosstie::{Collective, DataType, ReduceOp};
+
+/// Collective communication: benchmark it, or start the ranks of a program.
+#[derive(Debug, Parser)]
+#[command(name = "crosstie", version, arg_required_else_help = true)]
+#[command(after_help = "Try `crosstie bench all_to_all`: it needs nothing else.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure a collective operation, and check every byte of its result
+    Bench(Box<BenchArgs>),
+    /// Start local ranks of any program
+    Run(RunArgs),
+    /// Become one rank: die with the launcher, then turn into the program
+    #[command(name = "become-rank", hide = true)]
+    BecomeRank(BecomeRankArgs),
+}
+
+const BENCH_HELP: &str = "\
+Started by mpirun, srun, torchrun, or with CROSSTIE_RANK, it is one rank of that world; started
+alone, it starts local ranks itself, as processes. Flags and columns are those of nccl-tests:
+  size    bytes of one rank's buffer (the larger of what it sends and receives)
+  count   elements that one call is given: of the whole buffer for all_reduce, of one rank's part else
+  time    microseconds of one call: the mean over a loop, on the slowest rank
+  algbw   size / time;  busbw  algbw times what an ideal algorithm must move per byte of size
+  #wrong  elements with a wrong value, on all ranks
+
+Examples:
+  crosstie bench all_to_all                                8 ranks as 2 emulated nodes of 4
+  crosstie bench all_reduce -b 8 -e 128M -f 2              the sweep that nccl-tests users know
+  crosstie bench reduce_scatter -d bf16 -o all --ranks 5   every reduction, on 5 ranks
+  crosstie bench all_gather --transport tcp --json         one JSON object, for scripts
+  mpirun -n 16 crosstie bench all_to_all                   one world of 16 ranks
+
+Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline, 4 the environment, 130 Ctrl-C.";
+
+/// Arguments of `crosstie bench`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = BENCH_HELP)]
+pub struct BenchArgs {
+    /// all_reduce, all_gather, reduce_scatter or all_to_all (also without underscores)
+    #[arg(value_name = "OPERATION", value_parser = operation)]
+    pub operation: Collective,
+
+    /// The smallest size: 8, 64K, 4M, 1G [default: 8]
+    #[arg(short = 'b', long, value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    pub min_bytes: Option<u64>,
+
+    /// The largest size [default: 8M, or -b if that is larger]
+    #[arg(short = 'e', long, value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    pub max_bytes: Option<u64>,
+
+    /// Each size is the one before times this [default: 2]
+    #[arg(short = 'f', long, value_name = "FACTOR", conflicts_with = "step_bytes")]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..), help_heading = "Sizes")]
+    pub step_factor: Option<u64>,
+
+    /// Each size is the one before plus this
+    #[arg(short = 'i', long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(help_heading = "Sizes")]
+    pub step_bytes: Option<u64>,
+
+    /// float, double, int32, int64, uint8, bfloat16 (or f32, f64, i32, i64, u8, bf16), or all
+    #[arg(short = 'd', long, value_name = "TYPE", default_value = "float", value_parser = types)]
+    #[arg(help_heading = "Data")]
+    pub datatype: Choice<DataType>,
+
+    /// sum, min, max, or all; for operations that reduce
+    #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = ops)]
+    #[arg(help_heading = "Data")]
+    pub op: Choice<ReduceOp>,
+
+    /// Timed calls per size [default: as many as fill the time of --budget-ms]
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub iters: Option<u32>,
+
+    /// Calls before the clock starts, per size
+    #[arg(short = 'w', long, value_name = "N", default_value_t = 5, help_heading = "Timing")]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub warmup_iters: u32,
+
+    /// Time to spend on each half of a row's measurement, in milliseconds, unless -n is given
+    #[arg(long, value_name = "MS", default_value_t = 100, help_heading = "Timing")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    pub budget_ms: u32,
+
+    /// Ranks to start here [default: 8]
+    #[arg(long, value_name = "N", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub ranks: Option<u32>,
+
+    /// Emulate this many nodes, each of consecutive ranks [default: 2 where it starts ranks itself]
+    #[arg(long, value_name = "N", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub nodes: Option<u32>,
+
+    /// How bytes travel; auto: shared memory inside a node, TCP between nodes
+    #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
+    pub transport: TransportArg,
+
+    /// Deadline of each call: 30s, 500ms, 2m [default: the library's]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
+    pub timeout: Option<Duration>,
+
+    /// Deadline for all ranks to meet and connect
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
+    pub init_timeout: Option<Duration>,
+
+    /// Time between the signs of life that the ranks exchange
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
+    pub heartbeat: Option<Duration>,
+
+    /// A rank that shows no sign of life for this long is gone
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
+    pub silence: Option<Duration>,
+
+    /// Print one JSON object in place of the table
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Colours
+    #[arg(long, value_enum, default_value_t = When::Auto, help_heading = "Output")]
+    #[arg(overrides_with = "color")] // the launcher decides for the ranks that it starts
+    pub color: When,
+
+    /// Flip one byte of one rank's result before checking: proves that checking sees it
+    #[arg(long, hide = true)]
+    pub corrupt_byte: bool,
+
+    /// Tell the launcher of progress and errors by events on standard error
+    #[arg(long, hide = true)]
+    pub events: bool,
+}
+
+const RUN_HELP: &str = "\
+Each rank finds itself by CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ID, which the library reads
+(`Communicator::from_env()`). Each line of output carries the rank that wrote it. The first rank to
+fail ends the rest, and its exit code is the command's; Ctrl-C ends all. Ranks read no input.
+
+Example:
+  crosstie run -n 4 -- target/release/examples/01_all_reduce";
+
+/// Arguments of `crosstie run`.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
+pub struct RunArgs {
+    /// Ranks to start
+    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub ranks: u32,
+
+    /// Emulate this many nodes, each of consecutive ranks
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub nodes: u32,
+
+    /// Colours of the rank prefix
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    pub color: When,
+
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", trailing_var_arg = true, required = true)]
+    pub program: Vec<OsString>,
+}
+
+/// Arguments of the hidden step between the launcher and a rank's program.
+#[derive(Debug, Args)]
+pub struct BecomeRankArgs {
+    /// The launcher's process id
+    pub launcher: i32,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
+    pub program: Vec<OsString>,
+}
+
+/// Which transport to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    /// Shared memory inside a node, TCP between nodes
+    Auto,
+    /// Shared memory: all ranks on one node
+    Shm,
+    /// TCP between any two ranks
+    Tcp,
+    /// All ranks as threads of one process
+    Loopback,
+}
+
+/// When to do something that only a person at a terminal wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Also in a pipe
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// One value of a set, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice<T>(pub Vec<T>);
+
+fn operation(text: &str) -> Result<Collective, String> {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    Collective::ALL
+        .into_iter()
+        .find(|collective| plain(collective.name()) == plain(text))
+        .ok_or_else(|| format!("one of {}", list(Collective::ALL.map(Collective::name))))
+}
+
+fn types(text: &str) -> Result<Choice<DataType>, String> {
+    if text == "all" {
+        return Ok(Choice(DataType::ALL.to_vec()));
+    }
+    match text.parse() {
+        Ok(one) => Ok(Choice(vec![one])),
+        Err(_) => Err(format!("one of {}, all", list(DataType::ALL.map(DataType::name)))),
+    }
+}
+
+fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
+    if text == "all" {
+        return Ok(Choice(ReduceOp::ALL.to_vec()));
+    }
+    match text.parse() {
+        Ok(one) => Ok(Choice(vec![one])),
+        Err(_) => Err(format!("one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)))),
+    }
+}
+
+fn list<const N: usize>(names: [&str; N]) -> String {
+    names.join(", ")
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "write a number of bytes as 8, 64K, 4M or 1G".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes <= 1 << 40);
+    bytes.ok_or_else(|| "at most 1024G".to_owned())
+}
+
+fn positive_size(text: &str) -> Result<u64, String> {
+    size(text).and_then(|bytes| match bytes {
+        0 => Err("a step of 0 would never end: write 1 or more".to_owned()),
+        _ => Ok(bytes),
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time as 30s, 500ms or 2m".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_s = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    if number.is_nan() || number <= 0.0 {
+        return Err("write a time above zero, as 30s, 500ms or 2m".to_owned());
+    }
+    Duration::try_from_secs_f64(number * unit_s).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn operations_go_by_either_spelling() {
+        for text in ["all_to_all", "alltoall", "all-to-all", "AllToAll"] {
+            assert_eq!(operation(text), Ok(Collective::AllToAll));
+        }
+        assert!(operation("all_to_al").is_err());
+    }
+
+    #[test]
+    fn sizes_have_binary_suffixes_and_a_limit() {
+        assert_eq!(size("8"), Ok(8));
+        assert_eq!(size("64K"), Ok(65_536));
+        assert_eq!(size("4m"), Ok(4 << 20));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        for text in ["", "K", "-8", "8Q", "1.5M", "99999999999999999999", "20000000000G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units_and_are_positive() {
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "0", "-1s", "1h", "nan", "inf", "1e300"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

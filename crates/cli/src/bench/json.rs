@@ -1,0 +1,89 @@
+//! Owns the machine-readable form of a benchmark: one object, schema 1.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::progress::Progress;
+use super::report::{Counters, Header, Measured, Report};
+use super::sizes::Row;
+use crate::exit::Failure;
+
+/// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
+pub struct Json<W> {
+    out: W,
+    progress: Progress,
+    header: Option<Header>,
+    rows: Vec<JsonRow>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    operation: &'a str,
+    ranks: u32,
+    nodes: u32,
+    transport: &'a str,
+    rows: &'a [JsonRow],
+    counters: &'a BTreeMap<&'static str, Counters>,
+}
+
+#[derive(Serialize)]
+struct JsonRow {
+    bytes: usize,
+    count: usize,
+    r#type: &'static str,
+    op: Option<&'static str>,
+    root: Option<u32>,
+    out_of_place: Measured,
+    in_place: Measured,
+}
+
+impl<W: Write> Json<W> {
+    /// Prints to `out`.
+    pub fn new(out: W, progress: Progress) -> Self {
+        Self { out, progress, header: None, rows: Vec::new() }
+    }
+}
+
+impl<W: Write> Report for Json<W> {
+    fn begin(&mut self, header: &Header) -> Result<(), Failure> {
+        self.progress.begin(header.rows);
+        self.header = Some(header.clone());
+        Ok(())
+    }
+
+    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure> {
+        self.rows.push(JsonRow {
+            bytes: row.bytes,
+            count: row.count(),
+            r#type: row.dtype.name(),
+            op: row.op.map(crosstie::ReduceOp::name),
+            root: None, // no operation so far has one
+            out_of_place: *out,
+            in_place: *in_place,
+        });
+        self.progress.advance(row);
+        Ok(())
+    }
+
+    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+        self.progress.end();
+        let Some(header) = &self.header else { return Ok(()) };
+        let document = Document {
+            schema: 1,
+            operation: header.operation,
+            ranks: header.ranks,
+            nodes: header.nodes,
+            transport: &header.transport,
+            rows: &self.rows,
+            counters,
+        };
+        let written = serde_json::to_writer_pretty(&mut self.out, &document)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(self.out))
+            .and_then(|()| self.out.flush());
+        written.map_err(|e| Failure::host("write the result", e))
+    }
+}

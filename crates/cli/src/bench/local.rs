@@ -1,0 +1,213 @@
+//! Owns the benchmark of a world that this command starts by itself: as processes, or for loopback
+//! as threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+
+use crosstie::Threads;
+use indicatif::ProgressBar;
+
+use super::{progress, rank, refuse_too_many_nodes, report, settings, sizes};
+use crate::args::{BenchArgs, TransportArg};
+use crate::events::{self, Event};
+use crate::exit::{Exit, Failure};
+use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch};
+
+const DEFAULT_RANKS: u32 = 8;
+/// Two, so that both shared memory and TCP carry bytes.
+const DEFAULT_NODES: u32 = 2;
+/// Different lines that ranks may write to standard error before we stop telling equal ones apart.
+const REMEMBERED_LINES: usize = 1000;
+
+/// Starts the ranks and runs the benchmark on them.
+pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
+    let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);
+    refuse_too_many_nodes(args, ranks)?;
+    let nodes = args.nodes.unwrap_or(match args.transport {
+        TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES.min(ranks),
+        TransportArg::Shm | TransportArg::Loopback => 1,
+    });
+    sizes::rows(args, ranks)?;
+    match args.transport {
+        TransportArg::Loopback => threads(args, ranks, nodes),
+        _ => processes(args, ranks, nodes),
+    }
+}
+
+/// One thread for each rank: nothing but memory between them.
+fn threads(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
+    let report = Mutex::new(Some(report(args)));
+    let world = Threads::new(ranks).nodes(nodes).settings(settings(args));
+    let exits = world.run(|comm| {
+        let mut report = match comm.rank() {
+            0 => report.lock().ok().and_then(|mut report| report.take()),
+            _ => None,
+        };
+        let report = report.as_mut().map(|report| report.as_mut() as &mut dyn super::Report);
+        Ok(rank::run(args, comm, report))
+    })?;
+    let exits: Vec<Exit> = exits.into_iter().collect::<Result<_, _>>()?;
+    Ok(exits.into_iter().max_by_key(|exit| exit.code()).unwrap_or(Exit::Good))
+}
+
+/// One process for each rank: this very command line, told who it is by the environment.
+fn processes(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
+    let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
+    let color =
+        if crate::color(args.color, io::stdout().is_terminal()) { "always" } else { "never" };
+    let program: Vec<OsString> = [this.into_os_string()]
+        .into_iter()
+        .chain(std::env::args_os().skip(1))
+        .chain(["--events", "--color", color].map(OsString::from))
+        .collect();
+    let bar = io::stderr().is_terminal().then(progress::bar);
+    let mut listener = Listener { bar, failures: BTreeMap::new(), seen: BTreeSet::new() };
+    let outcome = launch(&Job { ranks, nodes, program }, &mut listener)?;
+    listener.conclude(&outcome);
+    Ok(exit(&outcome))
+}
+
+fn exit(outcome: &Outcome) -> Exit {
+    match (outcome.signal, outcome.first_failure) {
+        (Some(number), _) => Exit::Signal(number),
+        (None, None) => Exit::Good,
+        (None, Some((_, Ended::Signal(_)))) => Exit::Peer,
+        (None, Some((_, Ended::Code(code)))) => Exit::Program(code),
+    }
+}
+
+/// Passes on what the ranks say, the same thing once: they mostly share one verdict.
+struct Listener {
+    bar: Option<ProgressBar>,
+    /// What was said about the end, by whom.
+    failures: BTreeMap<String, Agreed>,
+    seen: BTreeSet<Vec<u8>>,
+}
+
+/// The ranks that give the same reason, and what only one of them can say.
+#[derive(Default)]
+struct Agreed {
+    ranks: BTreeSet<u32>,
+    own_lines: Vec<String>,
+}
+
+impl Listener {
+    /// Keeps a rank's reason: what it shares with others once, its own line beside it.
+    fn failure(&mut self, rank: u32, text: &str) {
+        let own = format!("  rank {rank} stood at: ");
+        let (own, shared): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with(&own));
+        let agreed = self.failures.entry(shared.join("\n")).or_default();
+        agreed.ranks.insert(rank);
+        agreed.own_lines.extend(own.into_iter().map(str::to_owned));
+    }
+
+    fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn event(&mut self, rank: u32, event: Event) {
+        match (event, &self.bar) {
+            (Event::Progress { done, of, text }, Some(bar)) => progress::draw(bar, done, of, &text),
+            (Event::Progress { .. }, None) => {}
+            (Event::Failure { text }, _) => self.failure(rank, &text),
+        }
+    }
+
+    fn warning(&mut self, rank: u32, line: &[u8]) -> io::Result<()> {
+        if self.seen.len() < REMEMBERED_LINES && !self.seen.insert(line.to_vec()) {
+            return Ok(());
+        }
+        self.aside(|| {
+            let mut error = io::stderr().lock();
+            write!(error, "[rank {rank}] ")?;
+            error.write_all(line)?;
+            error.write_all(b"\n")
+        })
+    }
+
+    /// Every rank has ended: prints each reason once, with the ranks that gave it.
+    fn conclude(&mut self, outcome: &Outcome) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if outcome.signal.is_some() {
+            return; // the ranks ended because they were told to
+        }
+        let mut error = io::stderr().lock();
+        for (text, Agreed { ranks, own_lines }) in &self.failures {
+            let _ = writeln!(error, "[{}] {text}", ranges(ranks));
+            for line in own_lines {
+                let _ = writeln!(error, "{line}");
+            }
+        }
+    }
+}
+
+impl Sink for Listener {
+    fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure> {
+        if let Some(event) = events::parse(line).filter(|_| stream == Stream::Error) {
+            self.event(rank, event);
+            return Ok(());
+        }
+        if stream == Stream::Error {
+            return self.warning(rank, line).map_err(|e| Failure::host("write a warning", e));
+        }
+        let written = self.aside(|| {
+            let mut output = io::stdout().lock();
+            output.write_all(line)?;
+            output.write_all(b"\n")?;
+            output.flush()
+        });
+        written.map_err(|e| Failure::host("write the result", e))
+    }
+
+    fn ended(&mut self, rank: u32, how: Ended, told: bool) -> Result<(), Failure> {
+        let spoke = self.failures.values().any(|agreed| agreed.ranks.contains(&rank));
+        match how {
+            Ended::Code(_) => {}
+            Ended::Signal(_) if told && spoke => {}
+            Ended::Signal(_) if told => {
+                self.failure(rank, "this rank gave no sign and was ended by the launcher");
+            }
+            Ended::Signal(_) => self.failure(rank, &format!("this rank {how}")),
+        }
+        Ok(())
+    }
+}
+
+/// Ranks in words: `ranks 0-3, 6`.
+fn ranges(ranks: &BTreeSet<u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &rank in ranks {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == rank => *last = rank,
+            _ => runs.push((rank, rank)),
+        }
+    }
+    let words: Vec<String> = runs
+        .into_iter()
+        .map(
+            |(first, last)| {
+                if first == last { format!("{first}") } else { format!("{first}-{last}") }
+            },
+        )
+        .collect();
+    format!("rank{} {}", if ranks.len() == 1 { "" } else { "s" }, words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_named_in_ranges() {
+        assert_eq!(ranges(&BTreeSet::from([4])), "rank 4");
+        assert_eq!(ranges(&BTreeSet::from([0, 1, 2, 5, 7, 8])), "ranks 0-2, 5, 7-8");
+    }
+}

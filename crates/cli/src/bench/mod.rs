@@ -1,0 +1,116 @@
+//! Owns `crosstie bench`: being one rank of a world that someone else started, or starting one.
+
+mod buffer;
+mod json;
+mod local;
+mod progress;
+mod rank;
+mod report;
+mod sizes;
+mod table;
+mod timing;
+mod verify;
+
+use std::io::{self, IsTerminal};
+
+use crosstie::{Communicator, Settings, Transport};
+use crosstie_launch::{Environment, Explicit, Identity, Launcher, identify};
+
+use crate::args::{BenchArgs, TransportArg};
+use crate::exit::{Exit, Failure};
+use crate::launch::{node_name, ranks_per_node};
+use progress::Progress;
+use report::Report;
+
+/// Runs the command.
+pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
+    let environment: Environment = std::env::vars().collect();
+    let identity = identify(&Explicit::default(), &environment).map_err(crosstie::Error::from)?;
+    if identity.launcher == Launcher::Alone {
+        return local::run(args);
+    }
+    refuse_other_world(args, &identity)?;
+    let mut settings = settings(args);
+    if let Some(nodes) = args.nodes.filter(|_| identity.node.is_none()) {
+        let per_node = ranks_per_node(identity.size, nodes);
+        settings = settings.node(node_name(identity.rank, per_node));
+    }
+    sizes::rows(args, identity.size)?; // refuses what cannot be before anyone waits for anyone
+    let comm = settings.connect()?;
+    let mut report = report(args);
+    rank::run(args, comm, Some(report.as_mut()))
+}
+
+/// `--ranks` and `--nodes` may repeat what the launcher says, not contradict it.
+fn refuse_other_world(args: &BenchArgs, identity: &Identity) -> Result<(), Failure> {
+    let (size, launcher) = (identity.size, identity.launcher.name());
+    if let Some(ranks) = args.ranks.filter(|&ranks| ranks != size) {
+        return Err(Failure::usage(
+            format!("--ranks {ranks}, but {launcher} started {size} ranks"),
+            "leave --ranks out: under a launcher, it alone says how many there are",
+        ));
+    }
+    if args.transport == TransportArg::Loopback {
+        return Err(Failure::usage(
+            format!(
+                "--transport loopback joins threads of one process, but {launcher} starts processes"
+            ),
+            "choose auto, shm or tcp, or start the benchmark without a launcher",
+        ));
+    }
+    refuse_too_many_nodes(args, size)
+}
+
+fn refuse_too_many_nodes(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
+    match args.nodes {
+        Some(nodes) if nodes > ranks => Err(Failure::usage(
+            format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
+            format!("give --nodes {ranks} or less, or more --ranks"),
+        )),
+        Some(nodes) if nodes > 1 && args.transport == TransportArg::Shm => Err(Failure::usage(
+            format!(
+                "--transport shm joins ranks of one node, but --nodes {nodes} emulates {nodes}"
+            ),
+            "choose --transport auto or tcp, or leave --nodes out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the flags say about the communicator; the rest is the library's to find.
+fn settings(args: &BenchArgs) -> Settings {
+    let mut settings = Communicator::builder();
+    settings = match args.transport {
+        TransportArg::Auto => settings,
+        TransportArg::Shm => settings.transport(Transport::SharedMemory),
+        TransportArg::Tcp => settings.transport(Transport::Tcp),
+        TransportArg::Loopback => settings.transport(Transport::Loopback),
+    };
+    if let Some(timeout) = args.timeout {
+        settings = settings.timeout(timeout);
+    }
+    if let Some(timeout) = args.init_timeout {
+        settings = settings.init_timeout(timeout);
+    }
+    if let Some(interval) = args.heartbeat {
+        settings = settings.heartbeat(interval);
+    }
+    if let Some(silence) = args.silence {
+        settings = settings.silence(silence);
+    }
+    settings
+}
+
+/// Where this rank would tell its findings, were it rank 0.
+fn report(args: &BenchArgs) -> Box<dyn Report + Send> {
+    let progress = match args.events {
+        true => Progress::Events { done: 0, of: 0 },
+        false if io::stderr().is_terminal() => Progress::bar(),
+        false => Progress::Silent,
+    };
+    let color = crate::color(args.color, io::stdout().is_terminal());
+    match args.json {
+        true => Box::new(json::Json::new(io::stdout(), progress)),
+        false => Box::new(table::Table::new(io::stdout(), progress, color)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
+
+use std::collections::BTreeMap;
+
+use crosstie::{Buffers, Communicator, Error, ReduceOp};
+
+use super::buffer::Buffer;
+use super::report::{Counters, Header, Measured, Report};
+use super::sizes::{self, Row};
+use super::timing::{self, Effort, Times};
+use super::verify::Exact;
+use crate::args::BenchArgs;
+use crate::exit::{Exit, Failure};
+
+/// Every transport there is: what the ranks add up their counters by.
+const TRANSPORTS: [&str; 3] = ["loopback", "shm", "tcp"];
+
+/// Runs the whole benchmark on this rank; `report` is where rank 0 tells.
+pub fn run(
+    args: &BenchArgs,
+    mut comm: Communicator,
+    report: Option<&mut dyn Report>,
+) -> Result<Exit, Failure> {
+    let rows = sizes::rows(args, comm.size())?;
+    let mut report = report.filter(|_| comm.rank() == 0);
+    let mut bench = Bench::new(args, &comm, &rows)?;
+    if let Some(report) = &mut report {
+        report.begin(&Header::new(args, &comm, rows.len()))?;
+    }
+    let mut wrong = 0;
+    for row in &rows {
+        let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
+        let in_place = bench.measure(&mut comm, row, Place::In)?;
+        wrong += out_of_place.wrong + in_place.wrong;
+        if let Some(report) = &mut report {
+            report.row(row, &out_of_place, &in_place)?;
+        }
+    }
+    let counters = all_counters(&mut comm)?;
+    if let Some(report) = &mut report {
+        report.end(&counters)?;
+    }
+    comm.leave()?;
+    Ok(if wrong == 0 { Exit::Good } else { Exit::WrongResult })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Out,
+    In,
+}
+
+struct Bench {
+    rank: u32,
+    ranks: u32,
+    effort: Effort,
+    corrupt: bool,
+    salt: u64,
+    send: Buffer,
+    receive: Buffer,
+}
+
+impl Bench {
+    fn new(args: &BenchArgs, comm: &Communicator, rows: &[Row]) -> Result<Self, Failure> {
+        let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
+        Ok(Self {
+            rank: comm.rank(),
+            ranks: comm.size(),
+            effort: Effort {
+                warmup: args.warmup_iters,
+                calls: args.iters,
+                budget: std::time::Duration::from_millis(args.budget_ms.into()),
+            },
+            corrupt: args.corrupt_byte && comm.rank() == comm.size() - 1,
+            salt: 0,
+            send: Buffer::new(largest)?,
+            receive: Buffer::new(largest)?,
+        })
+    }
+
+    /// Checks one call, then times many.
+    fn measure(
+        &mut self,
+        comm: &mut Communicator,
+        row: &Row,
+        place: Place,
+    ) -> Result<Measured, Error> {
+        let wrong = self.check(comm, row, place)?;
+        let effort = self.effort;
+        let times = timing::measure(comm, &effort, &mut |comm| self.call(comm, row, place))?;
+        Ok(measured(row, self.ranks, &times, wrong))
+    }
+
+    fn call(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<(), Error> {
+        let buffers = match place {
+            Place::In => Buffers::InPlace(self.receive.first(row.bytes)),
+            Place::Out => Buffers::OutOfPlace {
+                send: self.send.first(row.send_range(0).len()),
+                recv: self.receive.first(row.receive_range(0).len()),
+            },
+        };
+        comm.call(row.collective, row.dtype, row.op, buffers)
+    }
+
+    /// One call on exact inputs: how many elements are wrong, on all ranks together.
+    fn check(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<u64, Error> {
+        self.salt += 1;
+        let exact = Exact::new(*row, self.ranks, self.salt);
+        let result = match place {
+            Place::Out => 0..row.receive_range(0).len(),
+            Place::In => row.receive_range(self.rank),
+        };
+        let receive = self.receive.first(row.bytes);
+        exact.spoil(self.rank, &mut receive[result.clone()]);
+        match place {
+            Place::Out => exact.fill_send(self.rank, self.send.first(row.send_range(0).len())),
+            Place::In => exact.fill_send(self.rank, &mut receive[row.send_range(self.rank)]),
+        }
+        self.call(comm, row, place)?;
+        let result = &mut self.receive.first(row.bytes)[result];
+        if let Some(first) = result.first_mut().filter(|_| self.corrupt) {
+            *first ^= 1;
+        }
+        let mut wrong = [exact.wrong(self.rank, result) as i64];
+        comm.all_reduce_in_place(&mut wrong, ReduceOp::Sum)?;
+        Ok(wrong[0] as u64)
+    }
+}
+
+/// Bandwidths as nccl-tests defines them: algorithm bandwidth is size over time, bus bandwidth
+/// scales it by what each rank's link must carry per byte of size, so that it can be held against
+/// the link's speed.
+fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
+    let share = f64::from(ranks - 1) / f64::from(ranks);
+    let factor = match row.collective {
+        crosstie::Collective::AllReduce => 2.0 * share,
+        _ => share,
+    };
+    let algbw_gb_s =
+        if times.mean_us > 0.0 { row.bytes as f64 / (times.mean_us * 1e3) } else { 0.0 };
+    Measured {
+        time_us: times.mean_us,
+        p50_us: times.p50_us,
+        p99_us: times.p99_us,
+        algbw_gb_s,
+        busbw_gb_s: algbw_gb_s * factor,
+        wrong,
+    }
+}
+
+/// What all ranks have sent, by transport.
+fn all_counters(comm: &mut Communicator) -> Result<BTreeMap<&'static str, Counters>, Error> {
+    let own = comm.counters();
+    let mut sums = [0i64; TRANSPORTS.len() * 4];
+    for (sums, name) in sums.chunks_mut(4).zip(TRANSPORTS) {
+        for counters in own.iter().filter(|counters| counters.transport == name) {
+            let numbers = [1, counters.messages, counters.wire_messages, counters.bytes];
+            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number as i64);
+        }
+    }
+    comm.all_reduce_in_place(&mut sums, ReduceOp::Sum)?;
+    let present = sums.chunks(4).zip(TRANSPORTS).filter(|(sums, _)| sums[0] > 0);
+    Ok(present
+        .map(|(sums, name)| {
+            let [messages, wire_messages, bytes] = [sums[1], sums[2], sums[3]].map(|n| n as u64);
+            (name, Counters::new(messages, wire_messages, bytes))
+        })
+        .collect())
+}

@@ -1,0 +1,93 @@
+//! Owns what a benchmark tells: the values, and the seam between measuring and printing them.
+
+use std::collections::BTreeMap;
+
+use crosstie::Communicator;
+use serde::Serialize;
+
+use super::sizes::Row;
+use crate::args::BenchArgs;
+use crate::exit::Failure;
+
+/// Where rank 0 tells its findings, as they come.
+pub trait Report {
+    /// The world is there; rows follow.
+    fn begin(&mut self, header: &Header) -> Result<(), Failure>;
+    /// One row, out of place and in place.
+    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure>;
+    /// All rows are done; what all ranks have sent, by transport.
+    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure>;
+}
+
+/// What is measured, and on what.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// Ranks of the world.
+    pub ranks: u32,
+    /// Nodes that they are on.
+    pub nodes: u32,
+    /// Transports that connect them, joined by `+`.
+    pub transport: String,
+    /// Rows to come.
+    pub rows: usize,
+    /// Calls before the clock starts.
+    pub warmup_iters: u32,
+    /// Timed calls, where the user fixed them.
+    pub iters: Option<u32>,
+}
+
+impl Header {
+    /// What these arguments measure on this communicator.
+    pub fn new(args: &BenchArgs, comm: &Communicator, rows: usize) -> Self {
+        let transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
+        Self {
+            operation: args.operation.name(),
+            ranks: comm.size(),
+            nodes: comm.nodes(),
+            transport: if transports.is_empty() { "none".into() } else { transports.join("+") },
+            rows,
+            warmup_iters: args.warmup_iters,
+            iters: args.iters,
+        }
+    }
+}
+
+/// One half of a row.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Measured {
+    /// Mean over a loop of calls, on the slowest rank.
+    pub time_us: f64,
+    /// Median of single calls on the slowest rank.
+    pub p50_us: f64,
+    /// 99th percentile of the same.
+    pub p99_us: f64,
+    /// Size over time.
+    pub algbw_gb_s: f64,
+    /// The same, scaled to what each rank's link must carry.
+    pub busbw_gb_s: f64,
+    /// Elements with a wrong value, on all ranks.
+    pub wrong: u64,
+}
+
+/// What has travelled over one transport, from all ranks.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Counters {
+    /// Messages that connections sent.
+    pub messages: u64,
+    /// What they travelled as.
+    pub wire_messages: u64,
+    /// Messages in one wire message; none where nothing was sent.
+    pub mean_group: Option<f64>,
+    /// Payload.
+    pub bytes: u64,
+}
+
+impl Counters {
+    /// With the mean that follows.
+    pub fn new(messages: u64, wire_messages: u64, bytes: u64) -> Self {
+        let mean_group = (wire_messages > 0).then(|| messages as f64 / wire_messages as f64);
+        Self { messages, wire_messages, mean_group, bytes }
+    }
+}

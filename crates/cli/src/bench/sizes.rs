@@ -1,0 +1,202 @@
+//! Owns the rows of a benchmark: which type, reduction and size each measures, as nccl-tests steps
+//! and rounds them.
+
+use crosstie::{Collective, DataType, ReduceOp};
+
+use crate::args::BenchArgs;
+use crate::exit::Failure;
+
+/// Where a sweep begins when -b does not say.
+const DEFAULT_MIN_BYTES: u64 = 8;
+/// Where a sweep ends when -e does not say.
+const DEFAULT_MAX_BYTES: u64 = 8 << 20;
+
+/// One line of the table: what is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The operation.
+    pub collective: Collective,
+    /// The type of an element.
+    pub dtype: DataType,
+    /// The reduction, for operations that reduce.
+    pub op: Option<ReduceOp>,
+    /// One rank's buffer: the larger of what it sends and receives.
+    pub bytes: usize,
+    /// Bytes of one of the parts that `bytes` consists of, one for each rank; `bytes` itself for
+    /// all_reduce, whose buffer has no parts that the caller sees.
+    pub part_bytes: usize,
+}
+
+impl Row {
+    /// Elements, as nccl-tests counts them: of one part.
+    pub fn count(&self) -> usize {
+        self.part_bytes / self.dtype.size()
+    }
+
+    /// Where one rank's send buffer lies in the whole when it runs in place.
+    pub fn send_range(&self, rank: u32) -> std::ops::Range<usize> {
+        self.range(rank, self.collective == Collective::AllGather)
+    }
+
+    /// Where one rank's result lies in the whole when it runs in place.
+    pub fn receive_range(&self, rank: u32) -> std::ops::Range<usize> {
+        self.range(rank, self.collective == Collective::ReduceScatter)
+    }
+
+    fn range(&self, rank: u32, own_part: bool) -> std::ops::Range<usize> {
+        let start = rank as usize * self.part_bytes;
+        if own_part { start..start + self.part_bytes } else { 0..self.bytes }
+    }
+}
+
+/// Every row that the arguments ask for, in nccl-tests' order.
+pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
+    let collective = args.operation;
+    let ops: Vec<Option<ReduceOp>> = if collective.reduces() {
+        args.op.0.iter().copied().map(Some).collect()
+    } else {
+        vec![None]
+    };
+    let mut rows = Vec::new();
+    for &dtype in &args.datatype.0 {
+        let sizes = sizes(args, dtype, ranks)?;
+        for &op in &ops {
+            rows.extend(sizes.iter().map(|&bytes| {
+                let parts = if has_parts(collective) { ranks as usize } else { 1 };
+                Row { collective, dtype, op, bytes, part_bytes: bytes / parts }
+            }));
+        }
+    }
+    Ok(rows)
+}
+
+fn has_parts(collective: Collective) -> bool {
+    collective != Collective::AllReduce
+}
+
+/// The sizes of one type: each rounded down to what the ranks can share, as nccl-tests does, but
+/// never to one that was measured already, nor to nothing.
+fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Failure> {
+    let min = args.min_bytes.unwrap_or(DEFAULT_MIN_BYTES);
+    let max = args.max_bytes.unwrap_or(DEFAULT_MAX_BYTES.max(min));
+    if min > max {
+        return Err(Failure::usage(
+            format!("the smallest size ({min} bytes) exceeds the largest ({max} bytes)"),
+            "give -b a size that is at most -e's",
+        ));
+    }
+    let element = dtype.size() as u64;
+    let unit = if has_parts(args.operation) { element * u64::from(ranks) } else { element };
+    if let Some(asked) = args.min_bytes {
+        refuse_broken_elements(asked, dtype, element)?;
+        if min == max && asked % unit != 0 {
+            return Err(uneven(asked, args.operation, dtype, ranks, unit));
+        }
+    }
+    let mut sizes = Vec::new();
+    let mut asked = min;
+    while asked <= max {
+        let bytes = asked - asked % unit;
+        let wanted = bytes > 0 || asked == 0;
+        if wanted && sizes.last() != Some(&(bytes as usize)) {
+            sizes.push(bytes as usize);
+        }
+        let next = match args.step_bytes {
+            Some(step) => asked.checked_add(step),
+            None => asked.max(1).checked_mul(args.step_factor.unwrap_or(2)),
+        };
+        let Some(next) = next else { break };
+        asked = next;
+    }
+    if sizes.is_empty() {
+        return Err(uneven(max, args.operation, dtype, ranks, unit));
+    }
+    Ok(sizes)
+}
+
+fn refuse_broken_elements(asked: u64, dtype: DataType, element: u64) -> Result<(), Failure> {
+    if asked.is_multiple_of(element) {
+        return Ok(());
+    }
+    let (below, above) = (asked - asked % element, asked - asked % element + element);
+    Err(Failure::usage(
+        format!("-b {asked} is no multiple of {dtype}'s {element} bytes"),
+        format!(
+            "write -b {above}{}",
+            if below > 0 { format!(", or -b {below}") } else { String::new() }
+        ),
+    ))
+}
+
+fn uneven(asked: u64, collective: Collective, dtype: DataType, ranks: u32, unit: u64) -> Failure {
+    let name = collective.name();
+    let above = asked - asked % unit + unit;
+    Failure::usage(
+        format!(
+            "{asked} bytes cannot be shared by {ranks} ranks: {name} of {dtype} needs a multiple of {unit}"
+        ),
+        format!("write -b {above} -e {above}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    fn parse(line: &str) -> BenchArgs {
+        let words = ["crosstie", "bench"].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Bench(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn bytes(line: &str, ranks: u32) -> Vec<usize> {
+        rows(&parse(line), ranks).unwrap().iter().map(|row| row.bytes).collect()
+    }
+
+    #[test]
+    fn a_sweep_steps_by_factor_or_by_bytes() {
+        assert_eq!(bytes("all_reduce -b 8 -e 64", 4), [8, 16, 32, 64]);
+        assert_eq!(bytes("all_reduce -b 8 -e 4K -f 8", 4), [8, 64, 512, 4096]);
+        assert_eq!(bytes("all_reduce -b 8 -e 40 -i 16", 4), [8, 24, 40]);
+        assert_eq!(bytes("all_reduce -b 0 -e 4", 4), [0, 4]);
+    }
+
+    #[test]
+    fn a_sweep_rounds_down_and_never_measures_a_size_twice() {
+        assert_eq!(bytes("all_to_all -b 8 -e 256", 8), [32, 64, 128, 256]);
+        assert_eq!(bytes("all_to_all -b 8 -e 100", 3), [12, 24, 60]);
+        assert_eq!(bytes("all_gather -e 64 -d u8", 5), [5, 15, 30, 60]);
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_is_refused_with_the_value_and_a_remedy() {
+        for (line, value, remedy) in [
+            ("all_reduce -b 7 -e 64", "-b 7", "-b 8, or -b 4"),
+            ("all_reduce -b 2 -e 64 -d f64", "-b 2", "-b 8"),
+            ("all_to_all -b 8 -e 8", "8 bytes", "-b 32 -e 32"),
+            ("all_to_all -e 16", "16 bytes", "-b 32 -e 32"),
+            ("all_reduce -b 64 -e 8", "64 bytes", "-b"),
+        ] {
+            let text = rows(&parse(line), 8).unwrap_err().to_string();
+            assert!(text.contains(value) && text.contains(remedy), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_those_of_nccl_tests() {
+        let row = rows(&parse("all_to_all -b 8M"), 8).unwrap()[0];
+        assert_eq!((row.bytes, row.count()), (8 << 20, 262_144));
+        let row = rows(&parse("all_reduce -b 8M"), 8).unwrap()[0];
+        assert_eq!((row.bytes, row.count()), (8 << 20, 2 << 20));
+    }
+
+    #[test]
+    fn all_types_and_reductions_make_rows() {
+        assert_eq!(rows(&parse("all_reduce -b 64 -e 64 -d all -o all"), 3).unwrap().len(), 18);
+        assert_eq!(rows(&parse("all_gather -b 48 -e 48 -d all -o all"), 3).unwrap().len(), 6);
+    }
+}

@@ -1,0 +1,131 @@
+//! Owns the table that people read: nccl-tests' columns, widths and closing lines.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::progress::Progress;
+use super::report::{Counters, Header, Measured, Report};
+use super::sizes::Row;
+use crate::exit::Failure;
+
+/// Prints row by row.
+pub struct Table<W> {
+    out: W,
+    progress: Progress,
+    color: bool,
+    wrong: u64,
+    busbw_gb_s: Vec<f64>,
+}
+
+impl<W: Write> Table<W> {
+    /// Prints to `out`.
+    pub fn new(out: W, progress: Progress, color: bool) -> Self {
+        Self { out, progress, color, wrong: 0, busbw_gb_s: Vec::new() }
+    }
+
+    fn print(&mut self, style: Style, text: &str) -> Result<(), Failure> {
+        let style = if self.color { style } else { Style::new() };
+        let out = &mut self.out;
+        let written = self
+            .progress
+            .aside(|| writeln!(out, "{style}{text}{style:#}").and_then(|()| out.flush()));
+        written.map_err(|e: io::Error| Failure::host("write the table", e))
+    }
+}
+
+impl<W: Write> Report for Table<W> {
+    fn begin(&mut self, header: &Header) -> Result<(), Failure> {
+        for line in head(header) {
+            self.print(Style::new().dimmed(), &line)?;
+        }
+        self.progress.begin(header.rows);
+        Ok(())
+    }
+
+    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure> {
+        self.wrong += out.wrong + in_place.wrong;
+        self.busbw_gb_s.extend([out.busbw_gb_s, in_place.busbw_gb_s]);
+        let bad = out.wrong + in_place.wrong > 0;
+        let style = if bad { AnsiColor::Red.on_default().bold() } else { Style::new() };
+        self.print(style, &line(row, out, in_place))?;
+        self.progress.advance(row);
+        Ok(())
+    }
+
+    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+        self.progress.end();
+        let dim = Style::new().dimmed();
+        let (verdict, style) = match self.wrong {
+            0 => ("OK", AnsiColor::Green.on_default()),
+            _ => ("FAILED", AnsiColor::Red.on_default().bold()),
+        };
+        self.print(style, &format!("# Out of bounds values : {} {verdict}", self.wrong))?;
+        let mean = self.busbw_gb_s.iter().sum::<f64>() / self.busbw_gb_s.len().max(1) as f64;
+        self.print(Style::new(), &format!("# Avg bus bandwidth    : {mean:.4} GB/s"))?;
+        for (name, counters) in counters {
+            self.print(dim, &sent(name, counters))?;
+        }
+        Ok(())
+    }
+}
+
+fn head(header: &Header) -> [String; 6] {
+    let plural = |n: u32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let iters = header.iters.map_or("auto".to_owned(), |iters| iters.to_string());
+    let columns = |first: [&str; 5], half: [&str; 4]| {
+        let [size, count, kind, op, root] = first;
+        let [time, algbw, busbw, wrong] = half;
+        let half = format!("  {time:>7}  {algbw:>6}  {busbw:>6} {wrong:>6}");
+        let line = format!("# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}");
+        line.trim_end().to_owned()
+    };
+    [
+        format!(
+            "# crosstie {}: {} on {} of {}, over {}",
+            env!("CARGO_PKG_VERSION"),
+            header.operation,
+            plural(header.ranks, "rank"),
+            plural(header.nodes, "node"),
+            header.transport
+        ),
+        format!("# warmup iters: {}  iters: {iters}  every byte checked", header.warmup_iters),
+        "#".to_owned(),
+        format!("# {:>69}{:>34}", "out-of-place", "in-place"),
+        columns(["size", "count", "type", "redop", "root"], ["time", "algbw", "busbw", "#wrong"]),
+        columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""]),
+    ]
+}
+
+fn line(row: &Row, out: &Measured, in_place: &Measured) -> String {
+    // nccl-tests' own words where an operation has no reduction or root.
+    let (op, root) = (row.op.map_or("none", crosstie::ReduceOp::name), -1);
+    format!(
+        "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}",
+        row.bytes,
+        row.count(),
+        row.dtype.name(),
+        half(out),
+        half(in_place)
+    )
+}
+
+fn half(measured: &Measured) -> String {
+    let Measured { time_us, algbw_gb_s, busbw_gb_s, wrong, .. } = measured;
+    // Seven places, with as many decimals as fit: nccl-tests' format.
+    let decimals = match time_us {
+        time if *time < 10_000.0 => 2,
+        time if *time < 100_000.0 => 1,
+        _ => 0,
+    };
+    format!("  {time_us:>7.decimals$}  {algbw_gb_s:>6.2}  {busbw_gb_s:>6.2}  {wrong:>5}")
+}
+
+fn sent(name: &str, counters: &Counters) -> String {
+    let group = counters.mean_group.map_or("-".to_owned(), |mean| format!("{mean:.2}"));
+    format!(
+        "# {name:<8} sent {} messages as {} ({group} in each), {} bytes",
+        counters.messages, counters.wire_messages, counters.bytes
+    )
+}

@@ -1,0 +1,114 @@
+//! Owns how a call is timed: the mean over a loop, as nccl-tests has it, and the spread of single
+//! calls, always on the slowest rank.
+
+use std::time::{Duration, Instant};
+
+use crosstie::{Communicator, Error, ReduceOp};
+
+/// Calls from which the number of timed calls is estimated.
+const TRIAL_CALLS: u32 = 3;
+/// Fewer make no median, more make no better one.
+const CALLS: std::ops::RangeInclusive<f64> = 5.0..=4000.0;
+
+/// How much to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Calls before the clock starts.
+    pub warmup: u32,
+    /// Timed calls, in the loop and singly; `None`: as many as fill the budget.
+    pub calls: Option<u32>,
+    /// Time for the loop, and as much again for the single calls.
+    pub budget: Duration,
+}
+
+/// What one call takes, in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Mean over a loop of calls, on the slowest rank.
+    pub mean_us: f64,
+    /// Median of single calls, each after an 8-byte all_reduce, each the slowest rank's.
+    pub p50_us: f64,
+    /// 99th percentile of the same.
+    pub p99_us: f64,
+}
+
+/// One call, the same on every rank.
+pub type Call<'a> = dyn FnMut(&mut Communicator) -> Result<(), Error> + 'a;
+
+/// Times a call; every rank gets the same figures.
+pub fn measure(
+    comm: &mut Communicator,
+    effort: &Effort,
+    call: &mut Call<'_>,
+) -> Result<Times, Error> {
+    for _ in 0..effort.warmup {
+        call(comm)?;
+    }
+    let calls = match effort.calls {
+        Some(calls) => calls,
+        None => calls_within(comm, effort.budget, call)?,
+    };
+    align(comm)?;
+    let began = Instant::now();
+    for _ in 0..calls {
+        call(comm)?;
+    }
+    let mut mean_us = [microseconds(began) / f64::from(calls)];
+    comm.all_reduce_in_place(&mut mean_us, ReduceOp::Max)?;
+
+    let mut single_us = single_calls(comm, calls, call)?;
+    comm.all_reduce_in_place(&mut single_us, ReduceOp::Max)?;
+    single_us.sort_by(f64::total_cmp);
+    Ok(Times {
+        mean_us: mean_us[0],
+        p50_us: percentile(&single_us, 50),
+        p99_us: percentile(&single_us, 99),
+    })
+}
+
+/// What each of so many calls took on this rank.
+fn single_calls(
+    comm: &mut Communicator,
+    calls: u32,
+    call: &mut Call<'_>,
+) -> Result<Vec<f64>, Error> {
+    let mut times_us = Vec::with_capacity(calls as usize);
+    for _ in 0..calls {
+        align(comm)?;
+        let began = Instant::now();
+        call(comm)?;
+        times_us.push(microseconds(began));
+    }
+    Ok(times_us)
+}
+
+/// How many calls fill the budget: the slowest rank's estimate, so that all ranks agree.
+fn calls_within(
+    comm: &mut Communicator,
+    budget: Duration,
+    call: &mut Call<'_>,
+) -> Result<u32, Error> {
+    align(comm)?;
+    let began = Instant::now();
+    for _ in 0..TRIAL_CALLS {
+        call(comm)?;
+        align(comm)?;
+    }
+    let mut trial_us = [microseconds(began) / f64::from(TRIAL_CALLS)];
+    comm.all_reduce_in_place(&mut trial_us, ReduceOp::Max)?;
+    let calls = budget.as_secs_f64() * 1e6 / trial_us[0];
+    Ok(calls.clamp(*CALLS.start(), *CALLS.end()) as u32)
+}
+
+/// Lets all ranks begin at about the same time.
+fn align(comm: &mut Communicator) -> Result<(), Error> {
+    comm.all_reduce_in_place(&mut [0i64], ReduceOp::Sum)
+}
+
+fn microseconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e6
+}
+
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted.get(sorted.len() * percent / 100).or(sorted.last()).copied().unwrap_or(0.0)
+}

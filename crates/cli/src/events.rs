@@ -1,0 +1,41 @@
+//! Owns what a rank tells its launcher beside its output: JSON texts among the lines of standard
+//! error, each marked by a record separator (as in RFC 7464), which no program writes by accident.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+const MARK: u8 = 0x1e;
+
+/// Something the launcher acts on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// So many rows of the benchmark are done.
+    Progress {
+        /// Rows done.
+        done: usize,
+        /// Rows in all.
+        of: usize,
+        /// The last of them.
+        text: String,
+    },
+    /// The rank ends, for this reason.
+    Failure {
+        /// The reason and what to do, of several lines.
+        text: String,
+    },
+}
+
+/// Tells the launcher. When it has gone there is nobody left to tell.
+pub fn send(event: &Event) {
+    if let Ok(text) = serde_json::to_string(event) {
+        let _ = writeln!(std::io::stderr(), "{}{text}", char::from(MARK));
+    }
+}
+
+/// The event that a line carries, if it carries one.
+pub fn parse(line: &[u8]) -> Option<Event> {
+    let (&MARK, text) = line.split_first()? else { return None };
+    serde_json::from_slice(text).ok()
+}

@@ -1,0 +1,112 @@
+//! Owns `crosstie run`: local ranks of any program, and whose output is whose.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::args::{RunArgs, When};
+use crate::exit::{Exit, Failure};
+use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch};
+
+/// Runs the command.
+pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+    let RunArgs { ranks, nodes, color, program } = args;
+    if nodes > ranks {
+        return Err(Failure::usage(
+            format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
+            format!("give --nodes {ranks} or less"),
+        ));
+    }
+    refuse_what_cannot_run(program.first().map_or(OsStr::new(""), |name| name))?;
+    let outcome = launch(&Job { ranks, nodes, program }, &mut Prefixed::new(ranks, color))?;
+    Ok(exit(&outcome))
+}
+
+fn exit(outcome: &Outcome) -> Exit {
+    match (outcome.signal, outcome.first_failure) {
+        (Some(number), _) | (None, Some((_, Ended::Signal(number)))) => Exit::Signal(number),
+        (None, Some((_, Ended::Code(code)))) => Exit::Program(code),
+        (None, None) => Exit::Good,
+    }
+}
+
+/// Says once, and before there are ranks, what each of them would say.
+fn refuse_what_cannot_run(name: &OsStr) -> Result<(), Failure> {
+    let runs = |path: &Path| {
+        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    let is_path = name.as_encoded_bytes().contains(&b'/');
+    let searched = env::var_os("PATH").unwrap_or_default();
+    let found = match is_path {
+        true => runs(Path::new(name)),
+        false => env::split_paths(&searched).any(|folder| runs(&folder.join(name))),
+    };
+    if found {
+        return Ok(());
+    }
+    let remedy = if is_path {
+        "give the path of an executable file"
+    } else {
+        "give the path of an executable file (./NAME for one in this folder), or a name on PATH"
+    };
+    Err(Failure::usage(format!("there is no program {}", name.display()), remedy))
+}
+
+/// Writes each line with the rank that it comes from.
+struct Prefixed {
+    width: usize,
+    output_color: bool,
+    error_color: bool,
+}
+
+impl Prefixed {
+    fn new(ranks: u32, color: When) -> Self {
+        Self {
+            width: (ranks - 1).to_string().len(),
+            output_color: crate::color(color, io::stdout().is_terminal()),
+            error_color: crate::color(color, io::stderr().is_terminal()),
+        }
+    }
+
+    fn prefix(&self, rank: u32, color: bool) -> String {
+        const COLORS: [AnsiColor; 6] = [
+            AnsiColor::Cyan,
+            AnsiColor::Green,
+            AnsiColor::Yellow,
+            AnsiColor::Magenta,
+            AnsiColor::Blue,
+            AnsiColor::Red,
+        ];
+        let style = match color {
+            true => COLORS[rank as usize % COLORS.len()].on_default(),
+            false => Style::new(),
+        };
+        format!("{style}[{rank:>width$}]{style:#} ", width = self.width)
+    }
+}
+
+impl Sink for Prefixed {
+    fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure> {
+        let (mut to, color): (Box<dyn Write>, bool) = match stream {
+            Stream::Output => (Box::new(io::stdout().lock()), self.output_color),
+            Stream::Error => (Box::new(io::stderr().lock()), self.error_color),
+        };
+        let written = to
+            .write_all(self.prefix(rank, color).as_bytes())
+            .and_then(|()| to.write_all(line))
+            .and_then(|()| to.write_all(b"\n"))
+            .and_then(|()| to.flush());
+        written.map_err(|e| Failure::host("pass on a rank's output", e))
+    }
+
+    fn ended(&mut self, rank: u32, how: Ended, told: bool) -> Result<(), Failure> {
+        if how != Ended::Code(0) && !told {
+            let _ = writeln!(io::stderr(), "{}{how}", self.prefix(rank, self.error_color));
+        }
+        Ok(())
+    }
+}
