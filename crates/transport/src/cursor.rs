@@ -107,10 +107,10 @@ impl ReceiveCursor {
         self.next.slot
     }
 
-    /// The number of the awaited message.
+    /// How many messages came before the awaited one.
     #[inline]
-    pub(crate) fn number(&self) -> u32 {
-        self.next.number
+    pub(crate) fn sequence(&self) -> u32 {
+        self.next.number.wrapping_sub(1)
     }
 
     /// Whether the awaited message is in its slot (rule 2).

@@ -145,8 +145,12 @@ impl Doorbell {
         // A timeout beyond the clock's range is for ever.
         let timeout = Timespec::try_from(timeout).ok();
         match rustix::event::poll(&mut fds[..=others.len()], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(()),
             Err(source) => return Err(source.into()),
+        }
+        if fds[others.len()].revents().is_empty() {
+            return Ok(());
         }
         match rustix::io::read(bell, &mut [0u8; 8]) {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),

@@ -8,6 +8,8 @@
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 
+use rustix::process::Pid;
+
 use crate::TransportError;
 use crate::doorbell::Doorbell;
 use crate::ring::{ReceiveEnd, SendEnd};
@@ -35,6 +37,8 @@ pub struct LocalEndpoint {
     /// Peers for whom something was published since the last fence.
     unrung: Vec<u32>,
     counters: Counters,
+    /// The process whose rank this is.
+    process: Pid,
 }
 
 #[derive(Debug)]
@@ -69,6 +73,7 @@ impl LocalEndpoint {
             receivers: Vec::new(),
             unrung: Vec::with_capacity(peers.len()),
             counters: Counters::default(),
+            process: rustix::process::getpid(),
         };
         for peer in peers {
             endpoint.peers.push(Peer { rank: peer.rank, bell: peer.bell, unrung: false });
@@ -204,6 +209,10 @@ impl Endpoint for LocalEndpoint {
 impl Drop for LocalEndpoint {
     /// Says farewell. What was sent stays readable, for the peers keep the memory.
     fn drop(&mut self) {
+        // The copy of an endpoint in a forked child is nobody's farewell.
+        if self.process != rustix::process::getpid() {
+            return;
+        }
         self.senders.iter().for_each(SendEnd::leave);
         self.receivers.iter().for_each(ReceiveEnd::leave);
         Doorbell::published_to(self.peers.iter().filter_map(|p| p.bell.get().map(Arc::as_ref)));

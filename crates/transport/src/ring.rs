@@ -46,7 +46,7 @@ struct Control {
 #[repr(C)]
 struct Refusal {
     state: AtomicU32,
-    number: AtomicU32,
+    sequence: AtomicU32,
     len: AtomicU64,
     limit: AtomicU64,
 }
@@ -225,7 +225,7 @@ impl SendEnd {
         if refusal.state.load(Ordering::Acquire) == TRUNCATED {
             return TransportError::Truncated {
                 peer: self.own,
-                sequence: refusal.number.load(Ordering::Relaxed),
+                sequence: refusal.sequence.load(Ordering::Relaxed),
                 len: refusal.len.load(Ordering::Relaxed),
                 limit: refusal.limit.load(Ordering::Relaxed),
             };
@@ -343,9 +343,9 @@ impl ReceiveEnd {
             let what = format!("it sent a message of {len} bytes in a slot of {slot_bytes}");
             return misbehaved(self.peer, what);
         }
-        let (sequence, len, limit) = (self.cursor.number(), len as u64, limit as u64);
+        let (sequence, len, limit) = (self.cursor.sequence(), len as u64, limit as u64);
         let refusal = &self.ring.control().refusal.0;
-        refusal.number.store(sequence, Ordering::Relaxed);
+        refusal.sequence.store(sequence, Ordering::Relaxed);
         refusal.len.store(len, Ordering::Relaxed);
         refusal.limit.store(limit, Ordering::Relaxed);
         refusal.state.store(TRUNCATED, Ordering::Release);

@@ -74,7 +74,7 @@ fn a_message_longer_than_its_receive_is_an_error_on_both_ends() {
     send(&mut sender, &[1; 60]);
     receiver.post(59);
     let error = receiver.poll().unwrap_err();
-    let want = |peer, e: &TransportError| matches!(e, TransportError::Truncated { peer: p, sequence: 1, len: 60, limit: 59 } if *p == peer);
+    let want = |peer, e: &TransportError| matches!(e, TransportError::Truncated { peer: p, sequence: 0, len: 60, limit: 59 } if *p == peer);
     assert!(want(4, &error), "{error}");
     let error = sender.begin(1).unwrap_err();
     assert!(want(4, &error), "{error}");
@@ -121,6 +121,23 @@ fn words_that_a_peer_cannot_have_written_are_errors() {
     send(&mut sender, b"y");
     sender.ring.control().released.0.store(77, Ordering::Relaxed);
     assert!(matches!(sender.begin(1), Err(TransportError::PeerMisbehaved { peer: 5, .. })));
+}
+
+#[test]
+fn memory_is_taken_up_by_use_alone() {
+    let layout = Layout::new(Limits { slots: 8, slot_bytes: 128 << 10 }).unwrap();
+    let (memory, fd) = Mapping::create("crosstie-test", 4 * layout.ring_bytes()).unwrap();
+    let memory = Arc::new(memory);
+    let pages = || rustix::fs::fstat(&fd).unwrap().st_blocks * 512 / PAGE_BYTES as i64;
+    let mut sender = SendEnd::new(&memory, 2, layout, 4, 5);
+    let mut receiver = ReceiveEnd::new(&memory, 2, layout, 4);
+    assert_eq!(pages(), 0, "an unused connection takes nothing");
+    for _ in 0..20 {
+        send(&mut sender, b"tiny");
+        assert_eq!(receive(&mut receiver, 4), b"tiny");
+    }
+    // One page; 512 where the host gives shared memory out in huge pages.
+    assert!((1..=512).contains(&pages()), "tiny messages took {} pages", pages());
 }
 
 #[test]
