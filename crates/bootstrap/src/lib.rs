@@ -7,11 +7,13 @@
 
 mod error;
 mod meeting;
+mod monitor;
 mod node;
 mod pmi1;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
 pub use meeting::{MeetingHost, meet};
+pub use monitor::{Cause, Monitor, MonitorOptions, Report, Verdict};
 pub use node::node_key;
 pub use world::{Record, World};

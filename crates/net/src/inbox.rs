@@ -31,7 +31,8 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 struct Arrivals {
     links: VecDeque<(Purpose, Incoming)>,
     faults: VecDeque<NetError>,
-    wake: Option<Wake>,
+    wakes: Vec<(Purpose, Wake)>,
+    refused: Vec<Purpose>,
     closed: bool,
 }
 
@@ -49,28 +50,33 @@ impl Queue {
     }
 
     pub(crate) fn deliver(&self, purpose: Purpose, incoming: Incoming) {
-        self.change(|arrivals| arrivals.links.push_back((purpose, incoming)));
+        self.change(Some(purpose), |arrivals| {
+            if !arrivals.refused.contains(&purpose) {
+                arrivals.links.push_back((purpose, incoming));
+            }
+        });
     }
 
     pub(crate) fn report(&self, fault: NetError) {
-        self.change(|arrivals| {
+        self.change(None, |arrivals| {
             arrivals.faults.push_back(fault);
             arrivals.faults.truncate(FAULTS_MAX);
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Arrivals)) {
+    /// Makes a change, and wakes those whom it concerns: all, or those who wait for `purpose`.
+    fn change(&self, purpose: Option<Purpose>, change: impl FnOnce(&mut Arrivals)) {
         let mut arrivals = self.arrivals();
         if arrivals.closed {
             return;
         }
         change(&mut arrivals);
-        let wake = arrivals.wake.clone();
+        let concerned = |of: &Purpose| purpose.is_none_or(|purpose| purpose == *of);
+        let wakes = arrivals.wakes.iter().filter(|(of, _)| concerned(of));
+        let wakes: Vec<Wake> = wakes.map(|(_, wake)| Arc::clone(wake)).collect();
         drop(arrivals);
         self.came.notify_all();
-        if let Some(wake) = wake {
-            wake();
-        }
+        wakes.iter().for_each(|wake| wake());
     }
 }
 
@@ -118,10 +124,20 @@ impl Inbox {
         self.queue.arrivals().take(purpose)
     }
 
-    /// Has `wake` called, on the listener's thread, after each arrival from now on. It must neither block nor drop
-    /// the listener.
-    pub fn on_arrival(&self, wake: impl Fn() + Send + Sync + 'static) {
-        self.queue.arrivals().wake = Some(Arc::new(wake));
+    /// Has `wake` called after each arrival for `purpose` from now on, in place of what was asked before. It runs on
+    /// the listener's thread, and must neither block nor drop the listener.
+    pub fn on_arrival(&self, purpose: Purpose, wake: impl Fn() + Send + Sync + 'static) {
+        let mut arrivals = self.queue.arrivals();
+        arrivals.wakes.retain(|(of, _)| *of != purpose);
+        arrivals.wakes.push((purpose, Arc::new(wake)));
+    }
+
+    /// Ends all links for `purpose` that were not accepted, and from now on each as soon as it is made.
+    pub fn refuse(&self, purpose: Purpose) {
+        let mut arrivals = self.queue.arrivals();
+        arrivals.links.retain(|(of, _)| *of != purpose);
+        arrivals.wakes.retain(|(of, _)| *of != purpose);
+        arrivals.refused.push(purpose);
     }
 }
 

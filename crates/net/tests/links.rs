@@ -74,6 +74,22 @@ fn an_incoming_link_says_who_dialled_and_what_for() {
 }
 
 #[test]
+fn a_refused_purpose_ends_links_that_wait_and_that_come() {
+    let (listener, secret) = (open(), Secret::generate().unwrap());
+    let inbox = listener.subscribe(&secret, Target::Rank(0)).unwrap();
+    let addresses = loopback(&listener);
+    let to = Dial::new(&addresses, &secret, Target::Rank(0), Purpose::Monitor, soon());
+    let mut waits = dial(&to).unwrap();
+    inbox.refuse(Purpose::Monitor);
+    let mut comes = dial(&to).unwrap();
+    for link in [&mut waits, &mut comes] {
+        let result = link.recv(soon());
+        assert!(matches!(result, Err(NetError::Ended { .. })), "{result:?}");
+    }
+    talk(&listener, &inbox, &secret, Target::Rank(0));
+}
+
+#[test]
 fn a_link_becomes_a_plain_stream_at_the_byte() {
     let (_listener, a, b) = pair();
     let mut a = a.into_data_stream().unwrap();

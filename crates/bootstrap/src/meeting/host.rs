@@ -62,7 +62,7 @@ impl MeetingHost {
         let inbox = listener.subscribe(secret, Target::Meeting);
         let inbox = inbox.map_err(BootstrapError::net(OPENING))?;
         let rings = Arc::clone(&bell);
-        inbox.on_arrival(move || rings.ring());
+        inbox.on_arrival(Purpose::Meeting, move || rings.ring());
         let service = Service {
             listener: Arc::clone(listener),
             inbox,

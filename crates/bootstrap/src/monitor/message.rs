@@ -1,0 +1,91 @@
+//! Owns what monitors say to each other, and its encoding: one JSON object a message, so that a release may add
+//! fields that an older one ignores.
+
+use serde::{Deserialize, Serialize};
+
+/// What a rank saw go wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The rank that is to blame, if the reporter knows.
+    pub culprit: Option<u32>,
+    /// What went wrong.
+    pub cause: Cause,
+    /// The same for people, with the numbers.
+    pub detail: String,
+    /// The reporter's call that was under way, by its sequence number.
+    pub sequence: u64,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A process ended, or its link did, without an orderly leave.
+    Died,
+    /// A process no longer answers: it is stopped, or its host is unreachable.
+    Silent,
+    /// A call did not end by its deadline.
+    Deadline,
+    /// A rank sent what the protocol or its peers' calls do not allow.
+    Protocol,
+    /// A rank gave up on purpose.
+    Aborted,
+    /// Nothing is known, or it comes from a later release.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What ended the communicator: one for all ranks, unless it is provisional.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rank that is to blame, if that is known.
+    pub culprit: Option<u32>,
+    /// Its host; empty without a culprit.
+    pub culprit_host: String,
+    /// What went wrong.
+    pub cause: Cause,
+    /// The rank that reported it.
+    pub reporter: u32,
+    /// What it reported, for people.
+    pub detail: String,
+    /// The reporter's call that was under way, by its sequence number.
+    pub sequence: u64,
+    /// Whether this is a rank's own view, because none that is shared reached it in time.
+    pub provisional: bool,
+}
+
+/// How far a rank's application is: the sequence numbers of the last call that it started, and finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Calls {
+    pub started: u64,
+    pub finished: u64,
+}
+
+/// A message between two monitors.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// I live, and am so far.
+    Beat(Calls),
+    /// Say at once how far you are.
+    Query,
+    /// So far.
+    Answer(Calls),
+    /// To the hub: this went wrong.
+    Report(Report),
+    /// I leave in order; this was my last call.
+    Leave { sequence: u64 },
+    /// I know that you leave.
+    Released,
+    /// These have left, with their last calls; and this is the verdict, if there is one.
+    News { left: Vec<(u32, u64)>, verdict: Option<Verdict> },
+}
+
+impl Message {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers, texts and lists of them are always JSON")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Message, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
