@@ -34,6 +34,12 @@ impl Region {
         Self { start: NonNull::dangling(), len: 0 }
     }
 
+    /// A region over memory that is never freed, so that it may be used for ever.
+    pub fn leak(memory: Box<[u8]>) -> Self {
+        let memory = Box::leak(memory);
+        Self { start: NonNull::from(&mut *memory).cast(), len: memory.len() }
+    }
+
     /// Its first byte.
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -70,6 +76,25 @@ impl Region {
         }
         // SAFETY: both are valid for `from.len` bytes by `from_raw_parts`; `copy` allows overlap.
         unsafe { std::ptr::copy(from.as_ptr(), self.as_ptr(), from.len) };
+        true
+    }
+
+    /// A copy of its bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        // SAFETY: valid for reads of `len` bytes by `from_raw_parts`, and not written meanwhile.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }.to_vec()
+    }
+
+    /// Copies `bytes` into the front of this region.
+    ///
+    /// Returns `false`, and copies nothing, when `bytes` is longer than this region.
+    #[must_use]
+    pub fn fill(&self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.len {
+            return false;
+        }
+        // SAFETY: valid for writes of `len` bytes by `from_raw_parts`; `copy` allows overlap.
+        unsafe { std::ptr::copy(bytes.as_ptr(), self.as_ptr(), bytes.len()) };
         true
     }
 }

@@ -147,6 +147,13 @@ pub trait Endpoint: Send {
     /// Only failures that concern no single connection; a lost peer shows on its connections.
     fn progress(&mut self) -> Result<bool, TransportError>;
 
+    /// Whether every message handed over can reach its receiver without a further call of
+    /// [`progress`](Self::progress). An operation is not over before that: its last messages
+    /// would wait here until the next one. True at once where memory is shared.
+    fn flushed(&self) -> bool {
+        true
+    }
+
     /// A descriptor that is readable when [`progress`](Self::progress) has work, if peers of this
     /// transport do not ring the doorbell.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
@@ -201,6 +208,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn progress(&mut self) -> Result<bool, TransportError> {
         (**self).progress()
+    }
+    fn flushed(&self) -> bool {
+        (**self).flushed()
     }
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (**self).wake_fd()
