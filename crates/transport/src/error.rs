@@ -66,6 +66,14 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
+    /// A link to one rank could not be made.
+    #[error("no link to rank {peer}: {source}")]
+    Connecting {
+        /// The rank that was dialled.
+        peer: u32,
+        /// Why not.
+        source: crosstie_net::NetError,
+    },
     /// Establishing a link to a peer failed.
     #[error(transparent)]
     Net(#[from] crosstie_net::NetError),
@@ -78,7 +86,8 @@ impl TransportError {
             Self::PeerGone { peer, .. }
             | Self::PeerMisbehaved { peer, .. }
             | Self::Truncated { peer, .. }
-            | Self::ConnectDeadline { peer, .. } => Some(*peer),
+            | Self::ConnectDeadline { peer, .. }
+            | Self::Connecting { peer, .. } => Some(*peer),
             Self::TooLong { .. } | Self::System { .. } | Self::Net(_) => None,
         }
     }

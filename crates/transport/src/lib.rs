@@ -21,6 +21,8 @@ mod ring;
 pub mod seam;
 #[cfg(not(loom))]
 pub mod shm;
+#[cfg(not(loom))]
+pub mod tcp;
 
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;

@@ -1,0 +1,106 @@
+//! Owns how a rank's wires come about: the lower rank of each pair dials, the higher one accepts.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+use crosstie_net::{Dial, Inbox, NetError, Purpose, Secret, Target, dial};
+
+use super::TcpEndpoint;
+use crate::TransportError;
+use crate::seam::Limits;
+
+/// A rank at the other end of a wire.
+#[derive(Debug, Clone)]
+pub struct TcpPeer {
+    /// Its rank.
+    pub rank: u32,
+    /// Where its process listens, best first.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What a rank needs to know to connect to its peers.
+#[derive(Debug, Clone)]
+pub struct TcpOptions {
+    /// This rank.
+    pub rank: u32,
+    /// The ranks to connect to, each of which connects to this one too.
+    pub peers: Vec<TcpPeer>,
+    /// The world's secret.
+    pub secret: Secret,
+    /// Connections each way between each pair; the same on each rank.
+    pub channels: u16,
+    /// Slots and the longest message; the same on each rank.
+    pub limits: Limits,
+    /// When to give up waiting for a rank that has not come.
+    pub deadline: Instant,
+}
+
+impl TcpEndpoint {
+    /// Connects to all peers at once: dials the higher ones, and accepts the lower ones from
+    /// `inbox`, this process's subscription for `Target::Rank(options.rank)`.
+    ///
+    /// The links prove that they hold the secret; the data on them is then neither encrypted nor
+    /// authenticated.
+    ///
+    /// # Errors
+    /// [`TransportError::Connecting`] names a higher rank that could not be reached, with the
+    /// reason; [`TransportError::ConnectDeadline`] the lowest lower rank that did not come;
+    /// [`TransportError::Net`] one that speaks another version; [`TransportError::System`].
+    pub fn connect(options: &TcpOptions, inbox: &Inbox) -> Result<Self, TransportError> {
+        let streams = thread::scope(|scope| {
+            let dialling: Vec<_> = options
+                .peers
+                .iter()
+                .filter(|peer| peer.rank > options.rank)
+                .map(|peer| (peer.rank, scope.spawn(move || dial_peer(options, peer))))
+                .collect();
+            let accepted = accept_lower(options, inbox);
+            let mut streams = Vec::with_capacity(options.peers.len());
+            for (rank, dialled) in dialling {
+                let stream =
+                    dialled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let stream =
+                    stream.map_err(|source| TransportError::Connecting { peer: rank, source })?;
+                streams.push((rank, stream));
+            }
+            streams.extend(accepted?);
+            Ok::<_, TransportError>(streams)
+        })?;
+        Self::from_streams(options.rank, streams, options.channels, options.limits)
+    }
+}
+
+fn dial_peer(options: &TcpOptions, peer: &TcpPeer) -> Result<TcpStream, NetError> {
+    let (target, purpose) = (Target::Rank(peer.rank), Purpose::Data);
+    let common = Dial::new(&peer.addresses, &options.secret, target, purpose, options.deadline);
+    dial(&Dial { from: Some(options.rank), ..common })?.into_data_stream()
+}
+
+fn accept_lower(
+    options: &TcpOptions,
+    inbox: &Inbox,
+) -> Result<Vec<(u32, TcpStream)>, TransportError> {
+    let started = Instant::now();
+    let ranks = options.peers.iter().map(|peer| peer.rank);
+    let mut missing: BTreeSet<u32> = ranks.filter(|&rank| rank < options.rank).collect();
+    let mut streams = Vec::with_capacity(options.peers.len());
+    while let Some(&lowest) = missing.first() {
+        let incoming = match inbox.accept(Purpose::Data, options.deadline) {
+            Ok(incoming) => incoming,
+            Err(NetError::NobodyCame { .. }) => {
+                let waited_ms = started.elapsed().as_millis() as u64;
+                return Err(TransportError::ConnectDeadline { peer: lowest, waited_ms });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Whoever holds the secret but is no rank that is still missing gains nothing by dialling.
+        let Some(rank) = incoming.from.filter(|rank| missing.remove(rank)) else {
+            tracing::warn!(host = incoming.peer_host, rank = ?incoming.from, "unexpected data link");
+            continue;
+        };
+        streams.push((rank, incoming.link.into_data_stream()?));
+    }
+    Ok(streams)
+}

@@ -1,0 +1,23 @@
+//! The TCP transport: one full-duplex socket for each pair of ranks, shared by their connections.
+//!
+//! Short messages travel eagerly into standing slots; longer ones wait for their receive's grant
+//! and land where it says, sent from the sender's own memory in pieces of at most 128 KiB, with
+//! the connections of a wire taking turns. Nothing enters a wire before its receiver permitted
+//! it, so a receive that never comes blocks its own connection alone.
+//!
+//! [`frame`] is the form of bytes, [`sending`] and [`receiving`] are the two ends of a connection,
+//! [`outbox`] and [`inbox`] the two halves of a [`wire`]; all input and output happens in
+//! [`TcpEndpoint::progress`](crate::seam::Endpoint::progress).
+
+mod connect;
+mod endpoint;
+mod frame;
+mod inbox;
+mod memory;
+mod outbox;
+mod receiving;
+mod sending;
+mod wire;
+
+pub use connect::{TcpOptions, TcpPeer};
+pub use endpoint::TcpEndpoint;

@@ -1,0 +1,278 @@
+//! Owns the receiving end of a connection: what has arrived, what is posted, what is owed to the
+//! sender.
+//!
+//! A message comes under exactly one permission. A short one is eager: it needs no grant, and
+//! lands in the posted place if its receive is waiting for it, else in a standing slot. A longer
+//! one lands under the grant of its receive, in the place or in staging. The sender may use
+//! `2 * slots` standing slots, and hears of emptied ones when half of them have been emptied, or
+//! earlier when something else goes its way: so `slots` messages may always be under way, and a
+//! stream of tiny messages costs no wire message each way.
+
+use std::collections::VecDeque;
+
+use super::frame::{GrantRecord, Member, MemberKind, Refusal, Standing, Violation};
+use super::memory::Arena;
+use crate::Region;
+use crate::seam::{Arrival, Grant};
+
+/// What both ends of a connection know of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Its number on its wire, which members and grants name.
+    pub conn: u32,
+    /// Bytes of a standing slot: the longest eager message.
+    pub standing_bytes: usize,
+    /// Standing slots of the connection; a power of two.
+    pub standing_slots: u32,
+    /// Longer messages that the sender may hold back until they are granted.
+    pub slots: u32,
+    /// Bytes of the longest message.
+    pub slot_bytes: usize,
+}
+
+/// The receiving end of one connection.
+pub(super) struct ReceivingEnd {
+    shape: Shape,
+    standing: Arena,
+    staging: Arena,
+    /// Complete messages that are not released, oldest first.
+    arrived: VecDeque<Message>,
+    /// The number of the message that arrives next.
+    next_seq: u32,
+    /// Where the message that is arriving goes.
+    landing: Option<Landing>,
+    posted: Option<Posted>,
+    /// The number of the next receive.
+    next_receive: u32,
+    /// Eager messages that have begun to arrive, and those released.
+    eager: u32,
+    emptied: u32,
+    /// `emptied` as the sender knows it.
+    offered: u32,
+    grant_due: bool,
+    notice: Option<Notice>,
+    refused: Option<Refusal>,
+    refusal_due: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Message {
+    bytes: Region,
+    placed: bool,
+    eager: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Landing {
+    message: Message,
+    filled: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Posted {
+    seq: u32,
+    limit: usize,
+    place: Option<Region>,
+}
+
+#[derive(Clone, Copy)]
+struct Notice {
+    seq: u32,
+    len: u64,
+}
+
+impl ReceivingEnd {
+    pub fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes),
+            staging: Arena::new(1, shape.slot_bytes),
+            arrived: VecDeque::with_capacity(shape.standing_slots as usize + 1),
+            next_seq: 0,
+            landing: None,
+            posted: None,
+            next_receive: 0,
+            eager: 0,
+            emptied: 0,
+            offered: 0,
+            grant_due: false,
+            notice: None,
+            refused: None,
+            refusal_due: false,
+        }
+    }
+
+    /// Makes room for the next message; whether the sender must be told at once.
+    pub fn post(&mut self, grant: &Grant) -> bool {
+        debug_assert!(self.posted.is_none(), "a receive was posted before the last was released");
+        let room = grant.place.map_or(self.shape.slot_bytes, |place| place.len());
+        let posted =
+            Posted { seq: self.next_receive, limit: grant.limit.min(room), place: grant.place };
+        self.next_receive = self.next_receive.wrapping_add(1);
+        // An eager message that is here already needs no grant, whatever the limit says.
+        let coming = self.arrived.is_empty() && self.landing.is_none();
+        self.grant_due = coming && posted.limit > self.shape.standing_bytes;
+        self.posted = Some(posted);
+        self.grant_due
+    }
+
+    /// The message of the posted receive, if it is complete; the refusal, if it does not fit.
+    pub fn poll(&mut self) -> Result<Option<Arrival>, Refusal> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let Some(posted) = self.posted else { return Ok(None) };
+        if let Some(&Message { bytes, placed, .. }) = self.arrived.front() {
+            if bytes.len() > posted.limit {
+                return Err(self.refuse(posted, bytes.len() as u64));
+            }
+            return Ok(Some(Arrival { bytes, placed }));
+        }
+        match self.notice {
+            Some(n) if n.seq == posted.seq && n.len > posted.limit as u64 => {
+                Err(self.refuse(posted, n.len))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, posted: Posted, len: u64) -> Refusal {
+        let limit = posted.limit as u64;
+        let refusal = Refusal { conn: self.shape.conn, seq: posted.seq, len, limit };
+        self.refused = Some(refusal);
+        self.refusal_due = true;
+        self.grant_due = false;
+        self.arrived.clear();
+        refusal
+    }
+
+    /// Gives back the memory of the message that `poll` gave; whether the sender must hear of it
+    /// at once.
+    pub fn release(&mut self) -> bool {
+        self.posted = None;
+        let Some(message) = self.arrived.pop_front() else { return false };
+        if message.eager {
+            self.emptied = self.emptied.wrapping_add(1);
+        }
+        self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
+    }
+
+    /// Where the payload of `member` goes: memory of its length, or nowhere when it is dropped.
+    pub fn accept(&mut self, member: &Member) -> Result<Option<Region>, Violation> {
+        if self.refused.is_some() {
+            return Ok(None);
+        }
+        let (conn, seq) = (self.shape.conn, member.seq);
+        if seq != self.next_seq {
+            return Err(Violation::Sequence { conn, seq, expected: self.next_seq });
+        }
+        match member.kind {
+            MemberKind::Notice => {
+                self.notice = Some(Notice { seq, len: member.offset });
+                Ok(None)
+            }
+            MemberKind::Eager => self.accept_eager(member).map(Some),
+            MemberKind::Piece { .. } => self.accept_piece(member).map(Some),
+        }
+    }
+
+    fn accept_eager(&mut self, member: &Member) -> Result<Region, Violation> {
+        let (conn, seq, len) = (self.shape.conn, member.seq, member.len as usize);
+        if member.offset != 0 || self.landing.is_some() {
+            let expected = self.landing.map_or(0, |landing| landing.filled as u64);
+            return Err(Violation::Offset { conn, seq, offset: member.offset, expected });
+        }
+        if self.eager.wrapping_sub(self.emptied) >= self.shape.standing_slots {
+            return Err(Violation::NoStandingSlot { conn, slots: self.shape.standing_slots });
+        }
+        let limit = self.shape.standing_bytes as u64;
+        let slot = self.standing.slot(self.eager, len);
+        let slot = slot.ok_or(Violation::OverLimit { conn, seq, limit })?;
+        self.eager = self.eager.wrapping_add(1);
+        let place = self.posted_for(seq).and_then(|posted| {
+            posted.place.filter(|_| len <= posted.limit).and_then(|place| place.part(0, len))
+        });
+        let message =
+            Message { bytes: place.unwrap_or(slot), placed: place.is_some(), eager: true };
+        self.landing = Some(Landing { message, filled: 0 });
+        Ok(message.bytes)
+    }
+
+    fn accept_piece(&mut self, member: &Member) -> Result<Region, Violation> {
+        let (conn, seq) = (self.shape.conn, member.seq);
+        let posted = self.posted_for(seq).filter(|p| p.limit > self.shape.standing_bytes);
+        let posted = posted.ok_or(Violation::NotGranted { conn, seq })?;
+        let over = Violation::OverLimit { conn, seq, limit: posted.limit as u64 };
+        let landing = match self.landing {
+            Some(landing) => landing,
+            None => {
+                let bytes = match posted.place {
+                    Some(place) => place.part(0, posted.limit),
+                    None => self.staging.slot(0, posted.limit),
+                };
+                let placed = posted.place.is_some();
+                let message = Message { bytes: bytes.ok_or(over)?, placed, eager: false };
+                Landing { message, filled: 0 }
+            }
+        };
+        let expected = landing.filled as u64;
+        if member.offset != expected {
+            return Err(Violation::Offset { conn, seq, offset: member.offset, expected });
+        }
+        self.landing = Some(landing);
+        landing.message.bytes.part(landing.filled, member.len as usize).ok_or(over)
+    }
+
+    fn posted_for(&self, seq: u32) -> Option<Posted> {
+        self.posted.filter(|posted| posted.seq == seq)
+    }
+
+    /// Records that the payload of `member`, last accepted, is in its place.
+    pub fn landed(&mut self, member: &Member) {
+        let Some(mut landing) = self.landing else { return };
+        let last = match member.kind {
+            MemberKind::Notice => return,
+            MemberKind::Eager => true,
+            MemberKind::Piece { last } => last,
+        };
+        landing.filled += member.len as usize;
+        if !last {
+            self.landing = Some(landing);
+            return;
+        }
+        self.landing = None;
+        self.next_seq = self.next_seq.wrapping_add(1);
+        if let Some(bytes) = landing.message.bytes.part(0, landing.filled) {
+            self.arrived.push_back(Message { bytes, ..landing.message });
+        }
+    }
+
+    /// Whether a granted message is still to come, so that long payloads are to be expected.
+    pub fn expects_pieces(&self) -> bool {
+        self.arrived.is_empty()
+            && self.posted.is_some_and(|posted| posted.limit > self.shape.standing_bytes)
+    }
+
+    /// The grant that the sender has not been told of. Taken: the caller tells it.
+    pub fn take_grant(&mut self) -> Option<GrantRecord> {
+        let posted = self.posted.filter(|_| std::mem::take(&mut self.grant_due))?;
+        let limit = posted.limit as u64;
+        Some(GrantRecord { conn: self.shape.conn, seq: posted.seq, limit })
+    }
+
+    /// The standing offer that the sender has not been told of. Taken: the caller tells it.
+    pub fn take_standing(&mut self) -> Option<Standing> {
+        if self.offered == self.emptied {
+            return None;
+        }
+        self.offered = self.emptied;
+        let serial = self.offered.wrapping_add(self.shape.standing_slots);
+        Some(Standing { conn: self.shape.conn, serial })
+    }
+
+    /// The refusal that the sender has not been told of. Taken: the caller tells it.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refused.filter(|_| std::mem::take(&mut self.refusal_due))
+    }
+}

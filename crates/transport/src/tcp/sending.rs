@@ -1,0 +1,320 @@
+//! Owns the sending end of a connection: messages on their way out, and the permissions for them.
+//!
+//! Messages leave strictly in order. A short one was written to a standing slot of this end, and
+//! may go as soon as it is the oldest. A longer one goes from the caller's memory once its grant is
+//! here. When the grant is late and the rank has nothing else to do, the message is copied aside
+//! ([`set_aside`](SendingEnd::set_aside)): so a sender gets its memory back for up to `slots`
+//! messages whether the receiver has come or not, which plans are verified to rely on, and a
+//! receiver that is in time costs no copy.
+
+use std::collections::VecDeque;
+
+use super::frame::{GrantRecord, Member, MemberKind, PIECE_BYTES, Refusal, Standing, Violation};
+use super::memory::Arena;
+use super::receiving::Shape;
+use crate::Region;
+use crate::seam::SendSpace;
+
+/// The sending end of one connection.
+pub(super) struct SendingEnd {
+    shape: Shape,
+    /// This end's side of the standing slots: a slot is free again when its twin was emptied.
+    standing: Arena,
+    aside: Arena,
+    /// Messages that have not left entirely, oldest first; only the youngest can be the caller's.
+    queue: VecDeque<Outgoing>,
+    /// The number of the oldest message in the queue, or of the next one.
+    head_seq: u32,
+    /// Bytes of the oldest message that are in groups already.
+    head_put: usize,
+    /// The length of the message for which room was given.
+    begun: Option<usize>,
+    /// Eager messages made, those put into a group, and those emptied at the receiver.
+    eager_made: u32,
+    eager_put: u32,
+    eager_emptied: u32,
+    /// Longer messages not yet written to the socket, and those ever copied aside.
+    long: u32,
+    set_aside: u32,
+    grant: Option<GrantRecord>,
+    notice: Notice,
+    /// Pieces of the caller's memory that a group not yet written refers to.
+    lent_pieces: u32,
+    refused: Option<Refusal>,
+}
+
+#[derive(Clone, Copy)]
+struct Outgoing {
+    bytes: Region,
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A standing slot.
+    Standing,
+    /// The caller's memory.
+    Caller,
+    /// Copied aside.
+    Aside,
+}
+
+/// Whether the receiver has been told that a message waits for its grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    Unneeded,
+    Due,
+    Told,
+}
+
+/// A member ready to go into a group.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub member: Member,
+    pub payload: Region,
+    pub written: Written,
+}
+
+/// What must be told to a sending end when a piece has been written to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    pub conn: u32,
+    /// The piece lay in the caller's memory.
+    lent: bool,
+    /// The piece ended a message that needed a grant.
+    long_done: bool,
+    /// The piece ended a message.
+    pub message_done: bool,
+}
+
+impl SendingEnd {
+    pub fn new(shape: Shape) -> Self {
+        let messages = shape.standing_slots as usize + shape.slots as usize;
+        Self {
+            shape,
+            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes),
+            aside: Arena::new(shape.slots as usize, shape.slot_bytes),
+            queue: VecDeque::with_capacity(messages),
+            head_seq: 0,
+            head_put: 0,
+            begun: None,
+            eager_made: 0,
+            eager_put: 0,
+            eager_emptied: 0,
+            long: 0,
+            set_aside: 0,
+            grant: None,
+            notice: Notice::Unneeded,
+            lent_pieces: 0,
+            refused: None,
+        }
+    }
+
+    /// Room for a message of `len` bytes, or the refusal that ended this connection.
+    pub fn begin(&mut self, len: usize) -> Result<Option<SendSpace>, Refusal> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        if self.caller_waits() {
+            return Ok(None);
+        }
+        let space = if len > self.shape.standing_bytes {
+            (self.long < self.shape.slots).then_some(SendSpace::Direct)
+        } else if self.eager_made.wrapping_sub(self.eager_emptied) < self.shape.standing_slots {
+            self.standing.slot(self.eager_made, len).map(SendSpace::Slot)
+        } else {
+            None
+        };
+        self.begun = space.is_some().then_some(len);
+        Ok(space)
+    }
+
+    /// Queues the message that was written to the slot given by `begin`.
+    pub fn commit(&mut self) {
+        let begun = self.begun.take();
+        debug_assert!(begun.is_some(), "a message was committed for which no room was given");
+        let slot = begun.and_then(|len| self.standing.slot(self.eager_made, len));
+        if let Some(bytes) = slot {
+            self.eager_made = self.eager_made.wrapping_add(1);
+            self.queue.push_back(Outgoing { bytes, source: Source::Standing });
+        }
+    }
+
+    /// Queues a message that stays in the caller's memory until it is written or set aside.
+    pub fn send_from(&mut self, bytes: Region) {
+        let begun = self.begun.take();
+        debug_assert_eq!(begun, Some(bytes.len()), "a message of another length was announced");
+        self.long += 1;
+        self.queue.push_back(Outgoing { bytes, source: Source::Caller });
+    }
+
+    /// Whether the caller's memory is still needed.
+    pub fn caller_waits(&self) -> bool {
+        self.lent_pieces > 0
+            || self.queue.back().is_some_and(|message| message.source == Source::Caller)
+    }
+
+    /// Whether a message has not left entirely.
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether the next message can go into a group, or the receiver must hear of it.
+    pub fn ready(&self) -> bool {
+        self.queue.front().is_some_and(|head| {
+            head.source == Source::Standing || self.grant.is_some() || self.notice == Notice::Due
+        })
+    }
+
+    /// Whether a message waits for a grant, and something can be done about that:
+    /// [`set_aside`](Self::set_aside).
+    pub fn is_late(&self) -> bool {
+        let ungranted = |head: &Outgoing| head.source != Source::Standing && self.grant.is_none();
+        self.queue.front().is_some_and(ungranted)
+            && (self.notice == Notice::Unneeded || self.caller_waits())
+    }
+
+    /// Copies the caller's message aside, and has the receiver told that one waits.
+    pub fn set_aside(&mut self) {
+        if self.notice == Notice::Unneeded {
+            self.notice = Notice::Due;
+        }
+        let Some(youngest) = self.queue.back_mut() else { return };
+        if youngest.source != Source::Caller {
+            return;
+        }
+        // Fewer than `slots` longer messages are older than this one, so its slot is free.
+        let Some(slot) = self.aside.slot(self.set_aside, youngest.bytes.len()) else { return };
+        if slot.copy_from(youngest.bytes) {
+            self.set_aside = self.set_aside.wrapping_add(1);
+            *youngest = Outgoing { bytes: slot, source: Source::Aside };
+        }
+    }
+
+    /// Bytes of the next piece, if one may go.
+    pub fn next_len(&self) -> usize {
+        match self.queue.front() {
+            Some(head) if self.ready() => (head.bytes.len() - self.head_put).min(PIECE_BYTES),
+            _ => 0,
+        }
+    }
+
+    /// The next piece that may go, taken out of the queue.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        let head = *self.queue.front()?;
+        if head.source == Source::Standing {
+            self.eager_put = self.eager_put.wrapping_add(1);
+            return Some(self.take(head, head.bytes, MemberKind::Eager));
+        }
+        let Some(grant) = self.grant else {
+            if self.notice != Notice::Due {
+                return None;
+            }
+            self.notice = Notice::Told;
+            return Some(self.notice_piece(head));
+        };
+        if head.bytes.len() as u64 > grant.limit {
+            return Some(self.refuse_own(head, grant));
+        }
+        let rest = head.bytes.len() - self.head_put;
+        let len = rest.min(PIECE_BYTES);
+        let payload = head.bytes.part(self.head_put, len)?;
+        Some(self.take(head, payload, MemberKind::Piece { last: len == rest }))
+    }
+
+    fn take(&mut self, head: Outgoing, payload: Region, kind: MemberKind) -> Piece {
+        let member = Member {
+            conn: self.shape.conn,
+            seq: self.head_seq,
+            offset: self.head_put as u64,
+            len: payload.len() as u32,
+            kind,
+        };
+        let long = head.source != Source::Standing;
+        let lent = head.source == Source::Caller;
+        self.lent_pieces += u32::from(lent);
+        self.head_put += payload.len();
+        let message_done = kind != MemberKind::Piece { last: false };
+        if message_done {
+            self.queue.pop_front();
+            self.head_seq = self.head_seq.wrapping_add(1);
+            self.head_put = 0;
+            self.grant = None;
+            self.notice = Notice::Unneeded;
+        }
+        let written =
+            Written { conn: self.shape.conn, lent, long_done: long && message_done, message_done };
+        Piece { member, payload, written }
+    }
+
+    fn notice_piece(&self, head: Outgoing) -> Piece {
+        let member = Member {
+            conn: self.shape.conn,
+            seq: self.head_seq,
+            offset: head.bytes.len() as u64,
+            len: 0,
+            kind: MemberKind::Notice,
+        };
+        let conn = self.shape.conn;
+        let written = Written { conn, lent: false, long_done: false, message_done: false };
+        Piece { member, payload: Region::empty(), written }
+    }
+
+    /// The message at hand exceeds its grant: this end fails, and the receiver learns why.
+    #[cold]
+    fn refuse_own(&mut self, head: Outgoing, grant: GrantRecord) -> Piece {
+        let len = head.bytes.len() as u64;
+        let piece = self.notice_piece(head);
+        let (conn, seq) = (self.shape.conn, self.head_seq);
+        self.fail(Refusal { conn, seq, len, limit: grant.limit });
+        piece
+    }
+
+    /// Records that a group with a piece of this end has been written to the socket.
+    pub fn written(&mut self, piece: Written) {
+        self.lent_pieces = self.lent_pieces.saturating_sub(u32::from(piece.lent));
+        self.long = self.long.saturating_sub(u32::from(piece.long_done));
+    }
+
+    /// Stores the receiver's permission for one message; whether it concerns the present one.
+    pub fn granted(&mut self, grant: GrantRecord) -> Result<bool, Violation> {
+        let (conn, seq, next) = (self.shape.conn, grant.seq, self.head_seq);
+        let behind = next.wrapping_sub(seq);
+        if behind > u32::MAX / 2 {
+            return Err(Violation::GrantAhead { conn, seq, next });
+        }
+        // A grant for a message that has gone eagerly is spent (its receive has it, or will).
+        if behind == 0 && self.refused.is_none() && self.head_put == 0 {
+            self.grant = Some(grant);
+        }
+        Ok(behind == 0)
+    }
+
+    /// Takes back the slots that the receiver has emptied.
+    pub fn offered(&mut self, standing: Standing) -> Result<(), Violation> {
+        let emptied = standing.serial.wrapping_sub(self.shape.standing_slots);
+        let newly = emptied.wrapping_sub(self.eager_emptied);
+        if newly > self.eager_put.wrapping_sub(self.eager_emptied) {
+            return Err(Violation::Serial { conn: self.shape.conn, serial: standing.serial });
+        }
+        self.eager_emptied = emptied;
+        Ok(())
+    }
+
+    /// Ends the connection: the receiver had no room for a message.
+    #[cold]
+    pub fn fail(&mut self, refusal: Refusal) {
+        self.refused.get_or_insert(refusal);
+        self.queue.clear();
+        self.grant = None;
+        self.head_put = 0;
+    }
+
+    /// Forgets every message: the wire is gone, and nothing refers to memory any more.
+    #[cold]
+    pub fn abandon(&mut self) {
+        self.queue.clear();
+        self.lent_pieces = 0;
+        self.begun = None;
+    }
+}

@@ -1,0 +1,24 @@
+//! Loopback against the suite of all transports.
+#![cfg(not(loom))]
+
+use std::sync::Arc;
+
+use crosstie_testkit::conformance;
+use crosstie_testkit::conformance::Subject;
+use crosstie_transport::Doorbell;
+use crosstie_transport::loopback::Fabric;
+use crosstie_transport::seam::{Endpoint, Limits};
+
+const BARE: Subject = Subject { connect, notices_death: false, faults: None };
+
+conformance!(bare, BARE);
+conformance!(behind_delays, Subject { faults: Some(2), ..BARE });
+
+fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let fabric = Fabric::new(ranks, channels, limits).expect("memory");
+    let end = |rank| -> Box<dyn Endpoint> {
+        let doorbell = Arc::new(Doorbell::new().expect("an eventfd"));
+        Box::new(fabric.endpoint(rank, doorbell).expect("each rank once"))
+    };
+    (0..ranks).map(end).collect()
+}

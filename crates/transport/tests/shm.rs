@@ -1,0 +1,32 @@
+//! Shared memory against the suite of all transports: endpoints that met as processes do.
+#![cfg(not(loom))]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crosstie_net::Secret;
+use crosstie_testkit::conformance;
+use crosstie_testkit::conformance::Subject;
+use crosstie_transport::Doorbell;
+use crosstie_transport::seam::{Endpoint, Limits};
+use crosstie_transport::shm::{self, ShmOptions};
+
+const BARE: Subject = Subject { connect, notices_death: false, faults: None };
+
+conformance!(bare, BARE);
+conformance!(behind_delays, Subject { faults: Some(3), ..BARE });
+
+fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let secret = Secret::generate().expect("random bytes");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let end = |rank| -> Box<dyn Endpoint> {
+        let (secret, local_ranks) = (secret.clone(), (0..ranks).collect());
+        let options = ShmOptions { secret, rank, local_ranks, channels, limits, deadline };
+        let doorbell = Doorbell::new().expect("an eventfd");
+        Box::new(shm::connect(&options, &doorbell).expect("all are there"))
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..ranks).map(|rank| scope.spawn(move || end(rank))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
