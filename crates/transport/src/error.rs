@@ -72,7 +72,7 @@ pub enum TransportError {
         /// The rank that was dialled.
         peer: u32,
         /// Why not.
-        source: crosstie_net::NetError,
+        source: Box<crosstie_net::NetError>,
     },
     /// Establishing a link to a peer failed.
     #[error(transparent)]

@@ -61,8 +61,7 @@ impl TcpEndpoint {
             for (rank, dialled) in dialling {
                 let stream =
                     dialled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                let stream =
-                    stream.map_err(|source| TransportError::Connecting { peer: rank, source })?;
+                let stream = stream.map_err(|error| unreached(rank, error))?;
                 streams.push((rank, stream));
             }
             streams.extend(accepted?);
@@ -70,6 +69,10 @@ impl TcpEndpoint {
         })?;
         Self::from_streams(options.rank, streams, options.channels, options.limits)
     }
+}
+
+fn unreached(peer: u32, error: NetError) -> TransportError {
+    TransportError::Connecting { peer, source: Box::new(error) }
 }
 
 fn dial_peer(options: &TcpOptions, peer: &TcpPeer) -> Result<TcpStream, NetError> {
