@@ -130,7 +130,7 @@ impl Engine {
             if self.work.progress(run)? {
                 idle = 0;
             }
-            if self.work.active.is_empty() {
+            if self.work.is_done() {
                 return Ok(());
             }
             idle += 1;
@@ -164,7 +164,7 @@ impl Engine {
         self.doorbell.fall_asleep();
         let found = self.work.progress(run);
         let waited = match found {
-            Ok(moved) if moved || self.work.active.is_empty() || interrupted() => Ok(()),
+            Ok(moved) if moved || self.work.is_done() || interrupted() => Ok(()),
             Ok(_) => {
                 let fds: Vec<BorrowedFd<'_>> = self.wake.iter().map(AsFd::as_fd).collect();
                 self.doorbell.wait(&fds, timeout)
@@ -229,6 +229,12 @@ impl Work {
         self.states.resize(blocks, BlockState::default());
         self.active.clear();
         self.active.extend(0..blocks as u32);
+    }
+
+    /// Whether the operation is over here: no block has more to do, and no message of this rank
+    /// waits for a further round that may come only with the next operation.
+    fn is_done(&self) -> bool {
+        self.active.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.flushed())
     }
 
     /// Advances every active block once and moves bytes; whether anything moved.
