@@ -3,10 +3,11 @@
 //!
 //! Each request is a line of blank-separated `name=value` words, the first being `cmd`; each is answered by one
 //! line. A process says `init` first and `finalize` last; after that the launcher closes its end, so a process can
-//! meet once in this way. What was put becomes visible to others by a barrier of all processes of the job.
+//! meet once in this way. One that ends between the two is a crash to Hydra, which then kills the whole job. What was
+//! put becomes visible to others by a barrier of all processes of the job.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crosstie_net::poll_until;
 use rustix::event::{PollFd, PollFlags};
@@ -22,6 +23,10 @@ const LINE_MAX: usize = 4096;
 const KEY_MAX: usize = 64;
 const VALUE_MAX: usize = 1024;
 
+/// How long taking leave after an error may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+const FINALIZE: &str = "cmd=finalize\n";
+
 const ONCE: &str = "a job can meet here once, and only where the launcher's descriptors are passed on; else set \
                     CROSSTIE_ROOT and CROSSTIE_SECRET";
 
@@ -34,6 +39,7 @@ pub(crate) struct Pmi1 {
     value_max: usize,
     /// Bytes received after the last whole line.
     rest: Vec<u8>,
+    finalized: bool,
 }
 
 impl Pmi1 {
@@ -45,7 +51,7 @@ impl Pmi1 {
             .and_then(|own| pidfd_getfd(own, fd, PidfdGetfdFlags::empty()))
             .map_err(|errno| failure(fd, "taking over the descriptor", advice(errno)))?;
         let (space, rest, value_max) = (String::new(), Vec::new(), VALUE_MAX);
-        let mut pmi = Pmi1 { socket, fd, deadline, space, value_max, rest };
+        let mut pmi = Pmi1 { socket, fd, deadline, space, value_max, rest, finalized: false };
         pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init", "greeting it")?;
         let maxes = pmi.ask("cmd=get_maxes\n", "maxes", "asking for its limits")?;
         if let Some(max) = word(&maxes, "vallen_max").and_then(|max| max.parse().ok()) {
@@ -83,9 +89,15 @@ impl Pmi1 {
         value.ok_or_else(|| self.failure(doing, format!("rank 0 left no {key}")))
     }
 
-    /// Ends the conversation in order; without it the launcher takes the process's end for a crash.
+    /// What the launcher calls this job's key-value space; no other job of this host has that name.
+    pub(crate) fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// Ends the conversation in order.
     pub(crate) fn finalize(mut self) -> Result<(), BootstrapError> {
-        self.ask("cmd=finalize\n", "finalize_ack", "taking leave").map(drop)
+        self.finalized = true;
+        self.ask(FINALIZE, "finalize_ack", "taking leave").map(drop)
     }
 
     /// Sends a request and returns its answer, which must be the command `expected`, without an error code.
@@ -154,6 +166,18 @@ impl Pmi1 {
     }
 }
 
+impl Drop for Pmi1 {
+    /// Takes leave after an error too, lest Hydra kill the other ranks before they report theirs. It must read the
+    /// answer: a proxy that cannot write it takes the whole job down.
+    fn drop(&mut self) {
+        if !self.finalized {
+            self.deadline = Instant::now() + FAREWELL;
+            // The error that led here is the one to report.
+            let _ = self.ask(FINALIZE, "finalize_ack", "taking leave");
+        }
+    }
+}
+
 fn failure(fd: RawFd, doing: &'static str, reason: String) -> BootstrapError {
     BootstrapError::Pmi { fd, doing: doing.to_owned(), reason }
 }
@@ -161,6 +185,7 @@ fn failure(fd: RawFd, doing: &'static str, reason: String) -> BootstrapError {
 fn advice(errno: Errno) -> String {
     let what = match errno {
         Errno::PERM | Errno::NOSYS => "this container forbids pidfd_getfd",
+        Errno::PIPE | Errno::CONNRESET => "the launcher closed it",
         _ => "it is no socket of the launcher's",
     };
     format!("{what} ({errno}): {ONCE}")
@@ -173,4 +198,4 @@ fn word<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

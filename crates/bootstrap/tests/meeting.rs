@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::{BootstrapError, MeetingHost, Record, World, meet};
 use crosstie_launch::{Identity, Launcher, Meeting};
-use crosstie_net::{Dial, ListenOptions, Listener, Purpose, Secret, Target, UniqueId, dial};
+use crosstie_net::{Dial, Link, ListenOptions, Listener, Purpose, Secret, Target, UniqueId, dial};
 
 type Met = Result<World, BootstrapError>;
 
@@ -347,4 +347,45 @@ fn a_wrong_secret_is_refused_on_both_sides() {
     };
     assert_eq!(ranks, [1]);
     assert!(strangers.contains("another secret"), "{strangers}");
+}
+
+#[test]
+fn a_process_of_another_version_is_named_to_those_who_wait() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let (address, world) = (id.addresses[0], id.secret.world_id());
+    let rank = thread::spawn(move || come(identity(0, 2, Meeting::UniqueId(id)), 800, |_| {}));
+    let mut hello = [0; 160];
+    hello[..8].copy_from_slice(b"crosstie");
+    hello[8] = 9;
+    hello[16..24].copy_from_slice(&world.0.to_le_bytes());
+    hello[35] = 3;
+    hello[44..47].copy_from_slice(b"old");
+    connect(address).write_all(&hello).unwrap();
+    let text = rank.join().unwrap().unwrap_err().to_string();
+    assert!(text.contains("9.0 on old"), "{text}");
+    assert!(text.contains("rank 1 of 2 did not come"), "{text}");
+}
+
+/// A link to the meeting of one who knows the secret and has said nothing yet.
+fn guest(id: &UniqueId) -> Link {
+    dial(&Dial::new(&id.addresses, &id.secret, Target::Meeting, Purpose::Meeting, in_ms(5000)))
+        .unwrap()
+}
+
+#[test]
+fn a_member_that_says_nothing_delays_nobody() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let _mute = guest(&id);
+    assert_met(all_come(world_of(2, &Meeting::UniqueId(id)), 4000));
+}
+
+#[test]
+fn a_member_that_speaks_nonsense_is_named_to_all() {
+    for nonsense in [&b"{}"[..], b"", b"\xff", br#"{"size":2,"patience":0,"record":7}"#] {
+        let (_host, id) = MeetingHost::open(&listener()).unwrap();
+        let mut member = guest(&id);
+        member.send(nonsense, in_ms(1000)).unwrap();
+        let met = come(identity(0, 2, Meeting::UniqueId(id)), 4000, |_| {});
+        assert!(matches!(met, Err(BootstrapError::Protocol { .. })), "{met:?}");
+    }
 }

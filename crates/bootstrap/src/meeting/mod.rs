@@ -117,3 +117,51 @@ impl Phases {
         self.since = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use crosstie_launch::{Launcher, Meeting};
+    use crosstie_net::ListenOptions;
+
+    use super::*;
+    use crate::pmi1::tests::{Values, serve};
+
+    /// What becomes of `size` ranks, of which the launcher says that `local_size` are on this host.
+    fn meet_by_pmi(size: u32, local_size: u32) -> Vec<World> {
+        let (values, all_here) = (Values::default(), Arc::new(Barrier::new(size as usize)));
+        let come = |rank: u32| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (values, all_here) = (values.clone(), all_here.clone());
+            thread::spawn(move || serve(theirs, values, all_here));
+            let meeting = Meeting::Pmi1 { fd: ours.as_raw_fd() };
+            let local = Some((rank % local_size, local_size));
+            let who =
+                Identity { rank, size, local, launcher: Launcher::Mpich, meeting, node: None };
+            let listener = Arc::new(Listener::open(&ListenOptions::default()).unwrap());
+            let own = Record::of_this_process(rank, listener.addresses());
+            meet(&who, &listener, own, Instant::now() + Duration::from_secs(10)).unwrap()
+        };
+        thread::scope(|s| {
+            let ranks: Vec<_> = (0..size).map(|rank| s.spawn(move || come(rank))).collect();
+            ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn ranks_of_several_hosts_meet_in_the_launchers_key_value_space() {
+        let worlds = meet_by_pmi(4, 2);
+        assert!(worlds.iter().all(|world| world.records == worlds[0].records));
+    }
+
+    #[test]
+    fn ranks_of_one_host_need_the_launcher_once_and_can_meet_again() {
+        for _ in 0..3 {
+            assert_eq!(meet_by_pmi(3, 3).len(), 3);
+        }
+    }
+}

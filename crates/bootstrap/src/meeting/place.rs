@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::RawFd;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use crosstie_launch::{Identity, Meeting};
@@ -86,6 +86,9 @@ fn by_pmi(
     fd: RawFd,
     deadline: Instant,
 ) -> Result<Place, BootstrapError> {
+    if identity.local.is_some_and(|(_, local_size)| local_size == identity.size) {
+        return by_host_socket(identity, listener, &pmi_job(fd, deadline)?, deadline);
+    }
     let server = Server::Rank0("found by the launcher's key-value space".to_owned());
     let mut pmi = Pmi1::open(fd, deadline)?;
     if identity.rank == 0 {
@@ -101,6 +104,21 @@ fn by_pmi(
     let doing = "reading what rank 0 left in the launcher's key-value space";
     let id = id.parse().map_err(BootstrapError::net(doing))?;
     Ok(by_id(id, server, None))
+}
+
+/// What names this job where all its ranks are on one host. There the socket serves better than the key-value space:
+/// the launcher's barrier does not tell who is late, and it can be asked once only, so its answer is kept.
+fn pmi_job(fd: RawFd, deadline: Instant) -> Result<String, BootstrapError> {
+    static JOB: Mutex<Option<String>> = Mutex::new(None);
+    // A holder that panicked left the answer whole, or none.
+    let mut job = JOB.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(job) = job.as_ref() {
+        return Ok(job.clone());
+    }
+    let pmi = Pmi1::open(fd, deadline)?;
+    let name = format!("pmi {}", pmi.space());
+    pmi.finalize()?;
+    Ok(job.insert(name).clone())
 }
 
 fn by_host_socket(

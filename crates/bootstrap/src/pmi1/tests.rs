@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::*;
 
-type Values = Arc<Mutex<BTreeMap<String, String>>>;
+pub(crate) type Values = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Answers one process as Hydra does, until it takes leave.
-fn serve(stream: UnixStream, values: Values, all_here: Arc<Barrier>) {
+pub(crate) fn serve(stream: UnixStream, values: Values, all_here: Arc<Barrier>) {
     let mut out = stream.try_clone().unwrap();
     for line in BufReader::new(stream).lines() {
         let line = line.unwrap();
