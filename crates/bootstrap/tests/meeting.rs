@@ -162,15 +162,17 @@ fn two_jobs_on_one_host_stay_apart_and_leave_nothing() {
 
 #[test]
 fn one_job_can_meet_again_and_again() {
-    thread::scope(|s| {
-        for who in world_of(3, &job("again")) {
-            s.spawn(move || {
-                for _ in 0..10 {
-                    come(who.clone(), 10_000, |_| {}).unwrap();
-                }
-            });
-        }
-    });
+    for meeting in [job("again"), root(free_port(), "again")] {
+        thread::scope(|s| {
+            for who in world_of(3, &meeting) {
+                s.spawn(move || {
+                    for _ in 0..10 {
+                        come(who.clone(), 10_000, |_| {}).unwrap();
+                    }
+                });
+            }
+        });
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //!    the patience of one is nearly over; the host is dropped.
 //! 3. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
 //!    and then until each guest has been told, but no longer than [`FAREWELL`].
+//! 4. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table:
+//!    who has met must not come back to find the old meeting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,16 +48,15 @@ impl MeetingHost {
     /// host until they have met. The first to come says how many there will be.
     pub fn open(listener: &Arc<Listener>) -> Result<(MeetingHost, UniqueId), BootstrapError> {
         let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
-        let host = MeetingHost::serve(listener, &secret, None)?;
+        let host = MeetingHost::serve(listener, &secret, Door::Stays)?;
         Ok((host, UniqueId { addresses: listener.addresses(), secret }))
     }
 
-    /// Serves the meeting of the world of `secret`. The announcer is closed before anyone is told the table, so that
-    /// who has met can look for the next meeting of the same name and not find this one.
+    /// Serves the meeting of the world of `secret`.
     pub(crate) fn serve(
         listener: &Arc<Listener>,
         secret: &Secret,
-        announcer: Option<Announcer>,
+        door: Door,
     ) -> Result<MeetingHost, BootstrapError> {
         let bell = Arc::new(Bell::new().map_err(BootstrapError::net(OPENING))?);
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,8 +66,8 @@ impl MeetingHost {
         inbox.on_arrival(Purpose::Meeting, move || rings.ring());
         let service = Service {
             listener: Arc::clone(listener),
-            inbox,
-            announcer,
+            inbox: Some(inbox),
+            door,
             bell: Arc::clone(&bell),
             stop: Arc::clone(&stop),
             gathering: Gathering::default(),
@@ -95,6 +96,16 @@ impl Drop for MeetingHost {
     }
 }
 
+/// How ranks find a meeting, and so what becomes of its door when all have met.
+pub(crate) enum Door {
+    /// By a unique id, which is good for one world: the door stays open, so that late-comers are told.
+    Stays,
+    /// At an address for which all hold the secret: the door is closed.
+    Closes,
+    /// By an id that this announcer tells: the announcer is closed.
+    Announced(Announcer),
+}
+
 /// The end of a meeting.
 enum End {
     /// All have met: the encoded table.
@@ -105,8 +116,9 @@ enum End {
 
 struct Service {
     listener: Arc<Listener>,
-    inbox: Inbox,
-    announcer: Option<Announcer>,
+    /// None when the door is closed.
+    inbox: Option<Inbox>,
+    door: Door,
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
     gathering: Gathering,
@@ -125,7 +137,7 @@ impl Service {
         loop {
             self.bell.quiet();
             self.let_in();
-            if let Some(announcer) = &self.announcer {
+            if let Door::Announced(announcer) = &self.door {
                 announcer.answer();
             }
             self.attend();
@@ -142,8 +154,8 @@ impl Service {
 
     /// Takes in the links that came, and notes versions that did not fit.
     fn let_in(&mut self) {
-        loop {
-            match self.inbox.accept(Purpose::Meeting, Instant::now()) {
+        while let Some(inbox) = &self.inbox {
+            match inbox.accept(Purpose::Meeting, Instant::now()) {
                 Ok(incoming) => {
                     self.guests.push(Guest::new(incoming, Instant::now() + INTRODUCTION))
                 }
@@ -229,8 +241,12 @@ impl Service {
     }
 
     fn end(&mut self, outcome: Result<Vec<Record>, BootstrapError>) {
-        self.announcer = None;
         let met = outcome.is_ok();
+        match self.door {
+            Door::Closes if met => self.inbox = None,
+            Door::Announced(_) => self.door = Door::Stays,
+            Door::Closes | Door::Stays => {}
+        }
         let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Table);
         // Neither a table nor what `Gathering` finds out can fail to encode.
         let bytes = outcome.encode(&host_name()).unwrap_or_default();
@@ -267,7 +283,9 @@ impl Service {
 
     fn sleep(&self) -> std::io::Result<usize> {
         let mut fds = vec![PollFd::new(&*self.bell, PollFlags::IN)];
-        fds.extend(self.announcer.as_ref().map(|announcer| PollFd::new(announcer, PollFlags::IN)));
+        if let Door::Announced(announcer) = &self.door {
+            fds.push(PollFd::new(announcer, PollFlags::IN));
+        }
         fds.extend(self.guests.iter().map(Guest::interest));
         // After the end only a guest's introduction and the farewell have limits.
         let limits = self.guests.iter().filter(|guest| self.told.is_none() || guest.rank.is_none());

@@ -11,7 +11,7 @@ use crosstie_net::{ListenOptions, Listener, NetError, Secret, UniqueId};
 
 use crate::error::BootstrapError;
 use crate::meeting::announcer::{self, Announcer, socket_name};
-use crate::meeting::host::MeetingHost;
+use crate::meeting::host::{Door, MeetingHost};
 use crate::pmi1::Pmi1;
 
 /// The key under which rank 0 leaves the unique id.
@@ -134,7 +134,7 @@ fn by_host_socket(
         let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
         let id = UniqueId { addresses: listener.addresses(), secret };
         let announcer = Announcer::open(&name, &id, deadline)?;
-        let host = MeetingHost::serve(listener, &id.secret, Some(announcer))?;
+        let host = MeetingHost::serve(listener, &id.secret, Door::Announced(announcer))?;
         return Ok(by_id(id, server, Some(host)));
     }
     match announcer::ask(&name, deadline)? {
@@ -178,7 +178,7 @@ fn by_root(
     let host = match identity.rank {
         0 => {
             let listener = listener_at(address, &addresses, listener)?;
-            Some(MeetingHost::serve(&listener, secret, None)?)
+            Some(MeetingHost::serve(&listener, secret, Door::Closes)?)
         }
         _ => None,
     };
