@@ -488,18 +488,20 @@ impl State {
         let late = now >= farewell.since + LEAVE_LIMIT;
         let in_grace = self.is_hub() && now < farewell.since.max(self.hub_since) + GRACE;
         let all_released = self.others().all(|rank| farewell.released.contains(&rank));
-        let released = farewell.settled || all_released;
-        let done = late || released || self.verdict.is_some();
-        let sequence = farewell.sequence;
-        let untold: Vec<u32> =
-            self.links.keys().copied().filter(|peer| !farewell.told.contains(peer)).collect();
+        // After a failure nobody needs a hub, but those whose links are on their way still need the verdict.
+        let failed = self.verdict.is_some() && !(self.is_hub() && self.missing().next().is_some());
+        let done = late || farewell.settled || all_released || failed;
+        if in_grace && !done {
+            return;
+        }
         let Some(farewell) = &mut self.farewell else { return };
+        farewell.done = done;
+        let untold: Vec<u32> =
+            self.links.keys().copied().filter(|peer| farewell.told.insert(*peer)).collect();
+        let leave = Message::Leave { sequence: farewell.sequence };
+        untold.into_iter().for_each(|peer| self.send(peer, leave.clone()));
         if done {
-            farewell.done = true;
             self.actions.push_back(Action::Done);
-        } else if !in_grace {
-            farewell.told.extend(&untold);
-            untold.into_iter().for_each(|peer| self.send(peer, Message::Leave { sequence }));
         }
     }
 
@@ -549,3 +551,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

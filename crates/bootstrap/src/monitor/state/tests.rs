@@ -1,0 +1,398 @@
+//! Whole worlds of state machines under random orders of delivery, deaths, stops, leaves and reports, in simulated
+//! time: what a real network may do within the rules of [`super`], and more often.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(50);
+
+/// What travels from one rank to another, in order.
+enum Parcel {
+    Link,
+    Message(Message),
+    End,
+}
+
+/// A rank, as long as its process lives.
+struct Seat {
+    state: State,
+    calls: Calls,
+    frozen: bool,
+    left_at: Option<Duration>,
+    fails: Vec<Report>,
+    verdicts: Vec<Verdict>,
+    seen_leaving: BTreeMap<u32, u64>,
+}
+
+struct Sim {
+    now: Duration,
+    seats: BTreeMap<u32, Seat>,
+    /// Ranks whose leave was done, with how long it took.
+    done: BTreeMap<u32, Duration>,
+    parcels: BTreeMap<(u32, u32), VecDeque<Parcel>>,
+    /// Both directions of each link that neither end has closed.
+    links: BTreeSet<(u32, u32)>,
+    seed: u64,
+}
+
+impl Sim {
+    /// A world of `size` ranks of which each but 0 has dialled rank 0.
+    fn new(size: u32, seed: u64) -> Sim {
+        let hosts: Vec<String> = (0..size).map(|rank| format!("host{rank}")).collect();
+        let seat = |rank| Seat {
+            state: State::new(rank, hosts.clone(), HEARTBEAT, SILENCE, SILENCE),
+            calls: Calls::default(),
+            frozen: false,
+            left_at: None,
+            fails: Vec::new(),
+            verdicts: Vec::new(),
+            seen_leaving: BTreeMap::new(),
+        };
+        let mut sim = Sim {
+            now: Duration::ZERO,
+            seats: (0..size).map(|rank| (rank, seat(rank))).collect(),
+            done: BTreeMap::new(),
+            parcels: BTreeMap::new(),
+            links: BTreeSet::new(),
+            seed,
+        };
+        (1..size).for_each(|rank| sim.dial(rank, 0));
+        sim
+    }
+
+    /// A number below `limit` (SplitMix64).
+    fn random(&mut self, limit: usize) -> usize {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+
+    fn feed(&mut self, rank: u32, event: Event) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(&rank) else { return };
+        seat.state.note_calls(seat.calls);
+        seat.state.handle(now, event);
+        while let Some(action) = self.seats.get_mut(&rank).and_then(|s| s.state.action(now)) {
+            self.act(rank, action);
+        }
+    }
+
+    fn act(&mut self, rank: u32, action: Action) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(&rank) else { return };
+        match action {
+            Action::Send(to, message) => {
+                if self.links.contains(&(rank, to)) {
+                    self.post(rank, to, Parcel::Message(message));
+                }
+            }
+            Action::Dial(peer) => self.dial(rank, peer),
+            Action::Close(peer) => self.cut(rank, peer),
+            Action::Fail(report) => seat.fails.push(report),
+            Action::Decide(verdict) => seat.verdicts.push(verdict),
+            Action::Left(peer, sequence) => {
+                assert_eq!(seat.seen_leaving.insert(peer, sequence), None, "told twice");
+            }
+            Action::Done => {
+                let took = now - seat.left_at.unwrap();
+                self.done.insert(rank, took);
+                self.kill(rank);
+            }
+        }
+    }
+
+    fn post(&mut self, from: u32, to: u32, parcel: Parcel) {
+        self.parcels.entry((from, to)).or_default().push_back(parcel);
+    }
+
+    fn dial(&mut self, rank: u32, peer: u32) {
+        if self.seats.get(&peer).is_some_and(|seat| !seat.frozen) {
+            self.links.extend([(rank, peer), (peer, rank)]);
+            self.post(rank, peer, Parcel::Link);
+            self.feed_during(rank, Event::Linked(peer));
+        } else {
+            self.feed_during(rank, Event::Unreachable(peer));
+        }
+    }
+
+    /// An event amid the actions of an earlier one.
+    fn feed_during(&mut self, rank: u32, event: Event) {
+        let now = self.now;
+        self.seats.get_mut(&rank).unwrap().state.handle(now, event);
+    }
+
+    /// Ends `rank`'s link to `peer`, who notices after all that was sent.
+    fn cut(&mut self, rank: u32, peer: u32) {
+        if self.links.remove(&(rank, peer)) {
+            self.post(rank, peer, Parcel::End);
+            self.parcels.remove(&(peer, rank));
+            self.links.remove(&(peer, rank));
+        }
+    }
+
+    fn kill(&mut self, rank: u32) {
+        self.seats.remove(&rank);
+        let peers: Vec<u32> =
+            self.links.iter().filter(|link| link.0 == rank).map(|link| link.1).collect();
+        peers.into_iter().for_each(|peer| self.cut(rank, peer));
+    }
+
+    fn leave(&mut self, rank: u32) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(&rank).filter(|seat| seat.left_at.is_none()) else {
+            return;
+        };
+        seat.left_at = Some(now);
+        self.feed(rank, Event::Leaving(100 + u64::from(rank)));
+    }
+
+    /// Delivers the next parcel of a random pair of ranks; false when there is none to deliver.
+    fn deliver(&mut self) -> bool {
+        let seats = &self.seats;
+        let awake = |rank: &u32| seats.get(rank).is_some_and(|seat| !seat.frozen);
+        let ready: Vec<(u32, u32)> = (self.parcels.iter())
+            .filter(|((_, to), queue)| awake(to) && !queue.is_empty())
+            .map(|(pair, _)| *pair)
+            .collect();
+        if ready.is_empty() {
+            return false;
+        }
+        let pair = ready[self.random(ready.len())];
+        self.deliver_from(pair);
+        true
+    }
+
+    fn deliver_from(&mut self, (from, to): (u32, u32)) {
+        let Some(parcel) = self.parcels.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+            return;
+        };
+        let event = match parcel {
+            Parcel::Link => Event::Linked(from),
+            Parcel::Message(message) => Event::Heard(from, message),
+            Parcel::End => Event::Ended(from),
+        };
+        self.feed(to, event);
+    }
+
+    /// Time passes: every rank that runs hears what was sent to it, then ticks.
+    fn pass_time(&mut self) {
+        self.now += STEP;
+        for rank in self.seats.keys().copied().collect::<Vec<u32>>() {
+            if self.seats.get(&rank).is_some_and(|seat| !seat.frozen) {
+                let pairs: Vec<(u32, u32)> =
+                    self.parcels.keys().copied().filter(|(_, to)| *to == rank).collect();
+                for pair in pairs {
+                    while self.parcels.get(&pair).is_some_and(|queue| !queue.is_empty()) {
+                        self.deliver_from(pair);
+                    }
+                }
+                self.feed(rank, Event::Tick);
+            }
+        }
+    }
+
+    /// Some deliveries in random order.
+    fn shuffle(&mut self) {
+        for _ in 0..self.random(12) {
+            self.deliver();
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.shuffle();
+            self.pass_time();
+        }
+    }
+
+    /// The culprit and cause on which all living ranks agree; each has failed and decided just once.
+    fn agreed(&self) -> (Option<u32>, Cause) {
+        let verdicts: Vec<&Verdict> = (self.seats.values())
+            .map(|seat| {
+                assert!(seat.fails.len() <= 1, "{:?}", seat.fails);
+                assert_eq!(seat.verdicts.len(), 1, "one verdict a rank: {:?}", seat.verdicts);
+                &seat.verdicts[0]
+            })
+            .collect();
+        let first = (verdicts[0].culprit, verdicts[0].cause);
+        assert!(verdicts.iter().all(|v| (v.culprit, v.cause) == first), "{verdicts:#?}");
+        assert!(verdicts.iter().all(|v| !v.provisional));
+        first
+    }
+
+    fn assert_no_failure(&self) {
+        for (rank, seat) in &self.seats {
+            assert!(seat.fails.is_empty(), "rank {rank}: {:?}", seat.fails);
+            assert!(seat.verdicts.is_empty(), "rank {rank}: {:?}", seat.verdicts);
+        }
+    }
+}
+
+fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
+    Report { culprit, cause, detail: String::new(), sequence }
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    let causes = [Cause::Died, Cause::Deadline, Cause::Protocol, Cause::Aborted, Cause::Unknown];
+    prop::sample::select(causes.to_vec())
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let report = (any::<Option<u8>>(), cause(), any::<u64>())
+        .prop_map(|(culprit, cause, sequence)| report(cause, culprit.map(u32::from), sequence));
+    let calls = (any::<u64>(), any::<u64>());
+    let calls = calls.prop_map(|(started, finished)| Calls { started, finished });
+    let left = prop::collection::vec((0..9u32, any::<u64>()), 0..4);
+    prop_oneof![
+        calls.clone().prop_map(Message::Beat),
+        Just(Message::Query),
+        calls.prop_map(Message::Answer),
+        report.prop_map(Message::Report),
+        any::<u64>().prop_map(|sequence| Message::Leave { sequence }),
+        Just(Message::Released),
+        left.prop_map(|left| Message::News { left, verdict: None }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_happens_while_nothing_fails(size in 1..7u32, seed: u64) {
+        let mut sim = Sim::new(size, seed);
+        sim.run(3 * SILENCE);
+        sim.assert_no_failure();
+    }
+
+    #[test]
+    fn leaving_in_any_order_is_no_failure_and_ends_in_time(
+        size in 1..7u32, seed: u64, pauses in prop::collection::vec(0..30u32, 7),
+    ) {
+        let mut sim = Sim::new(size, seed);
+        let mut order: Vec<u32> = (0..size).collect();
+        while !order.is_empty() {
+            let rank = order.swap_remove(sim.random(order.len()));
+            sim.leave(rank);
+            sim.shuffle();
+            sim.run(STEP * pauses[rank as usize].saturating_sub(10));
+            sim.assert_no_failure();
+        }
+        sim.run(2 * LEAVE_LIMIT);
+        sim.assert_no_failure();
+        prop_assert_eq!(sim.done.len(), size as usize);
+        for took in sim.done.values() {
+            prop_assert!(*took <= LEAVE_LIMIT + 2 * STEP, "{:?}", sim.done);
+        }
+    }
+
+    #[test]
+    fn one_death_is_named_by_all_at_once(size in 2..7u32, seed: u64, victim: u32) {
+        let (mut sim, victim) = (Sim::new(size, seed), victim % size);
+        let before = STEP * sim.random(60) as u32;
+        sim.run(before);
+        sim.kill(victim);
+        sim.run(4 * STEP);
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
+    }
+
+    #[test]
+    fn several_deaths_leave_one_verdict(
+        size in 3..7u32, seed: u64, first: u32, second: u32, steps in 0..4u32,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        sim.run(STEP);
+        let victims = [first % size, second % size];
+        sim.kill(victims[0]);
+        sim.shuffle();
+        sim.run(STEP * steps);
+        sim.kill(victims[1]);
+        sim.run(20 * STEP);
+        let (culprit, cause) = sim.agreed();
+        prop_assert!(culprit.is_some_and(|culprit| victims.contains(&culprit)));
+        prop_assert_eq!(cause, Cause::Died);
+    }
+
+    #[test]
+    fn reports_at_once_become_one_verdict(
+        size in 1..7u32, seed: u64, causes in prop::collection::vec(cause(), 1..6),
+    ) {
+        let mut sim = Sim::new(size, seed);
+        for cause in &causes {
+            let rank = sim.random(size as usize) as u32;
+            sim.feed(rank, Event::Reported(report(*cause, Some(rank), 0)));
+            sim.shuffle();
+        }
+        sim.run(QUERY_LIMIT + 4 * STEP);
+        prop_assert!(causes.contains(&sim.agreed().1));
+    }
+
+    #[test]
+    fn a_report_reaches_those_who_stay_while_others_leave(
+        size in 2..7u32, seed: u64, leavers in prop::collection::vec(0..6u32, 0..5),
+    ) {
+        let mut sim = Sim::new(size, seed);
+        for leaver in leavers.iter().filter(|leaver| **leaver + 1 < size) {
+            sim.leave(*leaver);
+            sim.shuffle();
+        }
+        let reporter = size - 1;
+        sim.feed(reporter, Event::Reported(report(Cause::Protocol, Some(reporter), 1)));
+        sim.run(3 * LEAVE_LIMIT);
+        prop_assert_eq!(sim.agreed(), (Some(reporter), Cause::Protocol));
+    }
+
+    #[test]
+    fn a_stopped_rank_is_named_after_its_silence(size in 2..7u32, seed: u64, victim: u32) {
+        let (mut sim, victim) = (Sim::new(size, seed), victim % size);
+        let before = STEP * sim.random(60) as u32;
+        sim.run(before);
+        sim.seats.get_mut(&victim).unwrap().frozen = true;
+        sim.run(SILENCE - HEARTBEAT - STEP);
+        sim.assert_no_failure();
+        sim.run(2 * HEARTBEAT + 20 * STEP);
+        let stopped = sim.seats.remove(&victim).unwrap();
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Silent));
+        // When it goes on, it learns the verdict on itself, and blames nobody.
+        sim.seats.insert(victim, Seat { frozen: false, ..stopped });
+        sim.run(2 * HEARTBEAT);
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Silent));
+    }
+
+    #[test]
+    fn a_missed_deadline_is_blamed_on_the_rank_behind(
+        size in 2..7u32, seed: u64, late: u32, reporter: u32,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        let (late, reporter) = (late % size, reporter % size);
+        prop_assume!(late != reporter);
+        for (rank, seat) in &mut sim.seats {
+            seat.calls = Calls { started: 7 + u64::from(*rank != late), finished: 7 };
+        }
+        sim.feed(reporter, Event::Reported(report(Cause::Deadline, Some(reporter), 8)));
+        sim.run(QUERY_LIMIT + 4 * STEP);
+        prop_assert_eq!(sim.agreed(), (Some(late), Cause::Deadline));
+    }
+
+    #[test]
+    fn arbitrary_messages_never_panic_nor_change_a_verdict(
+        size in 2..7u32, seed: u64, messages in prop::collection::vec((0..6u32, message()), 0..40),
+    ) {
+        let mut sim = Sim::new(size, seed);
+        for (to, message) in messages {
+            let to = to % size;
+            let from = if to == 0 { 1 } else { 0 };
+            sim.feed(to, Event::Heard(from, message));
+            sim.shuffle();
+        }
+        sim.run(SILENCE);
+        for seat in sim.seats.values() {
+            prop_assert!(seat.verdicts.len() <= 1 && seat.fails.len() <= 1);
+        }
+    }
+}
