@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::interim::{Cause, Monitor, Report};
-use crosstie_bootstrap::World;
+use crosstie_bootstrap::{Cause, Monitor, Report, World};
 use crosstie_exec::{Buffers, Call, Engine, ExecError, Program, Reducer};
 use crosstie_ir::{Collective, DataType, ReduceOp};
 use crosstie_planner::Nodes;
@@ -260,7 +259,11 @@ impl Communicator {
         let cause = match &seen {
             ExecError::Deadline { .. } => Cause::Deadline,
             ExecError::LengthMismatch { .. } => Cause::Protocol,
-            ExecError::Transport { source: TransportError::PeerGone { .. }, .. } => Cause::Died,
+            ExecError::Transport { source, .. }
+                if matches!(**source, TransportError::PeerGone { .. }) =>
+            {
+                Cause::Died
+            }
             _ => Cause::Protocol,
         };
         let mut failure = Failure {
@@ -273,6 +276,7 @@ impl Communicator {
             reporter: self.world.rank,
             detail: local.clone(),
             provisional: true,
+            left_after: None,
             local,
         };
         if let Some(monitor) = &self.monitor {
@@ -291,6 +295,7 @@ impl Communicator {
             failure.reporter = verdict.reporter;
             failure.detail = verdict.detail;
             failure.provisional = verdict.provisional;
+            failure.left_after = verdict.culprit.and_then(|culprit| monitor.has_left(culprit));
         }
         self.failed = Some(failure.to_string());
         Error::Failed(Box::new(failure))

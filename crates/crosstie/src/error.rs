@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::interim::Cause;
-use crosstie_bootstrap::BootstrapError;
+use crosstie_bootstrap::{BootstrapError, Cause};
 use crosstie_ir::Collective;
 use crosstie_launch::LaunchError;
 use crosstie_net::NetError;
@@ -79,6 +78,8 @@ pub struct Failure {
     pub detail: String,
     /// Whether this rank had to judge alone, because no verdict reached it in time.
     pub provisional: bool,
+    /// The number of the culprit's last call, where it left in order before this operation.
+    pub left_after: Option<u64>,
     /// Where this rank stood when the operation ended.
     pub local: String,
 }
@@ -86,7 +87,12 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.culprit {
-            Some(rank) => write!(f, "rank {rank} on host {} {}", self.host, self.what())?,
+            Some(rank) => {
+                write!(f, "rank {rank} on host {} {}", self.host, self.what())?;
+                if let Some(last) = self.left_after {
+                    write!(f, " after its call #{last}")?;
+                }
+            }
             None => write!(f, "{}", self.what())?,
         }
         write!(
@@ -112,6 +118,7 @@ impl Failure {
 
     fn what(&self) -> &'static str {
         match self.cause {
+            _ if self.left_after.is_some() => "left in order",
             Cause::Died => "died or closed its links",
             Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
             Cause::Deadline => "did not take part before the deadline",
@@ -346,6 +353,9 @@ fn of_transport(error: &TransportError) -> Class {
 }
 
 fn of_failure(failure: &Failure) -> Class {
+    if failure.left_after.is_some() {
+        return class(66, Blame::Caller, "make the same number of calls on all ranks");
+    }
     match failure.cause {
         Cause::Died => class(
             60,

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::interim::{Monitor, MonitorOptions};
-use crosstie_bootstrap::{Record, World};
+use crosstie_bootstrap::{Monitor, MonitorOptions, Record, World};
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
@@ -14,6 +13,7 @@ use crosstie_net::{Inbox, ListenOptions, Listener, Target};
 use crosstie_planner::Nodes;
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
+use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{Doorbell, TransportError};
 
 use crate::communicator::{self, Programs};
@@ -40,7 +40,7 @@ pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
         (None, Vec::new())
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
-        let monitor = start_monitor(&settings, &world, &listener, &inbox, &doorbell, deadline)?;
+        let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         match connect_endpoints(&settings, &world, &inbox, &doorbell, deadline) {
             Ok(endpoints) => (Some(monitor), endpoints),
             Err(error) => return Err(name_the_dead(&monitor, error)),
@@ -98,7 +98,6 @@ fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> 
 fn start_monitor(
     settings: &Resolved,
     world: &World,
-    listener: &Arc<Listener>,
     inbox: &Arc<Inbox>,
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
@@ -106,7 +105,7 @@ fn start_monitor(
     let options = MonitorOptions { heartbeat: settings.heartbeat, silence: settings.silence };
     let doorbell = Arc::clone(doorbell);
     let wake = Box::new(move || doorbell.ring());
-    Ok(Monitor::start(world, listener, Arc::clone(inbox), options, wake, deadline)?)
+    Ok(Monitor::start(world, Arc::clone(inbox), options, wake, deadline)?)
 }
 
 /// One endpoint per transport that this rank needs: inside its node, and between nodes.
@@ -171,13 +170,23 @@ fn connect_shm(
 }
 
 fn connect_tcp(
-    _settings: &Resolved,
-    _world: &World,
-    _peers: &[u32],
-    _inbox: &Inbox,
-    _deadline: Instant,
+    settings: &Resolved,
+    world: &World,
+    peers: &[u32],
+    inbox: &Inbox,
+    deadline: Instant,
 ) -> Result<Box<dyn Endpoint>, Error> {
-    Err(loopback_without_threads())
+    let peer =
+        |&rank: &u32| TcpPeer { rank, addresses: world.records[rank as usize].addresses.clone() };
+    let options = TcpOptions {
+        rank: world.rank,
+        peers: peers.iter().map(peer).collect(),
+        secret: world.secret.clone(),
+        channels: CHANNELS,
+        limits: settings.limits,
+        deadline,
+    };
+    Ok(Box::new(TcpEndpoint::connect(&options, inbox)?))
 }
 
 /// Ranks that share this rank's host compete for its processors, emulated nodes or not.

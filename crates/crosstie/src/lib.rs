@@ -22,7 +22,6 @@ mod communicator;
 mod element;
 mod error;
 mod init;
-mod interim;
 mod meeting;
 mod select;
 mod settings;

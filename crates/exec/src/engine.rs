@@ -173,7 +173,7 @@ impl Engine {
         };
         let taken = self.doorbell.take(Driver::Application);
         found?;
-        waited.map_err(|source| ExecError::Transport { source, waiting: Vec::new() })?;
+        waited.map_err(ExecError::transport)?;
         if taken { Ok(()) } else { Err(ExecError::Poisoned) }
     }
 
@@ -259,12 +259,15 @@ impl Work {
         for i in 0..self.endpoints.len() {
             match self.endpoints[i].progress() {
                 Ok(any) => moved |= any,
-                Err(source) => {
-                    return Err(ExecError::Transport { source, waiting: self.waiting(run) });
-                }
+                Err(source) => return Err(self.located(run, ExecError::transport(source))),
             }
         }
         Ok(moved)
+    }
+
+    /// Whether all blocks are finished, and their last messages need no further call to arrive.
+    fn is_done(&self) -> bool {
+        self.active.is_empty() && self.endpoints.iter().all(|e| e.flushed())
     }
 
     #[cold]

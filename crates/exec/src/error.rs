@@ -15,7 +15,7 @@ pub enum ExecError {
     #[error("{source}{}", Waiting::list(waiting))]
     Transport {
         /// What failed.
-        source: TransportError,
+        source: Box<TransportError>,
         /// Where this rank's blocks stood.
         waiting: Vec<Waiting>,
     },
@@ -69,6 +69,12 @@ pub enum ExecError {
 }
 
 impl ExecError {
+    /// The engine adds where the blocks stood, where it knows.
+    #[cold]
+    pub(crate) fn transport(source: TransportError) -> Self {
+        Self::Transport { source: Box::new(source), waiting: Vec::new() }
+    }
+
     /// The peer that this rank was waiting for, as far as it can tell.
     pub fn peer(&self) -> Option<u32> {
         match self {

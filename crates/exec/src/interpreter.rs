@@ -6,8 +6,8 @@
 //! nothing else remembers where a block stands, so a dump of the states is a dump of the program.
 
 use crosstie_ir::{After, Chunk, ChunkMap, Instr, Space};
+use crosstie_transport::Region;
 use crosstie_transport::seam::{Arrival, Endpoint, Grant, Receiver, SendSpace, Sender};
-use crosstie_transport::{Region, TransportError};
 
 use crate::program::{End, EndPort};
 use crate::reduce::Reducer;
@@ -123,7 +123,8 @@ impl Run<'_> {
         }
         if state.stage == Stage::Message {
             let Some(end) = recv else { return Err(WRONG_PORT) };
-            let Some(arrival) = endpoints[end.endpoint].poll(receiver(end)?).map_err(at_none)?
+            let Some(arrival) =
+                endpoints[end.endpoint].poll(receiver(end)?).map_err(ExecError::transport)?
             else {
                 return Ok(false);
             };
@@ -158,7 +159,7 @@ impl Run<'_> {
         // A reduction reads what came and the chunk at once, so it leaves the message in its slot.
         let place = if instr.src_port().is_none() { dst } else { None };
         let grant = Grant { receiver: receiver(end)?, limit, place };
-        endpoints[end.endpoint].post(&[grant]).map_err(at_none)
+        endpoints[end.endpoint].post(&[grant]).map_err(ExecError::transport)
     }
 
     /// Makes the instruction's value and hands it to its destinations; `false` while the send
@@ -185,7 +186,7 @@ impl Run<'_> {
         };
         let port = sender(end)?;
         let endpoint = &mut endpoints[end.endpoint];
-        match endpoint.begin_send(port, len).map_err(at_none)? {
+        match endpoint.begin_send(port, len).map_err(ExecError::transport)? {
             None => Ok(false),
             Some(SendSpace::Slot(slot)) => {
                 match dst {
@@ -195,7 +196,7 @@ impl Run<'_> {
                     }
                     None => self.write_value(state.arrival, src, slot)?,
                 }
-                endpoint.commit(port).map_err(at_none)?;
+                endpoint.commit(port).map_err(ExecError::transport)?;
                 Ok(true)
             }
             Some(SendSpace::Direct) => {
@@ -212,7 +213,7 @@ impl Run<'_> {
                     (None, None, Some(src)) => src,
                     (None, None, None) => return Err(WRONG_PORT),
                 };
-                endpoint.send_from(port, value).map_err(at_none)?;
+                endpoint.send_from(port, value).map_err(ExecError::transport)?;
                 state.stage = Stage::Sent;
                 Ok(true)
             }
@@ -323,10 +324,4 @@ fn copy(from: Region, to: Region) -> Result<(), ExecError> {
         return Ok(());
     }
     Err(ExecError::Binding { what: "a value longer than its chunk" })
-}
-
-/// The engine adds where the other blocks stood.
-#[cold]
-fn at_none(source: TransportError) -> ExecError {
-    ExecError::Transport { source, waiting: Vec::new() }
 }
