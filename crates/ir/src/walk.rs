@@ -55,7 +55,7 @@ pub(crate) fn walk<M: Meaning>(
             return Ok(walk.slots);
         }
         if walk.slots >= slot_limit || !walk.deepen() {
-            return Err(walk.deadlock());
+            return Err(walk.deadlock(slot_limit));
         }
     }
 }
@@ -178,13 +178,14 @@ impl<'a, M: Meaning> Walk<'a, M> {
         !self.ready.is_empty()
     }
 
+    /// What stands still when nobody waits for a slot stands still at every depth, `slots` too.
     #[cold]
-    fn deadlock(&self) -> Reject {
+    fn deadlock(&self, slots: u32) -> Reject {
         let wait = |(block, wait): (usize, &Option<WaitFor>)| {
             let (event, _) = self.event(block)?;
             Some(Wait { event, wait_for: (*wait)? })
         };
         let waits = self.waits.iter().enumerate().filter_map(wait).collect();
-        Reject::Deadlock { slots: self.slots, waits }
+        Reject::Deadlock { slots, waits }
     }
 }

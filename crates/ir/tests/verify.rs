@@ -101,7 +101,7 @@ fn a_message_that_nobody_receives_is_refused() {
 #[test]
 fn a_deadlock_lists_who_waits_for_what() {
     let reject = refused(|plan| plan.blocks.iter_mut().for_each(|block| block.instrs.swap(0, 1)));
-    let Reject::Deadlock { waits, .. } = &reject else { panic!("{reject}") };
+    let Reject::Deadlock { slots: 1, waits } = &reject else { panic!("{reject}") };
     let waits: Vec<_> = waits.iter().map(|wait| (wait.event.site, wait.wait_for)).collect();
     let expected =
         vec![(site(0, 0, 0), WaitFor::Message(BACK)), (site(1, 1, 0), WaitFor::Message(THERE))];

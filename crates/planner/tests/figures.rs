@@ -2,7 +2,7 @@
 
 use core::num::NonZero;
 
-use crosstie_ir::{Collective, Lowering, Options, Plan, Report, lower, verify};
+use crosstie_ir::{Collective, Lowering, Options, Plan, Reject, Report, WaitFor, lower, verify};
 use crosstie_planner::{Nodes, PlanRequest, plan_world};
 
 const SLICES: u16 = 3;
@@ -91,6 +91,20 @@ fn headers_tell_the_truth_at_every_size() {
                 check(&lower(&plan, &Lowering { slices: SLICES }), in_place, 1, SLICES);
             }
         }
+    }
+}
+
+#[test]
+fn a_fused_ring_with_one_slot_deadlocks_with_everyone_waiting_for_a_slot() {
+    let nodes = Nodes::new(vec![0; 4]).unwrap();
+    let (collective, channels) = (Collective::AllReduce, NonZero::<u16>::MIN);
+    let plan = plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place: false });
+    let reject = verify(&plan, &Options::copy(1)).unwrap_err();
+    let Reject::Deadlock { slots: 1, waits } = &reject else { panic!("{reject}") };
+    assert_eq!(waits.len(), 4);
+    for wait in waits {
+        assert_eq!(wait.event.site.step, 1, "each has sent once: {reject}");
+        assert!(matches!(wait.wait_for, WaitFor::Slot(_)), "{reject}");
     }
 }
 
