@@ -2,6 +2,10 @@
 //!
 //! [`seam`] is what every transport offers; [`loopback`], [`shm`] and [`tcp`] are the transports.
 //! A rank has one [`seam::Endpoint`] per transport it uses, and the engine drives them all.
+#![cfg_attr(
+    loom,
+    expect(dead_code, reason = "only the words are compiled, not those who use them")
+)]
 
 mod cursor;
 #[cfg(not(loom))]

@@ -218,7 +218,7 @@ impl Meeting<'_> {
                     Ok((bytes, fds)) => self.welcome(socket, &bytes, fds, members)?,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => pending.push(socket),
                     Err(error) => {
-                        tracing::debug!(%error, "dropped a stranger at the local meeting")
+                        tracing::warn!(%error, "dropped a stranger at the local meeting")
                     }
                 }
             }
@@ -249,7 +249,7 @@ impl Meeting<'_> {
         let hello = Hello::decode(bytes).filter(|hello| hello.token == self.hello.token);
         let (Some(hello), Some(shared)) = (hello, by_rank(fds, 1).and_then(|mut all| all.pop()))
         else {
-            tracing::debug!("dropped a stranger at the local meeting");
+            tracing::warn!("dropped a stranger at the local meeting");
             return Ok(());
         };
         if let Some(what) = self.objection(&hello, members) {

@@ -12,12 +12,15 @@ use rustix::net::{
 
 use super::Shared;
 
-/// Ranks that one answer describes: Linux passes at most 253 descriptors with a message.
-pub(super) const RANKS_PER_ANSWER: usize = 84;
+/// Ranks that one answer describes: Linux passes at most 253 descriptors with a message. In tests
+/// two, so that small worlds need several answers.
+pub(super) const RANKS_PER_ANSWER: usize = if cfg!(test) { 2 } else { 84 };
 
 const DESCRIPTORS: usize = 3 * RANKS_PER_ANSWER;
 const MESSAGE_BYTES: usize = 1024;
 const REASON_BYTES: usize = 512;
+const _: () =
+    assert!(8 + 4 * RANKS_PER_ANSWER <= MESSAGE_BYTES && 8 + REASON_BYTES <= MESSAGE_BYTES);
 
 const HELLO: u32 = u32::from_le_bytes(*b"CTs1");
 const RANKS: u32 = u32::from_le_bytes(*b"CTr1");
