@@ -192,6 +192,12 @@ impl Endpoint for LocalEndpoint {
         Ok(false)
     }
 
+    /// Not while a receiver may still have to be rung.
+    #[inline]
+    fn flushed(&self) -> bool {
+        self.unrung.is_empty()
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -149,7 +149,7 @@ pub trait Endpoint: Send {
 
     /// Whether every message handed over can reach its receiver without a further call of
     /// [`progress`](Self::progress). An operation is not over before that: its last messages
-    /// would wait here until the next one. True at once where memory is shared.
+    /// would wait here until the next one. Where memory is shared, only a sleeping receiver waits.
     fn flushed(&self) -> bool {
         true
     }

@@ -9,7 +9,7 @@ use crosstie_transport::Doorbell;
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::{Endpoint, Limits};
 
-const BARE: Subject = Subject { connect, notices_death: false, faults: None };
+const BARE: Subject = Subject { connect, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(2), ..BARE });

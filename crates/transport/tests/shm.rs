@@ -11,7 +11,7 @@ use crosstie_transport::Doorbell;
 use crosstie_transport::seam::{Endpoint, Limits};
 use crosstie_transport::shm::{self, ShmOptions};
 
-const BARE: Subject = Subject { connect, notices_death: false, faults: None };
+const BARE: Subject = Subject { connect, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(3), ..BARE });

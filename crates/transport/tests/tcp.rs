@@ -16,7 +16,7 @@ use crosstie_transport::TransportError;
 use crosstie_transport::seam::{Endpoint, Grant, Limits};
 use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
 
-const BARE: Subject = Subject { connect: over_loopback, notices_death: true, faults: None };
+const BARE: Subject = Subject { connect: over_loopback, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(1), ..BARE });

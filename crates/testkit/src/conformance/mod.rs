@@ -38,8 +38,6 @@ pub type Connect = fn(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn 
 pub struct Subject {
     /// How its worlds are made.
     pub connect: Connect,
-    /// Whether a peer's end shows on the endpoint; shared memory leaves that to the monitor.
-    pub notices_death: bool,
     /// Behind the faulty wrapper, and with which seed; `None` for bare.
     pub faults: Option<u64>,
 }
