@@ -265,11 +265,6 @@ impl Work {
         Ok(moved)
     }
 
-    /// Whether all blocks are finished, and their last messages need no further call to arrive.
-    fn is_done(&self) -> bool {
-        self.active.is_empty() && self.endpoints.iter().all(|e| e.flushed())
-    }
-
     #[cold]
     fn located(&self, run: &Run<'_>, error: ExecError) -> ExecError {
         match error {
