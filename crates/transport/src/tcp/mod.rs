@@ -5,8 +5,8 @@
 //! the connections of a wire taking turns. Nothing enters a wire before its receiver permitted
 //! it, so a receive that never comes blocks its own connection alone.
 //!
-//! [`frame`] is the form of bytes, [`sending`] and [`receiving`] are the two ends of a connection,
-//! [`outbox`] and [`inbox`] the two halves of a [`wire`]; all input and output happens in
+//! `frame` is the form of bytes, `sending` and `receiving` are the two ends of a connection,
+//! `outbox` and `inbox` the two halves of a `wire`; all input and output happens in
 //! [`TcpEndpoint::progress`](crate::seam::Endpoint::progress).
 
 mod connect;
