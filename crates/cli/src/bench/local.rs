@@ -38,7 +38,7 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
 
 /// One thread for each rank: nothing but memory between them.
 fn threads(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
-    let report = Mutex::new(Some(report(args)));
+    let report = Mutex::new(Some(report(args, true)));
     let world = Threads::new(ranks).nodes(nodes).settings(settings(args));
     let exits = world.run(|comm| {
         let mut report = match comm.rank() {
@@ -90,7 +90,7 @@ struct Listener {
 #[derive(Default)]
 struct Agreed {
     ranks: BTreeSet<u32>,
-    own_lines: Vec<String>,
+    own_lines: BTreeMap<u32, String>,
 }
 
 impl Listener {
@@ -101,7 +101,9 @@ impl Listener {
             text.lines().partition(|line| line.starts_with(&own));
         let agreed = self.failures.entry(shared.join("\n")).or_default();
         agreed.ranks.insert(rank);
-        agreed.own_lines.extend(own.into_iter().map(str::to_owned));
+        if !own.is_empty() {
+            agreed.own_lines.insert(rank, own.join("\n"));
+        }
     }
 
     fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
@@ -142,7 +144,7 @@ impl Listener {
         let mut error = io::stderr().lock();
         for (text, Agreed { ranks, own_lines }) in &self.failures {
             let _ = writeln!(error, "[{}] {text}", ranges(ranks));
-            for line in own_lines {
+            for line in own_lines.values() {
                 let _ = writeln!(error, "{line}");
             }
         }

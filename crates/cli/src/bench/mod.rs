@@ -37,7 +37,9 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     sizes::rows(args, identity.size)?; // refuses what cannot be before anyone waits for anyone
     let comm = settings.connect()?;
-    let mut report = report(args);
+    // Open MPI gives its processes a terminal even where its own output is a pipe.
+    let watched = identity.launcher == Launcher::Crosstie;
+    let mut report = report(args, watched);
     rank::run(args, comm, Some(report.as_mut()))
 }
 
@@ -101,14 +103,14 @@ fn settings(args: &BenchArgs) -> Settings {
     settings
 }
 
-/// Where this rank would tell its findings, were it rank 0.
-fn report(args: &BenchArgs) -> Box<dyn Report + Send> {
+/// Where this rank would tell its findings, were it rank 0; `watched` if a terminal means a person.
+fn report(args: &BenchArgs, watched: bool) -> Box<dyn Report + Send> {
     let progress = match args.events {
         true => Progress::Events { done: 0, of: 0 },
-        false if io::stderr().is_terminal() => Progress::bar(),
+        false if watched && io::stderr().is_terminal() => Progress::bar(),
         false => Progress::Silent,
     };
-    let color = crate::color(args.color, io::stdout().is_terminal());
+    let color = crate::color(args.color, watched && io::stdout().is_terminal());
     match args.json {
         true => Box::new(json::Json::new(io::stdout(), progress)),
         false => Box::new(table::Table::new(io::stdout(), progress, color)),

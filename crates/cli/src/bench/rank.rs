@@ -27,6 +27,7 @@ pub fn run(
     if let Some(report) = &mut report {
         report.begin(&Header::new(args, &comm, rows.len()))?;
     }
+    bench.settle(&mut comm, &rows)?;
     let mut wrong = 0;
     for row in &rows {
         let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
@@ -76,6 +77,25 @@ impl Bench {
             send: Buffer::new(largest)?,
             receive: Buffer::new(largest)?,
         })
+    }
+
+    /// Lets everything find its place before the first row: the largest size touches all memory
+    /// that will be used, and the smallest goes on for a row's time, so that the system spreads the
+    /// ranks over its cores.
+    fn settle(&mut self, comm: &mut Communicator, rows: &[Row]) -> Result<(), Error> {
+        let by_size = |row: &&Row| row.bytes;
+        let (smallest, largest) =
+            (rows.iter().min_by_key(by_size), rows.iter().max_by_key(by_size));
+        let (Some(smallest), Some(largest)) = (smallest, largest) else { return Ok(()) };
+        let effort = self.effort;
+        for _ in 0..effort.warmup {
+            self.call(comm, largest, Place::Out)?;
+            self.call(comm, largest, Place::In)?;
+        }
+        if effort.warmup > 0 {
+            timing::settle(comm, &effort, &mut |comm| self.call(comm, smallest, Place::Out))?;
+        }
+        Ok(())
     }
 
     /// Checks one call, then times many.

@@ -41,7 +41,8 @@ pub struct Header {
 impl Header {
     /// What these arguments measure on this communicator.
     pub fn new(args: &BenchArgs, comm: &Communicator, rows: usize) -> Self {
-        let transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
+        let mut transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
+        transports.sort_unstable();
         Self {
             operation: args.operation.name(),
             ranks: comm.size(),

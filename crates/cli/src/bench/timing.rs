@@ -44,10 +44,7 @@ pub fn measure(
     for _ in 0..effort.warmup {
         call(comm)?;
     }
-    let calls = match effort.calls {
-        Some(calls) => calls,
-        None => calls_within(comm, effort.budget, call)?,
-    };
+    let calls = calls(comm, effort, call)?;
     align(comm)?;
     let began = Instant::now();
     for _ in 0..calls {
@@ -66,6 +63,14 @@ pub fn measure(
     })
 }
 
+/// As many calls as a measurement makes, untimed.
+pub fn settle(comm: &mut Communicator, effort: &Effort, call: &mut Call<'_>) -> Result<(), Error> {
+    for _ in 0..calls(comm, effort, call)? {
+        call(comm)?;
+    }
+    Ok(())
+}
+
 /// What each of so many calls took on this rank.
 fn single_calls(
     comm: &mut Communicator,
@@ -82,12 +87,12 @@ fn single_calls(
     Ok(times_us)
 }
 
-/// How many calls fill the budget: the slowest rank's estimate, so that all ranks agree.
-fn calls_within(
-    comm: &mut Communicator,
-    budget: Duration,
-    call: &mut Call<'_>,
-) -> Result<u32, Error> {
+/// How many calls to time: as asked, or as fill the budget by the slowest rank's estimate, so that
+/// all ranks agree.
+fn calls(comm: &mut Communicator, effort: &Effort, call: &mut Call<'_>) -> Result<u32, Error> {
+    if let Some(calls) = effort.calls {
+        return Ok(calls);
+    }
     align(comm)?;
     let began = Instant::now();
     for _ in 0..TRIAL_CALLS {
@@ -96,7 +101,7 @@ fn calls_within(
     }
     let mut trial_us = [microseconds(began) / f64::from(TRIAL_CALLS)];
     comm.all_reduce_in_place(&mut trial_us, ReduceOp::Max)?;
-    let calls = budget.as_secs_f64() * 1e6 / trial_us[0];
+    let calls = effort.budget.as_secs_f64() * 1e6 / trial_us[0];
     Ok(calls.clamp(*CALLS.start(), *CALLS.end()) as u32)
 }
 

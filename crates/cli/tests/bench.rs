@@ -1,0 +1,187 @@
+//! `crosstie bench` as its users run it: worlds of processes, real tables, every byte checked.
+#![cfg(test)]
+
+mod support;
+
+use serde_json::Value;
+use support::{Running, crosstie, run};
+
+const OPERATIONS: [&str; 4] = ["all_reduce", "all_gather", "reduce_scatter", "all_to_all"];
+
+fn json(line: &str) -> Value {
+    let done = run(&format!("{line} --json"));
+    assert_eq!(done.code, Some(0), "{line}: {}", done.err);
+    serde_json::from_str(&done.out).unwrap()
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn bare_bench_starts_eight_ranks_on_two_nodes_and_every_result_is_right() {
+    for operation in OPERATIONS {
+        let done = run(&format!("bench {operation} -e 4K -f 8 -n 2 -w 1"));
+        assert_eq!(done.code, Some(0), "{operation}: {}", done.err);
+        let first = done.out.lines().next().unwrap();
+        assert!(first.contains(&format!("{operation} on 8 ranks of 2 nodes")), "{first}");
+        assert!(first.contains("shm") && first.contains("tcp"), "{first}");
+        assert!(done.out.contains("# Out of bounds values : 0 OK"), "{}", done.out);
+        assert!(done.out.contains("# Avg bus bandwidth    : "), "{}", done.out);
+    }
+}
+
+#[test]
+fn a_pipe_gets_neither_colours_nor_progress() {
+    let done = run("bench alltoall --ranks 2 -e 64 -n 1");
+    assert_eq!(done.err, "");
+    assert!(!done.out.contains('\x1b') && !done.out.contains('\r'), "{:?}", done.out);
+}
+
+#[test]
+fn the_table_has_the_columns_of_nccl_tests() {
+    let done = run("bench all_to_all --ranks 2 -b 1K -e 1K -n 1");
+    let rows: Vec<Vec<&str>> = done
+        .out
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 1, "{}", done.out);
+    assert_eq!(rows[0][..5], ["1024", "128", "float", "none", "-1"]);
+    assert_eq!(rows[0].len(), 13);
+    assert_eq!((rows[0][8], rows[0][12]), ("0", "0"), "#wrong");
+}
+
+#[test]
+fn json_is_one_object_of_schema_1() {
+    let result =
+        json("bench reduce_scatter --ranks 3 --nodes 1 -b 12 -e 192 -f 4 -n 3 -o max -d i32");
+    assert_eq!(result["schema"], 1);
+    assert_eq!(result["operation"], "reduce_scatter");
+    assert_eq!((&result["ranks"], &result["nodes"]), (&3.into(), &1.into()));
+    assert_eq!(result["transport"], "shm");
+    let rows = result["rows"].as_array().unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row["bytes"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [12, 48, 192]
+    );
+    for row in rows {
+        assert_eq!(keys(row), ["bytes", "count", "in_place", "op", "out_of_place", "root", "type"]);
+        assert_eq!((&row["type"], &row["op"]), (&"int32".into(), &"max".into()));
+        assert_eq!(row["count"].as_u64().unwrap() * 12, row["bytes"].as_u64().unwrap());
+        for place in ["out_of_place", "in_place"] {
+            let half = &row[place];
+            assert_eq!(
+                keys(half),
+                ["algbw_gb_s", "busbw_gb_s", "p50_us", "p99_us", "time_us", "wrong"]
+            );
+            assert_eq!(half["wrong"], 0);
+            assert!(half["p50_us"].as_f64().unwrap() <= half["p99_us"].as_f64().unwrap());
+            let ratio = half["busbw_gb_s"].as_f64().unwrap() / half["algbw_gb_s"].as_f64().unwrap();
+            assert!((ratio - 2.0 / 3.0).abs() < 1e-9, "bus bandwidth is (n-1)/n of it: {ratio}");
+        }
+    }
+    let counters = &result["counters"]["shm"];
+    assert_eq!(keys(counters), ["bytes", "mean_group", "messages", "wire_messages"]);
+    assert!(counters["messages"].as_u64().unwrap() > 0 && counters["bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn every_type_and_reduction_is_right_on_an_odd_world() {
+    for operation in OPERATIONS {
+        let rows = json(&format!(
+            "bench {operation} --ranks 5 --nodes 3 -e 2K -f 16 -n 1 -w 0 -d all -o all"
+        ));
+        let rows = rows["rows"].as_array().unwrap();
+        let kinds = if operation.contains("reduce") { 6 * 3 } else { 6 };
+        assert!(rows.len() >= kinds, "{operation}: {} rows", rows.len());
+        for row in rows {
+            assert_eq!(
+                (&row["out_of_place"]["wrong"], &row["in_place"]["wrong"]),
+                (&0.into(), &0.into()),
+                "{row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_transport_can_be_chosen() {
+    for (flags, transport, nodes) in [
+        ("--transport shm", "shm", 1),
+        ("--transport tcp", "tcp", 2),
+        ("--transport loopback", "loopback", 1),
+        ("--transport auto --nodes 1", "shm", 1),
+        ("--transport auto --nodes 3", "tcp", 3),
+    ] {
+        let result = json(&format!("bench all_to_all --ranks 3 -e 1K -n 2 {flags}"));
+        let found: Vec<&str> = result["transport"].as_str().unwrap().split('+').collect();
+        assert!(found.contains(&transport), "{flags}: {found:?}");
+        assert_eq!(result["nodes"], nodes, "{flags}");
+    }
+}
+
+#[test]
+fn a_world_of_one_rank_works() {
+    let result = json("bench all_reduce --ranks 1 -e 64 -n 2");
+    assert_eq!((&result["ranks"], &result["rows"][0]["in_place"]["wrong"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn a_corrupted_byte_is_seen_and_the_exit_code_says_so() {
+    for operation in OPERATIONS {
+        let done = run(&format!("bench {operation} --ranks 4 -b 256 -e 256 -n 1 --corrupt-byte"));
+        assert_eq!(done.code, Some(1), "{operation}: {}", done.err);
+        assert!(done.out.contains("# Out of bounds values : 2 FAILED"), "{}", done.out);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_benchmark_quietly() {
+    let bench = Running::start(crosstie("bench all_to_all --ranks 2 -n 100"));
+    let (line, code) = bench.read_one_line_and_close();
+    assert!(line.starts_with("# crosstie"));
+    assert_eq!(code, Some(141));
+}
+
+#[test]
+fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
+    for (line, expected) in [
+        ("bench all_two_all", "'all_two_all'"),
+        ("bench all_reduce -d float8", "'float8'"),
+        ("bench all_reduce -o avg", "'avg'"),
+        ("bench all_reduce -b 7", "-b 7 is no multiple of float's 4 bytes"),
+        ("bench all_to_all -b 8 -e 8", "multiple of 32"),
+        ("bench all_reduce -b 64 -e 8", "exceeds the largest (8 bytes)"),
+        ("bench all_reduce -b 4Q", "'4Q'"),
+        ("bench all_reduce -f 1", "'1'"),
+        ("bench all_reduce -f 2 -i 8", "cannot be used with"),
+        ("bench all_reduce -n 0", "'0'"),
+        ("bench all_reduce --ranks 0", "'0'"),
+        ("bench all_reduce --ranks 2 --nodes 3", "--nodes 3"),
+        ("bench all_reduce --nodes 2 --transport shm", "--nodes 2"),
+        ("bench all_reduce --transport smoke", "'smoke'"),
+        ("bench all_reduce --timeout never", "'never'"),
+        ("bench all_reduce --frobnicate", "argument '--frobnicate'"),
+        ("bench", "required arguments were not provided"),
+        ("run -n 2 -- no-such-program", "no-such-program"),
+        ("run -n 0 -- true", "'0'"),
+        ("run -- true", "required arguments were not provided"),
+    ] {
+        let done = run(line);
+        assert_eq!(done.code, Some(2), "{line}: {}", done.err);
+        assert_eq!(done.err.matches(expected).count(), 1, "{line}: {}", done.err);
+        assert_eq!(done.out, "", "{line}");
+    }
+}
+
+#[test]
+fn flags_that_contradict_the_launcher_are_refused() {
+    let mut command = crosstie("bench all_reduce --ranks 3");
+    command.env("CROSSTIE_RANK", "0").env("CROSSTIE_SIZE", "2");
+    command.env("CROSSTIE_ROOT", "127.0.0.1:1").env("CROSSTIE_SECRET", "a secret of these tests");
+    let done = Running::start(command).finish();
+    assert_eq!(done.code, Some(2), "{}", done.err);
+    assert!(done.err.contains("--ranks 3") && done.err.contains("2 ranks"), "{}", done.err);
+}
