@@ -44,6 +44,8 @@ pub struct Monitor {
     hosts: Vec<String>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// The process that started the thread: a forked child has no part in it.
+    pid: u32,
 }
 
 impl Monitor {
@@ -80,7 +82,8 @@ impl Monitor {
                 call: "starting a thread".to_owned(),
                 source,
             })?;
-        Ok(Monitor { rank: world.rank, hosts, shared, thread: Some(thread) })
+        let (rank, pid) = (world.rank, std::process::id());
+        Ok(Monitor { rank, hosts, shared, thread: Some(thread), pid })
     }
 
     /// Whether this rank knows of a failure: one load, cheap enough for every poll of an engine.
@@ -143,8 +146,9 @@ impl Monitor {
     }
 
     fn end(&mut self, request: Request) {
-        self.shared.request(request);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        if self.pid == std::process::id() {
+            self.shared.request(request);
             // A panic of that thread has been printed; there is nothing to add here.
             let _ = thread.join();
         }
@@ -153,9 +157,7 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.end(Request::Stop);
-        }
+        self.end(Request::Stop);
     }
 }
 

@@ -271,6 +271,16 @@ proptest! {
     }
 
     #[test]
+    fn a_world_that_was_held_up_blames_nobody(size in 1..7u32, seed: u64) {
+        let mut sim = Sim::new(size, seed);
+        // Between two heartbeats, when none is under way.
+        sim.run(2 * HEARTBEAT + HEARTBEAT / 2);
+        sim.now += 2 * SILENCE;
+        sim.run(2 * SILENCE);
+        sim.assert_no_failure();
+    }
+
+    #[test]
     fn leaving_in_any_order_is_no_failure_and_ends_in_time(
         size in 1..7u32, seed: u64, pauses in prop::collection::vec(0..30u32, 7),
     ) {
@@ -395,4 +405,89 @@ proptest! {
             prop_assert!(seat.verdicts.len() <= 1 && seat.fails.len() <= 1);
         }
     }
+}
+
+/// One rank of three, fed by hand.
+struct Single(State);
+
+impl Single {
+    fn new(rank: u32) -> Single {
+        let hosts = vec![String::new(); 3];
+        Single(State::new(rank, hosts, HEARTBEAT, SILENCE, SILENCE))
+    }
+
+    /// What the rank does about these events.
+    fn actions(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Action> {
+        let now = Duration::from_millis(1);
+        events.into_iter().for_each(|event| self.0.handle(now, event));
+        std::iter::from_fn(|| self.0.action(now)).collect()
+    }
+
+    /// Rank 2 after the hub, rank 0, has left in order: it dials rank 1.
+    fn of_an_orphan() -> Single {
+        let mut single = Single::new(2);
+        let leave = Event::Heard(0, Message::Leave { sequence: 1 });
+        let actions = single.actions([Event::Linked(0), leave]);
+        assert!(actions.contains(&Action::Dial(1)), "{actions:?}");
+        single
+    }
+}
+
+fn fails(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Fail(_) | Action::Decide(_)))
+}
+
+#[test]
+fn a_successor_that_has_left_unseen_is_no_failure() {
+    let unreachable = Single::of_an_orphan().actions([Event::Unreachable(1)]);
+    assert!(!fails(&unreachable), "{unreachable:?}");
+    let without_a_word = Single::of_an_orphan().actions([Event::Linked(1), Event::Ended(1)]);
+    assert!(!fails(&without_a_word), "{without_a_word:?}");
+    let beat = Event::Heard(1, Message::Beat(Calls::default()));
+    let died = Single::of_an_orphan().actions([Event::Linked(1), beat, Event::Ended(1)]);
+    assert!(fails(&died), "{died:?}");
+}
+
+#[test]
+fn a_report_is_told_again_to_the_next_hub() {
+    let mut orphan = Single::of_an_orphan();
+    let report = report(Cause::Protocol, Some(1), 4);
+    let early = orphan.actions([Event::Reported(report.clone())]);
+    assert_eq!(early, [Action::Fail(report.clone())]);
+    let later = orphan.actions([Event::Linked(1)]);
+    assert!(later.contains(&Action::Send(1, Message::Report(report))), "{later:?}");
+}
+
+#[test]
+fn a_rank_that_never_makes_its_link_is_silent() {
+    let mut hub = State::new(0, vec![String::new(); 2], HEARTBEAT, SILENCE, 2 * SILENCE);
+    let mut decided = None;
+    for now in (0..=2 * SILENCE.as_secs()).map(Duration::from_secs) {
+        assert_eq!(decided, None, "before all had their time");
+        hub.handle(now, Event::Tick);
+        let actions: Vec<Action> = std::iter::from_fn(|| hub.action(now)).collect();
+        decided = actions.into_iter().find_map(|action| match action {
+            Action::Decide(verdict) => Some((verdict.culprit, verdict.cause)),
+            _ => None,
+        });
+    }
+    assert_eq!(decided, Some((Some(1), Cause::Silent)));
+}
+
+#[test]
+fn who_goes_after_a_failure_still_says_so() {
+    let mut spoke = Single::new(1);
+    let verdict = Verdict {
+        culprit: None,
+        culprit_host: String::new(),
+        cause: Cause::Aborted,
+        reporter: 0,
+        detail: String::new(),
+        sequence: 1,
+        provisional: false,
+    };
+    let news = Message::News { left: Vec::new(), verdict: Some(verdict) };
+    let actions = spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9)]);
+    let leave = Action::Send(0, Message::Leave { sequence: 9 });
+    assert!(actions.ends_with(&[leave, Action::Done]), "{actions:?}");
 }
