@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, kill_process};
 use support::{Done, Running, all_gone, crosstie, free_port};
 
-/// A benchmark that goes on until something happens to it.
+/// A benchmark that goes on until something happens to it: twenty thousand rows, one of them done.
 fn endless(flags: &str) -> Running {
-    let line = format!("bench all_to_all -b 48K -e 48K -n 1000000 {flags}");
+    let line = format!("bench all_to_all -b 48K -e 1M -i 48 --budget-ms 20 {flags}");
     let mut bench = Running::start(crosstie(&line));
-    bench.wait_for_table();
+    bench.wait_for_a_row();
     bench
 }
 

@@ -93,6 +93,7 @@ impl Bench {
             self.call(comm, largest, Place::In)?;
         }
         if effort.warmup > 0 {
+            let effort = Effort { calls: None, ..effort };
             timing::settle(comm, &effort, &mut |comm| self.call(comm, smallest, Place::Out))?;
         }
         Ok(())

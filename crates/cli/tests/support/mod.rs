@@ -75,13 +75,13 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Reads the table up to where the rows begin: the world is there and at work.
-    pub fn wait_for_table(&mut self) {
-        while !self.seen.ends_with("(GB/s)\n") {
+    /// Reads the table up to its first row: every rank is there and at work.
+    pub fn wait_for_a_row(&mut self) {
+        while self.seen.lines().last().is_none_or(|line| line.starts_with('#')) {
             if self.out.as_mut().unwrap().read_line(&mut self.seen).unwrap() == 0 {
                 let mut err = String::new();
                 self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-                panic!("no table:\n{}\n{err}", self.seen);
+                panic!("no row:\n{}\n{err}", self.seen);
             }
         }
     }
