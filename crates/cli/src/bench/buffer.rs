@@ -1,12 +1,36 @@
 //! Owns the memory that is sent and received: page-aligned, and refused in words when there is not
 //! enough of it.
 
-use std::io;
+use std::{fs, io};
 
 use crate::exit::Failure;
 
 /// As peers' benchmarks align theirs; it also keeps slots of one row off another's cache lines.
 const ALIGNMENT: usize = 4096;
+
+/// Refuses what this host cannot hold, before the kernel ends some process or other for it.
+pub fn refuse_more_than_there_is(ranks: u32, largest: usize) -> Result<(), Failure> {
+    let needed = 2 * u64::from(ranks) * largest as u64;
+    match available_bytes() {
+        Some(available) if needed > available => Err(Failure::usage(
+            format!(
+                "{ranks} ranks with two buffers of {largest} bytes each need {} MiB, and this host \
+                 has {} MiB left",
+                needed >> 20,
+                available >> 20
+            ),
+            "give a smaller -e, or fewer --ranks",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the kernel says it could give without swapping; `None` where it does not say.
+fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
 
 /// Bytes that begin at a page.
 pub struct Buffer {

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use crosstie::Threads;
 use indicatif::ProgressBar;
 
-use super::{progress, rank, refuse_too_many_nodes, report, settings, sizes};
+use super::{buffer, progress, rank, refuse_too_many_nodes, report, settings, sizes};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure};
@@ -29,7 +29,9 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES.min(ranks),
         TransportArg::Shm | TransportArg::Loopback => 1,
     });
-    sizes::rows(args, ranks)?;
+    let rows = sizes::rows(args, ranks)?;
+    let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
+    buffer::refuse_more_than_there_is(ranks, largest)?;
     match args.transport {
         TransportArg::Loopback => threads(args, ranks, nodes),
         _ => processes(args, ranks, nodes),

@@ -11,6 +11,9 @@ const DEFAULT_MIN_BYTES: u64 = 8;
 /// Where a sweep ends when -e does not say.
 const DEFAULT_MAX_BYTES: u64 = 8 << 20;
 
+/// More is a slip of the pen: at a tenth of a second each they would take hours.
+const MOST_SIZES: usize = 100_000;
+
 /// One line of the table: what is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
@@ -101,6 +104,12 @@ fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Fa
         if wanted && sizes.last() != Some(&(bytes as usize)) {
             sizes.push(bytes as usize);
         }
+        if sizes.len() > MOST_SIZES {
+            return Err(Failure::usage(
+                format!("more than {MOST_SIZES} sizes from {min} to {max} bytes"),
+                "give a larger -i, or -f in its place",
+            ));
+        }
         let next = match args.step_bytes {
             Some(step) => asked.checked_add(step),
             None => asked.max(1).checked_mul(args.step_factor.unwrap_or(2)),
@@ -180,6 +189,7 @@ mod tests {
             ("all_to_all -b 8 -e 8", "8 bytes", "-b 32 -e 32"),
             ("all_to_all -e 16", "16 bytes", "-b 32 -e 32"),
             ("all_reduce -b 64 -e 8", "64 bytes", "-b"),
+            ("all_reduce -e 1G -i 4", "1073741824 bytes", "a larger -i"),
         ] {
             let text = rows(&parse(line), 8).unwrap_err().to_string();
             assert!(text.contains(value) && text.contains(remedy), "{line}: {text}");
