@@ -5,7 +5,7 @@ use std::time::Duration;
 use crosstie_bootstrap::{Cause, Monitor, Report, World};
 use crosstie_exec::{Buffers, Call, Engine, ExecError, Program, Reducer};
 use crosstie_ir::{Collective, DataType, ReduceOp};
-use crosstie_planner::Nodes;
+use crosstie_planner::{Algorithm, Nodes};
 use crosstie_transport::TransportError;
 
 use crate::error::Failure;
@@ -27,16 +27,26 @@ pub struct Communicator {
     pub(crate) failed: Option<String>,
 }
 
-/// The plans resolved so far, found by index: one for each collective, out of place and in place.
+/// The plans resolved so far, found by index: one for each collective and algorithm, out of place
+/// and in place.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
-    by_index: [Option<Program>; Collective::ALL.len() * 2],
+    by_index: [Option<Program>; Collective::ALL.len() * Algorithm::ALL.len() * 2],
 }
 
 impl Programs {
-    fn slot(&mut self, collective: Collective, in_place: bool) -> &mut Option<Program> {
-        &mut self.by_index[collective as usize * 2 + usize::from(in_place)]
+    fn slot(&mut self, Form { collective, algorithm, in_place }: Form) -> &mut Option<Program> {
+        let form = collective as usize * Algorithm::ALL.len() + algorithm as usize;
+        &mut self.by_index[form * 2 + usize::from(in_place)]
     }
+}
+
+/// What tells one plan of a communicator from another.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    collective: Collective,
+    algorithm: Algorithm,
+    in_place: bool,
 }
 
 /// What has travelled over one transport.
@@ -218,10 +228,14 @@ impl Communicator {
         let count = elements(collective, data_type, &buffers, ranks)?;
         let reducer = reducer(collective, data_type, op)?;
         self.sequence += 1;
-        let in_place = buffers.in_place();
+        let form = Form {
+            collective,
+            algorithm: select::algorithm(collective, buffers.len() as u64),
+            in_place: buffers.in_place(),
+        };
         let map = select::chunk_map(collective, data_type, count, ranks, self.engine.slot_bytes());
-        self.prepare(collective, in_place)?;
-        let Some(program) = self.programs.slot(collective, in_place).as_ref() else {
+        self.prepare(form)?;
+        let Some(program) = self.programs.slot(form).as_ref() else {
             return Ok(());
         };
         let call = Call { program, map, reducer, buffers, limit: self.timeout };
@@ -242,13 +256,14 @@ impl Communicator {
     }
 
     /// Plans and resolves the operation the first time it is called.
-    fn prepare(&mut self, collective: Collective, in_place: bool) -> Result<(), Error> {
-        if self.programs.slot(collective, in_place).is_some() {
+    fn prepare(&mut self, form: Form) -> Result<(), Error> {
+        if self.programs.slot(form).is_some() {
             return Ok(());
         }
-        let plan = select::plan(collective, in_place, &self.nodes, self.world.rank);
+        let Form { collective, algorithm, in_place } = form;
+        let plan = select::plan(collective, algorithm, in_place, &self.nodes, self.world.rank);
         let program = self.engine.resolve(plan).map_err(|e| self.fail(collective, e))?;
-        *self.programs.slot(collective, in_place) = Some(program);
+        *self.programs.slot(form) = Some(program);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank};
-use crosstie_planner::{Nodes, PlanRequest};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest};
 
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
@@ -29,10 +29,30 @@ pub(crate) fn chunk_map(
     }
 }
 
-/// The plan of a collective for one rank: rings for those that reduce or gather, a direct
-/// exchange for all_to_all.
-pub(crate) fn plan(collective: Collective, in_place: bool, nodes: &Nodes, rank: u32) -> Plan {
+/// How a collective over a buffer of `bytes` is carried out (of the longer buffer, where they
+/// differ).
+pub(crate) fn algorithm(collective: Collective, bytes: u64) -> Algorithm {
+    if collective == Collective::AllToAll || bytes <= *DIRECT_BYTES_ {
+        Algorithm::Direct
+    } else {
+        Algorithm::Ring
+    }
+}
+
+/// The plan of a collective for one rank.
+pub(crate) fn plan(
+    collective: Collective,
+    algorithm: Algorithm,
+    in_place: bool,
+    nodes: &Nodes,
+    rank: u32,
+) -> Plan {
     let channels = NonZero::<u16>::MIN;
-    let request = PlanRequest { collective, in_place, nodes, channels };
+    let request = PlanRequest { collective, algorithm, in_place, nodes, channels };
     crosstie_planner::plan(&request, Rank(rank))
 }
+
+/// Buffers up to this size go directly.
+static DIRECT_BYTES_: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+    std::env::var("WD").ok().and_then(|x| x.parse().ok()).unwrap_or(65536)
+});

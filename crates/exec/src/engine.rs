@@ -138,19 +138,20 @@ impl Engine {
                 std::hint::spin_loop();
                 continue;
             }
-            // No clock is read before the first spins failed: a tiny call never needs it.
-            let started = *started.get_or_insert_with(Instant::now);
             if interrupted() {
                 return Err(ExecError::Interrupted { waiting: self.work.waiting(run) });
             }
+            // No clock is read before the first spins and yields failed: a short call needs none,
+            // and what moves on for ever meets its limit at a pause or not at all.
+            if idle <= self.wait.spins + self.wait.yields {
+                std::thread::yield_now();
+                continue;
+            }
+            let started = *started.get_or_insert_with(Instant::now);
             let Some(left) = limit.checked_sub(started.elapsed()) else {
                 return Err(ExecError::Deadline { limit, waiting: self.work.waiting(run) });
             };
-            if idle <= self.wait.spins + self.wait.yields {
-                std::thread::yield_now();
-            } else {
-                self.sleep(run, left.min(LONGEST_SLEEP), interrupted)?;
-            }
+            self.sleep(run, left.min(LONGEST_SLEEP), interrupted)?;
         }
     }
 
@@ -226,7 +227,7 @@ struct Work {
 impl Work {
     fn begin(&mut self, blocks: usize) {
         self.states.clear();
-        self.states.resize(blocks, BlockState::default());
+        self.states.resize(blocks, BlockState::START);
         self.active.clear();
         self.active.extend(0..blocks as u32);
     }

@@ -14,20 +14,22 @@ use crate::reduce::Reducer;
 use crate::{ExecError, Program, Waiting, WaitingFor};
 
 /// Where one block stands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockState {
     window: u64,
     step: u32,
     stage: Stage,
+    /// The memory of the current instruction's chunks, once it has begun.
+    src: Option<Region>,
+    dst: Option<Region>,
     /// The message that the current instruction has received.
     arrival: Option<Arrival>,
 }
 
 /// The next thing that the current instruction needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Its `after`, then its receive posted.
-    #[default]
     Start,
     /// Its message.
     Message,
@@ -35,6 +37,19 @@ enum Stage {
     Room,
     /// Its memory back from the transport.
     Sent,
+}
+
+impl BlockState {
+    pub const START: Self = Self::at(0, 0);
+
+    const fn at(window: u64, step: u32) -> Self {
+        Self { window, step, stage: Stage::Start, src: None, dst: None, arrival: None }
+    }
+
+    /// Bytes of the current instruction's message, where one of its chunks tells.
+    fn message_len(&self) -> Option<usize> {
+        self.src.or(self.dst).map(|region| region.len())
+    }
 }
 
 /// What an advance of a block came to.
@@ -72,38 +87,25 @@ impl Run<'_> {
         let instrs = &self.program.plan.blocks[index].instrs;
         let mut outcome = Advance::Blocked;
         loop {
-            let mut state = states[index];
-            let Some(instr) = instrs.get(state.step as usize) else {
-                if state.window + 1 >= self.windows || instrs.is_empty() {
+            let BlockState { window, step, stage, .. } = states[index];
+            let Some(instr) = instrs.get(step as usize) else {
+                if window + 1 >= self.windows || instrs.is_empty() {
                     return Ok(Advance::Finished);
                 }
-                states[index] = BlockState { window: state.window + 1, ..BlockState::default() };
+                states[index] = BlockState::at(window + 1, 0);
                 continue;
             };
-            if state.stage == Stage::Start && !self.after_passed(instr.after_port(), states, state)
-            {
+            if stage == Stage::Start && !after_passed(instr.after_port(), states, window) {
                 return Ok(outcome);
             }
-            let complete = self.step(endpoints, instr, &mut state)?;
-            if complete {
-                state =
-                    BlockState { step: state.step + 1, window: state.window, ..Default::default() };
-            }
-            if complete || state.stage != states[index].stage {
+            let state = &mut states[index];
+            if self.step(endpoints, instr, state)? {
+                *state = BlockState::at(window, step + 1);
                 outcome = Advance::Moved;
-            }
-            states[index] = state;
-            if !complete {
-                return Ok(outcome);
+            } else {
+                return Ok(if state.stage == stage { outcome } else { Advance::Moved });
             }
         }
-    }
-
-    fn after_passed(&self, after: Option<After>, states: &[BlockState], own: BlockState) -> bool {
-        after.is_none_or(|after| {
-            let other = &states[after.block.0 as usize];
-            other.window > own.window || other.window == own.window && other.step > after.step
-        })
     }
 
     /// Takes one instruction through its stages; `true` when it is complete.
@@ -116,27 +118,21 @@ impl Run<'_> {
         let recv = instr.recv_port().map(|c| self.program.end(c));
         let send = instr.send_port().map(|c| self.program.end(c));
         if state.stage == Stage::Start {
-            if let Some(end) = recv {
-                self.post(endpoints, instr, end, state)?;
-            }
-            state.stage = if recv.is_some() { Stage::Message } else { Stage::Room };
+            self.begin(endpoints, instr, recv, state)?;
         }
         if state.stage == Stage::Message {
-            let Some(end) = recv else { return Err(WRONG_PORT) };
-            let Some(arrival) =
-                endpoints[end.endpoint].poll(receiver(end)?).map_err(ExecError::transport)?
-            else {
-                return Ok(false);
-            };
-            self.check_length(instr, end, arrival, state.window)?;
+            let end = recv.ok_or_else(wrong_port)?;
+            let arrival = endpoints[end.endpoint].poll(receiver(end)?);
+            let Some(arrival) = arrival.map_err(ExecError::transport)? else { return Ok(false) };
+            check_length(end, &arrival, state)?;
             state.arrival = Some(arrival);
             state.stage = Stage::Room;
         }
-        if state.stage == Stage::Room && !self.make_value(endpoints, instr, send, state)? {
+        if state.stage == Stage::Room && !self.make_value(endpoints, send, state)? {
             return Ok(false);
         }
         if state.stage == Stage::Sent {
-            let Some(end) = send else { return Err(WRONG_PORT) };
+            let end = send.ok_or_else(wrong_port)?;
             if !endpoints[end.endpoint].sent(sender(end)?) {
                 return Ok(false);
             }
@@ -147,19 +143,28 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn post(
+    /// Binds the instruction's chunks, and posts its receive.
+    fn begin(
         &self,
         endpoints: &mut [Box<dyn Endpoint>],
         instr: &Instr,
-        end: &End,
-        state: &BlockState,
+        recv: Option<&End>,
+        state: &mut BlockState,
     ) -> Result<(), ExecError> {
-        let dst = instr.dst_port().map(|c| self.region(c, instr, state.window)).transpose()?;
-        let limit = self.message_len(instr, state.window)?.unwrap_or(self.slot_bytes);
+        let bind = |chunk| self.region(chunk, instr, state.window);
+        let (src, dst) = (instr.src_port().map(bind), instr.dst_port().map(bind));
+        (state.src, state.dst) = (src.transpose()?, dst.transpose()?);
+        let Some(end) = recv else {
+            state.stage = Stage::Room;
+            return Ok(());
+        };
+        let limit = state.message_len().unwrap_or(self.slot_bytes);
         // A reduction reads what came and the chunk at once, so it leaves the message in its slot.
-        let place = if instr.src_port().is_none() { dst } else { None };
+        let place = if state.src.is_none() { state.dst } else { None };
         let grant = Grant { receiver: receiver(end)?, limit, place };
-        endpoints[end.endpoint].post(&[grant]).map_err(ExecError::transport)
+        endpoints[end.endpoint].post(&[grant]).map_err(ExecError::transport)?;
+        state.stage = Stage::Message;
+        Ok(())
     }
 
     /// Makes the instruction's value and hands it to its destinations; `false` while the send
@@ -167,52 +172,38 @@ impl Run<'_> {
     fn make_value(
         &self,
         endpoints: &mut [Box<dyn Endpoint>],
-        instr: &Instr,
         send: Option<&End>,
         state: &mut BlockState,
     ) -> Result<bool, ExecError> {
-        let region =
-            |chunk: Option<Chunk>| chunk.map(|c| self.region(c, instr, state.window)).transpose();
-        let (src, dst) = (region(instr.src_port())?, region(instr.dst_port())?);
+        let BlockState { src, dst, arrival, .. } = *state;
         let Some(end) = send else {
-            let target = dst.ok_or(ExecError::Binding { what: "a value without a destination" })?;
-            self.write_value(state.arrival, src, target)?;
-            return Ok(true);
+            let target = dst.ok_or_else(wrong_port)?;
+            return self.write_value(arrival, src, target).map(|()| true);
         };
-        let len = match (src, dst, state.arrival) {
-            (Some(r), ..) | (None, Some(r), _) => r.len(),
-            (None, None, Some(arrival)) => arrival.bytes.len(),
-            (None, None, None) => 0,
-        };
+        let relayed = || arrival.map_or(0, |arrival| arrival.bytes.len());
+        let len = state.message_len().unwrap_or_else(relayed);
         let port = sender(end)?;
         let endpoint = &mut endpoints[end.endpoint];
         match endpoint.begin_send(port, len).map_err(ExecError::transport)? {
             None => Ok(false),
             Some(SendSpace::Slot(slot)) => {
-                match dst {
-                    Some(dst) => {
-                        self.write_value(state.arrival, src, dst)?;
-                        copy(dst, slot)?;
-                    }
-                    None => self.write_value(state.arrival, src, slot)?,
+                self.write_value(arrival, src, dst.unwrap_or(slot))?;
+                if let Some(dst) = dst {
+                    copy(dst, slot)?;
                 }
                 endpoint.commit(port).map_err(ExecError::transport)?;
                 Ok(true)
             }
             Some(SendSpace::Direct) => {
-                let value = match (dst, state.arrival, src) {
-                    (Some(dst), ..) => {
-                        self.write_value(state.arrival, src, dst)?;
-                        dst
-                    }
-                    // The slot is this rank's until released, so the value can replace what came.
-                    (None, Some(arrival), _) => {
-                        self.write_value(state.arrival, src, arrival.bytes)?;
-                        arrival.bytes
-                    }
+                // Without a destination the value replaces what came: that slot is this rank's
+                // until released. What is only sent is sent from where it lies.
+                let value = match (dst, arrival, src) {
+                    (Some(own), ..) => own,
+                    (None, Some(arrival), _) => arrival.bytes,
                     (None, None, Some(src)) => src,
-                    (None, None, None) => return Err(WRONG_PORT),
+                    (None, None, None) => return Err(wrong_port()),
                 };
+                self.write_value(arrival, src, value)?;
                 endpoint.send_from(port, value).map_err(ExecError::transport)?;
                 state.stage = Stage::Sent;
                 Ok(true)
@@ -229,38 +220,13 @@ impl Run<'_> {
     ) -> Result<(), ExecError> {
         match (arrival, src) {
             (Some(arrival), Some(src)) => {
-                let reducer = self
-                    .reducer
-                    .as_ref()
-                    .ok_or(ExecError::Binding { what: "a reduction without an operation" })?;
+                let reducer = self.reducer.as_ref();
+                let reducer = reducer.ok_or_else(|| binding("a reduction without an operation"))?;
                 Ok(reducer.reduce(arrival.bytes, src, target)?)
             }
             (Some(arrival), None) => copy(arrival.bytes, target),
             (None, Some(src)) => copy(src, target),
-            (None, None) => Err(WRONG_PORT),
-        }
-    }
-
-    /// The length of the instruction's message, from the chunk it is made of or goes to.
-    fn message_len(&self, instr: &Instr, window: u64) -> Result<Option<usize>, ExecError> {
-        let chunk = instr.src_port().or(instr.dst_port());
-        chunk.map(|c| self.region(c, instr, window).map(|r| r.len())).transpose()
-    }
-
-    fn check_length(
-        &self,
-        instr: &Instr,
-        end: &End,
-        arrival: Arrival,
-        window: u64,
-    ) -> Result<(), ExecError> {
-        match self.message_len(instr, window)? {
-            Some(expected) if expected != arrival.bytes.len() => Err(ExecError::LengthMismatch {
-                peer: end.peer,
-                received: arrival.bytes.len(),
-                expected,
-            }),
-            _ => Ok(()),
+            (None, None) => Err(wrong_port()),
         }
     }
 
@@ -274,7 +240,7 @@ impl Run<'_> {
         };
         whole
             .part(range.start as usize, (range.end - range.start) as usize)
-            .ok_or(ExecError::Binding { what: "a chunk outside its buffer" })
+            .ok_or_else(|| binding("a chunk outside its buffer"))
     }
 
     /// What block `index` is waiting for, if it is not finished.
@@ -301,20 +267,45 @@ impl Run<'_> {
     }
 }
 
-/// The verifier refuses plans whose instructions lack a port they need.
-const WRONG_PORT: ExecError = ExecError::Binding { what: "an instruction lacks a port" };
+fn after_passed(after: Option<After>, states: &[BlockState], window: u64) -> bool {
+    after.is_none_or(|after| {
+        let other = &states[after.block.0 as usize];
+        other.window > window || other.window == window && other.step > after.step
+    })
+}
+
+fn check_length(end: &End, arrival: &Arrival, state: &BlockState) -> Result<(), ExecError> {
+    let received = arrival.bytes.len();
+    match state.message_len() {
+        Some(expected) if expected != received => {
+            Err(ExecError::LengthMismatch { peer: end.peer, received, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn binding(what: &'static str) -> ExecError {
+    ExecError::Binding { what }
+}
+
+/// The verifier refuses plans whose instructions lack a port that they need.
+#[cold]
+fn wrong_port() -> ExecError {
+    binding("an instruction lacks a port")
+}
 
 fn receiver(end: &End) -> Result<Receiver, ExecError> {
     match end.port {
         EndPort::Receiving(receiver) => Ok(receiver),
-        EndPort::Sending(_) => Err(WRONG_PORT),
+        EndPort::Sending(_) => Err(wrong_port()),
     }
 }
 
 fn sender(end: &End) -> Result<Sender, ExecError> {
     match end.port {
         EndPort::Sending(sender) => Ok(sender),
-        EndPort::Receiving(_) => Err(WRONG_PORT),
+        EndPort::Receiving(_) => Err(wrong_port()),
     }
 }
 
@@ -323,5 +314,5 @@ fn copy(from: Region, to: Region) -> Result<(), ExecError> {
     if from.as_ptr() == to.as_ptr() || to.copy_from(from) {
         return Ok(());
     }
-    Err(ExecError::Binding { what: "a value longer than its chunk" })
+    Err(binding("a value longer than its chunk"))
 }

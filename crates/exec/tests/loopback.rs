@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use common::{LIMIT, LIMITS, whole_plan, world};
 use crosstie_exec::{Buffers, Call, ExecError, Reducer, WaitingFor};
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, ReduceOp};
+use crosstie_planner::Algorithm;
 
 fn slice(collective: Collective, ranks: u32, rank: u32) -> Plan {
-    whole_plan(collective, true, ranks).slice(Rank(rank))
+    whole_plan(collective, Algorithm::Ring, true, ranks).slice(Rank(rank))
 }
 
 fn sum_map(count: u64, ranks: u32) -> ChunkMap {

@@ -12,12 +12,14 @@ use crosstie_exec::{Buffers, Call, Reducer};
 use crosstie_ir::{
     ChunkMap, Collective, DataType, Layout, Lowering, Rank, ReduceOp, lower, replay,
 };
+use crosstie_planner::Algorithm;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 struct Case {
     ranks: u32,
     collective: Collective,
+    algorithm: Algorithm,
     data_type: DataType,
     op: ReduceOp,
     count: u64,
@@ -28,18 +30,17 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let what = (1u32..=6, 0..4usize, 0..6usize, 0..3usize);
-    let how = (prop_oneof![0u64..20, 0u64..3000], 1u16..=4, any::<bool>(), any::<u64>());
-    (what, how).prop_map(|((ranks, collective, data_type, op), (count, slices, in_place, seed))| {
-        Case {
-            ranks,
-            collective: Collective::ALL[collective],
-            data_type: DataType::ALL[data_type],
-            op: ReduceOp::ALL[op],
-            count,
-            slices,
-            in_place,
-            seed,
-        }
+    let how = (prop_oneof![0u64..20, 0u64..3000], 1u16..=4, 0..4u8, any::<u64>());
+    (what, how).prop_map(|((ranks, collective, data_type, op), (count, slices, form, seed))| Case {
+        ranks,
+        collective: Collective::ALL[collective],
+        algorithm: Algorithm::ALL[usize::from(form >> 1)],
+        data_type: DataType::ALL[data_type],
+        op: ReduceOp::ALL[op],
+        count,
+        slices,
+        in_place: form & 1 == 1,
+        seed,
     })
 }
 
@@ -70,7 +71,7 @@ impl Case {
 
 fn run(case: &Case) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let map = case.map();
-    let plan = whole_plan(case.collective, case.in_place, case.ranks);
+    let plan = whole_plan(case.collective, case.algorithm, case.in_place, case.ranks);
     let plan = lower(&plan, &Lowering { slices: case.slices });
     let inputs = case.inputs(&map);
     let expected =

@@ -14,9 +14,9 @@ mod request;
 mod route;
 
 pub use nodes::{Nodes, NodesError};
-pub use request::{PlanRequest, inputs_fingerprint, plan, plan_world};
+pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_world};
 pub use route::{Route, route};
 
 /// The planner's version: it goes up whenever the same request gives another plan, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

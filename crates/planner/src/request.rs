@@ -5,15 +5,39 @@ use core::num::NonZero;
 
 use crosstie_ir::{ChannelId, Collective, InputsFingerprint, Plan, PlanBuilder, Rank};
 
-use crate::algo::exchange;
-use crate::algo::ring::{self, Seat};
+use crate::algo::{Seat, direct, exchange, ring};
 use crate::{Nodes, VERSION};
+
+/// How a collective is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// The least bytes through memory, in steps that grow with the ranks: for large buffers.
+    Ring,
+    /// Each pair of ranks directly, in one or two steps: for small buffers. All that all_to_all has.
+    Direct,
+}
+
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 2] = [Self::Ring, Self::Direct];
+
+    /// The name that the command line and JSON use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Direct => "direct",
+        }
+    }
+}
 
 /// What a plan depends on; equal requests give equal plans, on every rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanRequest<'a> {
     /// What to compute.
     pub collective: Collective,
+    /// How. all_to_all is always direct.
+    pub algorithm: Algorithm,
     /// Where the ranks are.
     pub nodes: &'a Nodes,
     /// Parallel rings, each carrying its slice of every chunk. An exchange uses one channel.
@@ -36,18 +60,21 @@ pub fn plan(request: &PlanRequest<'_>, rank: Rank) -> Plan {
 }
 
 fn emit(request: &PlanRequest<'_>, rank: Rank, position: u32, builder: &mut PlanBuilder) {
-    let PlanRequest { collective, nodes, in_place, .. } = *request;
-    let algorithm = match collective {
-        Collective::AllToAll => {
+    let PlanRequest { collective, algorithm, nodes, in_place, .. } = *request;
+    let emit = match (collective, algorithm) {
+        (Collective::AllToAll, _) => {
             return exchange::all_to_all(nodes, position, in_place, builder);
         }
-        Collective::AllReduce => ring::all_reduce,
-        Collective::AllGather => ring::all_gather,
-        Collective::ReduceScatter => ring::reduce_scatter,
+        (Collective::AllReduce, Algorithm::Ring) => ring::all_reduce,
+        (Collective::AllReduce, Algorithm::Direct) => direct::all_reduce,
+        (Collective::AllGather, Algorithm::Ring) => ring::all_gather,
+        (Collective::AllGather, Algorithm::Direct) => direct::all_gather,
+        (Collective::ReduceScatter, Algorithm::Ring) => ring::reduce_scatter,
+        (Collective::ReduceScatter, Algorithm::Direct) => direct::reduce_scatter,
     };
     let channels = request.channels.get();
     for channel in (0..channels).map(ChannelId) {
-        algorithm(&Seat { nodes, rank, position, channel, channels }, builder);
+        emit(&Seat { nodes, rank, position, channel, channels }, builder);
     }
 }
 

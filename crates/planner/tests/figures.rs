@@ -3,7 +3,7 @@
 use core::num::NonZero;
 
 use crosstie_ir::{Collective, Lowering, Options, Plan, Reject, Report, WaitFor, lower, verify};
-use crosstie_planner::{Nodes, PlanRequest, plan_world};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
 const SLICES: u16 = 3;
 /// Enough for any plan here: what it needs is asserted, not this.
@@ -37,8 +37,14 @@ struct Promise {
     scratch_chunks: u32,
 }
 
-fn promise(collective: Collective, n: u32, in_place: bool) -> Promise {
+fn promise(collective: Collective, algorithm: Algorithm, n: u32, in_place: bool) -> Promise {
     let others = n - 1;
+    let direct = |steps: u32, rounds: u32| Promise {
+        steps,
+        chunks_sent: u64::from(rounds * others),
+        min_slots: others.min(1),
+        scratch_chunks: 0,
+    };
     let ring = |steps: u32, fused: bool| Promise {
         steps,
         chunks_sent: steps.into(),
@@ -46,6 +52,10 @@ fn promise(collective: Collective, n: u32, in_place: bool) -> Promise {
         scratch_chunks: 0,
     };
     match collective {
+        Collective::AllReduce if algorithm == Algorithm::Direct => direct(2 * others.min(1), 2),
+        Collective::ReduceScatter | Collective::AllGather if algorithm == Algorithm::Direct => {
+            direct(others.min(1), 1)
+        }
         Collective::ReduceScatter | Collective::AllGather => ring(others, n > 2),
         Collective::AllReduce => ring(2 * others, n > 1),
         Collective::AllToAll => Promise {
@@ -58,10 +68,11 @@ fn promise(collective: Collective, n: u32, in_place: bool) -> Promise {
 }
 
 /// Checks a plan of `channels` channels, lowered to `lowered` slices.
-fn check(plan: &Plan, in_place: bool, channels: u16, lowered: u16) {
+fn check(plan: &Plan, algorithm: Algorithm, in_place: bool, channels: u16, lowered: u16) {
     let slices = channels * lowered;
-    let what = format!("{} of {}, in place: {in_place}", plan.collective.name(), plan.ranks);
-    let promise = promise(plan.collective, plan.ranks, in_place);
+    let name = plan.collective.name();
+    let what = format!("{algorithm:?} {name} of {}, in place: {in_place}", plan.ranks);
+    let promise = promise(plan.collective, algorithm, plan.ranks, in_place);
     let report = proved(plan, in_place);
     assert_eq!(report.steps, promise.steps, "steps of {what}");
     assert_eq!(report.scratch_chunks, promise.scratch_chunks, "scratch of {what}");
@@ -73,9 +84,14 @@ fn check(plan: &Plan, in_place: bool, channels: u16, lowered: u16) {
     assert!(report.bits_agree, "{what}");
     let reuses_input = plan.collective == Collective::AllToAll && !in_place && plan.ranks > 1;
     assert_eq!(report.in_place_safe, !reuses_input, "{what}");
-    let is_ring = plan.collective != Collective::AllToAll && plan.ranks > 1;
+    let is_ring =
+        plan.collective != Collective::AllToAll && plan.ranks > 1 && algorithm == Algorithm::Ring;
     let more = if is_ring { u32::from(lowered) - 1 } else { 0 };
     assert_eq!(report.min_slots, promise.min_slots + more, "slots of {what}");
+}
+
+fn forms() -> impl Iterator<Item = (Algorithm, bool)> {
+    Algorithm::ALL.into_iter().flat_map(|algorithm| [(algorithm, false), (algorithm, true)])
 }
 
 #[test]
@@ -83,12 +99,13 @@ fn headers_tell_the_truth_at_every_size() {
     for ranks in rank_counts() {
         let [nodes, ..] = assignments(ranks).map(|node_of| Nodes::new(node_of).unwrap());
         for collective in Collective::ALL {
-            for in_place in [false, true] {
-                let channels = NonZero::<u16>::MIN;
-                let plan =
-                    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place });
-                check(&plan, in_place, 1, 1);
-                check(&lower(&plan, &Lowering { slices: SLICES }), in_place, 1, SLICES);
+            for (algorithm, in_place) in forms() {
+                let (nodes, channels) = (&nodes, NonZero::<u16>::MIN);
+                let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
+                let plan = plan_world(&request);
+                check(&plan, algorithm, in_place, 1, 1);
+                let sliced = lower(&plan, &Lowering { slices: SLICES });
+                check(&sliced, algorithm, in_place, 1, SLICES);
             }
         }
     }
@@ -97,8 +114,13 @@ fn headers_tell_the_truth_at_every_size() {
 #[test]
 fn a_fused_ring_with_one_slot_deadlocks_with_everyone_waiting_for_a_slot() {
     let nodes = Nodes::new(vec![0; 4]).unwrap();
-    let (collective, channels) = (Collective::AllReduce, NonZero::<u16>::MIN);
-    let plan = plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place: false });
+    let plan = plan_world(&PlanRequest {
+        collective: Collective::AllReduce,
+        algorithm: Algorithm::Ring,
+        nodes: &nodes,
+        channels: NonZero::<u16>::MIN,
+        in_place: false,
+    });
     let reject = verify(&plan, &Options::copy(1)).unwrap_err();
     let Reject::Deadlock { slots: 1, waits } = &reject else { panic!("{reject}") };
     assert_eq!(waits.len(), 4);
@@ -112,8 +134,13 @@ fn a_fused_ring_with_one_slot_deadlocks_with_everyone_waiting_for_a_slot() {
 fn the_in_place_exchange_is_right_out_of_place_too() {
     for ranks in 1..=9 {
         let nodes = Nodes::new(vec![0; ranks]).unwrap();
-        let (collective, channels) = (Collective::AllToAll, NonZero::<u16>::MIN);
-        let plan = plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place: true });
+        let plan = plan_world(&PlanRequest {
+            collective: Collective::AllToAll,
+            algorithm: Algorithm::Direct,
+            nodes: &nodes,
+            channels: NonZero::<u16>::MIN,
+            in_place: true,
+        });
         proved(&plan, false);
     }
 }
@@ -125,11 +152,15 @@ fn channels_and_nodes_change_no_figure() {
             let nodes = Nodes::new(node_of).unwrap();
             for collective in Collective::ALL {
                 let channels = NonZero::new(2).unwrap();
-                let request = PlanRequest { collective, nodes: &nodes, channels, in_place: false };
-                let plan = plan_world(&request);
-                let channels = if collective == Collective::AllToAll { 1 } else { 2 };
-                check(&plan, false, channels, 1);
-                check(&lower(&plan, &Lowering { slices: SLICES }), false, channels, SLICES);
+                for algorithm in Algorithm::ALL {
+                    let (nodes, in_place) = (&nodes, false);
+                    let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
+                    let plan = plan_world(&request);
+                    let channels = if collective == Collective::AllToAll { 1 } else { 2 };
+                    check(&plan, algorithm, false, channels, 1);
+                    let sliced = lower(&plan, &Lowering { slices: SLICES });
+                    check(&sliced, algorithm, false, channels, SLICES);
+                }
             }
         }
     }

@@ -6,15 +6,21 @@ use core::num::NonZero;
 use crosstie_ir::{
     ChunkMap, Collective, DataType, Layout, Lowering, Plan, ReduceOp, Reject, lower, replay,
 };
-use crosstie_planner::{Nodes, PlanRequest, plan_world};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
 /// Elements of one rank's part; windows and slices that divide them, and that do not.
 const PART_COUNTS: [u64; 4] = [0, 1, 5, 24];
 
-fn world(collective: Collective, ranks: u32, channels: u16, in_place: bool) -> Plan {
+fn world(
+    collective: Collective,
+    algorithm: Algorithm,
+    ranks: u32,
+    channels: u16,
+    in_place: bool,
+) -> Plan {
     let nodes = Nodes::new((0..ranks).map(|rank| rank % 2).collect()).expect("a rank");
     let channels = NonZero::new(channels).expect("a channel");
-    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place })
+    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
 }
 
 fn map(collective: Collective, ranks: u32, part: u64, window: u64) -> ChunkMap {
@@ -67,11 +73,11 @@ fn check(plan: &Plan, map: &ChunkMap, in_place: bool) {
 
 #[test]
 fn plans_compute_what_their_collective_means() {
-    for collective in Collective::ALL {
-        for ranks in [1, 2, 3, 5, 8] {
-            for in_place in [false, true] {
-                for channels in [1, 3] {
-                    let plan = world(collective, ranks, channels, in_place);
+    for algorithm in Algorithm::ALL {
+        for collective in Collective::ALL {
+            for ranks in [1, 2, 3, 5, 8] {
+                for (in_place, channels) in [(false, 1), (false, 3), (true, 1), (true, 3)] {
+                    let plan = world(collective, algorithm, ranks, channels, in_place);
                     let lowered = lower(&plan, &Lowering { slices: 2 });
                     for part in PART_COUNTS {
                         for window in [part.max(1), 3] {
@@ -88,7 +94,7 @@ fn plans_compute_what_their_collective_means() {
 
 #[test]
 fn inputs_that_are_missing_or_short_are_refused() {
-    let plan = world(Collective::AllReduce, 2, 1, false);
+    let plan = world(Collective::AllReduce, Algorithm::Ring, 2, 1, false);
     let map = map(Collective::AllReduce, 2, 4, 4);
     let run = |inputs| replay(&plan, &map, DataType::I32, ReduceOp::Sum, inputs, false);
     let missing = run(vec![vec![0; 40]]);

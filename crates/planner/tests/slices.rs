@@ -3,7 +3,7 @@
 use core::num::NonZero;
 
 use crosstie_ir::{Collective, Plan, Rank, fingerprint};
-use crosstie_planner::{Nodes, PlanRequest, plan, plan_world};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan, plan_world};
 
 fn assignments() -> Vec<Vec<u32>> {
     let mut all: Vec<Vec<u32>> = (1..=9).map(|n| vec![0; n]).collect();
@@ -18,9 +18,15 @@ fn a_rank_plans_its_slice_of_the_world() {
     for node_of in assignments() {
         let nodes = Nodes::new(node_of.clone()).unwrap();
         for collective in Collective::ALL {
-            for (channels, in_place) in [(1, false), (3, true)] {
+            for (algorithm, channels, in_place) in [
+                (Algorithm::Ring, 1, false),
+                (Algorithm::Ring, 3, true),
+                (Algorithm::Direct, 1, true),
+                (Algorithm::Direct, 3, false),
+            ] {
                 let channels = NonZero::new(channels).unwrap();
-                let request = PlanRequest { collective, nodes: &nodes, channels, in_place };
+                let request =
+                    PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place };
                 let world = plan_world(&request);
                 let own: Vec<Plan> =
                     (0..nodes.ranks()).map(|rank| plan(&request, Rank(rank))).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{Collective, Plan, Rank};
-use crosstie_planner::{Nodes, PlanRequest, plan_world};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 use crosstie_transport::Doorbell;
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
@@ -22,10 +22,15 @@ fn engine(fabric: &Fabric, rank: u32, ranks: u32) -> Engine {
     Engine::new(Rank(rank), ranks, vec![Box::new(endpoint)], doorbell, wait).unwrap()
 }
 
-pub fn whole_plan(collective: Collective, in_place: bool, ranks: u32) -> Plan {
+pub fn whole_plan(
+    collective: Collective,
+    algorithm: Algorithm,
+    in_place: bool,
+    ranks: u32,
+) -> Plan {
     let nodes = Nodes::new(vec![0; ranks as usize]).unwrap();
     let channels = NonZero::<u16>::MIN;
-    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place })
+    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
 }
 
 /// Runs `body` for each rank in a thread of its own.

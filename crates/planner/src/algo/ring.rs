@@ -22,18 +22,9 @@
 
 use core::iter::once;
 
-use crosstie_ir::{ChannelId, Chunk, ConnId, Instr, PlanBuilder, Rank};
+use crosstie_ir::{Chunk, ConnId, Instr, PlanBuilder};
 
-use crate::Nodes;
-
-/// One rank's place on the ring of one channel.
-pub(crate) struct Seat<'a> {
-    pub nodes: &'a Nodes,
-    pub rank: Rank,
-    pub position: u32,
-    pub channel: ChannelId,
-    pub channels: u16,
-}
+use super::Seat;
 
 /// The connections of a seat: from the rank before, to the rank after.
 #[derive(Clone, Copy)]
@@ -43,10 +34,6 @@ struct Links {
 }
 
 impl Seat<'_> {
-    fn ranks(&self) -> u32 {
-        self.nodes.ranks()
-    }
-
     fn links(&self, builder: &mut PlanBuilder) -> Links {
         let before = self.nodes.ring_at(self.position, self.ranks() - 1);
         let after = self.nodes.ring_at(self.position, 1);
@@ -54,24 +41,6 @@ impl Seat<'_> {
             prev: builder.connection(before, self.rank, self.channel),
             next: builder.connection(self.rank, after, self.channel),
         }
-    }
-
-    /// The chunk that belongs to the rank `back` places before this one.
-    fn chunk(&self, back: u32) -> u32 {
-        self.nodes.ring_at(self.position, self.ranks() - back % self.ranks()).0
-    }
-
-    /// Emits this seat's block.
-    fn emit(&self, builder: &mut PlanBuilder, instrs: impl IntoIterator<Item = Instr>) {
-        let block = builder.block(self.rank);
-        for instr in instrs {
-            builder.push(block, instr.sliced(self.channel.0, self.channels));
-        }
-    }
-
-    /// What a world of one rank does, whatever the collective.
-    fn alone(&self, builder: &mut PlanBuilder) {
-        self.emit(builder, [Instr::copy(Chunk::input(0), Chunk::output(0))]);
     }
 
     /// Every other rank's chunk on its way to its owner: all that comes before the own one.
@@ -91,35 +60,43 @@ impl Seat<'_> {
     }
 }
 
+/// Emits the block of a seat.
+fn emit(seat: &Seat<'_>, builder: &mut PlanBuilder, instrs: impl IntoIterator<Item = Instr>) {
+    let block = builder.block(seat.rank);
+    for instr in instrs {
+        seat.push(builder, block, instr);
+    }
+}
+
 /// Rank r ends with the reduction of everyone's chunk r.
 pub(crate) fn reduce_scatter(seat: &Seat<'_>, builder: &mut PlanBuilder) {
     if seat.ranks() == 1 {
-        return seat.alone(builder);
+        return seat.keep(builder);
     }
     let links = seat.links(builder);
     let own = Instr::recv_reduce_copy(links.prev, Chunk::input(seat.chunk(0)), Chunk::output(0));
-    seat.emit(builder, seat.reduce_others(links).chain(once(own)));
+    emit(seat, builder, seat.reduce_others(links).chain(once(own)));
 }
 
 /// Every rank ends with everyone's input.
 pub(crate) fn all_gather(seat: &Seat<'_>, builder: &mut PlanBuilder) {
     if seat.ranks() == 1 {
-        return seat.alone(builder);
+        return seat.keep(builder);
     }
     let links = seat.links(builder);
     let own = Instr::copy_send(Chunk::input(0), Chunk::output(seat.chunk(0)), links.next);
-    seat.emit(builder, once(own).chain(seat.gather_others(links)));
+    emit(seat, builder, once(own).chain(seat.gather_others(links)));
 }
 
 /// Every rank ends with the reduction of everyone's input: reduce_scatter and all_gather, joined
 /// where the own chunk is complete.
 pub(crate) fn all_reduce(seat: &Seat<'_>, builder: &mut PlanBuilder) {
     if seat.ranks() == 1 {
-        return seat.alone(builder);
+        return seat.keep(builder);
     }
     let links @ Links { prev, next } = seat.links(builder);
     let own = seat.chunk(0);
     let own = Instr::recv_reduce_copy_send(prev, Chunk::input(own), Chunk::output(own), next);
     let instrs = seat.reduce_others(links).chain(once(own)).chain(seat.gather_others(links));
-    seat.emit(builder, instrs);
+    emit(seat, builder, instrs);
 }

@@ -5,7 +5,7 @@ use core::num::NonZero;
 use crosstie_ir::{
     After, BlockId, ChannelId, Chunk, Collective, Instr, Lowering, Plan, PlanBuilder, Rank, lower,
 };
-use crosstie_planner::{Nodes, PlanRequest, plan_world};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
 pub struct Base {
     pub name: &'static str,
@@ -14,7 +14,7 @@ pub struct Base {
     pub in_place: bool,
 }
 
-/// Rings and exchanges of 2 to 4 ranks: whole, in two channels, in slices; and a ring whose ranks
+/// Rings, direct forms and exchanges of 2 to 4 ranks: whole, in two channels, in slices; and a ring whose ranks
 /// receive and send in two blocks, which lives on waits for steps; and a plan where each rank reduces
 /// in an order of its own.
 pub fn all() -> Vec<Base> {
@@ -22,17 +22,22 @@ pub fn all() -> Vec<Base> {
     for ranks in 2..=4 {
         for collective in [Collective::ReduceScatter, Collective::AllGather, Collective::AllReduce]
         {
-            let ring = |channels| planned(collective, ranks, channels, false);
+            let ring = |channels| planned(collective, Algorithm::Ring, ranks, channels, false);
+            let plan = planned(collective, Algorithm::Direct, ranks, 1, true);
+            bases.push(Base { name: "direct", plan, in_place: true });
             bases.push(Base { name: "ring", plan: ring(1), in_place: true });
             bases.push(Base { name: "ring in two channels", plan: ring(2), in_place: true });
             let plan = lower(&ring(1), &Lowering { slices: 2 });
             bases.push(Base { name: "sliced ring", plan, in_place: true });
         }
         bases.push(Base { name: "own orders", plan: own_orders(ranks), in_place: false });
-        let plan = planned(Collective::AllToAll, ranks, 1, false);
+        let plan = planned(Collective::AllToAll, Algorithm::Direct, ranks, 1, false);
         bases.push(Base { name: "exchange", plan, in_place: false });
         for slices in [1, 2] {
-            let plan = lower(&planned(Collective::AllToAll, ranks, 1, true), &Lowering { slices });
+            let plan = lower(
+                &planned(Collective::AllToAll, Algorithm::Direct, ranks, 1, true),
+                &Lowering { slices },
+            );
             bases.push(Base { name: "exchange in place", plan, in_place: true });
             let plan = lower(&two_block_ring(ranks), &Lowering { slices });
             bases.push(Base { name: "ring of two blocks", plan, in_place: true });
@@ -41,10 +46,16 @@ pub fn all() -> Vec<Base> {
     bases
 }
 
-fn planned(collective: Collective, ranks: u32, channels: u16, in_place: bool) -> Plan {
+fn planned(
+    collective: Collective,
+    algorithm: Algorithm,
+    ranks: u32,
+    channels: u16,
+    in_place: bool,
+) -> Plan {
     let nodes = Nodes::new(vec![0; ranks as usize]).expect("ranks");
     let channels = NonZero::new(channels).expect("a channel");
-    plan_world(&PlanRequest { collective, nodes: &nodes, channels, in_place })
+    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
 }
 
 /// all_reduce by a ring where one block of each rank receives and another sends: partial sums lie
