@@ -230,7 +230,7 @@ impl Communicator {
         self.sequence += 1;
         let form = Form {
             collective,
-            algorithm: select::algorithm(collective, buffers.len() as u64),
+            algorithm: select::algorithm(collective, buffers.len() as u64, &self.nodes),
             in_place: buffers.in_place(),
         };
         let map = select::chunk_map(collective, data_type, count, ranks, self.engine.slot_bytes());
