@@ -96,11 +96,11 @@ impl Engine {
         mut call: Call<'_>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ExecError> {
+        let plan = &call.program.plan;
+        let (input, output) = call.buffers.regions(plan.collective, self.rank.0, self.ranks)?;
         if self.poisoned || !self.doorbell.take(Driver::Application) {
             return Err(ExecError::Poisoned);
         }
-        let plan = &call.program.plan;
-        let (input, output) = call.buffers.regions(plan.collective, self.rank.0, self.ranks)?;
         let run = Run {
             program: call.program,
             map: call.map,
@@ -125,15 +125,21 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ExecError> {
         let mut idle: u32 = 0;
+        let mut busy: u32 = 0;
         let mut started = None;
         loop {
             if self.work.progress(run)? {
                 idle = 0;
+                busy += 1;
             }
             if self.work.is_done() {
                 return Ok(());
             }
             idle += 1;
+            if busy == BUSY_ROUNDS {
+                busy = 0;
+                self.left(&mut started, limit, run)?;
+            }
             if idle <= self.wait.spins {
                 std::hint::spin_loop();
                 continue;
@@ -141,18 +147,26 @@ impl Engine {
             if interrupted() {
                 return Err(ExecError::Interrupted { waiting: self.work.waiting(run) });
             }
-            // No clock is read before the first spins and yields failed: a short call needs none,
-            // and what moves on for ever meets its limit at a pause or not at all.
+            // No clock is read before the first spins and yields failed: a short call needs none.
             if idle <= self.wait.spins + self.wait.yields {
                 std::thread::yield_now();
                 continue;
             }
-            let started = *started.get_or_insert_with(Instant::now);
-            let Some(left) = limit.checked_sub(started.elapsed()) else {
-                return Err(ExecError::Deadline { limit, waiting: self.work.waiting(run) });
-            };
+            let left = self.left(&mut started, limit, run)?;
             self.sleep(run, left.min(LONGEST_SLEEP), interrupted)?;
         }
+    }
+
+    /// What is left of `limit`, counted from the first time it was asked for.
+    fn left(
+        &self,
+        started: &mut Option<Instant>,
+        limit: Duration,
+        run: &Run<'_>,
+    ) -> Result<Duration, ExecError> {
+        let started = *started.get_or_insert_with(Instant::now);
+        let left = limit.checked_sub(started.elapsed());
+        left.ok_or_else(|| ExecError::Deadline { limit, waiting: self.work.waiting(run) })
     }
 
     /// Sleeps until something may have happened, unless the look after falling asleep finds work.
@@ -212,6 +226,9 @@ impl Engine {
         Ok(true)
     }
 }
+
+/// So many rounds that moved something pass between two looks at the clock of a busy call.
+const BUSY_ROUNDS: u32 = 1024;
 
 /// Between two looks at whether the network took the last bytes.
 const DRAIN_PAUSE: Duration = Duration::from_micros(200);
