@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 
 use crosstie::Transport;
 use crosstie::{Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads};
-use crosstie_testkit::inputs;
+use crosstie_ir::exact::{self, Exact};
 
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
 /// Elements: of the buffer (all_reduce) or of one part; the last stands for 4 MiB of buffer.
-const COUNTS: [u64; 4] = [0, 1, 1023, LARGE];
-const LARGE: u64 = u64::MAX;
-const LARGE_BYTES: u64 = 4 << 20;
+const COUNTS: [usize; 4] = [0, 1, 1023, LARGE];
+const LARGE: usize = usize::MAX;
+const LARGE_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wires {
@@ -36,22 +36,22 @@ struct Case {
     collective: Collective,
     data_type: DataType,
     op: Option<ReduceOp>,
-    count: u64,
+    count: usize,
     in_place: bool,
 }
 
 impl Case {
-    fn elements(&self) -> u64 {
+    fn elements(&self) -> usize {
         if self.count != LARGE {
             return self.count;
         }
-        let whole = LARGE_BYTES / self.data_type.size() as u64;
-        if self.collective == Collective::AllReduce { whole } else { whole / u64::from(self.ranks) }
+        let whole = LARGE_BYTES / self.data_type.size();
+        if self.collective == Collective::AllReduce { whole } else { whole / self.ranks as usize }
     }
 
     /// The value of each dimension, by number; pairs of them are what a pairwise sample covers.
     fn levels(&self) -> [(usize, usize); 7] {
-        let position = |all: &[u64], x: u64| all.iter().position(|&y| y == x).unwrap();
+        let position = |all: &[usize], x: usize| all.iter().position(|&y| y == x).unwrap();
         [
             self.wires as usize,
             RANKS.iter().position(|&r| r == self.ranks).unwrap(),
@@ -76,39 +76,31 @@ impl Case {
 
     fn check(&self, comm: &mut Communicator, iteration: u64) -> Result<(), Error> {
         let rank = comm.rank();
-        let known = inputs::Case {
+        let case = exact::Case {
             collective: self.collective,
             dtype: self.data_type,
-            op: self.op.unwrap_or(ReduceOp::Sum),
+            op: self.op.unwrap_or(ReduceOp::Sum), // of no meaning where nothing is reduced
             ranks: self.ranks,
             count: self.elements(),
-            iteration,
         };
-        let (send, expected) = (known.input(rank), known.output(rank));
+        let known = Exact::new(case, iteration);
+        let (mut buffer, mut send);
         let result = if self.in_place {
-            let mut buffer = vec![0xa5; send.len().max(expected.len())];
-            let own = |part: usize| rank as usize * part..(rank as usize + 1) * part;
-            let input = if self.collective == Collective::AllGather {
-                own(send.len())
-            } else {
-                0..send.len()
-            };
-            buffer[input].copy_from_slice(&send);
+            let result = case.output_in_place(rank);
+            buffer = vec![0; case.in_place_bytes()];
+            known.spoil(rank, &mut buffer[result.clone()]);
+            known.fill_input(rank, &mut buffer[case.input_in_place(rank)]);
             comm.call(self.collective, self.data_type, self.op, Buffers::InPlace(&mut buffer))?;
-            let output = if self.collective == Collective::ReduceScatter {
-                own(expected.len())
-            } else {
-                0..expected.len()
-            };
-            buffer[output].to_vec()
+            &buffer[result]
         } else {
-            let mut recv = vec![0xa5; expected.len()];
-            let buffers = Buffers::OutOfPlace { send: &send, recv: &mut recv };
+            (send, buffer) = (vec![0; case.input_bytes()], vec![0; case.output_bytes()]);
+            known.spoil(rank, &mut buffer);
+            known.fill_input(rank, &mut send);
+            let buffers = Buffers::OutOfPlace { send: &send, recv: &mut buffer };
             comm.call(self.collective, self.data_type, self.op, buffers)?;
-            recv
+            &buffer[..]
         };
-        let wrong = result.iter().zip(&expected).position(|(a, b)| a != b);
-        assert_eq!(wrong, None, "rank {rank}: first wrong byte of {self:?}");
+        assert_eq!(known.wrong(rank, result), 0, "rank {rank}: wrong elements of {self:?}");
         Ok(())
     }
 }

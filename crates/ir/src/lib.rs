@@ -12,6 +12,7 @@ mod builder;
 mod chunk_map;
 mod collective;
 mod dtype;
+pub mod exact;
 mod fingerprint;
 mod json;
 mod lower;

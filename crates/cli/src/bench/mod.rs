@@ -9,7 +9,6 @@ mod report;
 mod sizes;
 mod table;
 mod timing;
-mod verify;
 
 use std::io::{self, IsTerminal};
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crosstie::{Buffers, Communicator, Error, ReduceOp};
+use crosstie_ir::exact::Exact;
 
 use super::buffer::Buffer;
 use super::report::{Counters, Header, Measured, Report};
 use super::sizes::{self, Row};
 use super::timing::{self, Effort, Times};
-use super::verify::Exact;
 use crate::args::BenchArgs;
 use crate::exit::{Exit, Failure};
 
@@ -56,7 +56,8 @@ struct Bench {
     ranks: u32,
     effort: Effort,
     corrupt: bool,
-    salt: u64,
+    /// Calls that were checked: each gets inputs of its own.
+    checks: u64,
     send: Buffer,
     receive: Buffer,
 }
@@ -73,7 +74,7 @@ impl Bench {
                 budget: std::time::Duration::from_millis(args.budget_ms.into()),
             },
             corrupt: args.corrupt_byte && comm.rank() == comm.size() - 1,
-            salt: 0,
+            checks: 0,
             send: Buffer::new(largest)?,
             receive: Buffer::new(largest)?,
         })
@@ -113,11 +114,12 @@ impl Bench {
     }
 
     fn call(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<(), Error> {
+        let case = row.case(self.ranks);
         let buffers = match place {
-            Place::In => Buffers::InPlace(self.receive.first(row.bytes)),
+            Place::In => Buffers::InPlace(self.receive.first(case.in_place_bytes())),
             Place::Out => Buffers::OutOfPlace {
-                send: self.send.first(row.send_range(0).len()),
-                recv: self.receive.first(row.receive_range(0).len()),
+                send: self.send.first(case.input_bytes()),
+                recv: self.receive.first(case.output_bytes()),
             },
         };
         comm.call(row.collective, row.dtype, row.op, buffers)
@@ -125,20 +127,22 @@ impl Bench {
 
     /// One call on exact inputs: how many elements are wrong, on all ranks together.
     fn check(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<u64, Error> {
-        self.salt += 1;
-        let exact = Exact::new(*row, self.ranks, self.salt);
-        let result = match place {
-            Place::Out => 0..row.receive_range(0).len(),
-            Place::In => row.receive_range(self.rank),
+        self.checks += 1;
+        let case = row.case(self.ranks);
+        let exact = Exact::new(case, self.checks);
+        let (input, result) = match place {
+            Place::Out => (0..case.input_bytes(), 0..case.output_bytes()),
+            Place::In => (case.input_in_place(self.rank), case.output_in_place(self.rank)),
         };
-        let receive = self.receive.first(row.bytes);
+        let receive = self.receive.first(case.in_place_bytes());
         exact.spoil(self.rank, &mut receive[result.clone()]);
-        match place {
-            Place::Out => exact.fill_send(self.rank, self.send.first(row.send_range(0).len())),
-            Place::In => exact.fill_send(self.rank, &mut receive[row.send_range(self.rank)]),
-        }
+        let send = match place {
+            Place::Out => self.send.first(input.len()),
+            Place::In => &mut receive[input],
+        };
+        exact.fill_input(self.rank, send);
         self.call(comm, row, place)?;
-        let result = &mut self.receive.first(row.bytes)[result];
+        let result = &mut self.receive.first(case.in_place_bytes())[result];
         if let Some(first) = result.first_mut().filter(|_| self.corrupt) {
             *first ^= 1;
         }

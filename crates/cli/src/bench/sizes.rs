@@ -2,6 +2,7 @@
 //! and rounds them.
 
 use crosstie::{Collective, DataType, ReduceOp};
+use crosstie_ir::exact::Case;
 
 use crate::args::BenchArgs;
 use crate::exit::Failure;
@@ -36,19 +37,11 @@ impl Row {
         self.part_bytes / self.dtype.size()
     }
 
-    /// Where one rank's send buffer lies in the whole when it runs in place.
-    pub fn send_range(&self, rank: u32) -> std::ops::Range<usize> {
-        self.range(rank, self.collective == Collective::AllGather)
-    }
-
-    /// Where one rank's result lies in the whole when it runs in place.
-    pub fn receive_range(&self, rank: u32) -> std::ops::Range<usize> {
-        self.range(rank, self.collective == Collective::ReduceScatter)
-    }
-
-    fn range(&self, rank: u32, own_part: bool) -> std::ops::Range<usize> {
-        let start = rank as usize * self.part_bytes;
-        if own_part { start..start + self.part_bytes } else { 0..self.bytes }
+    /// The call that this row makes, in a world of so many ranks.
+    pub fn case(&self, ranks: u32) -> Case {
+        let Self { collective, dtype, op, .. } = *self;
+        let op = op.unwrap_or(ReduceOp::Sum); // of no meaning where nothing is reduced
+        Case { collective, dtype, op, ranks, count: self.count() }
     }
 }
 

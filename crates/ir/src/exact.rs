@@ -1,0 +1,278 @@
+//! Owns inputs whose results are known: values that every reduction combines exactly, in any order,
+//! so that a single wrong bit shows; for benchmarks that check themselves, and for tests.
+
+use core::ops::Range;
+
+use crate::{Collective, DataType, ReduceOp};
+
+/// Bytes made and compared at a time: small enough for the stack, a multiple of every element.
+const PIECE: usize = 4096;
+
+/// Values that the byte under an element can have.
+const BASES: usize = 256;
+
+/// What one call is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The operation.
+    pub collective: Collective,
+    /// The type of an element.
+    pub dtype: DataType,
+    /// How elements are combined; without meaning where they are only moved.
+    pub op: ReduceOp,
+    /// Ranks of the world, at most [`crate::MAX_RANKS`].
+    pub ranks: u32,
+    /// Elements of the whole buffer for all_reduce, of one rank's part for the other operations.
+    pub count: usize,
+}
+
+impl Case {
+    /// Bytes that a rank sends.
+    pub const fn input_bytes(&self) -> usize {
+        match self.collective {
+            Collective::AllReduce | Collective::AllGather => self.part_bytes(),
+            Collective::ReduceScatter | Collective::AllToAll => self.all_parts_bytes(),
+        }
+    }
+
+    /// Bytes that a rank receives.
+    pub const fn output_bytes(&self) -> usize {
+        match self.collective {
+            Collective::AllReduce | Collective::ReduceScatter => self.part_bytes(),
+            Collective::AllGather | Collective::AllToAll => self.all_parts_bytes(),
+        }
+    }
+
+    /// Bytes of the one buffer of a call in place.
+    pub const fn in_place_bytes(&self) -> usize {
+        let (input, output) = (self.input_bytes(), self.output_bytes());
+        if input > output { input } else { output }
+    }
+
+    /// Where in that buffer `rank`'s input lies.
+    pub const fn input_in_place(&self, rank: u32) -> Range<usize> {
+        match self.collective {
+            Collective::AllGather => self.own_part(rank),
+            _ => 0..self.input_bytes(),
+        }
+    }
+
+    /// Where in that buffer `rank`'s result lies.
+    pub const fn output_in_place(&self, rank: u32) -> Range<usize> {
+        match self.collective {
+            Collective::ReduceScatter => self.own_part(rank),
+            _ => 0..self.output_bytes(),
+        }
+    }
+
+    const fn own_part(&self, rank: u32) -> Range<usize> {
+        let start = rank as usize * self.part_bytes();
+        start..start + self.part_bytes()
+    }
+
+    const fn part_bytes(&self) -> usize {
+        self.count * self.dtype.size()
+    }
+
+    const fn all_parts_bytes(&self) -> usize {
+        self.ranks as usize * self.part_bytes()
+    }
+}
+
+/// The inputs of all ranks for one call, and what must come of them.
+///
+/// What is only moved is pseudo-random, every bit of it. What is reduced are small whole numbers
+/// that follow from a pseudo-random byte per element, the same on every rank, and from the rank:
+/// the result then depends on that byte alone, and all 256 results are found once. To make or to
+/// check 128 MiB takes 20 ms (8-byte types) to 70 ms (u8) on one core of a Xeon server.
+#[derive(Debug)]
+pub struct Exact {
+    case: Case,
+    seed: u64,
+    /// The reduced element for each byte; `None` where elements are only moved.
+    reduced: Option<[u64; BASES]>,
+}
+
+impl Exact {
+    /// The inputs of call number `iteration`; another number gives others, so that no earlier
+    /// call's result can pass for this one's.
+    pub fn new(case: Case, iteration: u64) -> Self {
+        let results = |values: Values| {
+            table(|base| {
+                let all = (0..case.ranks).map(|rank| values.of(rank, base));
+                let result = match case.op {
+                    ReduceOp::Sum => all.sum(),
+                    ReduceOp::Min => all.min().unwrap_or(0),
+                    ReduceOp::Max => all.max().unwrap_or(0),
+                };
+                encoded(case.dtype, result)
+            })
+        };
+        let reduced = case.collective.reduces().then(|| results(Values::new(&case)));
+        Self { case, seed: mix(iteration), reduced }
+    }
+
+    /// The call that these are for.
+    pub const fn case(&self) -> &Case {
+        &self.case
+    }
+
+    /// Fills what `rank` sends: [`Case::input_bytes`].
+    pub fn fill_input(&self, rank: u32, input: &mut [u8]) {
+        if self.reduced.is_none() {
+            return random(self.stream(rank), 0, input);
+        }
+        let values = Values::new(&self.case);
+        let elements = table(|base| encoded(self.case.dtype, values.of(rank, base)));
+        for (index, piece) in input.chunks_mut(PIECE).enumerate() {
+            self.look_up(&elements, index * PIECE, piece);
+        }
+    }
+
+    /// Fills a place for `rank`'s result with what that is not, in every byte of it, so that a byte
+    /// never written shows.
+    pub fn spoil(&self, rank: u32, output: &mut [u8]) {
+        for (index, piece) in output.chunks_mut(PIECE).enumerate() {
+            self.result(rank, index * PIECE, piece);
+            piece.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+    }
+
+    /// How many elements of `rank`'s result are wrong, missing or too many.
+    pub fn wrong(&self, rank: u32, output: &[u8]) -> u64 {
+        let element = self.case.dtype.size();
+        let expected_bytes = self.case.output_bytes();
+        let unpaired = expected_bytes.abs_diff(output.len()).div_ceil(element);
+        let mut wrong = unpaired as u64;
+        let mut right = [0; PIECE];
+        let output = &output[..output.len().min(expected_bytes)];
+        for (index, piece) in output.chunks(PIECE).enumerate() {
+            let right = &mut right[..piece.len()];
+            self.result(rank, index * PIECE, right);
+            if right != piece {
+                let pairs = right.chunks(element).zip(piece.chunks(element));
+                wrong += pairs.filter(|(right, found)| right != found).count() as u64;
+            }
+        }
+        wrong
+    }
+
+    /// The bytes of `rank`'s right result from `start` on, at most a piece.
+    fn result(&self, rank: u32, start: usize, out: &mut [u8]) {
+        let own = self.case.own_part(rank);
+        match (&self.reduced, self.case.collective) {
+            (Some(reduced), Collective::ReduceScatter) => {
+                self.look_up(reduced, own.start + start, out);
+            }
+            (Some(reduced), _) => self.look_up(reduced, start, out),
+            (None, Collective::AllToAll) => self.gathered(own.start, start, out),
+            (None, _) => self.gathered(0, start, out),
+        }
+    }
+
+    /// The bytes from `start` on of the parts that lie at `part_start` of every rank's input.
+    fn gathered(&self, part_start: usize, start: usize, out: &mut [u8]) {
+        let part = self.case.part_bytes();
+        let (mut at, mut rest) = (start, out);
+        while !rest.is_empty() {
+            let (sender, within) = (at / part, at % part);
+            let (piece, tail) = rest.split_at_mut((part - within).min(rest.len()));
+            random(self.stream(sender as u32), part_start + within, piece);
+            at += piece.len();
+            rest = tail;
+        }
+    }
+
+    /// Elements from byte `start` of all there are, each as the table has it; at most a piece.
+    fn look_up(&self, elements: &[u64; BASES], start: usize, out: &mut [u8]) {
+        let size = self.case.dtype.size();
+        let mut bases = [0; PIECE];
+        let bases = &mut bases[..out.len() / size];
+        random(self.seed, start / size, bases);
+        match size {
+            1 => place::<1>(elements, bases, out),
+            2 => place::<2>(elements, bases, out),
+            4 => place::<4>(elements, bases, out),
+            _ => place::<8>(elements, bases, out),
+        }
+    }
+
+    /// The pseudo-random bytes that `sender` sends where nothing is reduced.
+    const fn stream(&self, sender: u32) -> u64 {
+        mix(self.seed ^ sender as u64)
+    }
+}
+
+/// Which small whole number a rank contributes: 0 to `below` − 1 in turn, then 0 until the period
+/// is over. Every rank contributes other than 0 to some elements.
+struct Values {
+    below: u64,
+    period: u64,
+}
+
+impl Values {
+    /// As large, up to a byte, as leaves every sum exact in the type. Integers wrap, and minima and
+    /// maxima do not grow, so both are exact with any.
+    fn new(case: &Case) -> Self {
+        let ranks = u64::from(case.ranks.max(1));
+        // Up to here the type holds every whole number.
+        let limit: u64 = match (case.op, case.dtype) {
+            (ReduceOp::Sum, DataType::Bf16) => 1 << 8,
+            (ReduceOp::Sum, DataType::F32) => 1 << 24,
+            _ => 1 << 53,
+        };
+        let most = (limit / ranks + 1).clamp(2, BASES as u64);
+        let below = 1 << most.ilog2();
+        let period = ranks.div_ceil(limit).next_power_of_two().clamp(below, BASES as u64);
+        Self { below, period }
+    }
+
+    const fn of(&self, rank: u32, base: u8) -> u64 {
+        let turn = (base as u64 + rank as u64) % self.period;
+        if turn < self.below { turn } else { 0 }
+    }
+}
+
+fn table(element: impl Fn(u8) -> u64) -> [u64; BASES] {
+    core::array::from_fn(|base| element(base as u8))
+}
+
+/// A whole number as an element: its bytes are the first of the word's, in little-endian order.
+const fn encoded(dtype: DataType, value: u64) -> u64 {
+    match dtype {
+        DataType::U8 | DataType::I32 | DataType::I64 => value,
+        DataType::Bf16 => ((value as f32).to_bits() >> 16) as u64,
+        DataType::F32 => (value as f32).to_bits() as u64,
+        DataType::F64 => (value as f64).to_bits(),
+    }
+}
+
+fn place<const N: usize>(elements: &[u64; BASES], bases: &[u8], out: &mut [u8]) {
+    let (out, _) = out.as_chunks_mut::<N>();
+    for (place, &base) in out.iter_mut().zip(bases) {
+        place.copy_from_slice(&elements[usize::from(base)].to_le_bytes()[..N]);
+    }
+}
+
+/// The bytes of a pseudo-random stream from `start` on.
+fn random(stream: u64, start: usize, out: &mut [u8]) {
+    let word = |index: usize| mix(stream.wrapping_add(index as u64)).to_le_bytes();
+    let before = start.next_multiple_of(8) - start;
+    let (head, rest) = out.split_at_mut(before.min(out.len()));
+    head.copy_from_slice(&word(start / 8)[start % 8..][..head.len()]);
+    let (words, tail) = rest.as_chunks_mut::<8>();
+    let mut index = start.div_ceil(8);
+    for place in words {
+        *place = word(index);
+        index += 1;
+    }
+    tail.copy_from_slice(&word(index)[..tail.len()]);
+}
+
+/// A step of SplitMix64: 64 bits that depend on every bit of `value`.
+const fn mix(value: u64) -> u64 {
+    let word = value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
