@@ -6,10 +6,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crosstie::{Collective, DataType, ReduceOp};
 
+const HELP: &str = "\
+Try `crosstie bench all_to_all`: it needs nothing else.
+With CROSSTIE_LOG=info (or debug, or trace) both tell more on standard error.";
+
 /// Collective communication: benchmark it, or start the ranks of a program.
 #[derive(Debug, Parser)]
 #[command(name = "crosstie", version, arg_required_else_help = true)]
-#[command(after_help = "Try `crosstie bench all_to_all`: it needs nothing else.")]
+#[command(after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -29,22 +33,27 @@ pub enum Command {
 }
 
 const BENCH_HELP: &str = "\
-Started by mpirun, srun, torchrun, or with CROSSTIE_RANK, it is one rank of that world; started
-alone, it starts local ranks itself, as processes. Flags and columns are those of nccl-tests:
-  size    bytes of one rank's buffer (the larger of what it sends and receives)
-  count   elements that one call is given: of the whole buffer for all_reduce, of one rank's part else
+Started by mpirun, srun, torchrun, `crosstie run`, or with CROSSTIE_RANK, it is
+one rank of that world; started alone, it starts local ranks itself.
+
+Short flags and columns are those of nccl-tests. There is no -g, -t or -c: every
+process is one rank, and every result is checked.
+  size    bytes of one rank's buffer: the larger of what it sends and receives
+  count   elements of that buffer (all_reduce), or of one rank's part of it
   time    microseconds of one call: the mean over a loop, on the slowest rank
-  algbw   size / time;  busbw  algbw times what an ideal algorithm must move per byte of size
+  algbw   size / time
+  busbw   algbw times the bytes that the best algorithm moves per byte of size
   #wrong  elements with a wrong value, on all ranks
 
 Examples:
-  crosstie bench all_to_all                                8 ranks as 2 emulated nodes of 4
-  crosstie bench all_reduce -b 8 -e 128M -f 2              the sweep that nccl-tests users know
-  crosstie bench reduce_scatter -d bf16 -o all --ranks 5   every reduction, on 5 ranks
-  crosstie bench all_gather --transport tcp --json         one JSON object, for scripts
-  mpirun -n 16 crosstie bench all_to_all                   one world of 16 ranks
+  crosstie bench all_to_all                     8 ranks as 2 emulated nodes of 4
+  crosstie bench all_reduce -b 8 -e 128M -f 2   the usual sweep of nccl-tests
+  crosstie bench reduce_scatter -d bf16 -o all --ranks 5       every reduction
+  crosstie bench all_gather --transport tcp --json             for scripts
+  mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
 
-Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline, 4 the environment, 130 Ctrl-C.";
+Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline,
+4 the environment, 130 Ctrl-C.";
 
 /// Arguments of `crosstie bench`.
 #[derive(Debug, Clone, Args)]
@@ -55,21 +64,21 @@ pub struct BenchArgs {
     pub operation: Collective,
 
     /// The smallest size: 8, 64K, 4M, 1G [default: 8]
-    #[arg(short = 'b', long, value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    #[arg(short = 'b', long, alias = "minbytes", value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
     pub min_bytes: Option<u64>,
 
     /// The largest size [default: 8M, or -b if that is larger]
-    #[arg(short = 'e', long, value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    #[arg(short = 'e', long, alias = "maxbytes", value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
     pub max_bytes: Option<u64>,
 
     /// Each size is the one before times this [default: 2]
-    #[arg(short = 'f', long, value_name = "FACTOR", conflicts_with = "step_bytes")]
-    #[arg(value_parser = clap::value_parser!(u64).range(2..), help_heading = "Sizes")]
+    #[arg(short = 'f', long, alias = "stepfactor", value_name = "FACTOR", value_parser = factor)]
+    #[arg(conflicts_with = "step_bytes", help_heading = "Sizes")]
     pub step_factor: Option<u64>,
 
     /// Each size is the one before plus this
-    #[arg(short = 'i', long, value_name = "SIZE", value_parser = positive_size)]
-    #[arg(help_heading = "Sizes")]
+    #[arg(short = 'i', long, alias = "stepbytes", value_name = "SIZE")]
+    #[arg(value_parser = positive_size, help_heading = "Sizes")]
     pub step_bytes: Option<u64>,
 
     /// float, double, int32, int64, uint8, bfloat16 (or f32, f64, i32, i64, u8, bf16), or all
@@ -82,27 +91,29 @@ pub struct BenchArgs {
     #[arg(help_heading = "Data")]
     pub op: Choice<ReduceOp>,
 
-    /// Timed calls per size [default: as many as fill the time of --budget-ms]
+    /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub iters: Option<u32>,
 
     /// Calls before the clock starts, per size
-    #[arg(short = 'w', long, value_name = "N", default_value_t = 5, help_heading = "Timing")]
+    #[arg(short = 'w', long, alias = "warmup_iters", value_name = "N", default_value_t = 5)]
+    #[arg(help_heading = "Timing")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub warmup_iters: u32,
 
-    /// Time to spend on each half of a row's measurement, in milliseconds, unless -n is given
+    /// Without -n: milliseconds for one loop of timed calls; a size takes about four of them
     #[arg(long, value_name = "MS", default_value_t = 100, help_heading = "Timing")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=600_000))]
     pub budget_ms: u32,
 
-    /// Ranks to start here [default: 8]
+    /// Ranks to start here, where no launcher has started them [default: 8]
     #[arg(long, value_name = "N", help_heading = "World")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub ranks: Option<u32>,
 
-    /// Emulate this many nodes, each of consecutive ranks [default: 2 where it starts ranks itself]
+    /// Emulate this many nodes, each of consecutive ranks [default: 2 where it starts the ranks
+    /// itself, but 1 for shm and loopback; the real ones else]
     #[arg(long, value_name = "N", help_heading = "World")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
@@ -111,19 +122,19 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
     pub transport: TransportArg,
 
-    /// Deadline of each call: 30s, 500ms, 2m [default: the library's]
+    /// Deadline of each call: 30s, 500ms, 2m [default: 30m]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
     pub timeout: Option<Duration>,
 
-    /// Deadline for all ranks to meet and connect
+    /// Deadline for all ranks to meet and connect [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
     pub init_timeout: Option<Duration>,
 
-    /// Time between the signs of life that the ranks exchange
+    /// Time between the signs of life that the ranks exchange [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
     pub heartbeat: Option<Duration>,
 
-    /// A rank that shows no sign of life for this long is gone
+    /// A rank that shows no sign of life for this long is gone [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deadlines")]
     pub silence: Option<Duration>,
 
@@ -131,7 +142,7 @@ pub struct BenchArgs {
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 
-    /// Colours
+    /// Colour the table
     #[arg(long, value_enum, default_value_t = When::Auto, help_heading = "Output")]
     #[arg(overrides_with = "color")] // the launcher decides for the ranks that it starts
     pub color: When,
@@ -146,12 +157,17 @@ pub struct BenchArgs {
 }
 
 const RUN_HELP: &str = "\
-Each rank finds itself by CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ID, which the library reads
-(`Communicator::from_env()`). Each line of output carries the rank that wrote it. The first rank to
-fail ends the rest, and its exit code is the command's; Ctrl-C ends all. Ranks read no input.
+Each rank finds itself by CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ID, which
+the library reads (`Communicator::from_env()`); it also gets the rest of this
+environment, CROSSTIE_TRANSPORT or CROSSTIE_TIMEOUT for instance. Each line of
+output carries the rank that wrote it. Ranks read no input. The first rank to
+fail ends the rest; Ctrl-C ends all.
 
 Example:
-  crosstie run -n 4 -- target/release/examples/01_all_reduce";
+  crosstie run -n 4 -- target/release/examples/01_all_reduce
+
+Exit code: that of the first rank to fail, or 128 + the signal that killed it;
+0 good, 2 usage, 4 the environment, 130 Ctrl-C.";
 
 /// Arguments of `crosstie run`.
 #[derive(Debug, Args)]
@@ -167,7 +183,7 @@ pub struct RunArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: u32,
 
-    /// Colours of the rank prefix
+    /// Colour the rank before each line
     #[arg(long, value_enum, default_value_t = When::Auto)]
     pub color: When,
 
@@ -219,7 +235,7 @@ fn operation(text: &str) -> Result<Collective, String> {
     Collective::ALL
         .into_iter()
         .find(|collective| plain(collective.name()) == plain(text))
-        .ok_or_else(|| format!("one of {}", list(Collective::ALL.map(Collective::name))))
+        .ok_or_else(|| format!("expected one of {}", list(Collective::ALL.map(Collective::name))))
 }
 
 fn types(text: &str) -> Result<Choice<DataType>, String> {
@@ -228,7 +244,7 @@ fn types(text: &str) -> Result<Choice<DataType>, String> {
     }
     match text.parse() {
         Ok(one) => Ok(Choice(vec![one])),
-        Err(_) => Err(format!("one of {}, all", list(DataType::ALL.map(DataType::name)))),
+        Err(_) => Err(format!("expected one of {}, all", list(DataType::ALL.map(DataType::name)))),
     }
 }
 
@@ -238,7 +254,7 @@ fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     }
     match text.parse() {
         Ok(one) => Ok(Choice(vec![one])),
-        Err(_) => Err(format!("one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)))),
+        Err(_) => Err(format!("expected one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)))),
     }
 }
 
@@ -259,6 +275,11 @@ fn size(text: &str) -> Result<u64, String> {
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes <= 1 << 40);
     bytes.ok_or_else(|| "at most 1024G".to_owned())
+}
+
+fn factor(text: &str) -> Result<u64, String> {
+    let factor = text.parse().ok().filter(|&factor| factor >= 2);
+    factor.ok_or_else(|| "a sweep that never grows would never end: write 2 or more".to_owned())
 }
 
 fn positive_size(text: &str) -> Result<u64, String> {
@@ -311,6 +332,13 @@ mod tests {
         for text in ["", "K", "-8", "8Q", "1.5M", "99999999999999999999", "20000000000G"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn long_flags_go_by_nccl_tests_names_too() {
+        let line = "crosstie bench all_reduce --minbytes 8 --maxbytes 64 --stepfactor 4 \
+                    --warmup_iters 2 --iters 3 --datatype float --op sum";
+        assert!(Cli::try_parse_from(line.split_whitespace()).is_ok());
     }
 
     #[test]

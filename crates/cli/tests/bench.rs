@@ -156,7 +156,7 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce -b 64 -e 8", "exceeds the largest (8 bytes)"),
         ("bench all_reduce -b 4Q", "'4Q'"),
         ("bench all_reduce -b 512G", "a smaller -e"),
-        ("bench all_reduce -f 1", "'1'"),
+        ("bench all_reduce -f 1", "write 2 or more"),
         ("bench all_reduce -f 2 -i 8", "cannot be used with"),
         ("bench all_reduce -n 0", "'0'"),
         ("bench all_reduce --ranks 0", "'0'"),
