@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::Value;
 use support::{Running, crosstie, run};
 
@@ -143,6 +146,14 @@ fn a_reader_that_goes_away_ends_the_benchmark_quietly() {
     let (line, code) = bench.read_one_line_and_close();
     assert!(line.starts_with("# crosstie"));
     assert_eq!(code, Some(141));
+}
+
+#[test]
+fn a_variable_that_is_no_text_does_not_end_in_a_panic() {
+    let mut command = crosstie("bench all_reduce --ranks 2 -e 8 -n 1");
+    command.env("ODD", OsStr::from_bytes(b"\xff"));
+    let done = Running::start(command).finish();
+    assert_eq!(done.code, Some(0), "{}", done.err);
 }
 
 #[test]

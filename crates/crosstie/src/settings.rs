@@ -191,7 +191,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Launch`] when the environment contradicts itself.
     pub fn launcher(&self) -> Result<Option<&'static str>, Error> {
-        let environment = std::env::vars().collect();
+        let environment = crosstie_launch::environment(std::env::vars_os());
         let identity = crosstie_launch::identify(&self.explicit, &environment)?;
         let alone = identity.launcher == Launcher::Alone;
         Ok(if alone { None } else { Some(identity.launcher.name()) })
@@ -202,7 +202,7 @@ impl Settings {
     /// # Errors
     /// Any but [`Error::Failed`]: ranks that never came are named at the deadline.
     pub fn connect(self) -> Result<Communicator, Error> {
-        crate::init::connect(self.resolve(std::env::vars().collect())?)
+        crate::init::connect(self.resolve(crosstie_launch::environment(std::env::vars_os()))?)
     }
 
     /// Fills in what was not set, from `environment` and the defaults.

@@ -1,9 +1,17 @@
 //! Owns reading typed values out of an environment: a variable that is set must be readable, whoever set it.
 
+use std::ffi::OsString;
 use std::str::FromStr;
 
 use crate::Environment;
 use crate::error::LaunchError;
+
+/// The variables of a process as text, whatever bytes they are: the names read here are ASCII, and a value that
+/// is no text is refused where it is read, with the rest of it shown.
+pub fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+    let text = |bytes: OsString| bytes.to_string_lossy().into_owned();
+    variables.map(|(name, value)| (text(name), text(value))).collect()
+}
 
 /// An environment, read with types. A variable that is set but empty counts as not set, as in a shell script that
 /// passes on what it does not have.

@@ -26,6 +26,7 @@ use std::os::fd::RawFd;
 use crosstie_net::{Secret, UniqueId};
 
 use crate::environment::Reader;
+pub use crate::environment::environment;
 pub use crate::error::LaunchError;
 use crate::launcher::Claim;
 

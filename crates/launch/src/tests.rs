@@ -1,5 +1,8 @@
 //! Owns the tests of `identify`: environments as real launchers leave them, and each refusal.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
 use super::*;
 
 /// Captured from `mpirun.openmpi -n 2` 4.1.4, what matters of it.
@@ -41,6 +44,14 @@ fn an_empty_environment_is_a_world_of_one() {
     let who = from_env(&[]).unwrap();
     assert_eq!((who.rank, who.size, who.launcher), (0, 1, Launcher::Alone));
     assert_eq!(who.meeting, Meeting::Alone);
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_kept_as_near_to_it_as_can_be() {
+    let odd = OsString::from_vec(b"\xffb".to_vec());
+    let variables = [("A".into(), "1".into()), ("ODD".into(), odd)];
+    let env = environment(variables.into_iter());
+    assert_eq!((env["A"].as_str(), env["ODD"].as_str()), ("1", "\u{fffd}b"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod timing;
 use std::io::{self, IsTerminal};
 
 use crosstie::{Communicator, Settings, Transport};
-use crosstie_launch::{Environment, Explicit, Identity, Launcher, identify};
+use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
@@ -23,7 +23,7 @@ use report::Report;
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
-    let environment: Environment = std::env::vars().collect();
+    let environment = crosstie_launch::environment(std::env::vars_os());
     let identity = identify(&Explicit::default(), &environment).map_err(crosstie::Error::from)?;
     if identity.launcher == Launcher::Alone {
         return local::run(args);
