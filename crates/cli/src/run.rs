@@ -10,17 +10,12 @@ use anstyle::{AnsiColor, Style};
 
 use crate::args::{RunArgs, When};
 use crate::exit::{Exit, Failure};
-use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch};
+use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch, refuse_empty_nodes};
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
     let RunArgs { ranks, nodes, color, program } = args;
-    if nodes > ranks {
-        return Err(Failure::usage(
-            format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
-            format!("give --nodes {ranks} or less"),
-        ));
-    }
+    refuse_empty_nodes(nodes, ranks)?;
     refuse_what_cannot_run(program.first().map_or(OsStr::new(""), |name| name))?;
     let outcome = launch(&Job { ranks, nodes, program }, &mut Prefixed::new(ranks, color))?;
     Ok(exit(&outcome))

@@ -3,23 +3,26 @@
 
 use std::{fs, io};
 
+use super::sizes::Row;
 use crate::exit::Failure;
 
 /// As peers' benchmarks align theirs; it also keeps slots of one row off another's cache lines.
 const ALIGNMENT: usize = 4096;
 
-/// Refuses what this host cannot hold, before the kernel ends some process or other for it.
-pub fn refuse_more_than_there_is(ranks: u32, largest: usize) -> Result<(), Failure> {
+/// Refuses what this host cannot hold for so many ranks, before the kernel ends some process or
+/// other for it.
+pub fn refuse_more_than_there_is(ranks: u32, rows: &[Row]) -> Result<(), Failure> {
+    let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
     let needed = 2 * u64::from(ranks) * largest as u64;
     match available_bytes() {
         Some(available) if needed > available => Err(Failure::usage(
             format!(
-                "{ranks} ranks with two buffers of {largest} bytes each need {} MiB, and this host \
-                 has {} MiB left",
+                "two buffers of {largest} bytes for each rank here ({ranks}) need {} MiB, and this \
+                 host has {} MiB left",
                 needed >> 20,
                 available >> 20
             ),
-            "give a smaller -e, or fewer --ranks",
+            "give a smaller -e, or start fewer ranks on this host",
         )),
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use crosstie::Threads;
 use indicatif::ProgressBar;
 
-use super::{buffer, progress, rank, refuse_too_many_nodes, report, settings, sizes};
+use super::{buffer, progress, rank, refuse_impossible_nodes, report, settings, sizes};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure};
@@ -24,14 +24,13 @@ const REMEMBERED_LINES: usize = 1000;
 /// Starts the ranks and runs the benchmark on them.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);
-    refuse_too_many_nodes(args, ranks)?;
+    refuse_impossible_nodes(args, ranks)?;
     let nodes = args.nodes.unwrap_or(match args.transport {
         TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES.min(ranks),
         TransportArg::Shm | TransportArg::Loopback => 1,
     });
     let rows = sizes::rows(args, ranks)?;
-    let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
-    buffer::refuse_more_than_there_is(ranks, largest)?;
+    buffer::refuse_more_than_there_is(ranks, &rows)?;
     match args.transport {
         TransportArg::Loopback => threads(args, ranks, nodes),
         _ => processes(args, ranks, nodes),

@@ -17,7 +17,7 @@ use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
-use crate::launch::{node_name, ranks_per_node};
+use crate::launch::{node_name, ranks_per_node, refuse_empty_nodes};
 use progress::Progress;
 use report::Report;
 
@@ -34,7 +34,10 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         let per_node = ranks_per_node(identity.size, nodes);
         settings = settings.node(node_name(identity.rank, per_node));
     }
-    sizes::rows(args, identity.size)?; // refuses what cannot be before anyone waits for anyone
+    // What cannot be is refused before anyone waits for anyone.
+    let rows = sizes::rows(args, identity.size)?;
+    let here = identity.local.map_or(1, |(_, ranks)| ranks);
+    buffer::refuse_more_than_there_is(here, &rows)?;
     let comm = settings.connect()?;
     // Open MPI gives its processes a terminal even where its own output is a pipe.
     let watched = identity.launcher == Launcher::Crosstie;
@@ -59,15 +62,12 @@ fn refuse_other_world(args: &BenchArgs, identity: &Identity) -> Result<(), Failu
             "choose auto, shm or tcp, or start the benchmark without a launcher",
         ));
     }
-    refuse_too_many_nodes(args, size)
+    refuse_impossible_nodes(args, size)
 }
 
-fn refuse_too_many_nodes(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
+fn refuse_impossible_nodes(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
+    refuse_empty_nodes(args.nodes.unwrap_or(1), ranks)?;
     match args.nodes {
-        Some(nodes) if nodes > ranks => Err(Failure::usage(
-            format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
-            format!("give --nodes {ranks} or less, or more --ranks"),
-        )),
         Some(nodes) if nodes > 1 && args.transport == TransportArg::Shm => Err(Failure::usage(
             format!(
                 "--transport shm joins ranks of one node, but --nodes {nodes} emulates {nodes}"

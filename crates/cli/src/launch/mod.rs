@@ -81,6 +81,17 @@ pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
     world.wait(&events, sink)
 }
 
+/// Refuses to emulate more nodes than there are ranks to be on them.
+pub fn refuse_empty_nodes(nodes: u32, ranks: u32) -> Result<(), Failure> {
+    if nodes <= ranks {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
+        format!("give --nodes {ranks} or less, or start more ranks"),
+    ))
+}
+
 /// Ranks of a node where consecutive ranks share one: the last node may have fewer.
 pub fn ranks_per_node(ranks: u32, nodes: u32) -> u32 {
     ranks.div_ceil(nodes.max(1)).max(1)
