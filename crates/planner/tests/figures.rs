@@ -6,6 +6,7 @@ use crosstie_ir::{Collective, Lowering, Options, Plan, Reject, Report, WaitFor, 
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
 const SLICES: u16 = 3;
+const LARGEST_SLICED: u32 = 32;
 /// Enough for any plan here: what it needs is asserted, not this.
 const SLOTS: u32 = 16;
 
@@ -104,8 +105,11 @@ fn headers_tell_the_truth_at_every_size() {
                 let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
                 let plan = plan_world(&request);
                 check(&plan, algorithm, in_place, 1, 1);
-                let sliced = lower(&plan, &Lowering { slices: SLICES });
-                check(&sliced, algorithm, in_place, 1, SLICES);
+                // Slices multiply what there is to verify; large worlds bring nothing new to them.
+                if ranks <= LARGEST_SLICED {
+                    let sliced = lower(&plan, &Lowering { slices: SLICES });
+                    check(&sliced, algorithm, in_place, 1, SLICES);
+                }
             }
         }
     }
