@@ -58,3 +58,39 @@ pub(crate) fn plan(
 /// 983 : 919; 4 ranks 64 KiB 23 : 28, 256 KiB 72 : 65. Between nodes, where a message costs more
 /// than a step, the ring won at every size: 2 × 4 ranks, 64 B 185 : 110.
 const DIRECT_BYTES: u64 = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use crosstie_ir::{Options, verify};
+
+    use super::*;
+    use crate::Settings;
+
+    /// One node; nodes of four, the last one smaller; every other rank on the other node.
+    fn assignments(ranks: u32) -> [Vec<u32>; 3] {
+        let by = |node_of: fn(u32) -> u32| (0..ranks).map(node_of).collect();
+        [by(|_| 0), by(|rank| rank / 4), by(|rank| rank % 2)]
+    }
+
+    /// Every rank's own choice, joined and proved with as many slots as connections have.
+    #[test]
+    fn whatever_is_chosen_is_proved_with_the_slots_that_there_are() {
+        let options = Options::copy(Settings::default().limits().slots);
+        for node_of in (1..=9).chain([16]).flat_map(assignments) {
+            let nodes = Nodes::new(node_of).unwrap();
+            for collective in Collective::ALL {
+                for bytes in [0, DIRECT_BYTES, DIRECT_BYTES + 1] {
+                    let algorithm = algorithm(collective, bytes, &nodes);
+                    for in_place in [false, true] {
+                        let of = |rank| plan(collective, algorithm, in_place, &nodes, rank);
+                        let slices: Vec<Plan> = (0..nodes.ranks()).map(of).collect();
+                        let options = Options { in_place, ..options };
+                        let proof = verify(&Plan::merge(&slices).unwrap(), &options);
+                        let what = (collective, algorithm, in_place, &nodes);
+                        assert!(proof.is_ok(), "{what:?}: {proof:?}");
+                    }
+                }
+            }
+        }
+    }
+}
