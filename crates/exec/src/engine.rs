@@ -13,6 +13,7 @@ use crosstie_transport::{Doorbell, Driver, TransportError};
 use crate::buffers::Scratch;
 use crate::interpreter::{Advance, BlockState, Run};
 use crate::reduce::Reducer;
+use crate::wait::{Paused, Waiter};
 use crate::{Buffers, ExecError, Program, WaitPolicy, Waiting};
 
 /// How long a sleeper goes without looking around by itself: every event that matters rings, so
@@ -30,7 +31,7 @@ pub struct Engine {
     doorbell: Arc<Doorbell>,
     /// Descriptors of endpoints whose peers do not ring the doorbell.
     wake: Vec<OwnedFd>,
-    wait: WaitPolicy,
+    waiter: Waiter,
     poisoned: bool,
 }
 
@@ -72,7 +73,16 @@ impl Engine {
             })?;
         let work = Work { endpoints, states: Vec::new(), active: Vec::new() };
         let scratch = Scratch::default();
-        Ok(Self { rank, ranks, work, scratch, doorbell, wake, wait, poisoned: false })
+        Ok(Self {
+            rank,
+            ranks,
+            work,
+            scratch,
+            doorbell,
+            wake,
+            waiter: Waiter::new(wait),
+            poisoned: false,
+        })
     }
 
     /// Resolves this rank's slice of a plan against the engine's connections.
@@ -124,34 +134,31 @@ impl Engine {
         limit: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ExecError> {
-        let mut idle: u32 = 0;
         let mut busy: u32 = 0;
         let mut started = None;
         loop {
             if self.work.progress(run)? {
-                idle = 0;
+                self.waiter.moved();
                 busy += 1;
             }
             if self.work.is_done() {
                 return Ok(());
             }
-            idle += 1;
             if busy == BUSY_ROUNDS {
                 busy = 0;
                 self.left(&mut started, limit, run)?;
             }
-            if idle <= self.wait.spins {
-                std::hint::spin_loop();
+            let paused = self.waiter.pause();
+            if paused == Paused::Spun {
                 continue;
             }
             if interrupted() {
                 return Err(ExecError::Interrupted { waiting: self.work.waiting(run) });
             }
-            // No clock is read before the first spins and yields failed: a short call needs none.
-            if idle <= self.wait.spins + self.wait.yields {
-                std::thread::yield_now();
+            if paused == Paused::Yielded {
                 continue;
             }
+            // No clock is read before all spins and yields failed: a short call needs none.
             let left = self.left(&mut started, limit, run)?;
             self.sleep(run, left.min(LONGEST_SLEEP), interrupted)?;
         }
