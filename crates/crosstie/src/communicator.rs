@@ -310,7 +310,7 @@ impl Communicator {
             failure.reporter = verdict.reporter;
             failure.detail = verdict.detail;
             failure.provisional = verdict.provisional;
-            failure.left_after = verdict.culprit.and_then(|culprit| monitor.has_left(culprit));
+            failure.left_after = verdict.left_after;
         }
         self.failed = Some(failure.to_string());
         Error::Failed(Box::new(failure))

@@ -118,12 +118,12 @@ impl Failure {
 
     fn what(&self) -> &'static str {
         match self.cause {
-            _ if self.left_after.is_some() => "left in order",
             Cause::Died => "died or closed its links",
             Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
             Cause::Deadline => "did not take part before the deadline",
             Cause::Protocol => "sent what its peers' calls do not expect",
-            Cause::Aborted => "aborted",
+            Cause::Aborted => "gave up",
+            Cause::Left => "left in order",
             _ => "failed",
         }
     }
@@ -353,9 +353,6 @@ fn of_transport(error: &TransportError) -> Class {
 }
 
 fn of_failure(failure: &Failure) -> Class {
-    if failure.left_after.is_some() {
-        return class(66, Blame::Caller, "make the same number of calls on all ranks");
-    }
     match failure.cause {
         Cause::Died => class(
             60,
@@ -381,6 +378,7 @@ fn of_failure(failure: &Failure) -> Class {
             "make the same calls, with the same types and counts, in the same order on all ranks",
         ),
         Cause::Aborted => class(64, Blame::Caller, "a rank gave up; see its output"),
+        Cause::Left => class(66, Blame::Caller, "make the same number of calls on all ranks"),
         _ => class(69, Blame::Ourselves, "please report this, with the text above"),
     }
 }

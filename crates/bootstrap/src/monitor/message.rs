@@ -30,6 +30,8 @@ pub enum Cause {
     Protocol,
     /// A rank gave up on purpose.
     Aborted,
+    /// A rank left in order before a call that others made.
+    Left,
     /// Nothing is known, or it comes from a later release.
     #[serde(other)]
     Unknown,
@@ -50,6 +52,9 @@ pub struct Verdict {
     pub detail: String,
     /// The reporter's call that was under way, by its sequence number.
     pub sequence: u64,
+    /// For [`Cause::Left`], the culprit's last call.
+    #[serde(default)]
+    pub left_after: Option<u64>,
     /// Whether this is a rank's own view, because none that is shared reached it in time.
     pub provisional: bool,
 }

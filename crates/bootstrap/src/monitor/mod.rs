@@ -130,6 +130,7 @@ impl Monitor {
             reporter: self.rank,
             detail: report.detail,
             sequence: report.sequence,
+            left_after: None,
             provisional: true,
         }
     }

@@ -8,6 +8,8 @@
 //!    is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
 //! 4. Who leaves says so to all it has links with and goes when they have answered, or after [`LEAVE_LIMIT`].
 //!    A hub first gives the others [`GRACE`] to leave, too: usually all end at once, and then nobody succeeds it.
+//!    Who has a verdict goes at once, unless it is a hub that alone may know it: then those who have yet to make
+//!    their links are waited for.
 //! 5. When the hub has left or gone, all dial the next. Whoever cannot be reached then has left unseen if the hub left
 //!    in order, and so is no failure; had it died, those who exchange data with it would know.
 //! 6. Before a missed deadline becomes a verdict, the hub asks everyone how far they are: the rank that is behind, or
@@ -100,6 +102,8 @@ pub(super) struct State {
     gone: BTreeSet<u32>,
     hub: u32,
     hub_since: Duration,
+    /// Whether this rank, being the hub, may be the only one from whom a rank without a link can learn the verdict.
+    owes_verdict: bool,
     /// When this rank, being the hub, takes those for silent that made no link.
     links_due: Duration,
     calls: Calls,
@@ -134,6 +138,7 @@ impl State {
             gone: BTreeSet::new(),
             hub: 0,
             hub_since: Duration::ZERO,
+            owes_verdict: true,
             links_due: links_due.max(silence),
             calls: Calls::default(),
             last_beat: Duration::ZERO,
@@ -332,8 +337,11 @@ impl State {
         if lowest == self.hub {
             return false;
         }
+        // A hub that left in order passed on what it knew, and those who know the verdict dial nobody.
+        let told = self.verdict.is_some() && self.left.contains_key(&self.hub);
         self.hub = lowest;
         if self.is_hub() {
+            self.owes_verdict = !told;
             self.hub_since = now;
             self.links_due = now + self.silence;
             self.deliver(now);
@@ -439,12 +447,26 @@ impl State {
     }
 
     fn decide(&mut self, report: Report, reporter: u32) {
-        let Report { culprit, cause, detail, sequence } = report;
+        let Report { culprit, mut cause, detail, sequence } = report;
+        // The hub heard of a leave before any end of a link that came of it.
+        let left = culprit.and_then(|rank| self.left.get(&rank).copied());
+        let left_after = left.filter(|last| *last < sequence);
+        if left_after.is_some() {
+            cause = Cause::Left;
+        }
         let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
         let culprit_host = host.cloned().unwrap_or_default();
         let provisional = false;
-        let verdict =
-            Verdict { culprit, culprit_host, cause, reporter, detail, sequence, provisional };
+        let verdict = Verdict {
+            culprit,
+            culprit_host,
+            cause,
+            reporter,
+            detail,
+            sequence,
+            left_after,
+            provisional,
+        };
         self.adopt(verdict, self.rank);
     }
 
@@ -488,8 +510,9 @@ impl State {
         let late = now >= farewell.since + LEAVE_LIMIT;
         let in_grace = self.is_hub() && now < farewell.since.max(self.hub_since) + GRACE;
         let all_released = self.others().all(|rank| farewell.released.contains(&rank));
-        // After a failure nobody needs a hub, but those whose links are on their way still need the verdict.
-        let failed = self.verdict.is_some() && !(self.is_hub() && self.missing().next().is_some());
+        // After a failure nobody needs a hub, but those whose links are on their way may still need the verdict.
+        let awaited = self.is_hub() && self.owes_verdict && self.missing().next().is_some();
+        let failed = self.verdict.is_some() && !awaited;
         let done = late || farewell.settled || all_released || failed;
         if in_grace && !done {
             return;

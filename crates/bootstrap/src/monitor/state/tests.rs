@@ -32,6 +32,8 @@ struct Sim {
     seats: BTreeMap<u32, Seat>,
     /// Ranks whose leave was done, with how long it took.
     done: BTreeMap<u32, Duration>,
+    /// The first verdict of each rank, of those that have gone, too.
+    decided: BTreeMap<u32, Verdict>,
     parcels: BTreeMap<(u32, u32), VecDeque<Parcel>>,
     /// Both directions of each link that neither end has closed.
     links: BTreeSet<(u32, u32)>,
@@ -55,6 +57,7 @@ impl Sim {
             now: Duration::ZERO,
             seats: (0..size).map(|rank| (rank, seat(rank))).collect(),
             done: BTreeMap::new(),
+            decided: BTreeMap::new(),
             parcels: BTreeMap::new(),
             links: BTreeSet::new(),
             seed,
@@ -94,7 +97,10 @@ impl Sim {
             Action::Dial(peer) => self.dial(rank, peer),
             Action::Close(peer) => self.cut(rank, peer),
             Action::Fail(report) => seat.fails.push(report),
-            Action::Decide(verdict) => seat.verdicts.push(verdict),
+            Action::Decide(verdict) => {
+                self.decided.entry(rank).or_insert_with(|| verdict.clone());
+                seat.verdicts.push(verdict);
+            }
             Action::Left(peer, sequence) => {
                 assert_eq!(seat.seen_leaving.insert(peer, sequence), None, "told twice");
             }
@@ -312,6 +318,41 @@ proptest! {
     }
 
     #[test]
+    fn after_a_death_each_rank_goes_as_soon_as_it_has_the_verdict(
+        size in 2..9u32, seed: u64, victim: u32,
+    ) {
+        let (mut sim, victim) = (Sim::new(size, seed), victim % size);
+        let before = STEP * sim.random(60) as u32;
+        sim.run(before);
+        sim.kill(victim);
+        let start = sim.now;
+        while !sim.seats.is_empty() && sim.now < start + SILENCE / 2 {
+            let knows: Vec<u32> = (sim.seats.iter())
+                .filter(|(_, seat)| !seat.verdicts.is_empty() && seat.left_at.is_none())
+                .map(|(rank, _)| *rank)
+                .collect();
+            // An application takes a while to hear of it.
+            for rank in knows {
+                if sim.random(2) == 0 {
+                    sim.leave(rank);
+                }
+            }
+            if !sim.deliver() {
+                sim.pass_time();
+            }
+        }
+        sim.decided.remove(&victim);
+        prop_assert_eq!(sim.decided.len() + 1, size as usize);
+        let verdicts: Vec<&Verdict> = sim.decided.values().collect();
+        prop_assert_eq!((verdicts[0].culprit, verdicts[0].cause), (Some(victim), Cause::Died));
+        prop_assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{:#?}", verdicts);
+        prop_assert_eq!(sim.done.len() + 1, size as usize);
+        for took in sim.done.values() {
+            prop_assert!(*took <= 2 * STEP, "{:?}", sim.done);
+        }
+    }
+
+    #[test]
     fn several_deaths_leave_one_verdict(
         size in 3..7u32, seed: u64, first: u32, second: u32, steps in 0..4u32,
     ) {
@@ -484,10 +525,29 @@ fn who_goes_after_a_failure_still_says_so() {
         reporter: 0,
         detail: String::new(),
         sequence: 1,
+        left_after: None,
         provisional: false,
     };
     let news = Message::News { left: Vec::new(), verdict: Some(verdict) };
     let actions = spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9)]);
     let leave = Action::Send(0, Message::Leave { sequence: 9 });
     assert!(actions.ends_with(&[leave, Action::Done]), "{actions:?}");
+}
+
+/// The verdict of rank 0 when rank 1, which left after its call 3, is blamed for the reporter's call `sequence`.
+fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
+    let leave = Event::Heard(1, Message::Leave { sequence: 3 });
+    let blame = Event::Heard(2, Message::Report(report(Cause::Died, Some(1), sequence)));
+    let actions = Single::new(0).actions([Event::Linked(1), Event::Linked(2), leave, blame]);
+    let mut verdicts = actions.into_iter().filter_map(|action| match action {
+        Action::Decide(verdict) => Some((verdict.cause, verdict.left_after)),
+        _ => None,
+    });
+    verdicts.next().unwrap()
+}
+
+#[test]
+fn a_rank_that_left_in_order_is_to_blame_only_for_calls_after_its_last() {
+    assert_eq!(blamed_after_its_leave(4), (Cause::Left, Some(3)));
+    assert_eq!(blamed_after_its_leave(3), (Cause::Died, None));
 }
