@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crosstie_bootstrap::{Cause, Monitor, Report, World};
+use crosstie_bootstrap::{Cause, Monitor, Report, Verdict, World};
 use crosstie_exec::{Buffers, Call, Engine, ExecError, Program, Reducer};
 use crosstie_ir::{Collective, DataType, ReduceOp};
 use crosstie_planner::{Algorithm, Nodes};
@@ -281,37 +281,19 @@ impl Communicator {
             }
             _ => Cause::Protocol,
         };
-        let mut failure = Failure {
-            operation,
-            sequence: self.sequence,
-            rank: self.world.rank,
-            culprit: seen.peer(),
-            host: seen.peer().map_or_else(String::new, |p| self.world.host(p).to_owned()),
-            cause,
-            reporter: self.world.rank,
-            detail: local.clone(),
-            provisional: true,
-            left_after: None,
-            local,
-        };
-        if let Some(monitor) = &self.monitor {
-            if !matches!(seen, ExecError::Interrupted { .. }) {
-                monitor.report(Report {
-                    culprit: failure.culprit,
-                    cause,
-                    detail: failure.detail.clone(),
-                    sequence: self.sequence,
-                });
+        let report =
+            Report { culprit: seen.peer(), cause, detail: local.clone(), sequence: self.sequence };
+        let verdict = match &self.monitor {
+            Some(monitor) => {
+                if !matches!(seen, ExecError::Interrupted { .. }) {
+                    monitor.report(report);
+                }
+                monitor.verdict(VERDICT_LIMIT)
             }
-            let verdict = monitor.verdict(VERDICT_LIMIT);
-            failure.culprit = verdict.culprit;
-            failure.host = verdict.culprit_host;
-            failure.cause = verdict.cause;
-            failure.reporter = verdict.reporter;
-            failure.detail = verdict.detail;
-            failure.provisional = verdict.provisional;
-            failure.left_after = verdict.left_after;
-        }
+            None => Verdict::provisional(report, self.world.rank, String::new()),
+        };
+        let (rank, operation) = (self.world.rank, Some(operation));
+        let failure = Failure::new(verdict, rank, operation, self.sequence, local);
         self.failed = Some(failure.to_string());
         Error::Failed(Box::new(failure))
     }
@@ -324,6 +306,15 @@ impl Communicator {
     /// [`Error::Transport`] when what was sent could not be delivered.
     pub fn leave(mut self) -> Result<(), Error> {
         self.leave_in_order()
+    }
+
+    /// Tells the others that no call of this rank will come, for its program has panicked.
+    fn give_up(&mut self) {
+        let Some(monitor) = self.monitor.take() else { return };
+        let (culprit, cause) = (Some(self.world.rank), Cause::Aborted);
+        let detail = "the thread that held the communicator panicked".to_owned();
+        monitor.report(Report { culprit, cause, detail, sequence: self.sequence });
+        monitor.leave(self.sequence);
     }
 
     fn leave_in_order(&mut self) -> Result<(), Error> {
@@ -339,6 +330,9 @@ impl Communicator {
 
 impl Drop for Communicator {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return self.give_up();
+        }
         if let Err(error) = self.leave_in_order() {
             tracing::warn!("rank {} could not leave in order: {error}", self.world.rank);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crosstie_bootstrap::{BootstrapError, Cause};
+use crosstie_bootstrap::{BootstrapError, Cause, Verdict};
 use crosstie_ir::Collective;
 use crosstie_launch::LaunchError;
 use crosstie_net::NetError;
@@ -46,7 +46,7 @@ pub enum Error {
     /// The assignment of ranks to nodes cannot be planned for.
     #[error(transparent)]
     Nodes(#[from] NodesError),
-    /// An operation failed on a communicator; every rank gets the same verdict.
+    /// An operation failed on a communicator, or ranks did while it was set up; every rank gets the same verdict.
     #[error(transparent)]
     Failed(Box<Failure>),
     /// An earlier operation failed on this communicator; only dropping it works.
@@ -60,9 +60,9 @@ pub enum Error {
 /// What ended an operation: the verdict that all ranks share, and where this rank stood.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The operation that this rank was in.
-    pub operation: Collective,
-    /// Its number on this communicator, counted from 1.
+    /// The operation that this rank was in; `None` while it connected to its peers.
+    pub operation: Option<Collective>,
+    /// Its number on this communicator, counted from 1; 0 while connecting.
     pub sequence: u64,
     /// This rank.
     pub rank: u32,
@@ -95,13 +95,11 @@ impl fmt::Display for Failure {
             }
             None => write!(f, "{}", self.what())?,
         }
-        write!(
-            f,
-            " (seen by rank {} during {} #{}",
-            self.reporter,
-            self.operation_name(),
-            self.sequence
-        )?;
+        write!(f, " (seen by rank {} ", self.reporter,)?;
+        match self.operation {
+            Some(operation) => write!(f, "during {} #{}", operation.name(), self.sequence)?,
+            None => f.write_str("while connecting")?,
+        }
         if self.provisional {
             f.write_str("; provisional: no verdict reached this rank")?;
         }
@@ -112,8 +110,27 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
-    fn operation_name(&self) -> &'static str {
-        self.operation.name()
+    /// The failure of `rank`, which was at `operation` and saw of it what `local` says.
+    pub(crate) fn new(
+        verdict: Verdict,
+        rank: u32,
+        operation: Option<Collective>,
+        sequence: u64,
+        local: String,
+    ) -> Self {
+        Self {
+            operation,
+            sequence,
+            rank,
+            culprit: verdict.culprit,
+            host: verdict.culprit_host,
+            cause: verdict.cause,
+            reporter: verdict.reporter,
+            detail: verdict.detail,
+            provisional: verdict.provisional,
+            left_after: verdict.left_after,
+            local,
+        }
     }
 
     fn what(&self) -> &'static str {
@@ -254,6 +271,12 @@ impl Error {
     }
 }
 
+const LATE: Class = class(
+    51,
+    Blame::Peer,
+    "see why the rank named is slow or cannot be reached; CROSSTIE_INIT_TIMEOUT gives it longer",
+);
+
 const HOST: Class = class(
     40,
     Blame::Host,
@@ -343,9 +366,7 @@ fn of_transport(error: &TransportError) -> Class {
         TransportError::PeerGone { .. } => {
             class(50, Blame::Peer, "look at the output of the rank named")
         }
-        TransportError::ConnectDeadline { .. } => {
-            class(51, Blame::Peer, "see why the rank named is slow or cannot be reached")
-        }
+        TransportError::ConnectDeadline { .. } => LATE,
         TransportError::Net(error) => of_net(error),
         TransportError::System { .. } => HOST,
         _ => class(52, Blame::Peer, "run the same release on all ranks, with the same calls"),
@@ -366,6 +387,7 @@ fn of_failure(failure: &Failure) -> Class {
             "see whether the rank named is stopped (SIGSTOP, a debugger, a swapping host) or its \
              network is cut; CROSSTIE_SILENCE sets the patience",
         ),
+        Cause::Deadline if failure.operation.is_none() => LATE,
         Cause::Deadline => class(
             62,
             Blame::Peer,

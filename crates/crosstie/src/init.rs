@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crosstie_bootstrap::{Monitor, MonitorOptions, Record, World};
+use crosstie_bootstrap::{Cause, Monitor, MonitorOptions, Record, Report, World};
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
-use crosstie_net::{Inbox, ListenOptions, Listener, Target};
+use crosstie_net::{Inbox, Interrupted, ListenOptions, Listener, Target};
 use crosstie_planner::Nodes;
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
@@ -17,6 +17,7 @@ use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{Doorbell, TransportError};
 
 use crate::communicator::{self, Programs};
+use crate::error::Failure;
 use crate::settings::Resolved;
 use crate::{Communicator, Error, Transport};
 
@@ -41,9 +42,10 @@ pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
-        match connect_endpoints(&settings, &world, &inbox, &doorbell, deadline) {
+        let failed = || monitor.failed();
+        match connect_endpoints(&settings, &world, &inbox, &doorbell, deadline, &failed) {
             Ok(endpoints) => (Some(monitor), endpoints),
-            Err(error) => return Err(name_the_dead(&monitor, error)),
+            Err(error) => return Err(blame(monitor, &world, error)),
         }
     };
     world.phases.push(("connect", started.elapsed()));
@@ -63,21 +65,44 @@ pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
     })
 }
 
-/// A peer that died while ranks connect shows here as a link that never came; the monitor knows
-/// better.
-fn name_the_dead(monitor: &Monitor, error: Error) -> Error {
-    if !monitor.failed() {
-        return error;
+/// The verdict that all ranks share where ranks that connect have failed; `error` where it says
+/// more, or stays the only thing known. The others learn of it.
+fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
+    let known = monitor.failed();
+    let report = match &error {
+        Error::Transport(error) => of_connecting(error),
+        _ => Some((None, Cause::Aborted)),
+    };
+    let (culprit, cause) = report.unwrap_or((None, Cause::Unknown));
+    if report.is_some() {
+        let (culprit, detail) = (culprit.or(Some(world.rank)), error.to_string());
+        monitor.report(Report { culprit, cause, detail, sequence: 0 });
     }
-    let verdict = monitor.verdict(communicator::VERDICT_LIMIT);
-    match verdict.culprit {
-        Some(peer) => Error::Transport(TransportError::PeerGone {
-            peer,
-            doing: "connecting to it",
-            source: None,
-        }),
-        None => error,
-    }
+    // Of a deadline and of a fault of its own this rank knows the most itself.
+    let says_more = cause == Cause::Aborted || (cause == Cause::Deadline && !known);
+    let error = if says_more {
+        error
+    } else {
+        let verdict = monitor.verdict(communicator::VERDICT_LIMIT);
+        Error::Failed(Box::new(Failure::new(verdict, world.rank, None, 0, error.to_string())))
+    };
+    monitor.leave(0);
+    error
+}
+
+/// Whom to blame for a failure to connect, this rank itself if nobody else; nothing where another
+/// failure caused it.
+fn of_connecting(error: &TransportError) -> Option<(Option<u32>, Cause)> {
+    let cause = match error {
+        TransportError::Interrupted { .. } => return None,
+        TransportError::PeerGone { .. } => Cause::Died,
+        TransportError::PeerMisbehaved { .. } => Cause::Protocol,
+        TransportError::ConnectDeadline { .. } | TransportError::Connecting { .. } => {
+            Cause::Deadline
+        }
+        _ => Cause::Aborted,
+    };
+    Some((error.peer(), cause))
 }
 
 fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> Record {
@@ -115,6 +140,7 @@ fn connect_endpoints(
     inbox: &Inbox,
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
+    interrupted: Interrupted<'_>,
 ) -> Result<Vec<Box<dyn Endpoint>>, Error> {
     let nodes = world.nodes();
     let own = nodes[world.rank as usize];
@@ -137,7 +163,7 @@ fn connect_endpoints(
     let mut endpoints: Vec<Box<dyn Endpoint>> = Vec::new();
     // Before the fabric, which knows all ranks of the process, those of other nodes too.
     if !remote.is_empty() {
-        endpoints.push(connect_tcp(settings, world, &remote, inbox, deadline)?);
+        endpoints.push(connect_tcp(settings, world, &remote, inbox, deadline, interrupted)?);
     }
     if local.len() > 1 {
         endpoints.push(match (&settings.transport, &settings.fabric) {
@@ -145,7 +171,7 @@ fn connect_endpoints(
                 Box::new(fabric.0.endpoint(world.rank, Arc::clone(doorbell))?)
             }
             (Transport::Loopback, None) => return Err(loopback_without_threads()),
-            _ => connect_shm(settings, world, local, doorbell, deadline)?,
+            _ => connect_shm(settings, world, local, doorbell, deadline, interrupted)?,
         });
     }
     Ok(endpoints)
@@ -157,6 +183,7 @@ fn connect_shm(
     local_ranks: Vec<u32>,
     doorbell: &Doorbell,
     deadline: Instant,
+    interrupted: Interrupted<'_>,
 ) -> Result<Box<dyn Endpoint>, Error> {
     let options = ShmOptions {
         secret: world.secret.clone(),
@@ -166,7 +193,7 @@ fn connect_shm(
         limits: settings.limits,
         deadline,
     };
-    Ok(Box::new(shm::connect(&options, doorbell)?))
+    Ok(Box::new(shm::connect(&options, doorbell, interrupted)?))
 }
 
 fn connect_tcp(
@@ -175,6 +202,7 @@ fn connect_tcp(
     peers: &[u32],
     inbox: &Inbox,
     deadline: Instant,
+    interrupted: Interrupted<'_>,
 ) -> Result<Box<dyn Endpoint>, Error> {
     let peer =
         |&rank: &u32| TcpPeer { rank, addresses: world.records[rank as usize].addresses.clone() };
@@ -186,7 +214,7 @@ fn connect_tcp(
         limits: settings.limits,
         deadline,
     };
-    Ok(Box::new(TcpEndpoint::connect(&options, inbox)?))
+    Ok(Box::new(TcpEndpoint::connect(&options, inbox, interrupted)?))
 }
 
 /// Ranks that share this rank's host compete for its processors, emulated nodes or not.
@@ -209,3 +237,6 @@ fn loopback_without_threads() -> Error {
             .to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

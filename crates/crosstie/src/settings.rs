@@ -200,7 +200,8 @@ impl Settings {
     /// Meets the other ranks and sets up all connections.
     ///
     /// # Errors
-    /// Any but [`Error::Failed`]: ranks that never came are named at the deadline.
+    /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
+    /// named to all at once ([`Error::Failed`]).
     pub fn connect(self) -> Result<Communicator, Error> {
         crate::init::connect(self.resolve(crosstie_launch::environment(std::env::vars_os()))?)
     }

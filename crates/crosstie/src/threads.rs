@@ -40,8 +40,8 @@ impl Threads {
     /// Runs `body` once per rank, each in its own thread, and returns what they returned, by rank.
     ///
     /// # Errors
-    /// The error of the lowest rank that had one. A rank that panics takes its communicator with
-    /// it, which its peers see as a death; the panic is passed on.
+    /// The error of the lowest rank that had one. A rank that panics is named to its peers as one
+    /// that gave up; the panic is passed on.
     pub fn run<T, F>(self, body: F) -> Result<Vec<T>, Error>
     where
         T: Send,

@@ -17,7 +17,7 @@ use crate::interfaces::host_name;
 use crate::link::Link;
 use crate::listener::stream_socket;
 use crate::secret::Secret;
-use crate::wait::poll_until;
+use crate::wait::{Interrupted, poll_until};
 
 /// How long an address has before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(50);
@@ -25,6 +25,9 @@ const STAGGER: Duration = Duration::from_millis(50);
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two rounds over the addresses.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// How often an interruption is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Whom to reach, as whom, and how long to try.
 #[derive(Clone, Debug)]
@@ -68,19 +71,39 @@ impl<'a> Dial<'a> {
 ///
 /// Returns before the deadline with an error that no waiting mends: another protocol version, another secret.
 pub fn dial(dial: &Dial<'_>) -> Result<Link, NetError> {
+    dial_unless(dial, &|| false)
+}
+
+/// As [`dial`], but gives up within about 50 ms once `interrupted` says so: with [`NetError::Interrupted`].
+pub fn dial_unless(dial: &Dial<'_>, interrupted: Interrupted<'_>) -> Result<Link, NetError> {
     let started = Instant::now();
     let (mut pause, longest) = PAUSE;
     loop {
-        let failures = match Round::new(dial).run()? {
+        let failures = match Round::new(dial, interrupted).run()? {
             Ok(link) => return Ok(link),
             Err(failures) => failures,
         };
         let over = Instant::now() + pause >= dial.deadline;
         match verdict(failures, dial, started.elapsed(), over || !dial.retry) {
             Some(error) => return Err(error),
-            None => std::thread::sleep(pause),
+            None => rest(pause, started, interrupted)?,
         }
         pause = (pause * 2).min(longest);
+    }
+}
+
+/// Sleeps for `pause`, unless interrupted.
+fn rest(pause: Duration, started: Instant, interrupted: Interrupted<'_>) -> Result<(), NetError> {
+    let until = Instant::now() + pause;
+    loop {
+        if interrupted() {
+            return Err(NetError::Interrupted { waited: started.elapsed() });
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK));
     }
 }
 
@@ -168,6 +191,8 @@ enum Step {
 /// One race over all addresses.
 struct Round<'a> {
     dial: &'a Dial<'a>,
+    interrupted: Interrupted<'a>,
+    began: Instant,
     waiting: std::slice::Iter<'a, SocketAddr>,
     /// When the next address joins the race.
     next_start: Instant,
@@ -176,9 +201,11 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(dial: &'a Dial<'a>) -> Round<'a> {
+    fn new(dial: &'a Dial<'a>, interrupted: Interrupted<'a>) -> Round<'a> {
         Round {
             dial,
+            interrupted,
+            began: Instant::now(),
             waiting: dial.addresses.iter(),
             next_start: Instant::now(),
             running: Vec::new(),
@@ -193,6 +220,9 @@ impl<'a> Round<'a> {
                 return Ok(Err(self.failures));
             }
             let ready = self.sleep()?;
+            if (self.interrupted)() {
+                return Err(NetError::Interrupted { waited: self.began.elapsed() });
+            }
             let now = Instant::now();
             for (attempt, ready) in std::mem::take(&mut self.running).into_iter().zip(ready) {
                 let step = match attempt {
@@ -231,7 +261,9 @@ impl<'a> Round<'a> {
 
     fn sleep(&self) -> Result<Vec<bool>, NetError> {
         let joins = (!self.waiting.as_slice().is_empty()).then_some(self.next_start);
-        let deadline = self.running.iter().map(|attempt| attempt.deadline).chain(joins).min();
+        let look = Instant::now() + LOOK;
+        let deadlines = self.running.iter().map(|attempt| attempt.deadline);
+        let deadline = deadlines.chain(joins).fold(look, Instant::min);
         let mut fds: Vec<PollFd<'_>> = self
             .running
             .iter()
@@ -240,7 +272,7 @@ impl<'a> Round<'a> {
                 _ => PollFd::new(&attempt.stream, PollFlags::IN),
             })
             .collect();
-        poll_until(&mut fds, deadline)
+        poll_until(&mut fds, Some(deadline))
             .map_err(|source| NetError::System { call: "poll".to_owned(), source })?;
         Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }

@@ -129,6 +129,12 @@ pub enum NetError {
         /// How long was tried.
         waited: Duration,
     },
+    /// Whoever waited for a link was told to stop.
+    #[error("interrupted after {waited:?}")]
+    Interrupted {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// The peer sent what the protocol does not allow.
     #[error("{host} at {address} broke the protocol: {what}")]
     Protocol {

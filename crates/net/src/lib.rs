@@ -21,7 +21,7 @@ mod strangers;
 mod unique_id;
 mod wait;
 
-pub use dial::{Dial, dial};
+pub use dial::{Dial, dial, dial_unless};
 pub use error::NetError;
 pub use hello::{Purpose, Target, Version};
 pub use inbox::{Inbox, Incoming};
@@ -31,4 +31,4 @@ pub use listener::{ListenOptions, Listener};
 pub use secret::{Secret, WorldId};
 pub use strangers::{Fault, Strangers};
 pub use unique_id::UniqueId;
-pub use wait::{Bell, poll_until};
+pub use wait::{Bell, Interrupted, poll_until};

@@ -9,6 +9,9 @@ use rustix::io::Errno;
 
 use crate::error::NetError;
 
+/// Says whether whoever waits should stop waiting; looked at every now and then.
+pub type Interrupted<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// Sleeps until one of `fds` is ready (its `revents` tell) or `deadline` passes; `None` waits without end.
 /// Returns how many are ready: 0 when the deadline passed. An interrupted sleep goes on.
 pub fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {

@@ -49,6 +49,7 @@ fn play(rank: u32, passphrase: &str) -> Result<(), Box<dyn Error>> {
             deadline: Instant::now() + Duration::from_secs(10),
         },
         &doorbell,
+        &|| false,
     )?;
     assert!(doorbell.take(Driver::Application), "nobody else drives");
     for bytes in SIZES {

@@ -57,6 +57,12 @@ pub enum TransportError {
         /// How long was waited, in milliseconds.
         waited_ms: u64,
     },
+    /// Setting up was told to stop before all had come.
+    #[error("interrupted after {waited_ms} ms of connecting")]
+    Interrupted {
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
     /// This host refused a system call that the transport cannot do without.
     #[error("{call} failed")]
     System {
@@ -88,7 +94,10 @@ impl TransportError {
             | Self::Truncated { peer, .. }
             | Self::ConnectDeadline { peer, .. }
             | Self::Connecting { peer, .. } => Some(*peer),
-            Self::TooLong { .. } | Self::System { .. } | Self::Net(_) => None,
+            Self::TooLong { .. }
+            | Self::Interrupted { .. }
+            | Self::System { .. }
+            | Self::Net(_) => None,
         }
     }
 }

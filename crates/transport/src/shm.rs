@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crosstie_net::Secret;
+use crosstie_net::{Interrupted, Secret};
 
 use crate::TransportError;
 use crate::doorbell::Doorbell;
@@ -47,19 +47,25 @@ pub struct ShmOptions {
     pub deadline: Instant,
 }
 
-/// Meets the other ranks of this host, and connects to all of them. `doorbell` wakes this rank.
+/// Meets the other ranks of this host, and connects to all of them. `doorbell` wakes this rank. Gives
+/// up within about 50 ms once `interrupted` says so.
 ///
 /// # Errors
 /// [`TransportError::ConnectDeadline`] names the lowest rank that did not come;
-/// [`TransportError::PeerGone`] the leader, when it ended meanwhile;
+/// [`TransportError::Interrupted`] here or at the leader; [`TransportError::PeerGone`] the leader, when it ended meanwhile;
 /// [`TransportError::PeerMisbehaved`] a rank that wants other limits, or another user's process in
 /// the place of the leader; [`TransportError::System`] what this host refused.
-pub fn connect(options: &ShmOptions, doorbell: &Doorbell) -> Result<LocalEndpoint, TransportError> {
+pub fn connect(
+    options: &ShmOptions,
+    doorbell: &Doorbell,
+    interrupted: Interrupted<'_>,
+) -> Result<LocalEndpoint, TransportError> {
     let node = Node::new(options)?;
     let (segment, memory) = Mapping::create("crosstie-rings", node.segment_bytes.max(1))
         .map_err(|source| system("memfd for a rank's rings", source))?;
     let [word, bell] = doorbell.fds();
-    let peers = meeting::exchange(options, &node, [memory.as_fd(), word, bell])?;
+    let own = [memory.as_fd(), word, bell];
+    let peers = meeting::exchange(options, &node, own, interrupted)?;
     let segment = Arc::new(segment);
     let peers = peers.into_iter().map(|(rank, shared)| node.join(&segment, rank, shared));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;

@@ -23,7 +23,7 @@ fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> 
         let (secret, local_ranks) = (secret.clone(), (0..ranks).collect());
         let options = ShmOptions { secret, rank, local_ranks, channels, limits, deadline };
         let doorbell = Doorbell::new().expect("an eventfd");
-        Box::new(shm::connect(&options, &doorbell).expect("all are there"))
+        Box::new(shm::connect(&options, &doorbell, &|| false).expect("all are there"))
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..ranks).map(|rank| scope.spawn(move || end(rank))).collect();

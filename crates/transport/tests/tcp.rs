@@ -87,6 +87,10 @@ fn options(
     }
 }
 
+fn connect(options: &TcpOptions, inbox: &Inbox) -> Result<TcpEndpoint, TransportError> {
+    TcpEndpoint::connect(options, inbox, &|| false)
+}
+
 #[test]
 fn sixteen_ranks_connect_and_exchange_in_well_under_a_second() {
     let secret = Secret::generate().expect("random bytes");
@@ -96,7 +100,7 @@ fn sixteen_ranks_connect_and_exchange_in_well_under_a_second() {
     let ends: Vec<TcpEndpoint> = thread::scope(|scope| {
         let connect = |(rank, (_, inbox)): (u32, &(Arc<Listener>, Inbox))| {
             let options = options(rank, &secret, &addresses, Duration::from_secs(10));
-            TcpEndpoint::connect(&options, inbox).expect("all are there")
+            connect(&options, inbox).expect("all are there")
         };
         let threads: Vec<_> =
             (0..).zip(&listening).map(|each| scope.spawn(move || connect(each))).collect();
@@ -124,9 +128,9 @@ fn a_rank_that_comes_late_is_waited_for() {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(200));
             let inbox = late.subscribe(&secret, Target::Rank(1)).expect("nobody else is rank 1");
-            TcpEndpoint::connect(&options(1, &secret, &addresses, limit), &inbox).expect("both")
+            connect(&options(1, &secret, &addresses, limit), &inbox).expect("both")
         });
-        TcpEndpoint::connect(&options(0, &secret, &addresses, limit), &inbox).expect("both");
+        connect(&options(0, &secret, &addresses, limit), &inbox).expect("both");
     });
 }
 
@@ -138,13 +142,38 @@ fn a_rank_that_never_comes_is_named_at_the_deadline() {
     let nobody = vec![nobody.local_addr().expect("its address")];
     let limit = Duration::from_millis(300);
     let lower = [nobody.clone(), listener.addresses()];
-    let error = TcpEndpoint::connect(&options(1, &secret, &lower, limit), &inbox).err();
+    let error = connect(&options(1, &secret, &lower, limit), &inbox).err();
     assert!(matches!(error, Some(TransportError::ConnectDeadline { peer: 0, .. })), "{error:?}");
     let higher = [nobody.clone(), listener.addresses(), nobody];
     let mut options = options(1, &secret, &higher, limit);
     options.peers.retain(|peer| peer.rank == 2);
-    let error = TcpEndpoint::connect(&options, &inbox).err();
+    let error = connect(&options, &inbox).err();
     assert!(matches!(error, Some(TransportError::Connecting { peer: 2, .. })), "{error:?}");
+}
+
+#[test]
+fn connecting_ends_soon_after_an_interruption_while_dialling_and_while_waiting() {
+    let secret = Secret::generate().expect("random bytes");
+    let (listener, inbox) = listening(1, &secret);
+    // One peer takes connections and says nothing, one has ended.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addresses = [&mute, &gone].map(|peer| vec![peer.local_addr().expect("its address")]);
+    drop(gone);
+    let [mute_at, gone_at] = addresses;
+    let own = listener.addresses();
+    for all in
+        [[vec![], own.clone(), mute_at], [vec![], own.clone(), gone_at], [vec![], own, vec![]]]
+    {
+        let mut options = options(1, &secret, &all, Duration::from_secs(30));
+        // The lower rank is waited for where there is nobody to dial.
+        options.peers.retain(|peer| (peer.rank == 0) == all[2].is_empty());
+        let started = Instant::now();
+        let interrupted = || started.elapsed() > Duration::from_millis(100);
+        let error = TcpEndpoint::connect(&options, &inbox, &interrupted).err();
+        assert!(matches!(error, Some(TransportError::Interrupted { .. })), "{error:?}");
+        assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+    }
 }
 
 /// Random bytes, and the beginnings of what a peer may rightly send.

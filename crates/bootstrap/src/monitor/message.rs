@@ -59,6 +59,24 @@ pub struct Verdict {
     pub provisional: bool,
 }
 
+impl Verdict {
+    /// What `reporter` makes of its own report, as long as it knows of no other.
+    pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
+        let Report { culprit, cause, detail, sequence } = report;
+        let (left_after, provisional) = (None, true);
+        Verdict {
+            culprit,
+            culprit_host,
+            cause,
+            reporter,
+            detail,
+            sequence,
+            left_after,
+            provisional,
+        }
+    }
+}
+
 /// How far a rank's application is: the sequence numbers of the last call that it started, and finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Calls {

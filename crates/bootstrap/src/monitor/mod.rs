@@ -123,16 +123,7 @@ impl Monitor {
             sequence: self.shared.calls().started,
         });
         let host = report.culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
-        Verdict {
-            culprit: report.culprit,
-            culprit_host: host.cloned().unwrap_or_default(),
-            cause: report.cause,
-            reporter: self.rank,
-            detail: report.detail,
-            sequence: report.sequence,
-            left_after: None,
-            provisional: true,
-        }
+        Verdict::provisional(report, self.rank, host.cloned().unwrap_or_default())
     }
 
     /// The sequence number of the last call of `rank`, if it left in order.

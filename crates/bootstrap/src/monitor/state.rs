@@ -447,27 +447,15 @@ impl State {
     }
 
     fn decide(&mut self, report: Report, reporter: u32) {
-        let Report { culprit, mut cause, detail, sequence } = report;
+        let culprit = report.culprit;
+        let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
+        let host = host.cloned().unwrap_or_default();
+        let own = Verdict::provisional(report, reporter, host);
         // The hub heard of a leave before any end of a link that came of it.
         let left = culprit.and_then(|rank| self.left.get(&rank).copied());
-        let left_after = left.filter(|last| *last < sequence);
-        if left_after.is_some() {
-            cause = Cause::Left;
-        }
-        let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
-        let culprit_host = host.cloned().unwrap_or_default();
-        let provisional = false;
-        let verdict = Verdict {
-            culprit,
-            culprit_host,
-            cause,
-            reporter,
-            detail,
-            sequence,
-            left_after,
-            provisional,
-        };
-        self.adopt(verdict, self.rank);
+        let left_after = left.filter(|last| *last < own.sequence);
+        let cause = if left_after.is_some() { Cause::Left } else { own.cause };
+        self.adopt(Verdict { cause, left_after, provisional: false, ..own }, self.rank);
     }
 
     /// Takes over the verdict that `source` has, unless there is one.

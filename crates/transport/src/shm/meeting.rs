@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crosstie_net::{Interrupted, poll_until};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
@@ -23,6 +24,9 @@ use crate::TransportError;
 
 /// How long to wait before trying again what only time can change.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How often an interruption is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long after its deadline a rank waits for the leader to name who did not come.
 const GRACE: Duration = Duration::from_millis(500);
@@ -37,11 +41,12 @@ pub(super) fn exchange(
     options: &ShmOptions,
     node: &Node,
     own: Shared<BorrowedFd<'_>>,
+    interrupted: Interrupted<'_>,
 ) -> Result<Exchanged, TransportError> {
     if node.ranks.len() == 1 {
         return Ok(Exchanged::new());
     }
-    let meeting = Meeting::new(options, node);
+    let meeting = Meeting::new(options, node, interrupted);
     if node.rank == node.leader() { meeting.lead(own) } else { meeting.come(own) }
 }
 
@@ -51,10 +56,11 @@ struct Meeting<'a> {
     hello: Hello,
     began: Instant,
     deadline: Instant,
+    interrupted: Interrupted<'a>,
 }
 
 impl<'a> Meeting<'a> {
-    fn new(options: &ShmOptions, node: &'a Node) -> Self {
+    fn new(options: &ShmOptions, node: &'a Node, interrupted: Interrupted<'a>) -> Self {
         let name = options.secret.derive(&format!("shared memory, leader {}", node.leader()));
         let terms = Terms {
             ranks: node.ranks.len() as u32,
@@ -69,6 +75,7 @@ impl<'a> Meeting<'a> {
             hello: Hello { token, rank: node.rank, terms },
             began: Instant::now(),
             deadline: options.deadline,
+            interrupted,
         }
     }
 
@@ -85,8 +92,49 @@ impl<'a> Meeting<'a> {
         self.deadline.checked_add(GRACE).unwrap_or(self.deadline)
     }
 
+    /// Why this rank waits for `peer` no longer.
     fn missing(&self, peer: u32) -> TransportError {
-        TransportError::ConnectDeadline { peer, waited_ms: self.waited_ms() }
+        let waited_ms = self.waited_ms();
+        if (self.interrupted)() {
+            return TransportError::Interrupted { waited_ms };
+        }
+        TransportError::ConnectDeadline { peer, waited_ms }
+    }
+
+    /// Tries until it succeeds or fails for good; `None` at the deadline and when interrupted.
+    fn until<T>(
+        &self,
+        deadline: Instant,
+        mut attempt: impl FnMut() -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<Option<T>> {
+        loop {
+            match attempt() {
+                Ok(done) => return Ok(Some(done)),
+                // The peer does not listen yet, has no place in its queue, or this user has as many
+                // descriptors in flight as the kernel lets it: all pass.
+                Err(Errno::CONNREFUSED | Errno::AGAIN | Errno::TOOMANYREFS | Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= deadline || (self.interrupted)() {
+                return Ok(None);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until one of `fds` can be read; `false` at the deadline and when interrupted.
+    fn readable(&self, fds: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<bool> {
+        let mut fds: Vec<_> =
+            fds.iter().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        loop {
+            let look = deadline.min(Instant::now() + LOOK);
+            if poll_until(&mut fds, Some(look))? > 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline || (self.interrupted)() {
+                return Ok(false);
+            }
+        }
     }
 }
 
@@ -95,12 +143,13 @@ impl Meeting<'_> {
     fn come(&self, own: Shared<BorrowedFd<'_>>) -> Result<Exchanged, TransportError> {
         let socket = self.reach()?;
         let leader = self.node.leader();
-        until(self.deadline, || send(&socket, &self.hello.encode(), &own))
+        self.until(self.deadline, || send(&socket, &self.hello.encode(), &own))
             .map_err(|source| self.lost(source.into()))?
             .ok_or_else(|| self.missing(leader))?;
         let mut all = Exchanged::new();
         loop {
-            if !readable(&[socket.as_fd()], self.verdict_deadline())
+            if !self
+                .readable(&[socket.as_fd()], self.verdict_deadline())
                 .map_err(|source| system("waiting for the host's leader", source))?
             {
                 return Err(self.missing(leader));
@@ -127,7 +176,8 @@ impl Meeting<'_> {
             let socket = new_socket()?;
             rustix::net::connect(&socket, &address).map(|()| socket)
         };
-        let socket = until(self.deadline, connect)
+        let socket = self
+            .until(self.deadline, connect)
             .map_err(|source| system("connecting to the host's leader", source.into()))?
             .ok_or_else(|| self.missing(leader))?;
         match stranger(&socket) {
@@ -152,6 +202,9 @@ impl Meeting<'_> {
             }
             Some(Answer::Differs { rank, what }) => {
                 Err(TransportError::PeerMisbehaved { peer: rank, what })
+            }
+            Some(Answer::Interrupted) => {
+                Err(TransportError::Interrupted { waited_ms: self.waited_ms() })
             }
             Some(Answer::Ranks { ranks, more }) => {
                 let shared = by_rank(fds, ranks.len())
@@ -202,7 +255,8 @@ impl Meeting<'_> {
         let mut pending: Vec<OwnedFd> = Vec::new();
         while members.len() + 1 < self.node.ranks.len() {
             let fds: Vec<_> = [&listener].into_iter().chain(&pending).map(AsFd::as_fd).collect();
-            if !readable(&fds, self.deadline).map_err(|e| system("waiting for local ranks", e))? {
+            let came = self.readable(&fds, self.deadline);
+            if !came.map_err(|e| system("waiting for local ranks", e))? {
                 let missing = self.node.others().find(|rank| !members.contains_key(rank));
                 return missing.map_or(Ok(()), |rank| Err(self.missing(rank)));
             }
@@ -289,7 +343,7 @@ impl Meeting<'_> {
             let ranks = part.iter().map(|&(rank, _)| rank).collect();
             let bytes = Answer::Ranks { ranks, more: i < last }.encode();
             let fds: Vec<_> = part.iter().flat_map(|&(_, shared)| shared).collect();
-            until(self.verdict_deadline(), || send(&member.socket, &bytes, &fds))
+            self.until(self.verdict_deadline(), || send(&member.socket, &bytes, &fds))
                 .map_err(|source| TransportError::PeerGone {
                     peer: rank,
                     doing: "exchanging shared memory",
@@ -309,6 +363,7 @@ impl Meeting<'_> {
             TransportError::PeerMisbehaved { peer, what } => {
                 Answer::Differs { rank: *peer, what: what.clone() }
             }
+            TransportError::Interrupted { .. } => Answer::Interrupted,
             other => Answer::Differs { rank: self.node.rank, what: other.to_string() },
         };
         for member in members.values() {
@@ -328,39 +383,4 @@ fn new_socket() -> rustix::io::Result<OwnedFd> {
 fn stranger(socket: &OwnedFd) -> io::Result<Option<u32>> {
     let uid = rustix::net::sockopt::socket_peercred(socket)?.uid;
     Ok((uid != rustix::process::geteuid()).then_some(uid.as_raw()))
-}
-
-/// Tries until it succeeds or fails for good; `None` at the deadline.
-fn until<T>(
-    deadline: Instant,
-    mut attempt: impl FnMut() -> rustix::io::Result<T>,
-) -> rustix::io::Result<Option<T>> {
-    loop {
-        match attempt() {
-            Ok(done) => return Ok(Some(done)),
-            // The peer does not listen yet, has no place in its queue, or this user has as many
-            // descriptors in flight as the kernel lets it: all pass.
-            Err(Errno::CONNREFUSED | Errno::AGAIN | Errno::TOOMANYREFS | Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(PAUSE);
-    }
-}
-
-/// Waits until one of `fds` can be read; `false` at the deadline.
-fn readable(fds: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<bool> {
-    let mut fds: Vec<_> =
-        fds.iter().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-            Ok(0) if left.is_zero() => return Ok(false),
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

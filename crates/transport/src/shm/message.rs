@@ -26,6 +26,7 @@ const HELLO: u32 = u32::from_le_bytes(*b"CTs1");
 const RANKS: u32 = u32::from_le_bytes(*b"CTr1");
 const MISSING: u32 = u32::from_le_bytes(*b"CTm1");
 const DIFFERS: u32 = u32::from_le_bytes(*b"CTd1");
+const STOPPED: u32 = u32::from_le_bytes(*b"CTi1");
 
 /// What a rank says when it comes to the leader; its descriptors come along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(super) enum Answer {
     Missing { rank: u32, waited_ms: u64 },
     /// A rank came with other terms, or came twice.
     Differs { rank: u32, what: String },
+    /// The leader was told to stop waiting.
+    Interrupted,
 }
 
 impl Hello {
@@ -96,6 +99,7 @@ impl Answer {
                 bytes.extend(rank.to_le_bytes());
                 bytes.extend(what.bytes().take(REASON_BYTES));
             }
+            Self::Interrupted => bytes.extend(STOPPED.to_le_bytes()),
         }
         bytes
     }
@@ -117,6 +121,7 @@ impl Answer {
                 let what = String::from_utf8_lossy(words.0).into_owned();
                 Some(Self::Differs { rank, what })
             }
+            STOPPED => Some(Self::Interrupted),
             _ => None,
         }
     }
@@ -199,6 +204,7 @@ mod tests {
             Answer::Ranks { ranks: vec![], more: false },
             Answer::Missing { rank: 7, waited_ms: 30_000 },
             Answer::Differs { rank: 2, what: "it has 3 slots".to_owned() },
+            Answer::Interrupted,
         ];
         for answer in answers {
             let bytes = answer.encode();

@@ -24,6 +24,10 @@ fn options(secret: &Secret, rank: u32, local_ranks: &[u32], patience: Duration) 
 
 type Connected = Result<LocalEndpoint, TransportError>;
 
+fn connect(options: &ShmOptions, doorbell: &Doorbell) -> Connected {
+    super::connect(options, doorbell, &|| false)
+}
+
 /// Connects each of `all` in a thread of its own.
 fn connect_all(all: Vec<ShmOptions>) -> Vec<Connected> {
     thread::scope(|scope| {
@@ -165,6 +169,32 @@ fn worlds_with_different_secrets_do_not_meet() {
     let all = vec![options(&one, 0, &[0, 1], SOON), options(&other, 1, &[0, 1], SOON)];
     for result in connect_all(all) {
         assert!(matches!(result, Err(TransportError::ConnectDeadline { .. })));
+    }
+}
+
+#[test]
+fn a_member_or_leader_that_is_interrupted_ends_soon_and_so_does_who_came_to_it() {
+    let secret = Secret::generate().unwrap();
+    // Rank 2 never comes; only the leader, or in a second world the member, is told.
+    for told in [0, 1] {
+        let started = Instant::now();
+        let interrupted = || started.elapsed() > Duration::from_millis(100);
+        let come = |rank: u32| {
+            let ranks: &[u32] = if told == 0 { &[0, 1, 2] } else { &[rank - 1, rank] };
+            let options = options(&secret, rank, ranks, LONG);
+            let doorbell = Doorbell::new().unwrap();
+            let never = || false;
+            super::connect(&options, &doorbell, if rank == told { &interrupted } else { &never })
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> =
+                (told + 1..2).map(|rank| scope.spawn(move || come(rank))).collect();
+            let all = others.into_iter().map(|other| other.join().unwrap()).chain([come(told)]);
+            for result in all.collect::<Vec<_>>() {
+                assert!(matches!(result, Err(TransportError::Interrupted { .. })), "{result:?}");
+            }
+        });
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     }
 }
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crosstie_net::{Dial, Inbox, NetError, Purpose, Secret, Target, dial};
+use crosstie_net::{
+    Dial, Inbox, Incoming, Interrupted, NetError, Purpose, Secret, Target, dial_unless,
+};
 
 use super::TcpEndpoint;
 use crate::TransportError;
 use crate::seam::Limits;
+
+/// How often an interruption is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A rank at the other end of a wire.
 #[derive(Debug, Clone)]
@@ -41,22 +46,29 @@ impl TcpEndpoint {
     /// Connects to all peers at once: dials the higher ones, and accepts the lower ones from
     /// `inbox`, this process's subscription for `Target::Rank(options.rank)`.
     ///
+    /// Gives up within about 50 ms once `interrupted` says so.
+    ///
     /// The links prove that they hold the secret; the data on them is then neither encrypted nor
     /// authenticated.
     ///
     /// # Errors
     /// [`TransportError::Connecting`] names a higher rank that could not be reached, with the
     /// reason; [`TransportError::ConnectDeadline`] the lowest lower rank that did not come;
-    /// [`TransportError::Net`] one that speaks another version; [`TransportError::System`].
-    pub fn connect(options: &TcpOptions, inbox: &Inbox) -> Result<Self, TransportError> {
+    /// [`TransportError::Interrupted`]; [`TransportError::Net`] one that speaks another version;
+    /// [`TransportError::System`].
+    pub fn connect(
+        options: &TcpOptions,
+        inbox: &Inbox,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Self, TransportError> {
         let streams = thread::scope(|scope| {
             let dialling: Vec<_> = options
                 .peers
                 .iter()
                 .filter(|peer| peer.rank > options.rank)
-                .map(|peer| (peer.rank, scope.spawn(move || dial_peer(options, peer))))
+                .map(|peer| (peer.rank, scope.spawn(move || dial_peer(options, peer, interrupted))))
                 .collect();
-            let accepted = accept_lower(options, inbox);
+            let accepted = accept_lower(options, inbox, interrupted);
             let mut streams = Vec::with_capacity(options.peers.len());
             for (rank, dialled) in dialling {
                 let stream =
@@ -72,31 +84,45 @@ impl TcpEndpoint {
 }
 
 fn unreached(peer: u32, error: NetError) -> TransportError {
-    TransportError::Connecting { peer, source: Box::new(error) }
+    match error {
+        NetError::Interrupted { waited } => stopped(waited),
+        error => TransportError::Connecting { peer, source: Box::new(error) },
+    }
 }
 
-fn dial_peer(options: &TcpOptions, peer: &TcpPeer) -> Result<TcpStream, NetError> {
+fn stopped(waited: Duration) -> TransportError {
+    TransportError::Interrupted { waited_ms: waited.as_millis() as u64 }
+}
+
+fn dial_peer(
+    options: &TcpOptions,
+    peer: &TcpPeer,
+    interrupted: Interrupted<'_>,
+) -> Result<TcpStream, NetError> {
     let (target, purpose) = (Target::Rank(peer.rank), Purpose::Data);
     let common = Dial::new(&peer.addresses, &options.secret, target, purpose, options.deadline);
-    dial(&Dial { from: Some(options.rank), ..common })?.into_data_stream()
+    dial_unless(&Dial { from: Some(options.rank), ..common }, interrupted)?.into_data_stream()
 }
 
 fn accept_lower(
     options: &TcpOptions,
     inbox: &Inbox,
+    interrupted: Interrupted<'_>,
 ) -> Result<Vec<(u32, TcpStream)>, TransportError> {
     let started = Instant::now();
     let ranks = options.peers.iter().map(|peer| peer.rank);
     let mut missing: BTreeSet<u32> = ranks.filter(|&rank| rank < options.rank).collect();
     let mut streams = Vec::with_capacity(options.peers.len());
     while let Some(&lowest) = missing.first() {
-        let incoming = match inbox.accept(Purpose::Data, options.deadline) {
-            Ok(incoming) => incoming,
-            Err(NetError::NobodyCame { .. }) => {
+        let Some(incoming) = accept_soon(inbox, options.deadline)? else {
+            if interrupted() {
+                return Err(stopped(started.elapsed()));
+            }
+            if Instant::now() >= options.deadline {
                 let waited_ms = started.elapsed().as_millis() as u64;
                 return Err(TransportError::ConnectDeadline { peer: lowest, waited_ms });
             }
-            Err(error) => return Err(error.into()),
+            continue;
         };
         // Whoever holds the secret but is no rank that is still missing gains nothing by dialling.
         let Some(rank) = incoming.from.filter(|rank| missing.remove(rank)) else {
@@ -106,4 +132,13 @@ fn accept_lower(
         streams.push((rank, incoming.link.into_data_stream()?));
     }
     Ok(streams)
+}
+
+/// The next link, if it comes before it is time to look around.
+fn accept_soon(inbox: &Inbox, deadline: Instant) -> Result<Option<Incoming>, NetError> {
+    match inbox.accept(Purpose::Data, deadline.min(Instant::now() + LOOK)) {
+        Ok(incoming) => Ok(Some(incoming)),
+        Err(NetError::NobodyCame { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

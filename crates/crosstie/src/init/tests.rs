@@ -1,0 +1,60 @@
+//! Ranks that fail between meeting and being connected.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::{Meeting, Settings};
+
+/// A rank that has met the others and started its monitor, and then ends without a word.
+fn die_while_connecting(settings: Resolved, after: Duration) {
+    let deadline = Instant::now() + settings.init_timeout;
+    let identity = crosstie_launch::identify(&settings.explicit, &settings.environment).unwrap();
+    let listener = Listener::open(&ListenOptions::default()).unwrap();
+    let listener = Arc::new(listener);
+    let record = own_record(&settings, &identity, &listener);
+    let world = crosstie_bootstrap::meet(&identity, &listener, record, deadline).unwrap();
+    let inbox = listener.subscribe(&world.secret, Target::Rank(world.rank)).unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let monitor = start_monitor(&settings, &world, &Arc::new(inbox), &doorbell, deadline).unwrap();
+    thread::sleep(after);
+    drop(monitor);
+}
+
+/// What the others of three ranks get when `victim` dies, and how long after its death at most.
+fn errors_of_a_death(victim: u32, transport: Transport) -> Vec<(Error, Duration)> {
+    const ALIVE: Duration = Duration::from_millis(300);
+    let (_meeting, id) = Meeting::open().unwrap();
+    let settings =
+        |rank| Settings::default().rank(rank).size(3).id(id.clone()).transport(transport);
+    thread::scope(|scope| {
+        let began = Instant::now();
+        let resolved = settings(victim).resolve(BTreeMap::new()).unwrap();
+        scope.spawn(|| die_while_connecting(resolved, ALIVE));
+        let others = (0..3).filter(|&rank| rank != victim);
+        let others: Vec<_> = others
+            .map(|rank| {
+                let settings = settings(rank);
+                scope.spawn(move || (settings.connect().err(), began.elapsed()))
+            })
+            .collect();
+        let ends = others.into_iter().map(|other| other.join().unwrap());
+        ends.map(|(error, took)| (error.unwrap(), took.saturating_sub(ALIVE))).collect()
+    })
+}
+
+#[test]
+fn a_rank_that_dies_while_all_connect_is_named_by_all_others_within_a_second() {
+    let cases = [(0, Transport::Tcp), (0, Transport::SharedMemory), (2, Transport::SharedMemory)];
+    for (victim, transport) in cases {
+        for (error, took) in errors_of_a_death(victim, transport) {
+            let text = error.report();
+            let Error::Failed(failure) = error else { panic!("{text}") };
+            assert_eq!((failure.culprit, failure.cause), (Some(victim), Cause::Died), "{text}");
+            assert_eq!(failure.host, crosstie_net::host_name());
+            assert!(text.contains("CT-060") && text.contains("while connecting"), "{text}");
+            assert!(took < Duration::from_secs(1), "{transport:?}: {took:?}\n{text}");
+        }
+    }
+}
