@@ -29,7 +29,7 @@ fn a_killed_rank_is_named_by_every_other_at_once() {
     let killed = Instant::now();
     kill_process(ranks[&5], Signal::KILL).unwrap();
     let done = bench.finish();
-    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
     assert_eq!(done.code, Some(3), "{}", done.err);
     assert!(
         done.err.contains("[rank 5] this rank was killed by signal 9 (SIGKILL)"),
