@@ -32,6 +32,8 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 const OPENING: &str = "opening a meeting";
 /// How many version mismatches are kept to be told.
 const MISMATCHES_MAX: usize = 4;
+/// When the log first names those who have not come; then after twice as long, and so on.
+const FIRST_NOTICE: Duration = Duration::from_secs(5);
 
 /// Serves one meeting in the background, for as long as it is kept.
 ///
@@ -73,6 +75,7 @@ impl MeetingHost {
             gathering: Gathering::default(),
             guests: Vec::new(),
             first_came: None,
+            next_notice: FIRST_NOTICE,
             told: None,
             mismatches: Vec::new(),
             leaves_by: None,
@@ -125,6 +128,8 @@ struct Service {
     guests: Vec<Guest>,
     /// When the first rank joined.
     first_came: Option<Instant>,
+    /// How long the first to come will have waited when the ranks still missing are named in the log.
+    next_notice: Duration,
     told: Option<End>,
     /// Version mismatches, for the error that names who did not come.
     mismatches: Vec<String>,
@@ -259,12 +264,10 @@ impl Service {
         self.guests.retain(|guest| guest.rank.is_some() || now < guest.limit);
         let impatient = self.guests.iter().any(|guest| now >= guest.limit);
         if impatient && !told {
-            let waited = self.first_came.map_or(Duration::ZERO, |came| now - came);
-            let mut strangers = self.listener.strangers().to_string();
-            for mismatch in &self.mismatches {
-                strangers = format!("{strangers}; {mismatch}");
-            }
-            self.end(Err(self.gathering.missing(waited, strangers)));
+            self.end(Err(self.missing(now)));
+        } else if !told && self.notice_due().is_some_and(|due| now >= due) {
+            self.next_notice *= 2;
+            tracing::warn!("still waiting: {}", self.missing(now));
         }
         if self.leaves_by.is_none() && self.stop.load(Ordering::Acquire) {
             self.leaves_by = Some(now + FAREWELL);
@@ -274,6 +277,19 @@ impl Service {
         if !told && self.told.is_some() {
             self.attend();
         }
+    }
+
+    fn missing(&self, now: Instant) -> BootstrapError {
+        let waited = self.first_came.map_or(Duration::ZERO, |came| now - came);
+        let mut strangers = self.listener.strangers().to_string();
+        for mismatch in &self.mismatches {
+            strangers = format!("{strangers}; {mismatch}");
+        }
+        self.gathering.missing(waited, strangers)
+    }
+
+    fn notice_due(&self) -> Option<Instant> {
+        self.first_came.filter(|_| self.told.is_none()).map(|came| came + self.next_notice)
     }
 
     fn leaves(&self) -> bool {
@@ -289,7 +305,7 @@ impl Service {
         fds.extend(self.guests.iter().map(Guest::interest));
         // After the end only a guest's introduction and the farewell have limits.
         let limits = self.guests.iter().filter(|guest| self.told.is_none() || guest.rank.is_none());
-        let limits = limits.map(|guest| guest.limit).chain(self.leaves_by);
+        let limits = limits.map(|guest| guest.limit).chain(self.leaves_by).chain(self.notice_due());
         poll_until(&mut fds, limits.min())
     }
 }
