@@ -80,6 +80,23 @@ fn a_dead_rank_is_named_by_all_within_a_second() {
 }
 
 #[test]
+fn a_rank_that_ends_between_the_meeting_and_its_link_is_given_up_after_its_silence() {
+    let secret = Secret::generate().unwrap();
+    let [first, second] = [0, 1].map(|rank| seat(rank, &secret));
+    let records = [first.record.clone(), second.record.clone()];
+    let began = Instant::now();
+    let monitor = start(&first, &records, &secret, STRICT);
+    let verdict = monitor.verdict(STRICT.silence + PROMPT);
+    assert_eq!((verdict.culprit, verdict.cause), (Some(1), Cause::Silent), "{verdict:?}");
+    drop((monitor, first));
+    let (world, inbox) = (world(1, &records, &secret), Arc::clone(&second.inbox));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let orphan = Monitor::start(&world, inbox, STRICT, Box::new(|| {}), deadline);
+    assert!(orphan.unwrap_err().to_string().contains("rank 0"));
+    assert!(began.elapsed() < 2 * (STRICT.silence + PROMPT), "{:?}", began.elapsed());
+}
+
+#[test]
 fn two_hubs_that_die_at_once_leave_one_verdict() {
     let mut monitors = monitors(5, PATIENT);
     std::thread::scope(|scope| monitors.drain(..2).for_each(|hub| _ = scope.spawn(|| drop(hub))));

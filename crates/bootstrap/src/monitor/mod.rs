@@ -54,7 +54,8 @@ impl Monitor {
     /// first learns of it, and once when the verdict is there.
     ///
     /// Rank 0 returns at once; the others when they have reached it, or with an error at the deadline. Ranks that
-    /// have made no link to rank 0 by then are reported as silent.
+    /// have made no link to rank 0 by then are reported as silent. All have just met: so the deadline is no later than
+    /// the silence after which any rank is given up.
     pub fn start(
         world: &World,
         inbox: Arc<Inbox>,
@@ -65,6 +66,8 @@ impl Monitor {
         let hosts: Vec<String> = world.records.iter().map(|record| record.host.clone()).collect();
         let heartbeat = options.heartbeat.min(options.silence / 4);
         let start = Instant::now();
+        let given_up = start.checked_add(options.silence).unwrap_or(deadline);
+        let deadline = deadline.min(given_up);
         let links_due = deadline.saturating_duration_since(start);
         let state = State::new(world.rank, hosts.clone(), heartbeat, options.silence, links_due);
         let shared = Arc::new(Shared::new().map_err(net("starting the monitor"))?);
