@@ -126,15 +126,14 @@ impl<'a> Meeting<'a> {
     fn readable(&self, fds: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<bool> {
         let mut fds: Vec<_> =
             fds.iter().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        loop {
+        // The deadline counts also where strangers keep a socket readable.
+        while Instant::now() < deadline && !(self.interrupted)() {
             let look = deadline.min(Instant::now() + LOOK);
             if poll_until(&mut fds, Some(look))? > 0 {
                 return Ok(true);
             }
-            if Instant::now() >= deadline || (self.interrupted)() {
-                return Ok(false);
-            }
         }
+        Ok(false)
     }
 }
 
@@ -260,11 +259,7 @@ impl Meeting<'_> {
                 let missing = self.node.others().find(|rank| !members.contains_key(rank));
                 return missing.map_or(Ok(()), |rank| Err(self.missing(rank)));
             }
-            while let Ok(socket) = accept_with(&listener, SocketFlags::CLOEXEC) {
-                if matches!(stranger(&socket), Ok(None)) {
-                    pending.push(socket);
-                }
-            }
+            self.accept(&listener, &mut pending)?;
             let excess = pending.len().saturating_sub(self.node.ranks.len() + STRANGERS);
             pending.drain(..excess);
             for socket in std::mem::take(&mut pending) {
@@ -278,6 +273,19 @@ impl Meeting<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes in all who have come. A host that has no descriptor left for them is an error: their
+    /// sockets would stay readable for ever.
+    fn accept(&self, listener: &OwnedFd, pending: &mut Vec<OwnedFd>) -> Result<(), TransportError> {
+        loop {
+            match accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(socket) if matches!(stranger(&socket), Ok(None)) => pending.push(socket),
+                Ok(_) | Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(system("accepting a local rank", error.into())),
+            }
+        }
     }
 
     fn listen(&self) -> Result<OwnedFd, TransportError> {

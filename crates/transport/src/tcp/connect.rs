@@ -139,6 +139,11 @@ fn accept_soon(inbox: &Inbox, deadline: Instant) -> Result<Option<Incoming>, Net
     match inbox.accept(Purpose::Data, deadline.min(Instant::now() + LOOK)) {
         Ok(incoming) => Ok(Some(incoming)),
         Err(NetError::NobodyCame { .. }) => Ok(None),
+        // Who only claims to speak another version has proved nothing, so the others go on.
+        Err(error @ NetError::Version { .. }) => {
+            tracing::warn!(%error, "turned a data link away");
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
