@@ -19,6 +19,8 @@ use rustix::process::geteuid;
 
 use crate::error::BootstrapError;
 
+/// Between two attempts to accept where the host refuses.
+const OUT_OF_BREATH: Duration = Duration::from_millis(20);
 /// Longest abstract name in bytes (`sun_path` of `unix(7)`, less the leading zero).
 const NAME_MAX: usize = 107;
 /// How many ranks of a host may ask at once; more try again.
@@ -86,7 +88,9 @@ impl Announcer {
                 }
                 Ok(_) => tracing::debug!("another user asked for this job's meeting"),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(_) => return,
+                Err(Errno::AGAIN) => return,
+                // Without a descriptor to answer by, the socket stays readable: no haste then.
+                Err(_) => return std::thread::sleep(OUT_OF_BREATH),
             }
         }
     }
