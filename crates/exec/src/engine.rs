@@ -122,6 +122,8 @@ impl Engine {
             slot_bytes: self.slot_bytes(),
         };
         self.work.begin(plan.blocks.len());
+        // Also where the call ends in a panic: a transport may still know the caller's memory.
+        self.poisoned = true;
         let result = self.drive(&run, call.limit, interrupted);
         self.doorbell.leave();
         self.poisoned = result.is_err();
