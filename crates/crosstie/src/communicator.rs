@@ -22,6 +22,10 @@ pub struct Communicator {
     /// `None` once left, and in a world of one rank.
     pub(crate) monitor: Option<Monitor>,
     pub(crate) timeout: Duration,
+    /// Bytes of the longest message; the same on all ranks.
+    pub(crate) slot_bytes: usize,
+    /// Buffers up to this size go directly; the same on all ranks.
+    pub(crate) direct_bytes: u64,
     pub(crate) programs: Programs,
     pub(crate) sequence: u64,
     pub(crate) failed: Option<String>,
@@ -230,10 +234,10 @@ impl Communicator {
         self.sequence += 1;
         let form = Form {
             collective,
-            algorithm: select::algorithm(collective, buffers.len() as u64, &self.nodes),
+            algorithm: select::algorithm(collective, buffers.len() as u64, self.direct_bytes),
             in_place: buffers.in_place(),
         };
-        let map = select::chunk_map(collective, data_type, count, ranks, self.engine.slot_bytes());
+        let map = select::chunk_map(collective, data_type, count, ranks, self.slot_bytes);
         self.prepare(form)?;
         let Some(program) = self.programs.slot(form).as_ref() else {
             return Ok(());
@@ -303,7 +307,7 @@ impl Communicator {
     /// Dropping the communicator does the same, but cannot tell of an error.
     ///
     /// # Errors
-    /// [`Error::Transport`] when what was sent could not be delivered.
+    /// [`Error::NotDelivered`], [`Error::Transport`] when what was sent could not be delivered.
     pub fn leave(mut self) -> Result<(), Error> {
         self.leave_in_order()
     }
@@ -319,12 +323,10 @@ impl Communicator {
 
     fn leave_in_order(&mut self) -> Result<(), Error> {
         let Some(monitor) = self.monitor.take() else { return Ok(()) };
-        let drained = self.engine.drain(DRAIN_LIMIT);
+        let limit = DRAIN_LIMIT.min(self.timeout);
+        let drained = self.engine.drain(limit);
         monitor.leave(self.sequence);
-        match drained {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        if drained? { Ok(()) } else { Err(Error::NotDelivered { waited: limit }) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the library's errors: a code, who is to blame, and what to do.
 
 use std::fmt;
+use std::time::Duration;
 
 use crosstie_bootstrap::{BootstrapError, Cause, Verdict};
 use crosstie_ir::Collective;
@@ -10,7 +11,10 @@ use crosstie_planner::NodesError;
 use crosstie_transport::TransportError;
 
 /// Anything that a call of this library can fail with.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the whole [`report`](Self::report), for that is what a program prints whose `main`
+/// returns the error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A buffer's length does not fit the operation.
@@ -46,6 +50,12 @@ pub enum Error {
     /// The assignment of ranks to nodes cannot be planned for.
     #[error(transparent)]
     Nodes(#[from] NodesError),
+    /// The peers did not take in time what was sent to them.
+    #[error("what was sent could not be delivered within {:.1} s", waited.as_secs_f64())]
+    NotDelivered {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// An operation failed on a communicator, or ranks did while it was set up; every rank gets the same verdict.
     #[error(transparent)]
     Failed(Box<Failure>),
@@ -74,6 +84,8 @@ pub struct Failure {
     pub cause: Cause,
     /// The rank that reported it first.
     pub reporter: u32,
+    /// The number of the reporter's call; 0 while it connected.
+    pub reported_in: u64,
     /// The reporter's own words.
     pub detail: String,
     /// Whether this rank had to judge alone, because no verdict reached it in time.
@@ -95,10 +107,10 @@ impl fmt::Display for Failure {
             }
             None => write!(f, "{}", self.what())?,
         }
-        write!(f, " (seen by rank {} ", self.reporter,)?;
-        match self.operation {
-            Some(operation) => write!(f, "during {} #{}", operation.name(), self.sequence)?,
-            None => f.write_str("while connecting")?,
+        write!(f, " (reported by rank {} ", self.reporter)?;
+        match self.reported_in {
+            0 => f.write_str("while connecting")?,
+            call => write!(f, "in its call #{call}")?,
         }
         if self.provisional {
             f.write_str("; provisional: no verdict reached this rank")?;
@@ -126,6 +138,7 @@ impl Failure {
             host: verdict.culprit_host,
             cause: verdict.cause,
             reporter: verdict.reporter,
+            reported_in: verdict.sequence,
             detail: verdict.detail,
             provisional: verdict.provisional,
             left_after: verdict.left_after,
@@ -138,7 +151,9 @@ impl Failure {
             Cause::Died => "died or closed its links",
             Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
             Cause::Deadline => "did not take part before the deadline",
-            Cause::Protocol => "sent what its peers' calls do not expect",
+            Cause::Protocol => {
+                "made another call than its peers (operation, type, count or order differ)"
+            }
             Cause::Aborted => "gave up",
             Cause::Left => "left in order",
             _ => "failed",
@@ -196,6 +211,12 @@ const fn class(code: u16, blame: Blame, remedy: &'static str) -> Class {
     Class { code, blame, remedy }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report())
+    }
+}
+
 impl Error {
     /// The error's stable name.
     pub fn code(&self) -> Code {
@@ -238,7 +259,11 @@ impl Error {
             if !failure.detail.is_empty() && failure.detail != failure.local {
                 text += &format!("\n  rank {} reported: {}", failure.reporter, failure.detail);
             }
-            text += &format!("\n  rank {} stood at: {}", failure.rank, failure.local);
+            let call = match failure.operation {
+                Some(operation) => format!("{} #{}", operation.name(), failure.sequence),
+                None => "connecting".to_owned(),
+            };
+            text += &format!("\n  rank {} stood at: {call}: {}", failure.rank, failure.local);
         }
         text += &format!("\n  to blame: {}", self.blame().name());
         text += &format!("\n  remedy: {}", self.remedy());
@@ -262,6 +287,9 @@ impl Error {
             Self::Transport(error) => of_transport(error),
             Self::Nodes(_) => class(4, Blame::Caller, "start fewer ranks"),
             Self::Failed(failure) => of_failure(failure),
+            Self::NotDelivered { .. } => {
+                class(67, Blame::Peer, "see why peers are slow to receive; their output may tell")
+            }
             Self::AlreadyFailed { .. } => class(
                 65,
                 Blame::Caller,

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crosstie_bootstrap::{Cause, Monitor, MonitorOptions, Record, Report, World};
 use crosstie_exec::{Engine, WaitPolicy};
-use crosstie_ir::{InputsFingerprint, Rank};
+use crosstie_ir::{ChannelId, InputsFingerprint, Rank};
 use crosstie_launch::Identity;
 use crosstie_net::{Inbox, Interrupted, ListenOptions, Listener, Target};
-use crosstie_planner::Nodes;
+use crosstie_planner::{Nodes, Route, route};
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
@@ -19,12 +19,23 @@ use crosstie_transport::{Doorbell, TransportError};
 use crate::communicator::{self, Programs};
 use crate::error::Failure;
 use crate::settings::Resolved;
-use crate::{Communicator, Error, Transport};
+use crate::{Communicator, Error, Settings, Transport, select};
 
 /// Channels that plans use; a setting once there are several.
 pub(crate) const CHANNELS: u16 = 1;
 
-pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
+impl Settings {
+    /// Meets the other ranks and sets up all connections.
+    ///
+    /// # Errors
+    /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
+    /// named to all at once ([`Error::Failed`]).
+    pub fn connect(self) -> Result<Communicator, Error> {
+        connect(self.resolve(crosstie_launch::environment(std::env::vars_os()))?)
+    }
+}
+
+fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
     let listener = Listener::shared(&ListenOptions {
@@ -34,6 +45,8 @@ pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
     })?;
     let record = own_record(&settings, &identity, &listener);
     let mut world = crosstie_bootstrap::meet(&identity, &listener, record, deadline)?;
+    let nodes = Nodes::new(world.nodes())?;
+    check_reach(&settings, &nodes)?;
 
     let started = Instant::now();
     let doorbell = Arc::new(Doorbell::new()?);
@@ -43,25 +56,26 @@ pub(crate) fn connect(settings: Resolved) -> Result<Communicator, Error> {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
-        match connect_endpoints(&settings, &world, &inbox, &doorbell, deadline, &failed) {
+        match connect_endpoints(&settings, &world, &nodes, &inbox, &doorbell, deadline, &failed) {
             Ok(endpoints) => (Some(monitor), endpoints),
             Err(error) => return Err(blame(monitor, &world, error)),
         }
     };
     world.phases.push(("connect", started.elapsed()));
 
-    let nodes = Nodes::new(world.nodes())?;
     let wait = wait_policy(&world);
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, doorbell, wait)?;
     Ok(Communicator {
         world,
-        nodes,
         engine,
         monitor,
         timeout: settings.timeout,
+        slot_bytes: settings.limits.slot_bytes,
+        direct_bytes: select::direct_bytes(settings.transport, &nodes),
         programs: Programs::default(),
         sequence: 0,
         failed: None,
+        nodes,
     })
 }
 
@@ -133,33 +147,35 @@ fn start_monitor(
     Ok(Monitor::start(world, Arc::clone(inbox), options, wake, deadline)?)
 }
 
+/// Every rank knows by now whether the transport reaches all, so all are refused alike.
+fn check_reach(settings: &Resolved, nodes: &Nodes) -> Result<(), Error> {
+    if settings.transport != Transport::SharedMemory || nodes.count() == 1 {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "CROSSTIE_TRANSPORT",
+        value: settings.transport.name().to_owned(),
+        what: format!("the ranks are on {} nodes; use auto or tcp", nodes.count()),
+    })
+}
+
 /// One endpoint per transport that this rank needs: inside its node, and between nodes.
 fn connect_endpoints(
     settings: &Resolved,
     world: &World,
+    nodes: &Nodes,
     inbox: &Inbox,
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Box<dyn Endpoint>>, Error> {
-    let nodes = world.nodes();
-    let own = nodes[world.rank as usize];
-    let (local, remote): (Vec<u32>, Vec<u32>) = match settings.transport {
-        Transport::Tcp => {
-            (vec![world.rank], (0..world.size).filter(|&r| r != world.rank).collect())
-        }
-        _ => (0..world.size).partition(|&r| nodes[r as usize] == own),
+    let networked = |&peer: &u32| {
+        let way = route(Rank(world.rank), Rank(peer), ChannelId(0), nodes);
+        way == Some(Route::Network) || settings.transport == Transport::Tcp
     };
-    if settings.transport == Transport::SharedMemory && !remote.is_empty() {
-        return Err(Error::Setting {
-            name: "CROSSTIE_TRANSPORT",
-            value: settings.transport.name().to_owned(),
-            what: format!(
-                "ranks {remote:?} are on other nodes than rank {}; use auto or tcp",
-                world.rank
-            ),
-        });
-    }
+    let peers = (0..world.size).filter(|&peer| peer != world.rank);
+    let (remote, mut local): (Vec<u32>, Vec<u32>) = peers.partition(networked);
+    local.push(world.rank);
     let mut endpoints: Vec<Box<dyn Endpoint>> = Vec::new();
     // Before the fabric, which knows all ranks of the process, those of other nodes too.
     if !remote.is_empty() {

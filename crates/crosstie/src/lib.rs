@@ -34,5 +34,5 @@ pub use crosstie_net::{Secret, UniqueId};
 pub use element::Element;
 pub use error::{Blame, Code, Error, Failure};
 pub use meeting::Meeting;
-pub use settings::{Settings, Transport};
+pub use settings::{Settings, Transport, parse_duration};
 pub use threads::Threads;

@@ -6,6 +6,8 @@ use std::num::NonZero;
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank};
 use crosstie_planner::{Algorithm, Nodes, PlanRequest};
 
+use crate::Transport;
+
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
 /// `count` is what the operation's size counts: elements of the whole buffer for all_reduce,
@@ -29,10 +31,15 @@ pub(crate) fn chunk_map(
     }
 }
 
+/// Up to which size buffers go directly, in a world on these nodes.
+pub(crate) fn direct_bytes(transport: Transport, nodes: &Nodes) -> u64 {
+    if nodes.count() == 1 && transport != Transport::Tcp { DIRECT_BYTES } else { 0 }
+}
+
 /// How a collective over a buffer of `bytes` is carried out (of the longer buffer, where they
 /// differ).
-pub(crate) fn algorithm(collective: Collective, bytes: u64, nodes: &Nodes) -> Algorithm {
-    if collective == Collective::AllToAll || nodes.count() == 1 && bytes <= DIRECT_BYTES {
+pub(crate) fn algorithm(collective: Collective, bytes: u64, direct_bytes: u64) -> Algorithm {
+    if collective == Collective::AllToAll || bytes <= direct_bytes {
         Algorithm::Direct
     } else {
         Algorithm::Ring
@@ -52,11 +59,11 @@ pub(crate) fn plan(
     crosstie_planner::plan(&request, Rank(rank))
 }
 
-/// Inside one node, buffers up to this size go directly: above it the ring's fewer passes through
+/// Where all ranks share memory, buffers up to this size go directly: above it the ring's fewer passes through
 /// memory win. Measured with `bench all_reduce --nodes 1 -b 4K -e 4M -f 4` on 2 cores, direct
 /// against ring, p50 in µs: 8 ranks 4 KiB 25 : 45, 64 KiB 58 : 78, 256 KiB 221 : 228, 1 MiB
-/// 983 : 919; 4 ranks 64 KiB 23 : 28, 256 KiB 72 : 65. Between nodes, where a message costs more
-/// than a step, the ring won at every size: 2 × 4 ranks, 64 B 185 : 110.
+/// 983 : 919; 4 ranks 64 KiB 23 : 28, 256 KiB 72 : 65. Over TCP, where a message costs more than a
+/// step, the ring won at every size: 2 nodes of 4 ranks, 64 B 185 : 110.
 const DIRECT_BYTES: u64 = 128 << 10;
 
 #[cfg(test)]
@@ -75,12 +82,14 @@ mod tests {
     /// Every rank's own choice, joined and proved with as many slots as connections have.
     #[test]
     fn whatever_is_chosen_is_proved_with_the_slots_that_there_are() {
-        let options = Options::copy(Settings::default().limits().slots);
+        let limits = Settings::default().limits(&std::collections::BTreeMap::new()).unwrap();
+        let options = Options::copy(limits.slots);
         for node_of in (1..=9).chain([16]).flat_map(assignments) {
             let nodes = Nodes::new(node_of).unwrap();
             for collective in Collective::ALL {
                 for bytes in [0, DIRECT_BYTES, DIRECT_BYTES + 1] {
-                    let algorithm = algorithm(collective, bytes, &nodes);
+                    let direct_bytes = direct_bytes(Transport::Auto, &nodes);
+                    let algorithm = algorithm(collective, bytes, direct_bytes);
                     for in_place in [false, true] {
                         let of = |rank| plan(collective, algorithm, in_place, &nodes, rank);
                         let slices: Vec<Plan> = (0..nodes.ranks()).map(of).collect();

@@ -12,7 +12,7 @@ use crosstie_net::{Secret, UniqueId};
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
-use crate::{Communicator, Error};
+use crate::Error;
 
 /// Over what ranks exchange their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +79,9 @@ impl std::fmt::Debug for SharedFabric {
         f.write_str("Fabric")
     }
 }
+
+/// Times beyond this mean "for ever", and leave room to add them to a clock's reading.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Messages that may be under way on one connection.
 const SLOTS: u32 = 8;
@@ -197,29 +200,18 @@ impl Settings {
         Ok(if alone { None } else { Some(identity.launcher.name()) })
     }
 
-    /// Meets the other ranks and sets up all connections.
-    ///
-    /// # Errors
-    /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
-    /// named to all at once ([`Error::Failed`]).
-    pub fn connect(self) -> Result<Communicator, Error> {
-        crate::init::connect(self.resolve(crosstie_launch::environment(std::env::vars_os()))?)
-    }
-
     /// Fills in what was not set, from `environment` and the defaults.
     pub(crate) fn resolve(self, environment: BTreeMap<String, String>) -> Result<Resolved, Error> {
         warn_of_unknown_names(&environment);
+        warn_of_a_weak_secret(&environment);
         let seconds = |set: Option<Duration>, name, default| -> Result<Duration, Error> {
-            match set {
-                Some(set) => Ok(set),
-                None => Ok(parsed(&environment, name, parse_seconds)?.unwrap_or(default)),
-            }
+            let time = match set {
+                Some(set) => set,
+                None => parsed(&environment, name, parse_duration)?.unwrap_or(default),
+            };
+            Ok(time.min(LONGEST_TIME))
         };
-        let slot_bytes = match self.slot_bytes {
-            Some(bytes) => bytes,
-            None => parsed(&environment, "CROSSTIE_SLOT_BYTES", parse_number)?
-                .unwrap_or(DEFAULT_SLOT_BYTES),
-        };
+        let limits = self.limits(&environment)?;
         Ok(Resolved {
             transport: match self.transport {
                 Some(transport) => transport,
@@ -233,7 +225,7 @@ impl Settings {
             )?,
             heartbeat: seconds(self.heartbeat, "CROSSTIE_HEARTBEAT", Duration::from_secs(1))?,
             silence: seconds(self.silence, "CROSSTIE_SILENCE", Duration::from_secs(10))?,
-            limits: limits(slot_bytes)?,
+            limits,
             ports: parsed(&environment, "CROSSTIE_PORTS", parse_ports)?.unwrap_or(0..=0),
             interface: environment.get("CROSSTIE_INTERFACE").cloned(),
             fabric: self.fabric,
@@ -242,11 +234,10 @@ impl Settings {
         })
     }
 
-    /// The limits of these settings where they are valid, else the default ones; a world of
-    /// threads sizes its fabric before any rank can refuse them.
-    pub(crate) fn limits(&self) -> Limits {
-        limits(self.slot_bytes.unwrap_or(DEFAULT_SLOT_BYTES))
-            .unwrap_or(Limits { slots: SLOTS, slot_bytes: DEFAULT_SLOT_BYTES })
+    /// The limits of every connection.
+    pub(crate) fn limits(&self, environment: &BTreeMap<String, String>) -> Result<Limits, Error> {
+        let told = parsed(environment, "CROSSTIE_SLOT_BYTES", parse_number)?;
+        limits(self.slot_bytes.or(told).unwrap_or(DEFAULT_SLOT_BYTES))
     }
 }
 
@@ -274,12 +265,23 @@ fn parsed<T>(
     parse(value).map(Some).map_err(|what| Error::Setting { name, value: value.clone(), what })
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 =
-        text.parse().map_err(|_| "expected seconds, such as 30 or 0.5".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a positive number of seconds".to_owned()),
+/// A time as settings write it: `30`, `30s`, `500ms`, `1.5s` or `2m`; a bare number is seconds.
+///
+/// # Errors
+/// What is expected, for people.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time above zero as 30s, 500ms or 2m".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_s = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    match Duration::try_from_secs_f64(number * unit_s) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(wrong()),
     }
 }
 
@@ -324,6 +326,60 @@ fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
     }
 }
 
+/// A secret is hashed, not stretched, and a name derived from it travels in clear: a short one can
+/// be guessed.
+fn warn_of_a_weak_secret(environment: &BTreeMap<String, String>) {
+    if environment.get("CROSSTIE_SECRET").is_some_and(|secret| secret.len() < STRONG_SECRET_BYTES) {
+        tracing::warn!(
+            "CROSSTIE_SECRET has fewer than {STRONG_SECRET_BYTES} characters and can be guessed; \
+             make one with `openssl rand -hex 32`"
+        );
+    }
+}
+
+const STRONG_SECRET_BYTES: usize = 16;
 const DEFAULT_SLOT_BYTES: usize = 128 << 10;
 const SMALLEST_SLOT_BYTES: usize = 64;
 const LARGEST_SLOT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(name: &str, value: &str) -> Result<Resolved, Error> {
+        let environment = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        Settings::default().resolve(environment)
+    }
+
+    #[test]
+    fn times_are_written_as_on_the_command_line() {
+        let cases = [("3", 3000), ("3s", 3000), ("0.5", 500), ("500ms", 500), ("2m", 120_000)];
+        for (text, ms) in cases {
+            let timeout = resolved("CROSSTIE_TIMEOUT", text).unwrap().timeout;
+            assert_eq!(timeout, Duration::from_millis(ms), "{text}");
+        }
+        for text in ["", "0", "-1", "soon", "3h", "nan", "inf"] {
+            let error = resolved("CROSSTIE_TIMEOUT", text).unwrap_err();
+            assert_eq!(error.code().to_string(), "CT-002", "{text}");
+        }
+    }
+
+    #[test]
+    fn times_without_end_can_still_be_added_to_a_clock() {
+        let told = resolved("CROSSTIE_INIT_TIMEOUT", "1e19").unwrap();
+        let settings = Settings::default().silence(Duration::MAX).heartbeat(Duration::MAX);
+        let set = settings.resolve(BTreeMap::new()).unwrap();
+        for time in [told.init_timeout, set.silence, set.heartbeat] {
+            assert!(std::time::Instant::now().checked_add(time * 2).is_some());
+        }
+    }
+
+    #[test]
+    fn slots_that_no_ring_has_are_refused() {
+        for text in ["0", "63", "100", "99999999999", "many"] {
+            let error = resolved("CROSSTIE_SLOT_BYTES", text).unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        assert_eq!(resolved("CROSSTIE_SLOT_BYTES", "1048576").unwrap().limits.slot_bytes, 1 << 20);
+    }
+}

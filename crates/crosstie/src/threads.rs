@@ -50,7 +50,8 @@ impl Threads {
         self.run_each(body).into_iter().collect()
     }
 
-    /// As [`run`](Self::run), but gives every rank's own result.
+    /// As [`run`](Self::run), but gives every rank's own result; one error alone when not even the
+    /// place to meet could be made.
     pub fn run_each<T, F>(self, body: F) -> Vec<Result<T, Error>>
     where
         T: Send,
@@ -60,9 +61,12 @@ impl Threads {
             Ok(opened) => opened,
             Err(error) => return vec![Err(error)],
         };
-        let fabric = match Fabric::new(self.ranks, CHANNELS, self.settings.limits()) {
+        let environment = crosstie_launch::environment(std::env::vars_os());
+        let limits = self.settings.limits(&environment);
+        let fabric = limits.and_then(|limits| Ok(Fabric::new(self.ranks, CHANNELS, limits)?));
+        let fabric = match fabric {
             Ok(fabric) => fabric,
-            Err(error) => return vec![Err(error.into())],
+            Err(error) => return vec![Err(error)],
         };
         let per_node = self.ranks.div_ceil(self.nodes.max(1)).max(1);
         let start = |rank: u32| {
