@@ -10,8 +10,10 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 /// A memfd or a part of one, mapped for reading and writing.
 ///
-/// The memory may change at any time, as peers write it: it is only ever reached through atomics
-/// and raw pointers, never through references to plain bytes.
+/// The memory may change at any time, as peers write it: here it is only ever reached through
+/// atomics and raw pointers. A slot's bytes are the exception: by the counting of slots they are
+/// one side's alone, and the engine reduces them as plain numbers. That trusts the ranks of one
+/// user on one host to keep to the count; the worst that one can do is to spoil a result.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,

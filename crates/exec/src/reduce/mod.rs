@@ -62,7 +62,8 @@ impl Reducer {
         let other = match (apart(received, dst), apart(src, dst)) {
             (true, true) => {
                 // SAFETY: `Region::from_raw_parts` vouches that each is valid and that nobody
-                // else touches it; `dst` lies apart from both others.
+                // else touches it (of a slot in shared memory: by the counting of slots, to which
+                // the ranks of one user are trusted to keep); `dst` lies apart from both others.
                 let (received, src, dst) =
                     unsafe { (as_slice(received), as_slice(src), as_mut_slice(dst)) };
                 return self.combine(received, src, dst);
