@@ -161,12 +161,15 @@ Each rank finds itself by CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ID, which
 the library reads (`Communicator::from_env()`); it also gets the rest of this
 environment, CROSSTIE_TRANSPORT or CROSSTIE_TIMEOUT for instance. Each line of
 output carries the rank that wrote it. Ranks read no input. The first rank to
-fail ends the rest; Ctrl-C ends all.
+fail ends the rest, after a few seconds to report; Ctrl-C ends all.
 
 Example:
   crosstie run -n 4 -- target/release/examples/01_all_reduce
 
-Exit code: that of the first rank to fail, or 128 + the signal that killed it;
+Exit code: that of the first rank to fail, or 128 + the signal that killed it.
+Of ranks that fail within 0.2 seconds of the first it is that of the likeliest
+cause: one that was killed by a signal, else one that panicked (101), else one
+with a code other than 3, which ranks end with whose peer has failed.
 0 good, 2 usage, 4 the environment, 130 Ctrl-C.";
 
 /// Arguments of `crosstie run`.

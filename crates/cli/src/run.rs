@@ -1,5 +1,6 @@
 //! Owns `crosstie run`: local ranks of any program, and whose output is whose.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::args::{RunArgs, When};
 use crate::exit::{Exit, Failure};
-use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch, refuse_empty_nodes};
+use crate::launch::{Ended, Job, Outcome, Sink, Stream, Why, launch, ranges, refuse_empty_nodes};
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
@@ -98,10 +99,22 @@ impl Sink for Prefixed {
         written.map_err(|e| Failure::host("pass on a rank's output", e))
     }
 
-    fn ended(&mut self, rank: u32, how: Ended, told: bool) -> Result<(), Failure> {
-        if how != Ended::Code(0) && !told {
-            let _ = writeln!(io::stderr(), "{}{how}", self.prefix(rank, self.error_color));
-        }
+    fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure> {
+        let prefix = self.prefix(rank, self.error_color);
+        // Nothing stands in the way when nobody reads it.
+        let _ = match (why, how) {
+            (Why::After(first), _) => {
+                writeln!(io::stderr(), "{prefix}was ended: rank {first} failed first")
+            }
+            (Why::Own, Ended::Code(0)) | (Why::Signal, _) => Ok(()),
+            (Why::Own, _) => writeln!(io::stderr(), "{prefix}{how}"),
+        };
+        Ok(())
+    }
+
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure> {
+        let ranks = ranges(ranks);
+        let _ = writeln!(io::stderr(), "[{ranks}] ended (exit code 0) while others still run");
         Ok(())
     }
 }

@@ -36,6 +36,37 @@ fn the_first_failure_ends_the_rest_and_gives_the_exit_code() {
 }
 
 #[test]
+fn a_rank_that_is_ended_for_anothers_failure_is_told_of() {
+    let script = "[ $CROSSTIE_RANK = 0 ] && exit 7; exec sleep 600";
+    let done = Running::start(shell("-n 2", script)).finish();
+    assert!(done.err.contains("[1] was ended: rank 0 failed first"), "{}", done.err);
+}
+
+#[test]
+fn a_rank_that_ends_while_others_wait_is_told_of_at_once() {
+    let done = Running::start(shell("-n 3", "[ $CROSSTIE_RANK = 1 ] || sleep 2")).finish();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(done.err, "[1] ended (exit code 0) while others still run\n");
+}
+
+#[test]
+fn the_last_words_of_a_rank_come_before_its_end() {
+    let script = "seq 1 3000 >&2; echo last >&2; exit 9";
+    let done = Running::start(shell("-n 1", script)).finish();
+    let position = |text: &str| done.err.find(text).unwrap_or_else(|| panic!("{}", done.err));
+    assert!(position("[0] last") < position("[0] ended with exit code 9"), "{}", done.err);
+}
+
+#[test]
+fn a_cause_gives_the_exit_code_though_its_consequence_came_first() {
+    for (cause, code) in [("exit 101", 101), ("kill -KILL $$", 137), ("exit 7", 7)] {
+        let script = format!("[ $CROSSTIE_RANK = 1 ] && exit 3; sleep 0.05; {cause}");
+        let done = Running::start(shell("-n 2", &script)).finish();
+        assert_eq!(done.code, Some(code), "{cause}: {}", done.err);
+    }
+}
+
+#[test]
 fn a_program_killed_by_a_signal_is_reported_as_by_a_shell() {
     let done = Running::start(shell("-n 1", "kill -SEGV $$")).finish();
     assert_eq!(done.code, Some(128 + 11), "{}", done.err);

@@ -13,7 +13,7 @@ use super::{buffer, progress, rank, refuse_impossible_nodes, report, settings, s
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure};
-use crate::launch::{Ended, Job, Outcome, Sink, Stream, launch};
+use crate::launch::{Ended, Job, Outcome, Sink, Stream, Why, launch, ranges};
 
 const DEFAULT_RANKS: u32 = 8;
 /// Two, so that both shared memory and TCP carry bytes.
@@ -144,7 +144,7 @@ impl Listener {
         }
         let mut error = io::stderr().lock();
         for (text, Agreed { ranks, own_lines }) in &self.failures {
-            let _ = writeln!(error, "[{}] {text}", ranges(ranks));
+            let _ = writeln!(error, "[{}] {text}", named(ranks));
             for line in own_lines.values() {
                 let _ = writeln!(error, "{line}");
             }
@@ -170,47 +170,28 @@ impl Sink for Listener {
         written.map_err(|e| Failure::host("write the result", e))
     }
 
-    fn ended(&mut self, rank: u32, how: Ended, told: bool) -> Result<(), Failure> {
+    fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure> {
         let spoke = self.failures.values().any(|agreed| agreed.ranks.contains(&rank));
-        match how {
-            Ended::Code(_) => {}
-            Ended::Signal(_) if told && spoke => {}
-            Ended::Signal(_) if told => {
-                self.failure(rank, "this rank gave no sign and was ended by the launcher");
-            }
-            Ended::Signal(_) => self.failure(rank, &format!("this rank {how}")),
+        match (why, how) {
+            (Why::After(_) | Why::Signal, _) if spoke => {}
+            (Why::After(first), _) => self.failure(
+                rank,
+                &format!("this rank gave no sign and was ended: rank {first} failed first"),
+            ),
+            (Why::Own, Ended::Signal(_)) => self.failure(rank, &format!("this rank {how}")),
+            (Why::Own, Ended::Code(_)) | (Why::Signal, _) => {}
         }
+        Ok(())
+    }
+
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure> {
+        let text = format!("[{}] ended (exit code 0) while others still run", named(ranks));
+        let _ = self.aside(|| writeln!(io::stderr(), "{text}"));
         Ok(())
     }
 }
 
 /// Ranks in words: `ranks 0-3, 6`.
-fn ranges(ranks: &BTreeSet<u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for &rank in ranks {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == rank => *last = rank,
-            _ => runs.push((rank, rank)),
-        }
-    }
-    let words: Vec<String> = runs
-        .into_iter()
-        .map(
-            |(first, last)| {
-                if first == last { format!("{first}") } else { format!("{first}-{last}") }
-            },
-        )
-        .collect();
-    format!("rank{} {}", if ranks.len() == 1 { "" } else { "s" }, words.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_are_named_in_ranges() {
-        assert_eq!(ranges(&BTreeSet::from([4])), "rank 4");
-        assert_eq!(ranges(&BTreeSet::from([0, 1, 2, 5, 7, 8])), "ranks 0-2, 5, 7-8");
-    }
+fn named(ranks: &BTreeSet<u32>) -> String {
+    format!("rank{} {}", if ranks.len() == 1 { "" } else { "s" }, ranges(ranks))
 }

@@ -65,8 +65,11 @@ pub enum Event {
         /// The line, without its end.
         line: Vec<u8>,
     },
-    /// One of the ranks' outputs has ended.
-    Closed,
+    /// One of a rank's outputs has ended.
+    Closed {
+        /// Whose.
+        rank: u32,
+    },
     /// A rank has ended and waits to be reaped.
     Exited {
         /// Who.
@@ -80,7 +83,7 @@ pub enum Event {
 pub struct Children {
     running: BTreeMap<u32, Child>,
     events: SyncSender<Event>,
-    open_streams: usize,
+    open_streams: BTreeMap<u32, usize>,
 }
 
 impl Children {
@@ -97,7 +100,7 @@ impl Children {
                 }
             }
         })?;
-        Ok((Self { running: BTreeMap::new(), events, open_streams: 0 }, receiver))
+        Ok((Self { running: BTreeMap::new(), events, open_streams: BTreeMap::new() }, receiver))
     }
 
     /// Starts a rank in a process group of its own, so that what it starts can be ended with it.
@@ -141,12 +144,12 @@ impl Children {
         stream: Stream,
         source: impl Read + Send + 'static,
     ) -> Result<(), Failure> {
-        self.open_streams += 1;
+        *self.open_streams.entry(rank).or_default() += 1;
         let events = self.events.clone();
         in_background("output", move || {
             let send = |line| events.send(Event::Line { rank, stream, line }).is_ok();
             lines(source, send);
-            let _ = events.send(Event::Closed);
+            let _ = events.send(Event::Closed { rank });
         })
     }
 
@@ -161,14 +164,16 @@ impl Children {
         })
     }
 
-    /// Takes note that one of the outputs has ended.
-    pub fn stream_closed(&mut self) {
-        self.open_streams -= 1;
+    /// Takes note that one of a rank's outputs has ended.
+    pub fn stream_closed(&mut self, rank: u32) {
+        if let Some(open) = self.open_streams.get_mut(&rank) {
+            *open -= 1;
+        }
     }
 
-    /// Outputs that have not ended.
-    pub fn open_streams(&self) -> usize {
-        self.open_streams
+    /// Whether a rank may still have something to say.
+    pub fn has_open_streams(&self, rank: u32) -> bool {
+        self.open_streams.get(&rank).is_some_and(|&open| open > 0)
     }
 
     /// Ends what a rank that has ended may have left in its group, and tells how it ended.

@@ -6,7 +6,7 @@
 
 mod children;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -25,8 +25,13 @@ use crate::exit::Failure;
 const GRACE: Duration = Duration::from_secs(4);
 /// From the request to end until there is no more asking.
 const TERMINATION: Duration = Duration::from_secs(2);
-/// For the last output of ranks that have ended, should a process they left hold on to it.
+/// For the last output of a rank that has ended, should a process it left hold on to it.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// From the first failure on, a rank that ends in a worse way is the more likely cause: the peers
+/// of a rank that panics or is killed can be gone before it is.
+const FIRST_FAILURES: Duration = Duration::from_millis(200);
+/// The ranks of a world that ends in order end within less.
+const IN_ORDER: Duration = Duration::from_secs(1);
 
 /// A world to start: a program, and how many ranks on how many nodes.
 #[derive(Debug)]
@@ -43,14 +48,27 @@ pub struct Job {
 pub trait Sink {
     /// A line of a rank's output, without its end.
     fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure>;
-    /// A rank has ended; `told` when the launcher had told it to.
-    fn ended(&mut self, rank: u32, how: Ended, told: bool) -> Result<(), Failure>;
+    /// A rank has ended, and all that it wrote has been passed on.
+    fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure>;
+    /// These ranks have ended with exit code 0, and a moment later others still run.
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure>;
+}
+
+/// Who ended a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The rank itself, or somebody else.
+    Own,
+    /// The launcher, because this rank failed first.
+    After(u32),
+    /// The launcher, because a signal said so.
+    Signal,
 }
 
 /// How a world ended.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The first rank that failed, before anyone was told to end.
+    /// The rank that failed first, as far as can be told, before anyone was told to end.
     pub first_failure: Option<(u32, Ended)>,
     /// The signal that ended it from outside, Ctrl-C for one.
     pub signal: Option<u8>,
@@ -75,8 +93,11 @@ pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
         alive: (0..job.ranks).collect(),
         children,
         outcome: Outcome::default(),
+        failed_at: None,
         ending: None,
         told: false,
+        unsaid: BTreeMap::new(),
+        early: None,
     };
     world.wait(&events, sink)
 }
@@ -102,13 +123,53 @@ pub fn node_name(rank: u32, per_node: u32) -> String {
     format!("emulated-{}", rank / per_node)
 }
 
+/// Ranks in words: `0-3, 6`.
+pub fn ranges(ranks: &BTreeSet<u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &rank in ranks {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == rank => *last = rank,
+            _ => runs.push((rank, rank)),
+        }
+    }
+    let words = runs.into_iter().map(|(first, last)| match first == last {
+        true => format!("{first}"),
+        false => format!("{first}-{last}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// How likely it is that such an end is the cause of others: a rank whose peer failed ends with
+/// exit code 3, or by its program's own choice, or panics for it; but nobody kills it for that.
+fn weight(how: Ended) -> u8 {
+    match how {
+        Ended::Signal(_) => 3,
+        Ended::Code(101) => 2,
+        Ended::Code(3) => 0,
+        Ended::Code(_) => 1,
+    }
+}
+
 struct World {
     children: Children,
     alive: BTreeSet<u32>,
     outcome: Outcome,
+    /// When the first failure came.
+    failed_at: Option<Instant>,
     ending: Option<Ending>,
     /// Whether the ranks that are alive have been told to end.
     told: bool,
+    /// Ranks that have ended, whose last output is still to come.
+    unsaid: BTreeMap<u32, Unsaid>,
+    /// Ranks that have ended in order while others run, and when that becomes worth a word.
+    early: Option<(BTreeSet<u32>, Instant)>,
+}
+
+/// The end of a rank, and how long to wait for its last output before telling of it.
+struct Unsaid {
+    how: Ended,
+    why: Why,
+    due: Instant,
 }
 
 /// The next step against ranks that are still there, and when it is due.
@@ -119,37 +180,93 @@ struct Ending {
 
 impl World {
     fn wait(mut self, events: &Receiver<Event>, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
-        let mut last_output = None;
-        while !self.alive.is_empty() || self.children.open_streams() > 0 {
-            if self.alive.is_empty() && last_output.is_none() {
-                last_output = Some(Instant::now() + LAST_OUTPUT);
+        while !self.alive.is_empty() || !self.unsaid.is_empty() {
+            if let Some(event) = next(events, self.due()) {
+                self.handle(event, sink)?;
             }
-            let due = self.ending.as_ref().map(|ending| ending.due);
-            match next(events, last_output.or(due)) {
-                Some(event) => self.handle(event, sink)?,
-                None if last_output.is_some() => break,
-                None => self.press_on(),
+            let now = Instant::now();
+            self.say_ends(now, sink)?;
+            self.say_early_ends(now, sink)?;
+            if self.ending.as_ref().is_some_and(|ending| ending.due <= now) {
+                self.press_on();
             }
         }
         Ok(self.outcome)
     }
 
+    /// When something is to be done even if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let ending = self.ending.as_ref().map(|ending| ending.due);
+        let unsaid = self.unsaid.values().map(|unsaid| unsaid.due).min();
+        let early = self.early.as_ref().map(|(_, due)| *due);
+        [ending, unsaid, early].into_iter().flatten().min()
+    }
+
     fn handle(&mut self, event: Event, sink: &mut dyn Sink) -> Result<(), Failure> {
         match event {
             Event::Line { rank, stream, line } => sink.line(rank, stream, &line)?,
-            Event::Closed => self.children.stream_closed(),
+            Event::Closed { rank } => self.children.stream_closed(rank),
             Event::Exited { rank } => {
                 let how = self.children.reap(rank)?;
                 self.alive.remove(&rank);
-                if how != Ended::Code(0) && self.ending.is_none() {
-                    self.outcome.first_failure = Some((rank, how));
-                    self.end(Signal::TERM, GRACE);
+                let why = match (self.told, self.outcome.signal, self.outcome.first_failure) {
+                    (false, ..) => Why::Own,
+                    (true, None, Some((first, _))) => Why::After(first),
+                    (true, ..) => Why::Signal,
+                };
+                if why == Why::Own && how != Ended::Code(0) {
+                    self.failed(rank, how);
                 }
-                sink.ended(rank, how, self.told)?;
+                let due = Instant::now() + LAST_OUTPUT;
+                self.unsaid.insert(rank, Unsaid { how, why, due });
             }
             Event::Signal(number) => self.interrupt(number),
         }
         Ok(())
+    }
+
+    /// The first failure ends the others, after a moment to report.
+    fn failed(&mut self, rank: u32, how: Ended) {
+        let now = Instant::now();
+        match self.outcome.first_failure {
+            None => {
+                self.outcome.first_failure = Some((rank, how));
+                self.failed_at = Some(now);
+                self.end(Signal::TERM, GRACE);
+            }
+            Some((_, first)) => {
+                let together = self.failed_at.is_some_and(|at| now < at + FIRST_FAILURES);
+                if together && weight(how) > weight(first) {
+                    self.outcome.first_failure = Some((rank, how));
+                }
+            }
+        }
+    }
+
+    /// Tells of the ranks that have ended, once they have said all.
+    fn say_ends(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let silent = |(&rank, unsaid): (&u32, &Unsaid)| {
+            (unsaid.due <= now || !self.children.has_open_streams(rank)).then_some(rank)
+        };
+        let silent: Vec<u32> = self.unsaid.iter().filter_map(silent).collect();
+        for rank in silent {
+            let Some(Unsaid { how, why, .. }) = self.unsaid.remove(&rank) else { continue };
+            sink.ended(rank, how, why)?;
+            if how == Ended::Code(0) {
+                self.early.get_or_insert((BTreeSet::new(), now + IN_ORDER)).0.insert(rank);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of ranks that others may wait for in vain, unless the world comes to its end anyway.
+    fn say_early_ends(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Failure> {
+        match self.early.take_if(|(_, due)| *due <= now) {
+            Some((ranks, _)) if self.ending.is_none() && !self.alive.is_empty() => {
+                sink.ended_before_others(&ranks)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Passes a signal on at once; when it comes again, nobody is asked any more.
@@ -184,4 +301,15 @@ impl World {
 fn next(events: &Receiver<Event>, due: Option<Instant>) -> Option<Event> {
     let Some(due) = due else { return events.recv().ok() };
     events.recv_timeout(due.saturating_duration_since(Instant::now())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_named_in_ranges() {
+        assert_eq!(ranges(&BTreeSet::from([4])), "4");
+        assert_eq!(ranges(&BTreeSet::from([0, 1, 2, 5, 7, 8])), "0-2, 5, 7-8");
+    }
 }
