@@ -41,9 +41,16 @@ process is one rank, and every result is checked.
   size    bytes of one rank's buffer: the larger of what it sends and receives
   count   elements of that buffer (all_reduce), or of one rank's part of it
   time    microseconds of one call: the mean over a loop, on the slowest rank
+          (time_us in --json)
   algbw   size / time
   busbw   algbw times the bytes that the best algorithm moves per byte of size
   #wrong  elements with a wrong value, on all ranks
+In --json alone, of calls that are timed one by one, on the slowest rank each:
+  p50_us  half of the calls took no longer
+  p99_us  99 of 100 calls took no longer
+The last lines say what all ranks sent over each transport in the whole run:
+messages of the operation, how many writes to the wire carried them, and bytes.
+With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
 
 Examples:
   crosstie bench all_to_all                     8 ranks as 2 emulated nodes of 4
@@ -154,6 +161,33 @@ pub struct BenchArgs {
     /// Tell the launcher of progress and errors by events on standard error
     #[arg(long, hide = true)]
     pub events: bool,
+
+    /// Flags of nccl-tests that have no meaning here.
+    #[command(flatten)]
+    pub foreign: ForeignFlags,
+}
+
+/// What nccl-tests' command lines carry and this benchmark refuses in words.
+#[derive(Debug, Clone, Args)]
+pub struct ForeignFlags {
+    /// GPUs of a thread.
+    #[arg(short = 'g', long = "ngpus", hide = true, num_args = 0..=1, default_missing_value = "")]
+    pub gpus: Option<String>,
+    /// Threads of a process.
+    #[arg(short = 't', long = "nthreads", hide = true, num_args = 0..=1)]
+    #[arg(default_missing_value = "")]
+    pub threads: Option<String>,
+    /// Checked iterations.
+    #[arg(short = 'c', long = "check", hide = true, num_args = 0..=1, default_missing_value = "")]
+    pub check: Option<String>,
+}
+
+impl ForeignFlags {
+    /// Those that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [("-g", &self.gpus), ("-t", &self.threads), ("-c", &self.check)];
+        flags.into_iter().filter(|(_, value)| value.is_some()).map(|(flag, _)| flag).collect()
+    }
 }
 
 const RUN_HELP: &str = "\
@@ -233,12 +267,39 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice<T>(pub Vec<T>);
 
+/// Subcommands that are designed and to come.
+const LATER_COMMANDS: [&str; 7] = ["topo", "plan", "lab", "sim", "doctor", "config", "explain"];
+/// Operations that are to come, without underscores.
+const LATER_OPERATIONS: [&str; 7] =
+    ["broadcast", "reduce", "gather", "scatter", "sendrecv", "alltoallv", "barrier"];
+/// Reductions that are to come.
+const LATER_OPS: [&str; 2] = ["prod", "avg"];
+/// Types that are to come, by all their names.
+const LATER_TYPES: [&str; 11] =
+    ["half", "float16", "f16", "fp16", "fp8", "f8e4m3", "f8e5m2", "int8", "i8", "uint32", "uint64"];
+
+/// What an unknown subcommand is to be answered with, if it is one to come.
+pub fn later_command(error: &clap::Error) -> Option<String> {
+    let name = error.get(clap::error::ContextKind::InvalidSubcommand)?.to_string();
+    LATER_COMMANDS.contains(&name.as_str()).then_some(name)
+}
+
+/// Why a name is refused: it is to come, or nobody knows it.
+fn refused(name: &str, later: &[&str], there: &str) -> String {
+    match later.contains(&name) {
+        true => format!("not yet in this version, which has {there}"),
+        false => format!("expected one of {there}"),
+    }
+}
+
 fn operation(text: &str) -> Result<Collective, String> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     Collective::ALL
         .into_iter()
         .find(|collective| plain(collective.name()) == plain(text))
-        .ok_or_else(|| format!("expected one of {}", list(Collective::ALL.map(Collective::name))))
+        .ok_or_else(|| {
+            refused(&plain(text), &LATER_OPERATIONS, &list(Collective::ALL.map(Collective::name)))
+        })
 }
 
 fn types(text: &str) -> Result<Choice<DataType>, String> {
@@ -247,7 +308,10 @@ fn types(text: &str) -> Result<Choice<DataType>, String> {
     }
     match text.parse() {
         Ok(one) => Ok(Choice(vec![one])),
-        Err(_) => Err(format!("expected one of {}, all", list(DataType::ALL.map(DataType::name)))),
+        Err(_) => {
+            let there = format!("{}, all", list(DataType::ALL.map(DataType::name)));
+            Err(refused(&text.to_ascii_lowercase(), &LATER_TYPES, &there))
+        }
     }
 }
 
@@ -257,7 +321,10 @@ fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     }
     match text.parse() {
         Ok(one) => Ok(Choice(vec![one])),
-        Err(_) => Err(format!("expected one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)))),
+        Err(_) => {
+            let there = format!("{}, all", list(ReduceOp::ALL.map(ReduceOp::name)));
+            Err(refused(&text.to_ascii_lowercase(), &LATER_OPS, &there))
+        }
     }
 }
 

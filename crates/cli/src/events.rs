@@ -5,6 +5,8 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Summary;
+
 const MARK: u8 = 0x1e;
 
 /// Something the launcher acts on.
@@ -24,6 +26,8 @@ pub enum Event {
     Failure {
         /// The reason and what to do, of several lines.
         text: String,
+        /// The same for machines.
+        summary: Summary,
     },
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+
 /// The exit codes that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -70,7 +72,34 @@ pub enum Failure {
     },
 }
 
+/// A failure as machines read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The library's name for it, `CT-060` for one; none where it is not the library's.
+    pub code: Option<String>,
+    /// What happened, in one line.
+    pub message: String,
+    /// Who says so, where that is known.
+    pub rank: Option<u32>,
+    /// The rank to blame, where one is.
+    pub culprit: Option<u32>,
+}
+
 impl Failure {
+    /// The failure as machines read it.
+    pub fn summary(&self) -> Summary {
+        let (code, message) = match self {
+            Self::Usage { message, .. } => (None, message.clone()),
+            Self::Library(error) => (Some(error.code().to_string()), error.to_string()),
+            Self::Host { .. } => (None, self.to_string()),
+        };
+        let (rank, culprit) = match self {
+            Self::Library(crosstie::Error::Failed(failed)) => (Some(failed.rank), failed.culprit),
+            _ => (None, None),
+        };
+        Summary { code, message, rank, culprit }
+    }
+
     /// A mistake on the command line: what is wrong, and what to do.
     pub fn usage(message: impl fmt::Display, remedy: impl fmt::Display) -> Self {
         Self::Usage { message: message.to_string(), remedy: remedy.to_string() }

@@ -20,7 +20,10 @@ use events::Event;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error).into(),
+    };
     let events = matches!(&cli.command, Command::Bench(args) if args.events);
     let done = start_log().and_then(|()| match cli.command {
         Command::Bench(args) => bench::run(&args),
@@ -30,11 +33,23 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|failure| tell(&failure, events)).into()
 }
 
+/// Answers a command line that says nothing to do: with help, or with what is wrong with it.
+fn refuse(error: &clap::Error) -> Exit {
+    if let Some(name) = args::later_command(error) {
+        let message = format!("{name}: not yet in this version");
+        return tell(
+            &Failure::usage(message, "there are `crosstie bench` and `crosstie run`"),
+            false,
+        );
+    }
+    error.exit()
+}
+
 /// Says what went wrong, to the launcher if there is one, else to the user.
 fn tell(failure: &Failure, events: bool) -> Exit {
     let exit = failure.exit();
     if events {
-        events::send(&Event::Failure { text: failure.to_string() });
+        events::send(&Event::Failure { text: failure.to_string(), summary: failure.summary() });
     } else if exit != Exit::OutputClosed {
         let _ = writeln!(io::stderr(), "crosstie: {failure}");
     }

@@ -53,6 +53,22 @@ fn count(range: &str) -> u32 {
 }
 
 #[test]
+fn a_failed_benchmark_is_one_object_of_json() {
+    let line = "bench all_to_all -b 48K -e 1M -i 48 --ranks 3 --json";
+    let bench = Running::start(crosstie(line));
+    thread::sleep(Duration::from_secs(3)); // long enough to meet, on two busy cores
+    kill_process(bench.ranks()[&2], Signal::KILL).unwrap();
+    let done = bench.finish();
+    let object: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&object["schema"], &object["error"]["culprit"]), (&1.into(), &2.into()));
+    assert_eq!(object["error"]["code"], "CT-060", "{object}");
+    assert!(object["error"]["message"].as_str().unwrap().contains("rank 2"), "{object}");
+    let refused = Running::start(crosstie("bench all_reduce -b 7 --json")).finish();
+    let object: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    assert!(object["error"]["message"].as_str().unwrap().contains("-b 7"), "{object}");
+}
+
+#[test]
 fn a_stopped_rank_is_named_by_its_silence() {
     let bench = endless("--ranks 4 --heartbeat 200ms --silence 2s");
     let ranks = bench.ranks();

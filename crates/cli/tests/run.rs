@@ -60,7 +60,7 @@ fn the_last_words_of_a_rank_come_before_its_end() {
 #[test]
 fn a_cause_gives_the_exit_code_though_its_consequence_came_first() {
     for (cause, code) in [("exit 101", 101), ("kill -KILL $$", 137), ("exit 7", 7)] {
-        let script = format!("[ $CROSSTIE_RANK = 1 ] && exit 3; sleep 0.05; {cause}");
+        let script = format!("[ $CROSSTIE_RANK = 1 ] && exit 3; sleep 0.02; {cause}");
         let done = Running::start(shell("-n 2", &script)).finish();
         assert_eq!(done.code, Some(code), "{cause}: {}", done.err);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::report::{Counters, Header, Measured, Report};
 use super::sizes::Row;
-use crate::exit::Failure;
+use crate::exit::{Failure, Summary};
 
 /// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
 pub struct Json<W> {
@@ -29,6 +29,13 @@ struct Document<'a> {
     counters: &'a BTreeMap<&'static str, Counters>,
 }
 
+/// What there is in place of a [`Document`] when the benchmark fails.
+#[derive(Serialize)]
+struct Failed<'a> {
+    schema: u32,
+    error: &'a Summary,
+}
+
 #[derive(Serialize)]
 struct JsonRow {
     bytes: usize,
@@ -38,6 +45,19 @@ struct JsonRow {
     root: Option<u32>,
     out_of_place: Measured,
     in_place: Measured,
+}
+
+/// Prints that the benchmark has failed.
+pub fn print_failure(out: impl Write, error: &Summary) -> Result<(), Failure> {
+    print(out, &Failed { schema: 1, error })
+}
+
+fn print(mut out: impl Write, document: &impl Serialize) -> Result<(), Failure> {
+    let written = serde_json::to_writer_pretty(&mut out, document)
+        .map_err(std::io::Error::from)
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush());
+    written.map_err(|e| Failure::host("write the result", e))
 }
 
 impl<W: Write> Json<W> {
@@ -80,10 +100,6 @@ impl<W: Write> Report for Json<W> {
             rows: &self.rows,
             counters,
         };
-        let written = serde_json::to_writer_pretty(&mut self.out, &document)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writeln!(self.out))
-            .and_then(|()| self.out.flush());
-        written.map_err(|e| Failure::host("write the result", e))
+        print(&mut self.out, &document)
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Mutex;
 use crosstie::Threads;
 use indicatif::ProgressBar;
 
-use super::{buffer, progress, rank, refuse_impossible_nodes, report, settings, sizes};
+use super::{buffer, json, progress, rank, refuse_impossible_nodes, report, settings, sizes};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Summary};
 use crate::launch::{Ended, Job, Outcome, Sink, Stream, Why, launch, ranges};
 
 const DEFAULT_RANKS: u32 = 8;
@@ -47,7 +47,7 @@ fn threads(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
             _ => None,
         };
         let report = report.as_mut().map(|report| report.as_mut() as &mut dyn super::Report);
-        Ok(rank::run(args, comm, report))
+        Ok(rank::run(args, comm, ranks, report))
     })?;
     let exits: Vec<Exit> = exits.into_iter().collect::<Result<_, _>>()?;
     Ok(exits.into_iter().max_by_key(|exit| exit.code()).unwrap_or(Exit::Good))
@@ -64,9 +64,18 @@ fn processes(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> 
         .chain(["--events", "--color", color].map(OsString::from))
         .collect();
     let bar = io::stderr().is_terminal().then(progress::bar);
-    let mut listener = Listener { bar, failures: BTreeMap::new(), seen: BTreeSet::new() };
+    let mut listener = Listener {
+        bar,
+        failures: BTreeMap::new(),
+        seen: BTreeSet::new(),
+        summaries: Vec::new(),
+        printed: false,
+    };
     let outcome = launch(&Job { ranks, nodes, program }, &mut listener)?;
     listener.conclude(&outcome);
+    if let Some(summary) = listener.summary(&outcome).filter(|_| args.json) {
+        json::print_failure(io::stdout(), &summary)?;
+    }
     Ok(exit(&outcome))
 }
 
@@ -85,6 +94,10 @@ struct Listener {
     /// What was said about the end, by whom.
     failures: BTreeMap<String, Agreed>,
     seen: BTreeSet<Vec<u8>>,
+    /// The same for machines, in the order in which it came.
+    summaries: Vec<(u32, Summary)>,
+    /// Whether there was any output.
+    printed: bool,
 }
 
 /// The ranks that give the same reason, and what only one of them can say.
@@ -118,7 +131,10 @@ impl Listener {
         match (event, &self.bar) {
             (Event::Progress { done, of, text }, Some(bar)) => progress::draw(bar, done, of, &text),
             (Event::Progress { .. }, None) => {}
-            (Event::Failure { text }, _) => self.failure(rank, &text),
+            (Event::Failure { text, summary }, _) => {
+                self.failure(rank, &text);
+                self.summaries.push((rank, summary));
+            }
         }
     }
 
@@ -132,6 +148,26 @@ impl Listener {
             error.write_all(line)?;
             error.write_all(b"\n")
         })
+    }
+
+    /// What to tell machines of a benchmark that failed without a result: in the words of the rank
+    /// that failed first, or if it said none, of the first that did.
+    fn summary(&self, outcome: &Outcome) -> Option<Summary> {
+        let (first, how) = outcome.first_failure?;
+        if self.printed || outcome.signal.is_some() {
+            return None;
+        }
+        let said = self.summaries.iter().find(|(rank, _)| *rank == first);
+        let said = said.or(self.summaries.first()).map(|(rank, summary)| Summary {
+            rank: summary.rank.or(Some(*rank)),
+            ..summary.clone()
+        });
+        Some(said.unwrap_or_else(|| Summary {
+            code: None,
+            message: format!("rank {first} {how}"),
+            rank: None,
+            culprit: Some(first),
+        }))
     }
 
     /// Every rank has ended: prints each reason once, with the ranks that gave it.
@@ -161,12 +197,17 @@ impl Sink for Listener {
         if stream == Stream::Error {
             return self.warning(rank, line).map_err(|e| Failure::host("write a warning", e));
         }
-        let written = self.aside(|| {
+        self.printed = true;
+        let print = || {
             let mut output = io::stdout().lock();
             output.write_all(line)?;
             output.write_all(b"\n")?;
             output.flush()
-        });
+        };
+        let written = match &self.bar {
+            Some(bar) => progress::beside(bar, print),
+            None => print(),
+        };
         written.map_err(|e| Failure::host("write the result", e))
     }
 

@@ -23,12 +23,37 @@ use report::Report;
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
+    refuse_foreign_flags(args)?;
     let environment = crosstie_launch::environment(std::env::vars_os());
     let identity = identify(&Explicit::default(), &environment).map_err(crosstie::Error::from)?;
-    if identity.launcher == Launcher::Alone {
-        return local::run(args);
+    let done = match identity.launcher {
+        Launcher::Alone => local::run(args),
+        _ => as_one_rank(args, &identity),
+    };
+    // With events the launcher tells, and of other ranks' failures rank 0 tells as well.
+    let tells = args.json && !args.events && identity.rank == 0;
+    match &done {
+        Err(failure) if tells && failure.exit() != Exit::OutputClosed => {
+            json::print_failure(io::stdout(), &failure.summary())?;
+        }
+        _ => {}
     }
-    refuse_other_world(args, &identity)?;
+    done
+}
+
+fn refuse_foreign_flags(args: &BenchArgs) -> Result<(), Failure> {
+    match args.foreign.given().as_slice() {
+        [] => Ok(()),
+        given => Err(Failure::usage(
+            format!("{}: no such flag here: one process is one rank", given.join(", ")),
+            "nccl-tests' -g, -t and -c are not needed: leave them out (--ranks says how many ranks)",
+        )),
+    }
+}
+
+/// Takes part in a world that someone else has started.
+fn as_one_rank(args: &BenchArgs, identity: &Identity) -> Result<Exit, Failure> {
+    refuse_other_world(args, identity)?;
     let mut settings = settings(args);
     if let Some(nodes) = args.nodes.filter(|_| identity.node.is_none()) {
         let per_node = ranks_per_node(identity.size, nodes);
@@ -42,7 +67,9 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     // Open MPI gives its processes a terminal even where its own output is a pipe.
     let watched = identity.launcher == Launcher::Crosstie;
     let mut report = report(args, watched);
-    rank::run(args, comm, Some(report.as_mut()))
+    // Events go to this very command, which starts all ranks on its own host.
+    let here = if args.events { identity.size } else { here };
+    rank::run(args, comm, here, Some(report.as_mut()))
 }
 
 /// `--ranks` and `--nodes` may repeat what the launcher says, not contradict it.

@@ -1,6 +1,7 @@
 //! Owns how far a benchmark has come, for someone who watches: a bar on a terminal, an event for
 //! the launcher that draws it, or nothing.
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -64,10 +65,10 @@ impl Progress {
         }
     }
 
-    /// Prints something beside the bar.
+    /// Prints something to standard output beside the bar.
     pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match self {
-            Self::Bar(bar) => bar.suspend(print),
+            Self::Bar(bar) => beside(bar, print),
             _ => print(),
         }
     }
@@ -80,6 +81,14 @@ pub fn bar() -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// Prints something to standard output, which may be the terminal that the bar is on.
+pub fn beside<T>(bar: &ProgressBar, print: impl FnOnce() -> T) -> T {
+    match io::stdout().is_terminal() {
+        true => bar.suspend(print),
+        false => print(),
+    }
 }
 
 /// Moves a bar.

@@ -15,17 +15,19 @@ use crate::exit::{Exit, Failure};
 /// Every transport there is: what the ranks add up their counters by.
 const TRANSPORTS: [&str; 3] = ["loopback", "shm", "tcp"];
 
-/// Runs the whole benchmark on this rank; `report` is where rank 0 tells.
+/// Runs the whole benchmark on this rank, one of `ranks_here` on this host; `report` is where rank 0
+/// tells.
 pub fn run(
     args: &BenchArgs,
     mut comm: Communicator,
+    ranks_here: u32,
     report: Option<&mut dyn Report>,
 ) -> Result<Exit, Failure> {
     let rows = sizes::rows(args, comm.size())?;
     let mut report = report.filter(|_| comm.rank() == 0);
     let mut bench = Bench::new(args, &comm, &rows)?;
     if let Some(report) = &mut report {
-        report.begin(&Header::new(args, &comm, rows.len()))?;
+        report.begin(&Header::new(args, &comm, &rows, ranks_here))?;
     }
     bench.settle(&mut comm, &rows)?;
     let mut wrong = 0;
@@ -38,10 +40,10 @@ pub fn run(
         }
     }
     let counters = all_counters(&mut comm)?;
+    comm.leave()?; // before the end is told: what is told then is the only story
     if let Some(report) = &mut report {
         report.end(&counters)?;
     }
-    comm.leave()?;
     Ok(if wrong == 0 { Exit::Good } else { Exit::WrongResult })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crosstie::Communicator;
 use serde::Serialize;
 
-use super::sizes::Row;
+use super::sizes::{self, Row};
 use crate::args::BenchArgs;
 use crate::exit::Failure;
 
@@ -30,6 +30,10 @@ pub struct Header {
     pub nodes: u32,
     /// Transports that connect them, joined by `+`.
     pub transport: String,
+    /// More ranks than cores on this host, where there are.
+    pub crowd: Option<Crowd>,
+    /// What sizes were rounded down to multiples of, if any were: one for each size of element.
+    pub rounded_to: Vec<u64>,
     /// Rows to come.
     pub rows: usize,
     /// Calls before the clock starts.
@@ -38,9 +42,20 @@ pub struct Header {
     pub iters: Option<u32>,
 }
 
+/// Ranks that share cores.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowd {
+    /// Ranks on this host.
+    pub ranks: u32,
+    /// Cores that this process may use.
+    pub cores: usize,
+}
+
 impl Header {
     /// What these arguments measure on this communicator.
-    pub fn new(args: &BenchArgs, comm: &Communicator, rows: usize) -> Self {
+    pub fn new(args: &BenchArgs, comm: &Communicator, rows: &[Row], ranks_here: u32) -> Self {
+        let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+        let crowded = ranks_here as usize > cores;
         let mut transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
         transports.sort_unstable();
         Self {
@@ -48,7 +63,9 @@ impl Header {
             ranks: comm.size(),
             nodes: comm.nodes(),
             transport: if transports.is_empty() { "none".into() } else { transports.join("+") },
-            rows,
+            crowd: crowded.then_some(Crowd { ranks: ranks_here, cores }),
+            rounded_to: sizes::rounded_to(args, comm.size()),
+            rows: rows.len(),
             warmup_iters: args.warmup_iters,
             iters: args.iters,
         }

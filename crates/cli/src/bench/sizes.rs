@@ -1,6 +1,9 @@
 //! Owns the rows of a benchmark: which type, reduction and size each measures, as nccl-tests steps
 //! and rounds them.
 
+use std::collections::BTreeSet;
+use std::iter;
+
 use crosstie::{Collective, DataType, ReduceOp};
 use crosstie_ir::exact::Case;
 
@@ -73,25 +76,22 @@ fn has_parts(collective: Collective) -> bool {
 /// The sizes of one type: each rounded down to what the ranks can share, as nccl-tests does, but
 /// never to one that was measured already, nor to nothing.
 fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Failure> {
-    let min = args.min_bytes.unwrap_or(DEFAULT_MIN_BYTES);
-    let max = args.max_bytes.unwrap_or(DEFAULT_MAX_BYTES.max(min));
+    let (min, max) = range(args);
     if min > max {
         return Err(Failure::usage(
             format!("the smallest size ({min} bytes) exceeds the largest ({max} bytes)"),
             "give -b a size that is at most -e's",
         ));
     }
-    let element = dtype.size() as u64;
-    let unit = if has_parts(args.operation) { element * u64::from(ranks) } else { element };
+    let unit = unit(args.operation, dtype, ranks);
     if let Some(asked) = args.min_bytes {
-        refuse_broken_elements(asked, dtype, element)?;
+        refuse_broken_elements(asked, dtype, dtype.size() as u64)?;
         if min == max && asked % unit != 0 {
             return Err(uneven(asked, args.operation, dtype, ranks, unit));
         }
     }
     let mut sizes = Vec::new();
-    let mut asked = min;
-    while asked <= max {
+    for asked in asked(args) {
         let bytes = asked - asked % unit;
         let wanted = bytes > 0 || asked == 0;
         if wanted && sizes.last() != Some(&(bytes as usize)) {
@@ -103,17 +103,41 @@ fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Fa
                 "give a larger -i, or -f in its place",
             ));
         }
-        let next = match args.step_bytes {
-            Some(step) => asked.checked_add(step),
-            None => asked.max(1).checked_mul(args.step_factor.unwrap_or(2)),
-        };
-        let Some(next) = next else { break };
-        asked = next;
     }
     if sizes.is_empty() {
         return Err(uneven(max, args.operation, dtype, ranks, unit));
     }
     Ok(sizes)
+}
+
+/// What the sizes that were asked for had to be rounded down to multiples of: nothing where each
+/// could be measured as it is, else one number for each size of element.
+pub fn rounded_to(args: &BenchArgs, ranks: u32) -> Vec<u64> {
+    let units = args.datatype.0.iter().map(|&dtype| unit(args.operation, dtype, ranks));
+    let rounded = |unit: &u64| asked(args).any(|asked| asked % unit != 0);
+    units.filter(rounded).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// What every size must be a multiple of.
+fn unit(collective: Collective, dtype: DataType, ranks: u32) -> u64 {
+    let parts = if has_parts(collective) { ranks.into() } else { 1 };
+    dtype.size() as u64 * parts
+}
+
+/// The smallest and the largest size that may be measured.
+fn range(args: &BenchArgs) -> (u64, u64) {
+    let min = args.min_bytes.unwrap_or(DEFAULT_MIN_BYTES);
+    (min, args.max_bytes.unwrap_or(DEFAULT_MAX_BYTES.max(min)))
+}
+
+/// The sizes that the arguments ask for, as they are.
+fn asked(args: &BenchArgs) -> impl Iterator<Item = u64> {
+    let (min, max) = range(args);
+    let next = |&asked: &u64| match args.step_bytes {
+        Some(step) => asked.checked_add(step),
+        None => asked.max(1).checked_mul(args.step_factor.unwrap_or(2)),
+    };
+    iter::successors(Some(min), next).take_while(move |&asked| asked <= max)
 }
 
 fn refuse_broken_elements(asked: u64, dtype: DataType, element: u64) -> Result<(), Failure> {
@@ -172,6 +196,15 @@ mod tests {
         assert_eq!(bytes("all_to_all -b 8 -e 256", 8), [32, 64, 128, 256]);
         assert_eq!(bytes("all_to_all -b 8 -e 100", 3), [12, 24, 60]);
         assert_eq!(bytes("all_gather -e 64 -d u8", 5), [5, 15, 30, 60]);
+    }
+
+    #[test]
+    fn rounding_is_known_of() {
+        let rounded = |line, ranks| rounded_to(&parse(line), ranks);
+        assert_eq!(rounded("all_to_all", 8), [32]);
+        assert_eq!(rounded("all_gather -b 512 -e 4K -d all", 5), [5, 10, 20, 40]);
+        assert_eq!(rounded("all_to_all -b 32", 8), [0; 0]);
+        assert_eq!(rounded("all_reduce", 3), [0; 0]);
     }
 
     #[test]

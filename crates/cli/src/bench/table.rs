@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::progress::Progress;
-use super::report::{Counters, Header, Measured, Report};
+use super::report::{Counters, Crowd, Header, Measured, Report};
 use super::sizes::Row;
 use crate::exit::Failure;
 
@@ -71,7 +71,7 @@ impl<W: Write> Report for Table<W> {
     }
 }
 
-fn head(header: &Header) -> [String; 6] {
+fn head(header: &Header) -> Vec<String> {
     let plural = |n: u32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let iters = header.iters.map_or("auto".to_owned(), |iters| iters.to_string());
     let columns = |first: [&str; 5], half: [&str; 4]| {
@@ -81,7 +81,7 @@ fn head(header: &Header) -> [String; 6] {
         let line = format!("# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}");
         line.trim_end().to_owned()
     };
-    [
+    let mut lines = vec![
         format!(
             "# crosstie {}: {} on {} of {}, over {}",
             env!("CARGO_PKG_VERSION"),
@@ -91,11 +91,24 @@ fn head(header: &Header) -> [String; 6] {
             header.transport
         ),
         format!("# warmup iters: {}  iters: {iters}  every byte checked", header.warmup_iters),
+    ];
+    if let Some(Crowd { ranks, cores }) = header.crowd {
+        let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+        lines.push(format!("# {ranks} ranks share {cores}: times include waiting for a core"));
+    }
+    if !header.rounded_to.is_empty() {
+        let units: Vec<String> = header.rounded_to.iter().map(u64::to_string).collect();
+        let by_type = if units.len() > 1 { ", by type" } else { "" };
+        let units = units.join(", ");
+        lines.push(format!("# sizes are rounded down to multiples of {units} bytes{by_type}"));
+    }
+    lines.extend([
         "#".to_owned(),
         format!("# {:>69}{:>34}", "out-of-place", "in-place"),
         columns(["size", "count", "type", "redop", "root"], ["time", "algbw", "busbw", "#wrong"]),
         columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""]),
-    ]
+    ]);
+    lines
 }
 
 fn line(row: &Row, out: &Measured, in_place: &Measured) -> String {
