@@ -99,6 +99,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.inner.receiver(peer, channel)
     }
 
+    fn begin_call(&mut self, tag: u32) {
+        self.inner.begin_call(tag);
+    }
+
     fn begin_send(
         &mut self,
         sender: Sender,

@@ -41,6 +41,8 @@ pub struct Incoming {
     limit: usize,
     place: Option<Region>,
     posted: bool,
+    /// The tag that the message had, once it is there.
+    pub tag: Option<u32>,
 }
 
 impl World {
@@ -109,7 +111,7 @@ impl World {
     pub fn incoming(&mut self, path: Path, limit: usize, placed: bool) -> Incoming {
         let port = self.end(path.dst).receiver(path.src, path.channel).expect("the path exists");
         let place = placed.then(|| Region::leak(vec![0; limit].into()));
-        Incoming { path, port, limit, place, posted: false }
+        Incoming { path, port, limit, place, posted: false, tag: None }
     }
 
     /// Sends `bytes` over `path` as far as the sender is concerned.
@@ -167,6 +169,7 @@ impl Incoming {
             self.posted = true;
         }
         let Some(arrival) = end.poll(self.port)? else { return Ok(None) };
+        self.tag = Some(arrival.tag);
         let bytes = arrival.bytes.to_vec();
         if arrival.placed {
             let place = self.place.map(|place| place.as_ptr());

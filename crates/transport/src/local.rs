@@ -13,7 +13,9 @@ use rustix::process::Pid;
 use crate::TransportError;
 use crate::doorbell::Doorbell;
 use crate::ring::{ReceiveEnd, SendEnd};
-use crate::seam::{Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender};
+use crate::seam::{
+    Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
+};
 
 /// A peer's doorbell. Empty until the peer has come: before that it cannot sleep.
 pub(crate) type Bell = Arc<OnceLock<Arc<Doorbell>>>;
@@ -36,6 +38,8 @@ pub struct LocalEndpoint {
     receivers: Vec<ReceiveEnd>,
     /// Peers for whom something was published since the last fence.
     unrung: Vec<u32>,
+    /// The tag of the present call.
+    tag: u32,
     counters: Counters,
     /// The process whose rank this is.
     process: Pid,
@@ -72,6 +76,7 @@ impl LocalEndpoint {
             senders: Vec::new(),
             receivers: Vec::new(),
             unrung: Vec::with_capacity(peers.len()),
+            tag: 0,
             counters: Counters::default(),
             process: rustix::process::getpid(),
         };
@@ -136,13 +141,17 @@ impl Endpoint for LocalEndpoint {
         self.index(peer, channel).map(Receiver)
     }
 
+    fn begin_call(&mut self, tag: u32) {
+        self.tag = tag & TAG_MASK;
+    }
+
     #[inline]
     fn begin_send(
         &mut self,
         sender: Sender,
         len: usize,
     ) -> Result<Option<SendSpace>, TransportError> {
-        Ok(self.senders[sender.0 as usize].begin(len)?.map(SendSpace::Slot))
+        Ok(self.senders[sender.0 as usize].begin(len, self.tag)?.map(SendSpace::Slot))
     }
 
     #[inline]
@@ -175,8 +184,7 @@ impl Endpoint for LocalEndpoint {
 
     #[inline]
     fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
-        let bytes = self.receivers[receiver.0 as usize].poll()?;
-        Ok(bytes.map(|bytes| Arrival { bytes, placed: false }))
+        self.receivers[receiver.0 as usize].poll()
     }
 
     #[inline]

@@ -3,8 +3,8 @@
 //! # Its memory
 //! Whatever one side writes while the other reads has cache lines of its own: the receiver's credit,
 //! the receiver's refusal, the sender's farewell, then one line per slot with the sequence word, the
-//! length and the message itself if it has at most [`INLINE_BYTES`] (so that a tiny message is
-//! one transfer of a cache line), then one area per slot for longer messages. All of it begins as
+//! call's tag, the length and the message itself if it has at most [`INLINE_BYTES`] (so that a tiny
+//! message is one transfer of a cache line), then one area per slot for longer messages. All of it begins as
 //! zeroes and takes up memory only where it was touched.
 //!
 //! The peer may write anything at any time. What is read of it is checked before it is used as a
@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 use crate::cursor::{ReceiveCursor, SendCursor};
 use crate::mapping::Mapping;
 use crate::primitive::{AtomicU32, Ordering};
-use crate::seam::Limits;
+use crate::seam::{Arrival, Limits};
 use crate::{Region, TransportError};
 
 /// Messages of at most so many bytes travel in their slot's header line.
@@ -58,7 +58,7 @@ const TRUNCATED: u32 = 2;
 #[repr(C, align(64))]
 struct Header {
     sequence: AtomicU32,
-    reserved: AtomicU32,
+    tag: AtomicU32,
     len: AtomicU64,
     inline: UnsafeCell<[u8; INLINE_BYTES]>,
 }
@@ -157,10 +157,17 @@ impl Ring {
 pub(crate) struct SendEnd {
     ring: Ring,
     cursor: SendCursor,
-    /// The length of the message that is being written to its slot.
-    begun: Option<usize>,
+    /// The message that is being written to its slot.
+    begun: Option<Begun>,
     own: u32,
     peer: u32,
+}
+
+/// What is known of a message before it is handed over.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    len: usize,
+    tag: u32,
 }
 
 impl SendEnd {
@@ -176,9 +183,9 @@ impl SendEnd {
         Self { ring: Ring::new(memory, index, layout), cursor, begun: None, own, peer }
     }
 
-    /// The slot for a message of `len` bytes, if one is free.
+    /// The slot for a message of `len` bytes of the call `tag`, if one is free.
     #[inline]
-    pub(crate) fn begin(&mut self, len: usize) -> Result<Option<Region>, TransportError> {
+    pub(crate) fn begin(&mut self, len: usize, tag: u32) -> Result<Option<Region>, TransportError> {
         let control = self.ring.control();
         if control.refusal.0.state.load(Ordering::Acquire) != OPEN {
             return Err(self.refused());
@@ -188,7 +195,7 @@ impl SendEnd {
         }
         match self.cursor.has_room(&control.released.0) {
             Ok(true) => {
-                self.begun = Some(len);
+                self.begun = Some(Begun { len, tag });
                 Ok(Some(self.ring.message(self.cursor.slot(), len)))
             }
             Ok(false) => Ok(None),
@@ -201,15 +208,16 @@ impl SendEnd {
 
     /// The slot that `begin` gave last.
     pub(crate) fn begun(&self) -> Option<Region> {
-        self.begun.map(|len| self.ring.message(self.cursor.slot(), len))
+        self.begun.map(|begun| self.ring.message(self.cursor.slot(), begun.len))
     }
 
     /// Hands the begun message over; its length, or `None` if none was begun.
     #[inline]
     pub(crate) fn commit(&mut self) -> Option<usize> {
-        let len = self.begun.take()?;
+        let Begun { len, tag } = self.begun.take()?;
         let header = self.ring.header(self.cursor.slot());
         header.len.store(len as u64, Ordering::Relaxed);
+        header.tag.store(tag, Ordering::Relaxed);
         self.cursor.publish(&header.sequence);
         Some(len)
     }
@@ -262,6 +270,7 @@ enum Stage {
     /// The message is the engine's.
     Arrived {
         len: usize,
+        tag: u32,
     },
 }
 
@@ -281,10 +290,10 @@ impl ReceiveEnd {
 
     /// The message of the posted receive, in its slot.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Result<Option<Region>, TransportError> {
+    pub(crate) fn poll(&mut self) -> Result<Option<Arrival>, TransportError> {
         let limit = match self.stage {
             Stage::Idle => return Ok(None),
-            Stage::Arrived { len } => return Ok(Some(self.message(len))),
+            Stage::Arrived { len, tag } => return Ok(Some(self.arrival(len, tag))),
             Stage::Posted { limit } => limit,
         };
         let header = self.ring.header(self.cursor.slot());
@@ -303,19 +312,21 @@ impl ReceiveEnd {
         if len > limit || len > self.ring.layout.limits.slot_bytes {
             return Err(self.wrong_length(len, limit));
         }
-        self.stage = Stage::Arrived { len };
-        Ok(Some(self.message(len)))
+        let tag = header.tag.load(Ordering::Relaxed);
+        self.stage = Stage::Arrived { len, tag };
+        Ok(Some(self.arrival(len, tag)))
     }
 
     #[inline]
-    fn message(&self, len: usize) -> Region {
-        self.ring.message(self.cursor.slot(), len)
+    fn arrival(&self, len: usize, tag: u32) -> Arrival {
+        let bytes = self.ring.message(self.cursor.slot(), len);
+        Arrival { bytes, placed: false, tag }
     }
 
     /// Gives the arrived message's slot back; its length, or `None` if none has arrived.
     #[inline]
     pub(crate) fn release(&mut self) -> Option<usize> {
-        let Stage::Arrived { len } = self.stage else { return None };
+        let Stage::Arrived { len, .. } = self.stage else { return None };
         self.stage = Stage::Idle;
         self.cursor.release(&self.ring.control().released.0);
         Some(len)

@@ -14,6 +14,10 @@
 //! for [`SendSpace::Direct`] call [`send_from`](Endpoint::send_from) with memory that holds the
 //! message, and leave that memory alone until [`sent`](Endpoint::sent) is true.
 //!
+//! Before the first message of a call, [`begin_call`](Endpoint::begin_call) says what call it is; every
+//! message carries that with it, so that its receiver can tell a message of another call, whatever
+//! its length.
+//!
 //! Receiving, per message: [`post`](Endpoint::post) a [`Grant`], [`poll`](Endpoint::poll) until it
 //! gives an [`Arrival`], use its bytes, [`release`](Endpoint::release) it.
 //!
@@ -24,6 +28,9 @@
 use std::os::fd::BorrowedFd;
 
 use crate::{Region, TransportError};
+
+/// The bits of a call's tag that travel; the others are zero.
+pub const TAG_MASK: u32 = 0x00ff_ffff;
 
 /// One sending end, by index into its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,8 @@ pub struct Arrival {
     pub bytes: Region,
     /// Whether `bytes` is the granted place, so that nothing needs to be copied.
     pub placed: bool,
+    /// The tag of the call in which its sender began it, 24 bits; 0 before the sender's first call.
+    pub tag: u32,
 }
 
 /// What an endpoint has moved since it was made.
@@ -96,6 +105,10 @@ pub trait Endpoint: Send {
 
     /// The receiving end of the connection from `peer` on `channel`, if this endpoint has it. Cold.
     fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver>;
+
+    /// Marks the messages that are begun from now on, on all connections, with the `tag` of their
+    /// call (its lowest 24 bits). A message keeps the tag it was begun with, however late it leaves.
+    fn begin_call(&mut self, tag: u32);
 
     /// Room for the next message of `len` bytes; `None` while there is none.
     ///
@@ -180,6 +193,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver> {
         (**self).receiver(peer, channel)
+    }
+    fn begin_call(&mut self, tag: u32) {
+        (**self).begin_call(tag);
     }
     fn begin_send(
         &mut self,

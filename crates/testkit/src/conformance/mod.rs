@@ -17,6 +17,7 @@ pub use flow::{
 };
 pub use order::{
     counters_count_every_message_and_byte, every_length_around_a_limit_arrives,
+    every_message_carries_the_tag_of_the_call_it_was_begun_in,
     messages_of_a_connection_arrive_in_order,
 };
 pub use peers::{
@@ -70,6 +71,7 @@ macro_rules! conformance {
         $crate::conformance!($name, $subject;
             messages_of_a_connection_arrive_in_order,
             every_length_around_a_limit_arrives,
+            every_message_carries_the_tag_of_the_call_it_was_begun_in,
             counters_count_every_message_and_byte,
             a_connection_holds_as_many_messages_as_it_has_slots,
             connections_of_one_wire_do_not_wait_for_one_that_is_never_received,

@@ -1,4 +1,4 @@
-//! Owns the part of the suite on what arrives: the right bytes, in order, counted.
+//! Owns the part of the suite on what arrives: the right bytes, in order, tagged and counted.
 
 use super::{LIMITS, Subject};
 use crate::world::{Path, message};
@@ -64,6 +64,29 @@ pub fn every_length_around_a_limit_arrives(subject: &Subject) {
                 sent = sent || outgoing.step(world).expect("the peer is alive");
                 sent.then_some(())
             });
+        }
+    }
+}
+
+/// Messages that wait for their receives while their sender goes on to another call keep their tags:
+/// in header lines, slots, standing slots, set aside for a grant, in one piece and in several.
+pub fn every_message_carries_the_tag_of_the_call_it_was_begun_in(subject: &Subject) {
+    let mut world = subject.world(2, 1, LIMITS);
+    for len in [0, 8, 48, 49, 4096, 4097, 100_000, 200_000, LIMITS.slot_bytes] {
+        for placed in [false, true] {
+            world.end(0).begin_call(0x00a1_b2c3);
+            world.end(1).begin_call(0x0000_0001);
+            (0..2).for_each(|number| world.send(THERE, &message(THERE, number, len)));
+            world.end(0).begin_call(0xff12_3456);
+            (2..4).for_each(|number| world.send(THERE, &message(THERE, number, len)));
+            for number in 0..4 {
+                let mut incoming = world.incoming(THERE, len, placed);
+                let got = world
+                    .until("a receive", |world| incoming.step(world).expect("the peer is alive"));
+                assert!(got == message(THERE, number, len));
+                let tag = if number < 2 { 0x00a1_b2c3 } else { 0x0012_3456 };
+                assert_eq!(incoming.tag, Some(tag), "message {number} of {len} bytes");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 
 const LIMITS: Limits = Limits { slots: 2, slot_bytes: 100 };
+const TAG: u32 = 0x00ab_cdef;
 
 fn pair(limits: Limits) -> (SendEnd, ReceiveEnd) {
     let layout = Layout::new(limits).unwrap();
@@ -20,13 +21,15 @@ fn fill(region: Region, value: &[u8]) {
 }
 
 fn send(end: &mut SendEnd, value: &[u8]) {
-    fill(end.begin(value.len()).unwrap().expect("room"), value);
+    fill(end.begin(value.len(), TAG).unwrap().expect("room"), value);
     assert_eq!(end.commit(), Some(value.len()));
 }
 
 fn receive(end: &mut ReceiveEnd, limit: usize) -> Vec<u8> {
     end.post(limit);
-    let value = bytes(end.poll().unwrap().expect("a message"));
+    let arrival = end.poll().unwrap().expect("a message");
+    assert_eq!(arrival.tag, TAG);
+    let value = bytes(arrival.bytes);
     assert_eq!(end.release(), Some(value.len()));
     value
 }
@@ -46,7 +49,7 @@ fn messages_of_every_length_arrive_in_order() {
 fn slots_are_aligned_for_every_element_type() {
     let (mut sender, _) = pair(LIMITS);
     for len in [0, 8, INLINE_BYTES, INLINE_BYTES + 1, 100] {
-        let slot = sender.begin(len).unwrap().unwrap();
+        let slot = sender.begin(len, TAG).unwrap().unwrap();
         assert_eq!(slot.as_ptr() as usize % 16, 0);
         assert_eq!(sender.commit(), Some(len));
         (sender, _) = pair(LIMITS);
@@ -58,10 +61,10 @@ fn the_ring_holds_exactly_its_slots() {
     let (mut sender, mut receiver) = pair(LIMITS);
     send(&mut sender, b"one");
     send(&mut sender, b"two");
-    assert!(sender.begin(5).unwrap().is_none());
+    assert!(sender.begin(5, TAG).unwrap().is_none());
     assert_eq!(receive(&mut receiver, 10), b"one");
     send(&mut sender, b"three");
-    assert!(sender.begin(4).unwrap().is_none());
+    assert!(sender.begin(4, TAG).unwrap().is_none());
     assert_eq!(receive(&mut receiver, 10), b"two");
     assert_eq!(receive(&mut receiver, 10), b"three");
     receiver.post(10);
@@ -76,11 +79,11 @@ fn a_message_longer_than_its_receive_is_an_error_on_both_ends() {
     let error = receiver.poll().unwrap_err();
     let want = |peer, e: &TransportError| matches!(e, TransportError::Truncated { peer: p, sequence: 0, len: 60, limit: 59 } if *p == peer);
     assert!(want(4, &error), "{error}");
-    let error = sender.begin(1).unwrap_err();
+    let error = sender.begin(1, TAG).unwrap_err();
     assert!(want(4, &error), "{error}");
     // Leaving afterwards hides nothing.
     receiver.leave();
-    let error = sender.begin(1).unwrap_err();
+    let error = sender.begin(1, TAG).unwrap_err();
     assert!(want(4, &error), "{error}");
 }
 
@@ -98,13 +101,13 @@ fn what_was_sent_before_leaving_is_received_and_then_the_peer_is_gone() {
 fn sending_to_a_receiver_that_left_is_an_error() {
     let (mut sender, receiver) = pair(LIMITS);
     receiver.leave();
-    assert!(matches!(sender.begin(1), Err(TransportError::PeerGone { peer: 5, .. })));
+    assert!(matches!(sender.begin(1, TAG), Err(TransportError::PeerGone { peer: 5, .. })));
 }
 
 #[test]
 fn a_message_longer_than_a_slot_is_refused_before_it_is_sent() {
     let (mut sender, _receiver) = pair(LIMITS);
-    let error = sender.begin(101).unwrap_err();
+    let error = sender.begin(101, TAG).unwrap_err();
     assert!(matches!(error, TransportError::TooLong { peer: 5, len: 101, limit: 100 }), "{error}");
 }
 
@@ -120,7 +123,7 @@ fn words_that_a_peer_cannot_have_written_are_errors() {
     send(&mut sender, b"x");
     send(&mut sender, b"y");
     sender.ring.control().released.0.store(77, Ordering::Relaxed);
-    assert!(matches!(sender.begin(1), Err(TransportError::PeerMisbehaved { peer: 5, .. })));
+    assert!(matches!(sender.begin(1, TAG), Err(TransportError::PeerMisbehaved { peer: 5, .. })));
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_hurried_sender_and_receiver_agree() {
         scope.spawn(move || {
             for i in 0..20_000 {
                 let value = value(i);
-                while sender.begin(value.len()).unwrap().is_none() {
+                while sender.begin(value.len(), TAG).unwrap().is_none() {
                     std::thread::yield_now();
                 }
                 send(&mut sender, &value);
@@ -167,7 +170,7 @@ fn a_hurried_sender_and_receiver_agree() {
             while receiver.poll().unwrap().is_none() {
                 std::thread::yield_now();
             }
-            assert_eq!(bytes(receiver.poll().unwrap().unwrap()), value(i));
+            assert_eq!(bytes(receiver.poll().unwrap().unwrap().bytes), value(i));
             receiver.release();
         }
     });

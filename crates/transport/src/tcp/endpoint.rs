@@ -9,7 +9,9 @@ use rustix::io::Errno;
 
 use super::receiving::Shape;
 use super::wire::Wire;
-use crate::seam::{Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender};
+use crate::seam::{
+    Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
+};
 use crate::{Region, TransportError};
 
 /// Bytes of the longest message that travels without a grant.
@@ -28,6 +30,8 @@ pub struct TcpEndpoint {
     watched: Vec<Watch>,
     channels: u16,
     limits: Limits,
+    /// The tag of the present call.
+    tag: u32,
     counters: Counters,
     idle_rounds: u32,
 }
@@ -72,7 +76,7 @@ impl TcpEndpoint {
         }
         let watched = vec![Watch::Readable; wires.len()];
         let counters = Counters::default();
-        Ok(Self { wires, epoll, watched, channels, limits, counters, idle_rounds: 0 })
+        Ok(Self { wires, epoll, watched, channels, limits, tag: 0, counters, idle_rounds: 0 })
     }
 
     /// (wire, connection on it) of an end. The index is one that `end` made.
@@ -196,6 +200,10 @@ impl Endpoint for TcpEndpoint {
         self.end(peer, channel).map(Receiver)
     }
 
+    fn begin_call(&mut self, tag: u32) {
+        self.tag = tag & TAG_MASK;
+    }
+
     fn begin_send(
         &mut self,
         sender: Sender,
@@ -209,7 +217,7 @@ impl Endpoint for TcpEndpoint {
             let (peer, len, limit) = (wire.peer, len as u64, limit as u64);
             return Err(TransportError::TooLong { peer, len, limit });
         }
-        wire.sending[conn].begin(len).map_err(|refusal| wire.truncated_own(refusal))
+        wire.sending[conn].begin(len, self.tag).map_err(|refusal| wire.truncated_own(refusal))
     }
 
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {

@@ -54,6 +54,8 @@ pub(super) enum Violation {
     NotGranted { conn: u32, seq: u32 },
     #[error("message {seq} on connection {conn} exceeds its {limit} bytes")]
     OverLimit { conn: u32, seq: u32, limit: u64 },
+    #[error("message {seq} on connection {conn} changes its call from {expected:06x} to {tag:06x}")]
+    Tag { conn: u32, seq: u32, tag: u32, expected: u32 },
     #[error("more eager messages on connection {conn} than its {slots} standing slots")]
     NoStandingSlot { conn: u32, slots: u32 },
     #[error("connection {conn} takes back standing slots (serial {serial})")]
@@ -181,6 +183,8 @@ impl MemberKind {
 }
 
 /// One piece of one message in a data group.
+///
+/// On the wire it has 24 bytes: connection 32 bits, number 32, offset 64, length 32, flags 8, tag 24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     pub conn: u32,
@@ -189,11 +193,14 @@ pub(super) struct Member {
     pub offset: u64,
     pub len: u32,
     pub kind: MemberKind,
+    /// The tag of the call that the message belongs to, 24 bits; the same in all its pieces.
+    pub tag: u32,
 }
 
 impl Member {
     /// Fills the place of members that a header does not count.
-    pub const NONE: Self = Self { conn: 0, seq: 0, offset: 0, len: 0, kind: MemberKind::Notice };
+    pub const NONE: Self =
+        Self { conn: 0, seq: 0, offset: 0, len: 0, kind: MemberKind::Notice, tag: 0 };
 
     pub fn encode(&self) -> [u8; MEMBER_BYTES] {
         let mut out = [0; MEMBER_BYTES];
@@ -202,6 +209,7 @@ impl Member {
         out[8..16].copy_from_slice(&self.offset.to_le_bytes());
         out[16..20].copy_from_slice(&self.len.to_le_bytes());
         out[20] = self.kind.flags();
+        out[21..24].copy_from_slice(&self.tag.to_le_bytes()[..3]);
         out
     }
 
@@ -219,7 +227,8 @@ impl Member {
             return Err(Violation::PieceLength(len));
         }
         let (conn, seq) = (u32_at(bytes, 0), u32_at(bytes, 4));
-        Ok(Self { conn, seq, offset: u64_at(bytes, 8), len, kind })
+        let tag = u32_at(bytes, 20) >> 8;
+        Ok(Self { conn, seq, offset: u64_at(bytes, 8), len, kind, tag })
     }
 }
 
@@ -314,6 +323,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seam::TAG_MASK;
 
     fn member_kind() -> impl Strategy<Value = MemberKind> {
         prop_oneof![
@@ -327,9 +337,10 @@ mod tests {
         #[test]
         fn what_is_encoded_is_what_is_decoded(
             conn: u32, seq: u32, offset: u64, len in 0..=PIECE_BYTES as u32, kind in member_kind(),
+            tag in 0..=TAG_MASK,
         ) {
             let len = if kind == MemberKind::Notice { 0 } else { len };
-            let member = Member { conn, seq, offset, len, kind };
+            let member = Member { conn, seq, offset, len, kind, tag };
             prop_assert_eq!(Member::decode(&member.encode()), Ok(member));
             let grant = GrantRecord { conn, seq, limit: offset };
             prop_assert_eq!(GrantRecord::decode(&grant.encode()), grant);
@@ -350,7 +361,8 @@ mod tests {
         #[test]
         fn any_twenty_four_bytes_are_a_member_or_a_violation(bytes: [u8; MEMBER_BYTES]) {
             if let Ok(member) = Member::decode(&bytes) {
-                prop_assert!(member.len as usize <= PIECE_BYTES);
+                prop_assert!(member.len as usize <= PIECE_BYTES && member.tag <= TAG_MASK);
+                prop_assert_eq!(member.encode(), bytes);
             }
         }
     }

@@ -60,6 +60,7 @@ struct Message {
     bytes: Region,
     placed: bool,
     eager: bool,
+    tag: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -122,11 +123,11 @@ impl ReceivingEnd {
             return Err(refused);
         }
         let Some(posted) = self.posted else { return Ok(None) };
-        if let Some(&Message { bytes, placed, .. }) = self.arrived.front() {
+        if let Some(&Message { bytes, placed, tag, .. }) = self.arrived.front() {
             if bytes.len() > posted.limit {
                 return Err(self.refuse(posted, bytes.len() as u64));
             }
-            return Ok(Some(Arrival { bytes, placed }));
+            return Ok(Some(Arrival { bytes, placed, tag }));
         }
         match self.notice {
             Some(n) if n.seq == posted.seq && n.len > posted.limit as u64 => {
@@ -193,14 +194,14 @@ impl ReceivingEnd {
         let place = self.posted_for(seq).and_then(|posted| {
             posted.place.filter(|_| len <= posted.limit).and_then(|place| place.part(0, len))
         });
-        let message =
-            Message { bytes: place.unwrap_or(slot), placed: place.is_some(), eager: true };
+        let (bytes, placed) = (place.unwrap_or(slot), place.is_some());
+        let message = Message { bytes, placed, eager: true, tag: member.tag };
         self.landing = Some(Landing { message, filled: 0 });
         Ok(message.bytes)
     }
 
     fn accept_piece(&mut self, member: &Member) -> Result<Region, Violation> {
-        let (conn, seq) = (self.shape.conn, member.seq);
+        let (conn, seq, tag) = (self.shape.conn, member.seq, member.tag);
         let posted = self.posted_for(seq).filter(|p| p.limit > self.shape.standing_bytes);
         let posted = posted.ok_or(Violation::NotGranted { conn, seq })?;
         let over = Violation::OverLimit { conn, seq, limit: posted.limit as u64 };
@@ -212,13 +213,16 @@ impl ReceivingEnd {
                     None => self.staging.slot(0, posted.limit),
                 };
                 let placed = posted.place.is_some();
-                let message = Message { bytes: bytes.ok_or(over)?, placed, eager: false };
+                let message = Message { bytes: bytes.ok_or(over)?, placed, eager: false, tag };
                 Landing { message, filled: 0 }
             }
         };
         let expected = landing.filled as u64;
         if member.offset != expected {
             return Err(Violation::Offset { conn, seq, offset: member.offset, expected });
+        }
+        if tag != landing.message.tag {
+            return Err(Violation::Tag { conn, seq, tag, expected: landing.message.tag });
         }
         self.landing = Some(landing);
         landing.message.bytes.part(landing.filled, member.len as usize).ok_or(over)

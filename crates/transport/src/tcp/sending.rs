@@ -27,8 +27,8 @@ pub(super) struct SendingEnd {
     head_seq: u32,
     /// Bytes of the oldest message that are in groups already.
     head_put: usize,
-    /// The length of the message for which room was given.
-    begun: Option<usize>,
+    /// The message for which room was given.
+    begun: Option<Begun>,
     /// Eager messages made, those put into a group, and those emptied at the receiver.
     eager_made: u32,
     eager_put: u32,
@@ -43,10 +43,19 @@ pub(super) struct SendingEnd {
     refused: Option<Refusal>,
 }
 
+/// What is known of a message before it is handed over.
+#[derive(Clone, Copy)]
+struct Begun {
+    len: usize,
+    tag: u32,
+}
+
 #[derive(Clone, Copy)]
 struct Outgoing {
     bytes: Region,
     source: Source,
+    /// The tag of the call in which the message was begun.
+    tag: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +119,8 @@ impl SendingEnd {
         }
     }
 
-    /// Room for a message of `len` bytes, or the refusal that ended this connection.
-    pub fn begin(&mut self, len: usize) -> Result<Option<SendSpace>, Refusal> {
+    /// Room for a message of `len` bytes of the call `tag`, or the refusal that ended this connection.
+    pub fn begin(&mut self, len: usize, tag: u32) -> Result<Option<SendSpace>, Refusal> {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
@@ -125,7 +134,7 @@ impl SendingEnd {
         } else {
             None
         };
-        self.begun = space.is_some().then_some(len);
+        self.begun = space.is_some().then_some(Begun { len, tag });
         Ok(space)
     }
 
@@ -133,19 +142,21 @@ impl SendingEnd {
     pub fn commit(&mut self) {
         let begun = self.begun.take();
         debug_assert!(begun.is_some(), "a message was committed for which no room was given");
-        let slot = begun.and_then(|len| self.standing.slot(self.eager_made, len));
-        if let Some(bytes) = slot {
+        let Some(Begun { len, tag }) = begun else { return };
+        if let Some(bytes) = self.standing.slot(self.eager_made, len) {
             self.eager_made = self.eager_made.wrapping_add(1);
-            self.queue.push_back(Outgoing { bytes, source: Source::Standing });
+            self.queue.push_back(Outgoing { bytes, source: Source::Standing, tag });
         }
     }
 
     /// Queues a message that stays in the caller's memory until it is written or set aside.
     pub fn send_from(&mut self, bytes: Region) {
         let begun = self.begun.take();
-        debug_assert_eq!(begun, Some(bytes.len()), "a message of another length was announced");
+        let announced = begun.map(|begun| begun.len);
+        debug_assert_eq!(announced, Some(bytes.len()), "a message of another length was announced");
+        let Some(Begun { tag, .. }) = begun else { return };
         self.long += 1;
-        self.queue.push_back(Outgoing { bytes, source: Source::Caller });
+        self.queue.push_back(Outgoing { bytes, source: Source::Caller, tag });
     }
 
     /// Whether the caller's memory is still needed.
@@ -187,7 +198,7 @@ impl SendingEnd {
         let Some(slot) = self.aside.slot(self.set_aside, youngest.bytes.len()) else { return };
         if slot.copy_from(youngest.bytes) {
             self.set_aside = self.set_aside.wrapping_add(1);
-            *youngest = Outgoing { bytes: slot, source: Source::Aside };
+            *youngest = Outgoing { bytes: slot, source: Source::Aside, ..*youngest };
         }
     }
 
@@ -229,6 +240,7 @@ impl SendingEnd {
             offset: self.head_put as u64,
             len: payload.len() as u32,
             kind,
+            tag: head.tag,
         };
         let long = head.source != Source::Standing;
         let lent = head.source == Source::Caller;
@@ -254,6 +266,7 @@ impl SendingEnd {
             offset: head.bytes.len() as u64,
             len: 0,
             kind: MemberKind::Notice,
+            tag: head.tag,
         };
         let conn = self.shape.conn;
         let written = Written { conn, lent: false, long_done: false, message_done: false };
