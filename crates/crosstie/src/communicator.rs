@@ -9,7 +9,7 @@ use crosstie_planner::{Algorithm, Nodes};
 use crosstie_transport::TransportError;
 
 use crate::error::Failure;
-use crate::{Element, Error, Settings, select};
+use crate::{Element, Error, Settings, select, tag};
 
 /// A group of ranks that carry out collectives together.
 ///
@@ -242,7 +242,8 @@ impl Communicator {
         let Some(program) = self.programs.slot(form).as_ref() else {
             return Ok(());
         };
-        let call = Call { program, map, reducer, buffers, limit: self.timeout };
+        let tag = tag::of_call(self.sequence, collective, form.algorithm, data_type, op, count);
+        let call = Call { program, map, reducer, buffers, limit: self.timeout, tag };
         let monitor = self.monitor.as_ref();
         if let Some(monitor) = monitor {
             monitor.call_started(self.sequence);
@@ -277,7 +278,7 @@ impl Communicator {
         let local = seen.to_string();
         let cause = match &seen {
             ExecError::Deadline { .. } => Cause::Deadline,
-            ExecError::LengthMismatch { .. } => Cause::Protocol,
+            ExecError::CallMismatch { .. } | ExecError::LengthMismatch { .. } => Cause::Protocol,
             ExecError::Transport { source, .. }
                 if matches!(**source, TransportError::PeerGone { .. }) =>
             {

@@ -25,6 +25,7 @@ mod init;
 mod meeting;
 mod select;
 mod settings;
+mod tag;
 mod threads;
 
 pub use communicator::{Communicator, TransportCounters};

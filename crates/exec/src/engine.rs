@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crosstie_ir::{ChunkMap, Plan, Rank};
-use crosstie_transport::seam::{Counters, Endpoint};
+use crosstie_transport::seam::{Counters, Endpoint, TAG_MASK};
 use crosstie_transport::{Doorbell, Driver, TransportError};
 
 use crate::buffers::Scratch;
@@ -48,6 +48,8 @@ pub struct Call<'a> {
     pub buffers: Buffers<'a>,
     /// How long the call may take.
     pub limit: Duration,
+    /// What tells the call from others, the same on every rank: a hash, of which 24 bits are used.
+    pub tag: u32,
 }
 
 impl Engine {
@@ -120,8 +122,9 @@ impl Engine {
             scratch: self.scratch.at_least(call.map.scratch_bytes(plan.scratch_chunks) as usize),
             reducer: call.reducer,
             slot_bytes: self.slot_bytes(),
+            tag: call.tag & TAG_MASK,
         };
-        self.work.begin(plan.blocks.len());
+        self.work.begin(plan.blocks.len(), run.tag);
         // Also where the call ends in a panic: a transport may still know the caller's memory.
         self.poisoned = true;
         let result = self.drive(&run, call.limit, interrupted);
@@ -251,7 +254,8 @@ struct Work {
 }
 
 impl Work {
-    fn begin(&mut self, blocks: usize) {
+    fn begin(&mut self, blocks: usize, tag: u32) {
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.begin_call(tag));
         self.states.clear();
         self.states.resize(blocks, BlockState::START);
         self.active.clear();

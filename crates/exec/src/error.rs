@@ -33,10 +33,24 @@ pub enum ExecError {
         /// Where this rank's blocks stood.
         waiting: Vec<Waiting>,
     },
-    /// A message had another length than this rank's call gives it: the calls differ.
+    /// A message belonged to another call than this rank's, whatever its length.
     #[error(
-        "rank {peer} sent {received} bytes where this rank's call expects {expected}: \
-         the ranks' calls differ in operation, type or count"
+        "rank {peer} made another call than this rank: operation, type, reduction, count or order \
+         differ (tag {received:06x}, here {own:06x})"
+    )]
+    CallMismatch {
+        /// The sending rank.
+        peer: u32,
+        /// The tag of its call.
+        received: u32,
+        /// The tag of this rank's call.
+        own: u32,
+    },
+    /// A message of the same call had another length than this rank gives it: a fault of this
+    /// library, or different calls whose tags happen to be equal (one pair in 16 million).
+    #[error(
+        "rank {peer} sent {received} bytes where this rank's call expects {expected}, \
+         though their calls look alike"
     )]
     LengthMismatch {
         /// The sending rank.
@@ -78,7 +92,9 @@ impl ExecError {
     /// The peer that this rank was waiting for, as far as it can tell.
     pub fn peer(&self) -> Option<u32> {
         match self {
-            Self::LengthMismatch { peer, .. } | Self::NoConnection { peer, .. } => Some(*peer),
+            Self::CallMismatch { peer, .. }
+            | Self::LengthMismatch { peer, .. }
+            | Self::NoConnection { peer, .. } => Some(*peer),
             Self::Transport { source, .. } => source.peer(),
             Self::Deadline { waiting, .. } | Self::Interrupted { waiting } => {
                 waiting.iter().find_map(|w| w.on.peer())

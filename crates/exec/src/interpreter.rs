@@ -74,6 +74,8 @@ pub(crate) struct Run<'a> {
     pub reducer: Option<Reducer>,
     /// Bytes of the longest message of the endpoints, for receives whose length no chunk tells.
     pub slot_bytes: usize,
+    /// What every message of this call carries.
+    pub tag: u32,
 }
 
 impl Run<'_> {
@@ -124,7 +126,7 @@ impl Run<'_> {
             let end = recv.ok_or_else(wrong_port)?;
             let arrival = endpoints[end.endpoint].poll(receiver(end)?);
             let Some(arrival) = arrival.map_err(ExecError::transport)? else { return Ok(false) };
-            check_length(end, &arrival, state)?;
+            self.check(end, &arrival, state)?;
             state.arrival = Some(arrival);
             state.stage = Stage::Room;
         }
@@ -141,6 +143,21 @@ impl Run<'_> {
             endpoints[end.endpoint].release(receiver(end)?);
         }
         Ok(true)
+    }
+
+    /// Refuses a message of another call, and one of another length than this call's.
+    fn check(&self, end: &End, arrival: &Arrival, state: &BlockState) -> Result<(), ExecError> {
+        let peer = end.peer;
+        if arrival.tag != self.tag {
+            return Err(ExecError::CallMismatch { peer, received: arrival.tag, own: self.tag });
+        }
+        let received = arrival.bytes.len();
+        match state.message_len() {
+            Some(expected) if expected != received => {
+                Err(ExecError::LengthMismatch { peer, received, expected })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Binds the instruction's chunks, and posts its receive.
@@ -272,16 +289,6 @@ fn after_passed(after: Option<After>, states: &[BlockState], window: u64) -> boo
         let other = &states[after.block.0 as usize];
         other.window > window || other.window == window && other.step > after.step
     })
-}
-
-fn check_length(end: &End, arrival: &Arrival, state: &BlockState) -> Result<(), ExecError> {
-    let received = arrival.bytes.len();
-    match state.message_len() {
-        Some(expected) if expected != received => {
-            Err(ExecError::LengthMismatch { peer: end.peer, received, expected })
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cold]

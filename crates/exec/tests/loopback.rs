@@ -37,6 +37,7 @@ fn all_reduce_in_place_sums_over_many_windows() {
                     reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
                     buffers: Buffers::InPlace(buffer),
                     limit: LIMIT,
+                    tag: 1,
                 };
                 engine.run(call, &|| false).unwrap();
                 let sum = |i| (0..ranks).map(|r| input(r, i)).sum::<i32>();
@@ -63,6 +64,7 @@ fn a_peer_that_never_calls_is_named_at_the_deadline() {
                 reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
                 buffers: Buffers::InPlace(bytes_of(&mut values)),
                 limit,
+                tag: 1,
             };
             engine.run(call, &|| false).unwrap_err()
         };
@@ -90,6 +92,7 @@ fn a_call_that_never_pauses_meets_its_deadline_too() {
             reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
             buffers: Buffers::InPlace(bytes_of(&mut values)),
             limit,
+            tag: 1,
         };
         engine.run(call, &|| false).err()
     });
@@ -113,12 +116,60 @@ fn an_interrupt_ends_a_sleeping_call() {
             reducer: None,
             buffers: Buffers::InPlace(&mut values),
             limit: LIMIT,
+            tag: 1,
         };
         let started = Instant::now();
         let interrupted = || started.elapsed() > Duration::from_millis(20);
         engine.run(call, &interrupted).err()
     });
     assert!(matches!(errors[0], Some(ExecError::Interrupted { .. })), "{errors:?}");
+}
+
+/// Runs all_reduce on two ranks over messages of equal lengths, rank r with the count, operation and
+/// tag that `calls` gives for it.
+fn differing(calls: [(usize, ReduceOp, u32); 2]) -> Vec<Result<(), ExecError>> {
+    world(2, |rank, mut engine| {
+        let (count, op, tag) = calls[rank as usize];
+        let program = engine.resolve(slice(Collective::AllReduce, 2, rank)).unwrap();
+        let mut values = vec![rank as i32 + 1; count];
+        let call = Call {
+            program: &program,
+            map: sum_map(count as u64, 2),
+            reducer: Reducer::select(DataType::I32, op),
+            buffers: Buffers::InPlace(bytes_of(&mut values)),
+            limit: LIMIT,
+            tag,
+        };
+        // The other rank may leave first, but what it sent is still there.
+        engine.run(call, &|| false)
+    })
+}
+
+#[test]
+fn a_message_of_another_call_is_refused_though_its_length_is_right() {
+    let window = LIMITS.slot_bytes / 4 * 2;
+    let cases = [
+        [(window, ReduceOp::Sum, 7), (2 * window, ReduceOp::Sum, 8)],
+        [(window, ReduceOp::Sum, 7), (window, ReduceOp::Max, 8)],
+    ];
+    for calls in cases {
+        let results = differing(calls);
+        for (rank, result) in results.into_iter().enumerate() {
+            let (own, other) = (calls[rank].2, calls[1 - rank].2);
+            let error = result.unwrap_err();
+            let ExecError::CallMismatch { peer, received, own: mine } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((peer, received, mine), (1 - rank as u32, other, own));
+            assert_eq!(error.peer(), Some(peer));
+        }
+    }
+}
+
+#[test]
+fn only_24_bits_of_a_tag_are_compared() {
+    let results = differing([(64, ReduceOp::Sum, 0x0100_0007), (64, ReduceOp::Sum, 0x0200_0007)]);
+    results.into_iter().for_each(Result::unwrap);
 }
 
 fn bytes_of(values: &mut [i32]) -> &mut [u8] {

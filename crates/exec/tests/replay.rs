@@ -96,7 +96,7 @@ fn run(case: &Case) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         };
         let reducer = Reducer::select(case.data_type, case.op);
         engine
-            .run(Call { program: &program, map, reducer, buffers, limit: LIMIT }, &|| false)
+            .run(Call { program: &program, map, reducer, buffers, limit: LIMIT, tag: 1 }, &|| false)
             .unwrap();
         if !case.in_place {
             return recv;

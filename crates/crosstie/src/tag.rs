@@ -1,0 +1,91 @@
+//! Owns the tag of a call: a hash of all that must be alike on every rank, which travels with every
+//! message, so that ranks whose calls differ find out whatever the lengths of their messages.
+
+use crosstie_ir::{Collective, DataType, ReduceOp};
+use crosstie_planner::Algorithm;
+
+/// The tag of call number `sequence`: 24 bits, equal on ranks whose calls are alike and, but for one
+/// pair in 16 million, different where they differ.
+///
+/// `op` counts only where the collective reduces. Whether a call is in place is each rank's own
+/// affair, and is no part of it.
+pub(crate) const fn of_call(
+    sequence: u64,
+    collective: Collective,
+    algorithm: Algorithm,
+    data_type: DataType,
+    op: Option<ReduceOp>,
+    count: u64,
+) -> u32 {
+    let op = match op {
+        Some(op) if collective.reduces() => op as u64 + 1,
+        _ => 0,
+    };
+    let kind = collective as u64 | (algorithm as u64) << 8 | (data_type as u64) << 16 | op << 24;
+    (mix(mix(mix(sequence) ^ count) ^ kind) >> 40) as u32
+}
+
+/// A permutation of 64 bits in which each bit of the argument changes about half of the result
+/// (the finalizer of SplitMix64).
+const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What a call's tag is made of.
+    type Parts = (u64, Collective, Algorithm, DataType, Option<ReduceOp>, u64);
+
+    fn calls() -> Vec<Parts> {
+        let mut calls = Vec::new();
+        for sequence in 1..=4 {
+            for collective in Collective::ALL {
+                let ops: &[ReduceOp] = if collective.reduces() { &ReduceOp::ALL } else { &[] };
+                let ops =
+                    ops.iter().map(|&op| Some(op)).chain((!collective.reduces()).then_some(None));
+                for op in ops {
+                    for data_type in DataType::ALL {
+                        for count in [0, 1, 2, 3, 1 << 16, 1 << 17] {
+                            calls.push((
+                                sequence,
+                                collective,
+                                Algorithm::Ring,
+                                data_type,
+                                op,
+                                count,
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        calls
+    }
+
+    #[test]
+    fn calls_that_differ_in_one_respect_have_different_tags() {
+        let mut seen = BTreeMap::new();
+        for call in calls() {
+            let (sequence, collective, algorithm, data_type, op, count) = call;
+            let tag = of_call(sequence, collective, algorithm, data_type, op, count);
+            assert!(tag < 1 << 24);
+            let before = seen.insert(tag, call);
+            assert_eq!(before, None, "{call:?}");
+        }
+        let of = |algorithm| of_call(1, Collective::AllReduce, algorithm, DataType::F32, None, 1);
+        assert_ne!(of(Algorithm::Ring), of(Algorithm::Direct));
+    }
+
+    #[test]
+    fn a_reduce_operation_that_is_ignored_makes_no_difference() {
+        let of = |op| of_call(1, Collective::AllGather, Algorithm::Ring, DataType::U8, op, 9);
+        assert_eq!(of(None), of(Some(ReduceOp::Max)));
+    }
+}

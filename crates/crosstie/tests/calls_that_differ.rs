@@ -1,0 +1,161 @@
+//! Ranks whose calls differ are told so, soon, and none takes wrong data for a result, though every
+//! message has the length that its receiver expects.
+#![cfg(test)]
+
+use std::time::{Duration, Instant};
+
+use crosstie::{Communicator, Error, ReduceOp, Settings, Threads, Transport};
+
+const WIRES: [Transport; 3] = [Transport::Loopback, Transport::SharedMemory, Transport::Tcp];
+/// Within what a rank hears of it.
+const PROMPT: Duration = Duration::from_secs(2);
+const ODD: u32 = 1;
+
+fn world(ranks: u32, transport: Transport) -> Threads {
+    Threads::new(ranks).settings(Settings::default().transport(transport))
+}
+
+/// Runs `usual` on all ranks but rank 1, which runs `odd`: every one fails with CT-063.
+fn refused(
+    what: &str,
+    usual: impl Fn(&mut Communicator) -> Result<(), Error> + Sync,
+    odd: impl Fn(&mut Communicator) -> Result<(), Error> + Sync,
+) {
+    for (transport, ranks) in WIRES.into_iter().flat_map(|wire| [(wire, 2), (wire, 4)]) {
+        let results = world(ranks, transport).run_each(|mut comm| {
+            sum(&mut comm, 10)?;
+            let began = Instant::now();
+            let ended = if comm.rank() == ODD { odd(&mut comm) } else { usual(&mut comm) };
+            assert!(began.elapsed() < PROMPT, "{what}, {transport:?}: {:?}", began.elapsed());
+            ended
+        });
+        for (rank, result) in results.into_iter().enumerate() {
+            let error =
+                result.expect_err(&format!("{what}, {transport:?}: rank {rank} of {ranks}"));
+            assert_eq!(error.code().to_string(), "CT-063", "{what}: {}", error.report());
+        }
+    }
+}
+
+fn sum(comm: &mut Communicator, count: usize) -> Result<(), Error> {
+    reduce::<f32>(comm, count, ReduceOp::Sum)
+}
+
+fn reduce<T: crosstie::Element>(
+    comm: &mut Communicator,
+    count: usize,
+    op: ReduceOp,
+) -> Result<(), Error> {
+    comm.all_reduce_in_place(&mut vec![T::zeroed(); count], op)
+}
+
+/// The windows of both are alike: whole messages of the longest length.
+#[test]
+fn counts_of_one_window_and_of_two() {
+    let window = |comm: &Communicator| 32_768 * comm.size() as usize;
+    refused("counts", |comm| sum(comm, window(comm)), |comm| sum(comm, 2 * window(comm)));
+}
+
+#[test]
+fn reduce_operations() {
+    for count in [3, 5000, 200_000] {
+        refused(
+            "reductions",
+            |comm| reduce::<f32>(comm, count, ReduceOp::Sum),
+            |comm| reduce::<f32>(comm, count, ReduceOp::Max),
+        );
+    }
+}
+
+#[test]
+fn types_of_equal_size() {
+    for count in [3, 5000, 200_000] {
+        refused(
+            "types",
+            |comm| reduce::<f32>(comm, count, ReduceOp::Sum),
+            |comm| reduce::<i32>(comm, count, ReduceOp::Sum),
+        );
+    }
+}
+
+#[test]
+fn operations_whose_messages_are_alike() {
+    for part in [1, 1000, 50_000] {
+        refused(
+            "operations",
+            |comm| comm.all_gather_in_place(&mut vec![0_u8; part * comm.size() as usize]),
+            |comm| comm.all_to_all_in_place(&mut vec![0_u8; part * comm.size() as usize]),
+        );
+        refused(
+            "operations",
+            |comm| comm.all_gather_in_place(&mut vec![0_u8; part * comm.size() as usize]),
+            |comm| {
+                let mut parts = vec![0_u8; part * comm.size() as usize];
+                comm.reduce_scatter_in_place(&mut parts, ReduceOp::Max)
+            },
+        );
+    }
+}
+
+#[test]
+fn the_order_of_two_calls() {
+    refused(
+        "order",
+        |comm| {
+            reduce::<f32>(comm, 64, ReduceOp::Sum)
+                .and_then(|()| reduce::<i32>(comm, 64, ReduceOp::Sum))
+        },
+        |comm| {
+            reduce::<i32>(comm, 64, ReduceOp::Sum)
+                .and_then(|()| reduce::<f32>(comm, 64, ReduceOp::Sum))
+        },
+    );
+}
+
+#[test]
+fn in_place_or_not_is_each_ranks_own_affair() {
+    for (transport, count) in WIRES.into_iter().flat_map(|wire| [(wire, 5), (wire, 100_000)]) {
+        let calls = |mut comm: Communicator| {
+            let mut out = vec![0.0; count];
+            if comm.rank() == ODD {
+                out.fill(2.0);
+                comm.all_reduce_in_place(&mut out, ReduceOp::Sum)?;
+            } else {
+                comm.all_reduce(&vec![2.0_f32; count], &mut out, ReduceOp::Sum)?;
+            }
+            assert!(out.iter().all(|&x| x == 6.0));
+            Ok(())
+        };
+        world(3, transport).run(calls).unwrap();
+    }
+}
+
+/// The others have what they called for, unless the failure reaches one that is still in its last
+/// call: a failure ends all that is under way.
+#[test]
+fn one_call_more_on_one_rank_is_named_to_it() {
+    for transport in WIRES {
+        let results = world(3, transport).run_each(|mut comm| {
+            sum(&mut comm, 5000)?;
+            let began = Instant::now();
+            let more = if comm.rank() == ODD { sum(&mut comm, 5000) } else { Ok(()) };
+            assert!(began.elapsed() < PROMPT, "{transport:?}: {:?}", began.elapsed());
+            more
+        });
+        for (rank, result) in (0..).zip(results) {
+            if rank == ODD || result.is_err() {
+                let error = result.expect_err("nobody made the last call but this rank");
+                assert_eq!(error.code().to_string(), "CT-066", "{transport:?}: {}", error.report());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_call_more_before_others_that_follow() {
+    refused(
+        "one call more",
+        |comm| comm.all_gather_in_place(&mut [0_u8; 12]),
+        |comm| sum(comm, 3).and_then(|()| comm.all_gather_in_place(&mut [0_u8; 12])),
+    );
+}
