@@ -1,5 +1,7 @@
 //! Owns the library's errors: a code, who is to blame, and what to do.
 
+mod code;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use crosstie_launch::LaunchError;
 use crosstie_net::NetError;
 use crosstie_planner::NodesError;
 use crosstie_transport::TransportError;
+
+pub use code::{Blame, Code, Explanation};
 
 /// Anything that a call of this library can fail with.
 ///
@@ -161,56 +165,6 @@ impl Failure {
     }
 }
 
-/// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Blame {
-    /// The program that called.
-    Caller,
-    /// Another rank.
-    Peer,
-    /// The network between ranks.
-    Network,
-    /// This host or its settings.
-    Host,
-    /// This library.
-    Ourselves,
-}
-
-/// An error's stable name, `CT-001` and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Code(pub u16);
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CT-{:03}", self.0)
-    }
-}
-
-impl Blame {
-    /// Its name, for messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Caller => "the caller",
-            Self::Peer => "a peer",
-            Self::Network => "the network",
-            Self::Host => "this host",
-            Self::Ourselves => "this library",
-        }
-    }
-}
-
-/// What is known of an error by its code alone.
-struct Class {
-    code: u16,
-    blame: Blame,
-    remedy: &'static str,
-}
-
-const fn class(code: u16, blame: Blame, remedy: &'static str) -> Class {
-    Class { code, blame, remedy }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.report())
@@ -220,17 +174,22 @@ impl fmt::Debug for Error {
 impl Error {
     /// The error's stable name.
     pub fn code(&self) -> Code {
-        Code(self.class().code)
+        Code(self.number())
+    }
+
+    /// What is known of the error by its code alone; the page that `crosstie explain` prints.
+    pub fn explanation(&self) -> &'static Explanation {
+        code::entry(self.number())
     }
 
     /// Who has to act.
     pub fn blame(&self) -> Blame {
-        self.class().blame
+        self.explanation().blame
     }
 
     /// What to do.
     pub fn remedy(&self) -> &'static str {
-        self.class().remedy
+        self.explanation().remedy
     }
 
     /// The exit code of a process that ends because of this error: 2 for the caller's mistakes, 3
@@ -270,165 +229,92 @@ impl Error {
         text
     }
 
-    fn class(&self) -> Class {
+    fn number(&self) -> u16 {
         match self {
-            Self::Argument { .. } => {
-                class(1, Blame::Caller, "give buffers of the lengths that the operation asks for")
-            }
-            Self::Setting { .. } => class(2, Blame::Caller, "correct the setting, or unset it"),
-            Self::Launch(_) => class(
-                3,
-                Blame::Caller,
-                "start the ranks with `crosstie run`, mpirun, srun or torchrun, or set \
-                 CROSSTIE_RANK, CROSSTIE_SIZE and a place to meet",
-            ),
+            Self::Argument { .. } => 1,
+            Self::Setting { .. } => 2,
+            Self::Launch(_) => 3,
+            Self::Nodes(_) => 4,
             Self::Meeting(error) => of_meeting(error),
             Self::Network(error) => of_net(error),
             Self::Transport(error) => of_transport(error),
-            Self::Nodes(_) => class(4, Blame::Caller, "start fewer ranks"),
             Self::Failed(failure) => of_failure(failure),
-            Self::NotDelivered { .. } => {
-                class(67, Blame::Peer, "see why peers are slow to receive; their output may tell")
-            }
-            Self::AlreadyFailed { .. } => class(
-                65,
-                Blame::Caller,
-                "drop the communicator after its first failure; its connections are gone",
-            ),
+            Self::AlreadyFailed { .. } => 65,
+            Self::NotDelivered { .. } => 67,
         }
     }
 }
 
-const LATE: Class = class(
-    51,
-    Blame::Peer,
-    "see why the rank named is slow or cannot be reached; CROSSTIE_INIT_TIMEOUT gives it longer",
-);
-
-const HOST: Class = class(
-    40,
-    Blame::Host,
-    "look at this host's limits (ulimit -n, ulimit -l), memory and /proc permissions",
-);
-
-fn of_meeting(error: &BootstrapError) -> Class {
+fn of_meeting(error: &BootstrapError) -> u16 {
     match error {
-        BootstrapError::Missing { .. } => class(
-            10,
-            Blame::Peer,
-            "see why the ranks named did not start or cannot reach the meeting's host; \
-             CROSSTIE_INIT_TIMEOUT gives slow ones longer",
-        ),
-        BootstrapError::Duplicate { .. } => {
-            class(11, Blame::Caller, "give each process a rank of its own")
-        }
-        BootstrapError::SizeDiffers { .. } => {
-            class(12, Blame::Caller, "give all ranks the same size, and each job an id of its own")
-        }
-        BootstrapError::Disagreement { .. } => {
-            class(13, Blame::Caller, "give all ranks the same settings and the same release")
-        }
-        BootstrapError::Died { .. } => {
-            class(14, Blame::Peer, "look at the output of the rank named")
-        }
-        BootstrapError::Complete { .. } => {
-            class(15, Blame::Caller, "make a new unique id for every start")
-        }
-        BootstrapError::CalledOff { .. } => {
-            class(16, Blame::Peer, "look at the output of the process that hosted the meeting")
-        }
+        BootstrapError::Missing { .. } => 10,
+        BootstrapError::Duplicate { .. } => 11,
+        BootstrapError::SizeDiffers { .. } => 12,
+        BootstrapError::Disagreement { .. } => 13,
+        BootstrapError::Died { .. } => 14,
+        BootstrapError::Complete { .. } => 15,
+        BootstrapError::CalledOff { .. } => 16,
+        BootstrapError::Root { .. } => 18,
+        BootstrapError::HostSocket { .. } => 19,
+        BootstrapError::Pmi { .. } => 20,
+        BootstrapError::System { .. } => 40,
         BootstrapError::Net { source, .. } => of_net(source),
-        BootstrapError::Root { .. } => class(
-            18,
-            Blame::Caller,
-            "set CROSSTIE_ROOT to host:port, an address of rank 0's host with a free port",
-        ),
-        BootstrapError::HostSocket { .. } => {
-            class(19, Blame::Host, "set CROSSTIE_ROOT and CROSSTIE_SECRET instead")
-        }
-        BootstrapError::Pmi { .. } => class(
-            20,
-            Blame::Host,
-            "set CROSSTIE_ROOT and CROSSTIE_SECRET to meet without the launcher's help",
-        ),
-        BootstrapError::System { .. } => HOST,
-        _ => class(17, Blame::Peer, "run the same release on all ranks"),
+        _ => 17,
     }
 }
 
-fn of_net(error: &NetError) -> Class {
+fn of_net(error: &NetError) -> u16 {
     match error {
-        NetError::Version { .. } => {
-            class(30, Blame::Host, "install the same release of crosstie on all hosts")
-        }
-        NetError::WrongSecret { .. } | NetError::NoSuchWorld { .. } => class(
-            31,
-            Blame::Caller,
-            "give every rank the same unique id or CROSSTIE_SECRET, and start rank 0",
-        ),
+        NetError::Version { .. } => 30,
+        NetError::WrongSecret { .. } | NetError::NoSuchWorld { .. } => 31,
         NetError::Deadline { .. }
         | NetError::NobodyCame { .. }
         | NetError::Unreachable { .. }
-        | NetError::NoSuchTarget { .. } => class(
-            32,
-            Blame::Network,
-            "see that the peer runs and that no firewall is between; CROSSTIE_PORTS and \
-             CROSSTIE_INTERFACE choose where to listen",
-        ),
-        NetError::Ended { .. } | NetError::Backlog { .. } => {
-            class(33, Blame::Peer, "look at the output of the rank at the other end")
-        }
-        NetError::NoPort { .. } | NetError::NoInterface { .. } => {
-            class(35, Blame::Host, "set CROSSTIE_PORTS and CROSSTIE_INTERFACE to what is there")
-        }
-        NetError::BadUniqueId { .. } => {
-            class(36, Blame::Caller, "pass on the unique id exactly as it was made")
-        }
-        NetError::System { .. } => HOST,
-        _ => class(34, Blame::Peer, "run the same release on all ranks"),
+        | NetError::NoSuchTarget { .. } => 32,
+        NetError::Ended { .. } | NetError::Backlog { .. } => 33,
+        NetError::NoPort { .. } | NetError::NoInterface { .. } => 35,
+        NetError::BadUniqueId { .. } => 36,
+        NetError::System { .. } => 40,
+        _ => 34,
     }
 }
 
-fn of_transport(error: &TransportError) -> Class {
+fn of_transport(error: &TransportError) -> u16 {
     match error {
-        TransportError::PeerGone { .. } => {
-            class(50, Blame::Peer, "look at the output of the rank named")
-        }
-        TransportError::ConnectDeadline { .. } => LATE,
+        TransportError::System { .. } => 40,
+        TransportError::PeerGone { .. } => 50,
+        TransportError::ConnectDeadline { .. } => 51,
         TransportError::Net(error) => of_net(error),
-        TransportError::System { .. } => HOST,
-        _ => class(52, Blame::Peer, "run the same release on all ranks, with the same calls"),
+        _ => 52,
     }
 }
 
-fn of_failure(failure: &Failure) -> Class {
+fn of_failure(failure: &Failure) -> u16 {
     match failure.cause {
-        Cause::Died => class(
-            60,
-            Blame::Peer,
-            "look at the output of the rank named: it ended, was killed (out of memory?), or its \
-             host went down",
-        ),
-        Cause::Silent => class(
-            61,
-            Blame::Peer,
-            "see whether the rank named is stopped (SIGSTOP, a debugger, a swapping host) or its \
-             network is cut; CROSSTIE_SILENCE sets the patience",
-        ),
-        Cause::Deadline if failure.operation.is_none() => LATE,
-        Cause::Deadline => class(
-            62,
-            Blame::Peer,
-            "see why the rank named did not make the same call in time; CROSSTIE_TIMEOUT sets the \
-             patience",
-        ),
-        Cause::Protocol => class(
-            63,
-            Blame::Caller,
-            "make the same calls, with the same types and counts, in the same order on all ranks",
-        ),
-        Cause::Aborted => class(64, Blame::Caller, "a rank gave up; see its output"),
-        Cause::Left => class(66, Blame::Caller, "make the same number of calls on all ranks"),
-        _ => class(69, Blame::Ourselves, "please report this, with the text above"),
+        Cause::Died => 60,
+        Cause::Silent => 61,
+        Cause::Deadline if failure.operation.is_none() => 51,
+        Cause::Deadline => 62,
+        Cause::Protocol => 63,
+        Cause::Aborted => 64,
+        Cause::Left => 66,
+        _ => 69,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looked up in this file's own text, so that no arm can be forgotten.
+    #[test]
+    fn every_number_that_is_given_out_has_a_page() {
+        let arms = include_str!("error.rs").lines().filter_map(|line| line.rsplit_once("=> "));
+        let numbers = arms.filter_map(|(_, after)| after.trim_end_matches(',').parse().ok());
+        let numbers: Vec<u16> = numbers.collect();
+        assert!(numbers.len() > 30, "{numbers:?}");
+        for number in numbers {
+            assert!(Code(number).explanation().is_some(), "CT-{number:03}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
 pub use element::Element;
-pub use error::{Blame, Code, Error, Failure};
+pub use error::{Blame, Code, Error, Explanation, Failure};
 pub use meeting::Meeting;
 pub use settings::{Settings, Transport, parse_duration};
 pub use threads::Threads;

@@ -1,0 +1,530 @@
+//! Owns the codes of errors: what each means, what usually causes it, who has to act and what to do.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blame {
+    /// The program that called.
+    Caller,
+    /// Another rank.
+    Peer,
+    /// The network between ranks.
+    Network,
+    /// This host or its settings.
+    Host,
+    /// This library.
+    Ourselves,
+}
+
+impl Blame {
+    /// Its name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "the caller",
+            Self::Peer => "a peer",
+            Self::Network => "the network",
+            Self::Host => "this host",
+            Self::Ourselves => "this library",
+        }
+    }
+}
+
+/// An error's stable name, `CT-001` and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub u16);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CT-{:03}", self.0)
+    }
+}
+
+/// Reads `CT-060`, `ct-60` and `60` alike.
+impl FromStr for Code {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let prefix = text.get(..3).filter(|prefix| prefix.eq_ignore_ascii_case("ct-"));
+        let number = if prefix.is_some() { &text[3..] } else { text };
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let code = if plain { number.parse().ok() } else { None };
+        code.map(Code).ok_or_else(|| format!("{text:?} is no code; they look like CT-060"))
+    }
+}
+
+impl Code {
+    /// Every code that this version knows, in ascending order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ENTRIES.iter().map(|entry| Self(entry.number))
+    }
+
+    /// What stands behind the code; `None` for a number that is none.
+    pub fn explanation(self) -> Option<&'static Explanation> {
+        ENTRIES.iter().find(|entry| entry.number == self.0)
+    }
+}
+
+/// What stands behind a code; its `Display` is the page that `crosstie explain` prints.
+#[derive(Debug)]
+pub struct Explanation {
+    pub(super) number: u16,
+    /// The error in a few words.
+    pub title: &'static str,
+    /// Who has to act.
+    pub blame: Blame,
+    /// What to do, in one line.
+    pub remedy: &'static str,
+    /// What it means: a paragraph.
+    pub meaning: &'static str,
+    /// What usually causes it, the most frequent first; a line each.
+    pub causes: &'static [&'static str],
+}
+
+impl Explanation {
+    /// The code.
+    pub fn code(&self) -> Code {
+        Code(self.number)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}\n\n{}\n\nUsual causes:", self.code(), self.title, self.meaning)?;
+        self.causes.iter().try_for_each(|cause| writeln!(f, "  - {cause}"))?;
+        write!(f, "\nWho has to act: {}.\nWhat to do: {}.", self.blame.name(), self.remedy)
+    }
+}
+
+/// The page of a number that this crate gave out.
+pub(super) fn entry(number: u16) -> &'static Explanation {
+    let page = Code(number).explanation().or(Code(NAMELESS).explanation());
+    page.expect("the table has a page for failures without a name")
+}
+
+const NAMELESS: u16 = 69;
+
+const ENTRIES: &[Explanation] = &[
+    Explanation {
+        number: 1,
+        title: "a buffer does not fit the operation",
+        blame: Blame::Caller,
+        remedy: "give buffers of the lengths that the operation asks for",
+        meaning: "A call was refused before anything was sent, because the length of a buffer, a rank or a count \
+                  cannot be right. The communicator is unharmed: make the call again with other arguments.",
+        causes: &[
+            "send and recv of different lengths where the operation wants them equal",
+            "a buffer of parts, one for each rank, whose length is no multiple of size()",
+            "a reduction without an operation, or of a type that cannot be reduced so",
+        ],
+    },
+    Explanation {
+        number: 2,
+        title: "a setting cannot be understood",
+        blame: Blame::Caller,
+        remedy: "correct the setting, or unset it",
+        meaning: "A setting, from the environment or from the builder, has a value that it cannot have, or one that \
+                  contradicts the world that was found.",
+        causes: &[
+            "a time without a known unit: write 30s, 500ms or 2m",
+            "shared memory asked for ranks on several nodes",
+            "a slot size that is no multiple of 64 bytes",
+        ],
+    },
+    Explanation {
+        number: 3,
+        title: "rank, size or meeting place cannot be told",
+        blame: Blame::Caller,
+        remedy: "start the ranks with `crosstie run`, mpirun, srun or torchrun, or set CROSSTIE_RANK, CROSSTIE_SIZE \
+                 and a place to meet",
+        meaning: "Nothing says which rank this process is, or what is said contradicts itself. A world of one that \
+                  should have been many is refused rather than run by mistake.",
+        causes: &[
+            "the program was started by hand, without a launcher",
+            "only some of CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ROOT are set",
+            "the launcher's variables did not reach the process (env -i, sudo, a container)",
+        ],
+    },
+    Explanation {
+        number: 4,
+        title: "the assignment of ranks to nodes cannot be planned for",
+        blame: Blame::Caller,
+        remedy: "start fewer ranks",
+        meaning: "The ranks met, but there are more of them, or of their nodes, than plans can name.",
+        causes: &["a size beyond the limit that the message names"],
+    },
+    Explanation {
+        number: 10,
+        title: "ranks did not come to the meeting",
+        blame: Blame::Peer,
+        remedy: "see why the ranks named did not start or cannot reach the meeting's host; CROSSTIE_INIT_TIMEOUT \
+                 gives slow ones longer",
+        meaning: "Some ranks had not come when the first of those who came had waited for CROSSTIE_INIT_TIMEOUT. \
+                  They are named, and so are strangers that were turned away meanwhile.",
+        causes: &[
+            "a rank failed before it connected: its own output tells",
+            "a rank has another secret or unique id, and was turned away as a stranger",
+            "a firewall between the rank and the meeting's host",
+            "fewer processes were started than the size says",
+        ],
+    },
+    Explanation {
+        number: 11,
+        title: "two processes say that they are the same rank",
+        blame: Blame::Caller,
+        remedy: "give each process a rank of its own",
+        meaning: "Two processes came to one meeting with the same rank. Both are named with host and process id.",
+        causes: &[
+            "CROSSTIE_RANK set alike for all, in a shell profile or a job script",
+            "a process of an earlier start that still lives and meets at the same place",
+        ],
+    },
+    Explanation {
+        number: 12,
+        title: "processes disagree about the number of ranks",
+        blame: Blame::Caller,
+        remedy: "give all ranks the same size, and each job an id of its own",
+        meaning: "Two processes came to one meeting and were told different sizes of the world.",
+        causes: &[
+            "CROSSTIE_SIZE differs between hosts",
+            "two jobs that share CROSSTIE_ROOT and CROSSTIE_SECRET run at once",
+        ],
+    },
+    Explanation {
+        number: 13,
+        title: "the ranks do not agree on their settings",
+        blame: Blame::Caller,
+        remedy: "give all ranks the same settings and the same release",
+        meaning: "Settings from which plans are made must be alike on all ranks, for every rank makes its own plan. \
+                  The groups that agree, and the settings in which they differ, are named.",
+        causes: &[
+            "a CROSSTIE_ variable set on one host only",
+            "another release of crosstie on one host",
+        ],
+    },
+    Explanation {
+        number: 14,
+        title: "a rank died during the meeting",
+        blame: Blame::Peer,
+        remedy: "look at the output of the rank named",
+        meaning: "A rank came to the meeting and its link ended before all had met.",
+        causes: &["the process was killed or failed otherwise", "its host or network went down"],
+    },
+    Explanation {
+        number: 15,
+        title: "the meeting was complete already",
+        blame: Blame::Caller,
+        remedy: "make a new unique id for every start",
+        meaning: "A process came to a meeting at which all ranks had met before.",
+        causes: &[
+            "a rank was restarted alone, with the unique id of the first start",
+            "one process too many was started",
+        ],
+    },
+    Explanation {
+        number: 16,
+        title: "the meeting was called off",
+        blame: Blame::Peer,
+        remedy: "look at the output of the process that hosted the meeting",
+        meaning: "The process that served the meeting stopped before all had come.",
+        causes: &["rank 0, or whoever made the unique id, ended or dropped its meeting too early"],
+    },
+    Explanation {
+        number: 17,
+        title: "somebody broke the protocol of the meeting",
+        blame: Blame::Peer,
+        remedy: "run the same release on all ranks",
+        meaning: "A process that proved the secret sent what the meeting does not allow.",
+        causes: &["different releases of crosstie", "a fault of this library"],
+    },
+    Explanation {
+        number: 18,
+        title: "the root's address cannot be used",
+        blame: Blame::Caller,
+        remedy: "set CROSSTIE_ROOT to host:port, an address of rank 0's host with a free port",
+        meaning: "Rank 0 cannot listen at the address that CROSSTIE_ROOT names, or another rank cannot find it.",
+        causes: &[
+            "the port is taken, by an earlier start for one",
+            "the name is of another host than rank 0's",
+            "the name is unknown on this host",
+        ],
+    },
+    Explanation {
+        number: 19,
+        title: "the Unix socket of this host's ranks does not serve",
+        blame: Blame::Host,
+        remedy: "set CROSSTIE_ROOT and CROSSTIE_SECRET instead",
+        meaning: "Ranks of one host that were told no other place meet at a Unix socket named by user and job.",
+        causes: &[
+            "ranks in different network namespaces (containers)",
+            "another user's process holds the name",
+        ],
+    },
+    Explanation {
+        number: 20,
+        title: "the launcher's key-value space does not serve",
+        blame: Blame::Host,
+        remedy: "set CROSSTIE_ROOT and CROSSTIE_SECRET to meet without the launcher's help",
+        meaning: "PMI_FD names a descriptor over which the launcher passes keys and values, and it failed.",
+        causes: &[
+            "the descriptor was closed or taken by a wrapper between launcher and program",
+            "a container that refuses pidfd_getfd",
+            "the launcher ended",
+        ],
+    },
+    Explanation {
+        number: 30,
+        title: "two releases that do not understand each other",
+        blame: Blame::Host,
+        remedy: "install the same release of crosstie on all hosts",
+        meaning: "Protocol versions of different major numbers met. Both hosts and versions are named.",
+        causes: &["an old installation first in the search path of one host"],
+    },
+    Explanation {
+        number: 31,
+        title: "another secret, or another world",
+        blame: Blame::Caller,
+        remedy: "give every rank the same unique id or CROSSTIE_SECRET, and start rank 0",
+        meaning: "A crosstie process answers at the peer's address, but does not share this rank's secret.",
+        causes: &[
+            "CROSSTIE_SECRET differs, be it by a newline",
+            "the port belongs to another job by now",
+            "rank 0 has not started, or has ended",
+        ],
+    },
+    Explanation {
+        number: 32,
+        title: "a peer cannot be reached",
+        blame: Blame::Network,
+        remedy: "see that the peer runs and that no firewall is between; CROSSTIE_PORTS and CROSSTIE_INTERFACE \
+                 choose where to listen",
+        meaning: "No address of the peer led to it before the deadline. Every attempt is listed with its reason.",
+        causes: &[
+            "the peer has ended: `connection refused`",
+            "a firewall drops packets: `no answer`",
+            "the peer announced an interface that this host cannot reach",
+        ],
+    },
+    Explanation {
+        number: 33,
+        title: "a link ended",
+        blame: Blame::Peer,
+        remedy: "look at the output of the rank at the other end",
+        meaning: "A link to another process ended, or its other end stopped reading, while it was needed.",
+        causes: &["the process at the other end ended", "its host or network went down"],
+    },
+    Explanation {
+        number: 34,
+        title: "somebody broke the protocol of links",
+        blame: Blame::Peer,
+        remedy: "run the same release on all ranks",
+        meaning: "What came over an authenticated link is not what this release expects.",
+        causes: &["different releases of crosstie", "a proxy between the hosts that changes bytes"],
+    },
+    Explanation {
+        number: 35,
+        title: "there is nowhere to listen",
+        blame: Blame::Host,
+        remedy: "set CROSSTIE_PORTS and CROSSTIE_INTERFACE to what is there",
+        meaning: "All ports of the range are taken, or no interface has the name asked for.",
+        causes: &[
+            "more processes on the host than CROSSTIE_PORTS has ports",
+            "CROSSTIE_INTERFACE names an interface of another host",
+        ],
+    },
+    Explanation {
+        number: 36,
+        title: "this is no unique id",
+        blame: Blame::Caller,
+        remedy: "pass on the unique id exactly as it was made",
+        meaning: "A unique id has 128 bytes and a check sum; this one was cut, changed or made by another library.",
+        causes: &["a line break in a copied id", "an id that NCCL made"],
+    },
+    Explanation {
+        number: 40,
+        title: "this host refused a system call",
+        blame: Blame::Host,
+        remedy: "look at this host's limits (ulimit -n, ulimit -l), memory and /proc permissions",
+        meaning: "The operating system said no. The call and its reason are in the message.",
+        causes: &[
+            "too many open files: raise ulimit -n",
+            "no memory, or a full /dev/shm in a container (--shm-size)",
+            "a seccomp profile that forbids the call",
+        ],
+    },
+    Explanation {
+        number: 50,
+        title: "a peer was gone while connecting",
+        blame: Blame::Peer,
+        remedy: "look at the output of the rank named",
+        meaning: "A rank ended, or closed its connections, while connections were made.",
+        causes: &["the process was killed or failed otherwise"],
+    },
+    Explanation {
+        number: 51,
+        title: "connections were not made in time",
+        blame: Blame::Peer,
+        remedy: "see why the rank named is slow or cannot be reached; CROSSTIE_INIT_TIMEOUT gives it longer",
+        meaning: "All ranks met, but the connections between them were not up within CROSSTIE_INIT_TIMEOUT.",
+        causes: &[
+            "a host so busy that its ranks hardly run",
+            "ranks that reach the meeting's host, but not each other",
+        ],
+    },
+    Explanation {
+        number: 52,
+        title: "a transport failed",
+        blame: Blame::Peer,
+        remedy: "run the same release on all ranks, with the same calls",
+        meaning: "What came over a connection is not what this release expects there.",
+        causes: &["different releases of crosstie", "a fault of this library"],
+    },
+    Explanation {
+        number: 60,
+        title: "a rank died",
+        blame: Blame::Peer,
+        remedy: "look at the output of the rank named: it ended, was killed (out of memory?), or its host went down",
+        meaning: "The links to a rank ended although it had not left in order. All ranks fail with the same verdict, \
+                  at once; only `abort` and `shrink` work on the communicator from then on.",
+        causes: &[
+            "the process was killed: by the kernel for want of memory (see dmesg), or by its launcher",
+            "it ended by exit() or a signal without dropping its communicator",
+            "a connection between two living hosts was cut",
+        ],
+    },
+    Explanation {
+        number: 61,
+        title: "a rank has gone silent",
+        blame: Blame::Peer,
+        remedy: "see whether the rank named is stopped (SIGSTOP, a debugger, a swapping host) or its network is cut; \
+                 CROSSTIE_SILENCE sets the patience",
+        meaning: "A rank's monitor thread says once each CROSSTIE_HEARTBEAT that it lives, however busy its \
+                  program is; this one said nothing for CROSSTIE_SILENCE.",
+        causes: &[
+            "the process is stopped: by Ctrl-Z, a debugger, a frozen container",
+            "its host swaps, or is down",
+            "its network is cut, without an end of the connection",
+        ],
+    },
+    Explanation {
+        number: 62,
+        title: "a rank did not make the call that others wait in",
+        blame: Blame::Peer,
+        remedy: "see why the rank named did not make the same call in time; CROSSTIE_TIMEOUT sets the patience",
+        meaning: "The arrival clock: ranks waited in a call for CROSSTIE_TIMEOUT (30 minutes), and the rank named, \
+                  which lives, had not made it. The dump says where its last call was made.",
+        causes: &[
+            "the rank is busy elsewhere: loading data, writing a checkpoint, compiling",
+            "it took another branch of the program, without this call",
+            "it waits for something that another rank does only after this call",
+        ],
+    },
+    Explanation {
+        number: 63,
+        title: "the ranks' calls differ",
+        blame: Blame::Caller,
+        remedy: "make the same calls, with the same types and counts, in the same order on all ranks",
+        meaning: "Every message says which call it belongs to, and two ranks' calls of the same number differ: in \
+                  operation, type, reduction, count, root or order. Both calls and the places in the program where \
+                  they were made are named.",
+        causes: &[
+            "a condition on the rank around a call",
+            "a last batch that is shorter on some ranks",
+            "two threads of a program whose calls on one communicator are in no fixed order",
+        ],
+    },
+    Explanation {
+        number: 64,
+        title: "a rank gave up",
+        blame: Blame::Caller,
+        remedy: "a rank gave up; see its output",
+        meaning: "A rank ended the work on purpose: it aborted, or the thread that held its communicator panicked.",
+        causes: &["a panic in the program", "a call of abort"],
+    },
+    Explanation {
+        number: 65,
+        title: "this communicator has failed before",
+        blame: Blame::Caller,
+        remedy: "drop the communicator after its first failure; its connections are gone",
+        meaning: "After a failure the state of the connections is unknown, so every further call is refused. The \
+                  first failure is repeated in the message.",
+        causes: &["a loop that goes on after an error"],
+    },
+    Explanation {
+        number: 66,
+        title: "a rank left in order before a call that others made",
+        blame: Blame::Caller,
+        remedy: "make the same number of calls on all ranks",
+        meaning: "A rank dropped its communicator, or called leave, after the call whose number is named, and \
+                  others made one more.",
+        causes: &[
+            "one rank has fewer batches than the others",
+            "one rank returned early, after an error of its own",
+        ],
+    },
+    Explanation {
+        number: 67,
+        title: "what was sent could not be delivered",
+        blame: Blame::Peer,
+        remedy: "see why peers are slow to receive; their output may tell",
+        meaning: "This rank left, and its last messages had not been taken by their receivers in time.",
+        causes: &["a peer that stopped receiving", "a very slow network"],
+    },
+    Explanation {
+        number: 68,
+        title: "nothing moves, though all ranks are in the call",
+        blame: Blame::Network,
+        remedy: "read the dump: it names the first missing step and the connection that it waits on; \
+                 CROSSTIE_STALL sets the patience",
+        meaning: "The stall clock: all ranks had made the call, all their monitors answer, and no rank received or \
+                  sent anything for CROSSTIE_STALL (30 seconds). A slow call that moves never meets this clock.",
+        causes: &[
+            "a network path that drops data but not the monitors' messages: an MTU that is too large, a firewall",
+            "a thread that is stopped in a debugger while its process runs on",
+            "a fault of this library: please report it, with the dump",
+        ],
+    },
+    Explanation {
+        number: 69,
+        title: "a failure without a name",
+        blame: Blame::Ourselves,
+        remedy: "please report this, with the text above",
+        meaning: "Something failed that this release has no better name for.",
+        causes: &["a later release at the other end", "a fault of this library"],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        let codes: Vec<Code> = Code::all().collect();
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn every_code_has_a_page_with_causes_and_a_remedy() {
+        for code in Code::all() {
+            let page = code.explanation().unwrap();
+            let text = page.to_string();
+            assert!(text.starts_with(&format!("{code}: {}", page.title)), "{text}");
+            assert!(page.meaning.len() > 40 && page.meaning.ends_with('.'), "{text}");
+            assert!(!page.causes.is_empty() && !page.remedy.ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_read_as_people_write_it() {
+        for text in ["CT-060", "ct-60", "60", "060"] {
+            assert_eq!(text.parse(), Ok(Code(60)), "{text}");
+        }
+        for text in ["", "CT-", "CT-x", "+60", "é60", "99999", "CT--60"] {
+            assert!(text.parse::<Code>().is_err(), "{text}");
+        }
+        assert!(Code(999).explanation().is_none());
+    }
+}
