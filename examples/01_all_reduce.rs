@@ -10,6 +10,8 @@
 //!     crosstie run -n 4 -- target/release/examples/01_all_reduce
 //!     mpirun -n 4 target/release/examples/01_all_reduce
 
+mod common;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,27 +22,7 @@ const PARAMETERS: usize = 1 << 20;
 const STEPS: usize = 10;
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // What happened, who is to blame and what to do.
-            eprintln!("{}", error.report());
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// Joins the world that our launcher made, or makes one.
-fn start() -> Result<(), Error> {
-    // Rank, size and meeting place come from the launcher's environment. Without a launcher we
-    // are a world of one; four threads make a better show.
-    let comm = Communicator::from_env()?;
-    if comm.size() > 1 {
-        return train(comm);
-    }
-    println!("no launcher: starting 4 ranks as threads");
-    Threads::new(4).run(train)?;
-    Ok(())
+    common::main(Threads::new(4), train)
 }
 
 /// What each rank does. All ranks make the same calls in the same order.

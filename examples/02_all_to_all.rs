@@ -11,6 +11,8 @@
 //!     crosstie run -n 4 -- target/release/examples/02_all_to_all
 //!     mpirun -n 4 target/release/examples/02_all_to_all
 
+mod common;
+
 use std::process::ExitCode;
 
 use crosstie::{Communicator, Error, Threads};
@@ -23,27 +25,7 @@ const WIDTH: usize = 32;
 const PART: usize = TOKENS * WIDTH;
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // What happened, who is to blame and what to do.
-            eprintln!("{}", error.report());
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// Joins the world that our launcher made, or makes one.
-fn start() -> Result<(), Error> {
-    // Rank, size and meeting place come from the launcher's environment. Without a launcher we
-    // are a world of one; four threads make a better show.
-    let comm = Communicator::from_env()?;
-    if comm.size() > 1 {
-        return layer(comm);
-    }
-    println!("no launcher: starting 4 ranks as threads, on 2 emulated nodes");
-    Threads::new(4).nodes(2).run(layer)?;
-    Ok(())
+    common::main(Threads::new(4).nodes(2), layer)
 }
 
 /// What each rank does. All ranks make the same calls in the same order.
