@@ -16,9 +16,10 @@ use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{Doorbell, TransportError};
 
-use crate::communicator::{self, Programs};
 use crate::error::Failure;
+use crate::programs::Programs;
 use crate::settings::Resolved;
+use crate::verdict::VERDICT_LIMIT;
 use crate::{Communicator, Error, Settings, Transport, select};
 
 /// Channels that plans use; a setting once there are several.
@@ -97,7 +98,7 @@ fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
     let error = if says_more {
         error
     } else {
-        let verdict = monitor.verdict(communicator::VERDICT_LIMIT);
+        let verdict = monitor.verdict(VERDICT_LIMIT);
         Error::Failed(Box::new(Failure::new(verdict, world.rank, None, 0, error.to_string())))
     };
     monitor.leave(0);

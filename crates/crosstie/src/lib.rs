@@ -18,22 +18,28 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod call;
 mod communicator;
 mod element;
 mod error;
 mod init;
 mod meeting;
+mod metrics;
+mod operations;
+mod programs;
 mod select;
 mod settings;
 mod tag;
 mod threads;
+mod verdict;
 
-pub use communicator::{Communicator, TransportCounters};
+pub use communicator::Communicator;
 pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
 pub use element::Element;
 pub use error::{Blame, Code, Error, Explanation, Failure};
 pub use meeting::Meeting;
+pub use metrics::TransportCounters;
 pub use settings::{Settings, Transport, parse_duration};
 pub use threads::Threads;

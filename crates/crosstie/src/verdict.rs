@@ -1,0 +1,47 @@
+//! Owns the way from what one rank saw to the verdict that all ranks share.
+
+use std::time::Duration;
+
+use crosstie_bootstrap::{Cause, Report, Verdict};
+use crosstie_exec::ExecError;
+use crosstie_ir::Collective;
+use crosstie_transport::TransportError;
+
+use crate::error::Failure;
+use crate::{Communicator, Error};
+
+impl Communicator {
+    /// Turns what this rank saw into the verdict that all ranks share.
+    #[cold]
+    pub(crate) fn fail(&mut self, operation: Collective, seen: ExecError) -> Error {
+        let local = seen.to_string();
+        let cause = match &seen {
+            ExecError::Deadline { .. } => Cause::Deadline,
+            ExecError::CallMismatch { .. } | ExecError::LengthMismatch { .. } => Cause::Protocol,
+            ExecError::Transport { source, .. }
+                if matches!(**source, TransportError::PeerGone { .. }) =>
+            {
+                Cause::Died
+            }
+            _ => Cause::Protocol,
+        };
+        let report =
+            Report { culprit: seen.peer(), cause, detail: local.clone(), sequence: self.sequence };
+        let verdict = match &self.monitor {
+            Some(monitor) => {
+                if !matches!(seen, ExecError::Interrupted { .. }) {
+                    monitor.report(report);
+                }
+                monitor.verdict(VERDICT_LIMIT)
+            }
+            None => Verdict::provisional(report, self.world.rank, String::new()),
+        };
+        let (rank, operation) = (self.world.rank, Some(operation));
+        let failure = Failure::new(verdict, rank, operation, self.sequence, local);
+        self.failed = Some(failure.to_string());
+        Error::Failed(Box::new(failure))
+    }
+}
+
+/// How long a rank waits for the verdict before it judges alone (design: two seconds).
+pub(crate) const VERDICT_LIMIT: Duration = Duration::from_secs(2);
