@@ -1,12 +1,14 @@
 /* The peer's side of the comparison: one collective of MPI, timed call by call.
  *
- * usage: mpi_coll OPERATION MIN_BYTES MAX_BYTES FACTOR BUDGET_MS
+ * usage: mpi_coll OPERATION MIN_BYTES MAX_BYTES FACTOR CALLS WARMUP_CALLS SETTLE_MS
  *   OPERATION  all_reduce (f32, sum) | all_to_all | all_gather | reduce_scatter (f32, sum); out of place
  *   BYTES      the buffer of one rank, as in nccl-tests: the larger of what it sends and receives
  *
- * Each timed call follows a barrier; a call's time is that of its slowest rank; p50 and p99 are over
- * the calls of one size. The number of calls fills BUDGET_MS, within [20, 4000], as on Crosstie's side.
- * Rank 0 prints one JSON object for each size. Every result is checked, so that what is timed is right. */
+ * What is done is what `crosstie bench` does. First the largest size is called WARMUP_CALLS times, and
+ * the smallest for SETTLE_MS: memory is touched, ranks are spread over the cores. Then, for each size, one
+ * call is checked, WARMUP_CALLS and CALLS more are made in a row, and CALLS are timed, each after a
+ * barrier; a call's time is that of its slowest rank; p50 and p99 are over the calls of one size. All
+ * sizes use the same two page-aligned buffers. Rank 0 prints one JSON object for each size. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,61 +53,93 @@ static double timed_call(enum operation operation, const float *send, float *rec
     return MPI_Wtime() - began;
 }
 
-/* How many calls fill the budget, agreed upon by all ranks: the slowest one's estimate. */
-static int calls_within(double budget_s, enum operation operation, const float *send, float *receive,
-                        int whole, int part) {
-    double spent = 0, slowest;
-    int tries = 5;
-    timed_call(operation, send, receive, whole, part);
-    for (int k = 0; k < tries; k++) spent += timed_call(operation, send, receive, whole, part);
-    MPI_Allreduce(&spent, &slowest, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    double calls = budget_s / (slowest / tries);
-    return calls < 20 ? 20 : calls > 4000 ? 4000 : (int)calls;
+struct effort { int calls, warmup_calls; double settle_s; };
+
+struct buffers { float *send, *receive; };
+
+/* Elements of the whole buffer, and of one rank's part of it. */
+struct elements { int whole, part; };
+
+static struct elements elements(enum operation operation, long bytes) {
+    int ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    int part = (int)(bytes / 4 / ranks);
+    return (struct elements){operation == ALL_REDUCE ? (int)(bytes / 4) : part * ranks, part};
 }
 
-static void measure(enum operation operation, long bytes, double budget_s) {
+static struct buffers touched(long bytes) {
+    size_t room = ((size_t)bytes + 4095) / 4096 * 4096;
+    struct buffers buffers = {aligned_alloc(4096, room), aligned_alloc(4096, room)};
+    memset(buffers.send, 0, room);
+    memset(buffers.receive, 0, room);
+    return buffers;
+}
+
+static void settle(enum operation operation, long low, long high, struct effort effort, struct buffers b) {
+    struct elements large = elements(operation, high), small = elements(operation, low);
+    for (int k = 0; k < effort.warmup_calls; k++) call(operation, b.send, b.receive, large.whole, large.part);
+    double began = MPI_Wtime();
+    int over;
+    do {
+        for (int k = 0; k < 10; k++) call(operation, b.send, b.receive, small.whole, small.part);
+        over = MPI_Wtime() - began > effort.settle_s;
+        MPI_Bcast(&over, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    } while (!over);
+}
+
+/* How many elements of one call are wrong, on all ranks. */
+static long check(enum operation operation, struct elements n, struct buffers b) {
     int rank, ranks;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    long part = bytes / 4 / ranks, whole = operation == ALL_REDUCE ? bytes / 4 : part * ranks;
-    if (whole == 0) return;
-    size_t room = ((size_t)whole * 4 + 4095) / 4096 * 4096;
-    float *send = aligned_alloc(4096, room), *receive = aligned_alloc(4096, room);
-    for (long i = 0; i < whole; i++) { send[i] = input(rank, i); receive[i] = -1; }
-
-    call(operation, send, receive, (int)whole, (int)part);
-    long wrong = 0, outputs = operation == REDUCE_SCATTER ? part : whole;
-    for (long i = 0; i < outputs; i++) wrong += receive[i] != expected(operation, rank, ranks, i, part);
+    for (long i = 0; i < n.whole; i++) { b.send[i] = input(rank, i); b.receive[i] = -1; }
+    call(operation, b.send, b.receive, n.whole, n.part);
+    long wrong = 0, outputs = operation == REDUCE_SCATTER ? n.part : n.whole;
+    for (long i = 0; i < outputs; i++) wrong += b.receive[i] != expected(operation, rank, ranks, i, n.part);
     MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_LONG, MPI_SUM, MPI_COMM_WORLD);
+    return wrong;
+}
 
-    int calls = calls_within(budget_s, operation, send, receive, (int)whole, (int)part);
-    double *own = malloc(calls * sizeof *own), *slowest = malloc(calls * sizeof *slowest);
-    for (int k = -calls / 5; k < calls; k++) {
-        double seconds = timed_call(operation, send, receive, (int)whole, (int)part);
-        if (k >= 0) own[k] = seconds;
-    }
-    MPI_Reduce(own, slowest, calls, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+static void measure(enum operation operation, long bytes, struct effort effort, struct buffers b) {
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    struct elements n = elements(operation, bytes);
+    if (n.whole == 0) return;
+    long wrong = check(operation, n, b);
+    for (int k = 0; k < effort.warmup_calls + effort.calls; k++) call(operation, b.send, b.receive, n.whole, n.part);
+
+    double *own = malloc(effort.calls * sizeof *own), *slowest = malloc(effort.calls * sizeof *slowest);
+    for (int k = 0; k < effort.calls; k++) own[k] = timed_call(operation, b.send, b.receive, n.whole, n.part);
+    MPI_Reduce(own, slowest, effort.calls, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
     if (rank == 0) {
-        qsort(slowest, calls, sizeof *slowest, ascending);
-        printf("{\"bytes\": %ld, \"calls\": %d, \"p50_us\": %.3f, \"p99_us\": %.3f, \"wrong\": %ld}\n", whole * 4,
-               calls, slowest[calls / 2] * 1e6, slowest[calls * 99L / 100] * 1e6, wrong);
+        qsort(slowest, effort.calls, sizeof *slowest, ascending);
+        printf("{\"bytes\": %ld, \"calls\": %d, \"p50_us\": %.3f, \"p99_us\": %.3f, \"wrong\": %ld}\n", n.whole * 4L,
+               effort.calls, slowest[effort.calls / 2] * 1e6, slowest[effort.calls * 99L / 100] * 1e6, wrong);
         fflush(stdout);
     }
-    free(own); free(slowest); free(send); free(receive);
+    free(own); free(slowest);
 }
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     enum operation operation = OPERATIONS;
-    for (int k = 0; argc == 6 && k < OPERATIONS; k++)
+    for (int k = 0; argc == 8 && k < OPERATIONS; k++)
         if (strcmp(argv[1], NAMES[k]) == 0) operation = (enum operation)k;
-    if (operation == OPERATIONS) {
-        fprintf(stderr, "usage: mpi_coll all_reduce|all_to_all|all_gather|reduce_scatter MIN_BYTES MAX_BYTES FACTOR BUDGET_MS\n");
+    long low = 0, high = 0, factor = 0;
+    struct effort effort = {0};
+    if (operation != OPERATIONS) {
+        low = atol(argv[2]), high = atol(argv[3]), factor = atol(argv[4]);
+        effort = (struct effort){atoi(argv[5]), atoi(argv[6]), atof(argv[7]) / 1e3};
+    }
+    if (low < 4 || factor < 2 || effort.calls < 1) {
+        fprintf(stderr, "usage: mpi_coll all_reduce|all_to_all|all_gather|reduce_scatter "
+                        "MIN_BYTES MAX_BYTES FACTOR CALLS WARMUP_CALLS SETTLE_MS\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
-    long low = atol(argv[2]), high = atol(argv[3]), factor = atol(argv[4]);
-    for (long bytes = low; bytes <= high && factor > 1; bytes *= factor)
-        measure(operation, bytes, atol(argv[5]) / 1e3);
+    struct buffers buffers = touched(high);
+    settle(operation, low, high, effort, buffers);
+    for (long bytes = low; bytes <= high; bytes *= factor) measure(operation, bytes, effort, buffers);
+    free(buffers.send); free(buffers.receive);
     MPI_Finalize();
     return 0;
 }
