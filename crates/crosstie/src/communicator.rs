@@ -5,6 +5,7 @@ use std::time::Duration;
 use crosstie_bootstrap::{Cause, Monitor, Report, World};
 use crosstie_exec::Engine;
 use crosstie_planner::Nodes;
+use crosstie_transport::Heap;
 
 use crate::programs::Programs;
 use crate::{Error, Settings};
@@ -17,6 +18,7 @@ pub struct Communicator {
     pub(crate) world: World,
     pub(crate) nodes: Nodes,
     pub(crate) engine: Engine,
+    pub(crate) heap: Heap,
     /// `None` once left, and in a world of one rank.
     pub(crate) monitor: Option<Monitor>,
     pub(crate) timeout: Duration,

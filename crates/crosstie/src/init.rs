@@ -14,7 +14,7 @@ use crosstie_planner::{Nodes, Route, route};
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
-use crosstie_transport::{Doorbell, TransportError};
+use crosstie_transport::{Doorbell, Heap, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
@@ -51,24 +51,26 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
 
     let started = Instant::now();
     let doorbell = Arc::new(Doorbell::new()?);
-    let (monitor, endpoints) = if world.size == 1 {
-        (None, Vec::new())
+    let (monitor, connected) = if world.size == 1 {
+        (None, Connected::alone(&settings))
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
         match connect_endpoints(&settings, &world, &nodes, &inbox, &doorbell, deadline, &failed) {
-            Ok(endpoints) => (Some(monitor), endpoints),
+            Ok(connected) => (Some(monitor), connected),
             Err(error) => return Err(blame(monitor, &world, error)),
         }
     };
     world.phases.push(("connect", started.elapsed()));
 
     let wait = wait_policy(&world);
+    let Connected { endpoints, heap } = connected;
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, doorbell, wait)?;
     Ok(Communicator {
         world,
         engine,
+        heap,
         monitor,
         timeout: settings.timeout,
         slot_bytes: settings.limits.slot_bytes,
@@ -160,6 +162,26 @@ fn check_reach(settings: &Resolved, nodes: &Nodes) -> Result<(), Error> {
     })
 }
 
+/// A rank's endpoints, and the memory that they can lend.
+struct Connected {
+    endpoints: Vec<Box<dyn Endpoint>>,
+    heap: Heap,
+}
+
+impl Connected {
+    /// With nobody to lend anything to.
+    fn alone(settings: &Resolved) -> Self {
+        Self { endpoints: Vec::new(), heap: Heap::private(settings.heap_bytes) }
+    }
+
+    fn add(&mut self, endpoint: Box<dyn Endpoint>) {
+        if let Some(heap) = endpoint.heap() {
+            self.heap = heap.clone();
+        }
+        self.endpoints.push(endpoint);
+    }
+}
+
 /// One endpoint per transport that this rank needs: inside its node, and between nodes.
 fn connect_endpoints(
     settings: &Resolved,
@@ -169,7 +191,7 @@ fn connect_endpoints(
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
     interrupted: Interrupted<'_>,
-) -> Result<Vec<Box<dyn Endpoint>>, Error> {
+) -> Result<Connected, Error> {
     let networked = |&peer: &u32| {
         let way = route(Rank(world.rank), Rank(peer), ChannelId(0), nodes);
         way == Some(Route::Network) || settings.transport == Transport::Tcp
@@ -177,13 +199,13 @@ fn connect_endpoints(
     let peers = (0..world.size).filter(|&peer| peer != world.rank);
     let (remote, mut local): (Vec<u32>, Vec<u32>) = peers.partition(networked);
     local.push(world.rank);
-    let mut endpoints: Vec<Box<dyn Endpoint>> = Vec::new();
+    let mut connected = Connected::alone(settings);
     // Before the fabric, which knows all ranks of the process, those of other nodes too.
     if !remote.is_empty() {
-        endpoints.push(connect_tcp(settings, world, &remote, inbox, deadline, interrupted)?);
+        connected.add(connect_tcp(settings, world, &remote, inbox, deadline, interrupted)?);
     }
     if local.len() > 1 {
-        endpoints.push(match (&settings.transport, &settings.fabric) {
+        connected.add(match (&settings.transport, &settings.fabric) {
             (Transport::Loopback, Some(fabric)) => {
                 Box::new(fabric.0.endpoint(world.rank, Arc::clone(doorbell))?)
             }
@@ -191,7 +213,7 @@ fn connect_endpoints(
             _ => connect_shm(settings, world, local, doorbell, deadline, interrupted)?,
         });
     }
-    Ok(endpoints)
+    Ok(connected)
 }
 
 fn connect_shm(
@@ -208,6 +230,7 @@ fn connect_shm(
         local_ranks,
         channels: CHANNELS,
         limits: settings.limits,
+        heap_bytes: settings.heap_bytes,
         deadline,
     };
     Ok(Box::new(shm::connect(&options, doorbell, interrupted)?))

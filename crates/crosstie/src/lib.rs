@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod call;
 mod communicator;
 mod element;
@@ -33,6 +34,7 @@ mod tag;
 mod threads;
 mod verdict;
 
+pub use buffer::Buffer;
 pub use communicator::Communicator;
 pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, ReduceOp};

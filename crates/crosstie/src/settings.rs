@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crosstie_launch::{Explicit, Launcher};
 use crosstie_net::{Secret, UniqueId};
+use crosstie_transport::Heap;
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
@@ -67,6 +68,7 @@ pub struct Settings {
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) silence: Option<Duration>,
     pub(crate) slot_bytes: Option<usize>,
+    pub(crate) heap_bytes: Option<usize>,
     pub(crate) fabric: Option<SharedFabric>,
 }
 
@@ -97,6 +99,7 @@ pub(crate) struct Resolved {
     pub heartbeat: Duration,
     pub silence: Duration,
     pub limits: Limits,
+    pub heap_bytes: usize,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
     pub fabric: Option<SharedFabric>,
@@ -139,6 +142,10 @@ impl Settings {
         /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default
         /// 128 KiB.
         slot_bytes: usize,
+        /// Bytes that buffers of [`Communicator::alloc`](crate::Communicator::alloc) may have together
+        /// (`CROSSTIE_HEAP_BYTES`); default as many as the host has memory. Only what is allocated and
+        /// touched takes up memory.
+        heap_bytes: usize,
     }
 
     /// This rank's number, from 0.
@@ -212,6 +219,7 @@ impl Settings {
             Ok(time.min(LONGEST_TIME))
         };
         let limits = self.limits(&environment)?;
+        let heap_bytes = self.heap_limit(&environment)?;
         Ok(Resolved {
             transport: match self.transport {
                 Some(transport) => transport,
@@ -226,12 +234,22 @@ impl Settings {
             heartbeat: seconds(self.heartbeat, "CROSSTIE_HEARTBEAT", Duration::from_secs(1))?,
             silence: seconds(self.silence, "CROSSTIE_SILENCE", Duration::from_secs(10))?,
             limits,
+            heap_bytes,
             ports: parsed(&environment, "CROSSTIE_PORTS", parse_ports)?.unwrap_or(0..=0),
             interface: environment.get("CROSSTIE_INTERFACE").cloned(),
             fabric: self.fabric,
             explicit: self.explicit,
             environment,
         })
+    }
+
+    /// Bytes of the heap that buffers are allocated from.
+    pub(crate) fn heap_limit(
+        &self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<usize, Error> {
+        let told = parsed(environment, "CROSSTIE_HEAP_BYTES", parse_number)?;
+        Ok(self.heap_bytes.or(told).unwrap_or_else(Heap::default_bytes))
     }
 
     /// The limits of every connection.
@@ -299,6 +317,7 @@ fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 
 /// Every name that this version reads, here or in `crosstie-launch`.
 const NAMES: &[&str] = &[
+    "CROSSTIE_HEAP_BYTES",
     "CROSSTIE_HEARTBEAT",
     "CROSSTIE_ID",
     "CROSSTIE_INIT_TIMEOUT",

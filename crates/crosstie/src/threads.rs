@@ -1,5 +1,6 @@
 //! Owns worlds of threads: ranks that live in one process, for tests, examples and notebooks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -62,9 +63,7 @@ impl Threads {
             Err(error) => return vec![Err(error)],
         };
         let environment = crosstie_launch::environment(std::env::vars_os());
-        let limits = self.settings.limits(&environment);
-        let fabric = limits.and_then(|limits| Ok(Fabric::new(self.ranks, CHANNELS, limits)?));
-        let fabric = match fabric {
+        let fabric = match self.new_fabric(&environment) {
             Ok(fabric) => fabric,
             Err(error) => return vec![Err(error)],
         };
@@ -88,5 +87,11 @@ impl Threads {
                 .map(|rank| rank.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
+    }
+
+    fn new_fabric(&self, environment: &BTreeMap<String, String>) -> Result<Arc<Fabric>, Error> {
+        let limits = self.settings.limits(environment)?;
+        let heap_bytes = self.settings.heap_limit(environment)?;
+        Ok(Fabric::with_heaps(self.ranks, CHANNELS, limits, heap_bytes)?)
     }
 }

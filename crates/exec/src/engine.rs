@@ -130,6 +130,9 @@ impl Engine {
         let result = self.drive(&run, call.limit, interrupted);
         self.doorbell.leave();
         self.poisoned = result.is_err();
+        if self.poisoned {
+            self.work.endpoints.iter_mut().for_each(|endpoint| endpoint.withdraw());
+        }
         result
     }
 
@@ -262,10 +265,12 @@ impl Work {
         self.active.extend(0..blocks as u32);
     }
 
-    /// Whether the operation is over here: no block has more to do, and no message of this rank
-    /// waits for a further round that may come only with the next operation.
-    fn is_done(&self) -> bool {
-        self.active.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.flushed())
+    /// Whether the operation is over here: no block has more to do, no message of this rank
+    /// waits for a further round that may come only with the next operation, and what it lent is back.
+    fn is_done(&mut self) -> bool {
+        let over =
+            |endpoint: &mut Box<dyn Endpoint>| endpoint.flushed() && endpoint.borrower().is_none();
+        self.active.is_empty() && self.endpoints.iter_mut().all(over)
     }
 
     /// Advances every active block once and moves bytes; whether anything moved.
@@ -299,6 +304,12 @@ impl Work {
     #[cold]
     fn located(&self, run: &Run<'_>, error: ExecError) -> ExecError {
         match error {
+            // The peer failed first: what ended its operation is what all ranks will hear.
+            ExecError::Transport { source, .. }
+                if matches!(*source, TransportError::Withdrawn { .. }) =>
+            {
+                ExecError::Interrupted { waiting: self.waiting(run) }
+            }
             ExecError::Transport { source, .. } => {
                 ExecError::Transport { source, waiting: self.waiting(run) }
             }

@@ -130,7 +130,7 @@ impl Run<'_> {
             state.arrival = Some(arrival);
             state.stage = Stage::Room;
         }
-        if state.stage == Stage::Room && !self.make_value(endpoints, send, state)? {
+        if state.stage == Stage::Room && !self.make_value(endpoints, instr, recv, send, state)? {
             return Ok(false);
         }
         if state.stage == Stage::Sent {
@@ -189,42 +189,75 @@ impl Run<'_> {
     fn make_value(
         &self,
         endpoints: &mut [Box<dyn Endpoint>],
+        instr: &Instr,
+        recv: Option<&End>,
         send: Option<&End>,
         state: &mut BlockState,
     ) -> Result<bool, ExecError> {
         let BlockState { src, dst, arrival, .. } = *state;
         let Some(end) = send else {
             let target = dst.ok_or_else(wrong_port)?;
-            return self.write_value(arrival, src, target).map(|()| true);
+            self.write_value(arrival, src, target)?;
+            return check_intact(endpoints, recv, arrival).map(|()| true);
         };
         let relayed = || arrival.map_or(0, |arrival| arrival.bytes.len());
         let len = state.message_len().unwrap_or_else(relayed);
         let port = sender(end)?;
         let endpoint = &mut endpoints[end.endpoint];
-        match endpoint.begin_send(port, len).map_err(ExecError::transport)? {
-            None => Ok(false),
+        let space = match lendable(instr, state) {
+            Some(value) => endpoint.begin_lend(port, value),
+            None => endpoint.begin_send(port, len),
+        };
+        match space.map_err(ExecError::transport)? {
+            None => return Ok(false),
             Some(SendSpace::Slot(slot)) => {
                 self.write_value(arrival, src, dst.unwrap_or(slot))?;
                 if let Some(dst) = dst {
                     copy(dst, slot)?;
                 }
-                endpoint.commit(port).map_err(ExecError::transport)?;
-                Ok(true)
+            }
+            Some(SendSpace::Lent) => {
+                if let Some(dst) = dst {
+                    self.write_value(arrival, src, dst)?;
+                }
             }
             Some(SendSpace::Direct) => {
-                // Without a destination the value replaces what came: that slot is this rank's
-                // until released. What is only sent is sent from where it lies.
-                let value = match (dst, arrival, src) {
-                    (Some(own), ..) => own,
-                    (None, Some(arrival), _) => arrival.bytes,
-                    (None, None, Some(src)) => src,
-                    (None, None, None) => return Err(wrong_port()),
-                };
-                self.write_value(arrival, src, value)?;
-                endpoint.send_from(port, value).map_err(ExecError::transport)?;
+                let value = self.value_for_direct(endpoints, recv, state)?;
+                self.write_value(state.arrival, src, value)?;
+                check_intact(endpoints, recv, state.arrival)?;
+                let sent = endpoints[end.endpoint].send_from(port, value);
+                sent.map_err(ExecError::transport)?;
                 state.stage = Stage::Sent;
-                Ok(true)
+                return Ok(true);
             }
+        }
+        check_intact(endpoints, recv, arrival)?;
+        endpoints[end.endpoint].commit(port).map_err(ExecError::transport)?;
+        Ok(true)
+    }
+
+    /// Where a value is made that is sent from the memory it lies in.
+    ///
+    /// Without a destination it replaces what came: that memory is this rank's until released, or
+    /// becomes so if it was only lent. What is only sent is sent from where it lies.
+    fn value_for_direct(
+        &self,
+        endpoints: &mut [Box<dyn Endpoint>],
+        recv: Option<&End>,
+        state: &mut BlockState,
+    ) -> Result<Region, ExecError> {
+        match (state.dst, state.arrival, state.src) {
+            (Some(own), ..) => Ok(own),
+            (None, Some(arrival), Some(_)) if arrival.lent => {
+                let end = recv.ok_or_else(wrong_port)?;
+                let taken = endpoints[end.endpoint].take_over(receiver(end)?);
+                let taken = taken.map_err(ExecError::transport)?.ok_or_else(wrong_port)?;
+                state.arrival = Some(taken);
+                Ok(taken.bytes)
+            }
+            (None, Some(arrival), _) => Ok(arrival.bytes),
+            (None, None, Some(src)) => Ok(src),
+            (None, None, None) => Err(wrong_port()),
         }
     }
 
@@ -313,6 +346,32 @@ fn sender(end: &End) -> Result<Sender, ExecError> {
     match end.port {
         EndPort::Sending(sender) => Ok(sender),
         EndPort::Receiving(_) => Err(wrong_port()),
+    }
+}
+
+/// The memory of a value that its receiver may read where it lies: the caller's, not the communicator's,
+/// which is overwritten in the next window.
+fn lendable(instr: &Instr, state: &BlockState) -> Option<Region> {
+    let (chunk, region) = match (instr.dst_port(), instr.recv_port()) {
+        (Some(chunk), _) => (chunk, state.dst),
+        (None, None) => (instr.src_port()?, state.src),
+        (None, Some(_)) => return None,
+    };
+    if chunk.space == Space::Scratch { None } else { region }
+}
+
+/// Refuses a value that was made of a lent message when the message had changed meanwhile.
+#[inline]
+fn check_intact(
+    endpoints: &mut [Box<dyn Endpoint>],
+    recv: Option<&End>,
+    arrival: Option<Arrival>,
+) -> Result<(), ExecError> {
+    match (arrival, recv) {
+        (Some(Arrival { lent: true, .. }), Some(end)) => {
+            endpoints[end.endpoint].intact(receiver(end)?).map_err(ExecError::transport)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use crosstie_transport::seam::{
-    Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender,
+    Arrival, Counters, Endpoint, Grant, LendLimits, Limits, Receiver, SendSpace, Sender,
 };
-use crosstie_transport::{Region, TransportError};
+use crosstie_transport::{Heap, Region, TransportError};
 
 use crate::random::Random;
 
@@ -112,6 +112,31 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         if self.delayed() { Ok(None) } else { self.inner.begin_send(sender, len) }
     }
 
+    fn begin_lend(
+        &mut self,
+        sender: Sender,
+        value: Region,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        self.check_death("sending")?;
+        if self.delayed() { Ok(None) } else { self.inner.begin_lend(sender, value) }
+    }
+
+    fn heap(&self) -> Option<&Heap> {
+        self.inner.heap()
+    }
+
+    fn lends(&self) -> Option<LendLimits> {
+        self.inner.lends()
+    }
+
+    fn borrower(&mut self) -> Option<u32> {
+        self.inner.borrower()
+    }
+
+    fn withdraw(&mut self) {
+        self.inner.withdraw();
+    }
+
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
         self.check_death("sending")?;
         self.inner.commit(sender)
@@ -143,6 +168,16 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.check_death("receiving")?;
         let held = self.held.iter().any(|grant| grant.receiver == receiver);
         if self.delayed() || held { Ok(None) } else { self.inner.poll(receiver) }
+    }
+
+    fn intact(&mut self, receiver: Receiver) -> Result<(), TransportError> {
+        self.check_death("receiving")?;
+        self.inner.intact(receiver)
+    }
+
+    fn take_over(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        self.check_death("receiving")?;
+        self.inner.take_over(receiver)
     }
 
     fn release(&mut self, receiver: Receiver) {

@@ -152,6 +152,7 @@ impl Outgoing {
                 self.handed = true;
                 Ok(end.sent(self.port))
             }
+            Some(SendSpace::Lent) => panic!("what was not offered is not lent"),
         }
     }
 }

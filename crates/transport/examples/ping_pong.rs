@@ -46,6 +46,7 @@ fn play(rank: u32, passphrase: &str) -> Result<(), Box<dyn Error>> {
             local_ranks: vec![0, 1],
             channels: 1,
             limits: Limits { slots: 4, slot_bytes: 128 << 10 },
+            heap_bytes: 1 << 20,
             deadline: Instant::now() + Duration::from_secs(10),
         },
         &doorbell,

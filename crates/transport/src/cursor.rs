@@ -11,6 +11,9 @@
 //! 3. The receiver gives slots back in order by writing the number of the last released message
 //!    (release). The sender reads that word (acquire) only when the credits it knows are spent.
 //!
+//! 4. What a message only points to is the receiver's as long as its slot is: the sender touches it again
+//!    once the released number has reached the message's.
+//!
 //! Both words are written by one side each; neither side needs a fence or an atomic read-modify-write.
 
 use crate::primitive::{AtomicU32, Ordering};
@@ -80,6 +83,29 @@ impl SendCursor {
         }
         self.released = released;
         Ok(unreleased < self.next.slots)
+    }
+
+    /// The number of the next message.
+    #[inline]
+    pub(crate) fn number(&self) -> u32 {
+        self.next.number
+    }
+
+    /// Whether message `number`, one of the last that were sent, was given back (rule 3).
+    #[inline]
+    pub(crate) fn is_back(&mut self, number: u32, released: &AtomicU32) -> bool {
+        let sent = self.next.number.wrapping_sub(1);
+        let after = sent.wrapping_sub(number);
+        if sent.wrapping_sub(self.released) <= after {
+            return true;
+        }
+        let released = released.load(Ordering::Acquire);
+        // An impossible credit is told of by the next `has_room`.
+        if sent.wrapping_sub(released) > self.next.slots {
+            return false;
+        }
+        self.released = released;
+        sent.wrapping_sub(released) <= after
     }
 
     /// Hands the filled slot to the receiver.
@@ -157,6 +183,26 @@ mod tests {
                 }
                 assert!(!receive.is_full(&sequences[receive.slot() as usize]));
             }
+        }
+    }
+
+    #[test]
+    fn a_message_is_back_when_it_was_released_also_past_the_end_of_the_numbers() {
+        for start in [0, u32::MAX - 3] {
+            let mut send = SendCursor::new(4);
+            (send.next.number, send.released) = (start.wrapping_add(1), start);
+            let sequence = AtomicU32::new(0);
+            (0..4).for_each(|_| send.publish(&sequence));
+            for released in 0..=4u32 {
+                let word = AtomicU32::new(start.wrapping_add(released));
+                for message in 1..=4u32 {
+                    let back = send.is_back(start.wrapping_add(message), &word);
+                    assert_eq!(back, message <= released, "{message} of {released}");
+                }
+            }
+            let impossible = AtomicU32::new(start.wrapping_add(9));
+            (send.next.number, send.released) = (start.wrapping_add(5), start);
+            assert!(!send.is_back(start.wrapping_add(1), &impossible));
         }
     }
 

@@ -49,6 +49,25 @@ pub enum TransportError {
         /// Bytes of the longest message.
         limit: u64,
     },
+    /// A peer gave its operation up, and with it the memory that it had lent for it.
+    #[error("rank {peer} gave up the operation, and took back what it had lent")]
+    Withdrawn {
+        /// The rank at the other end.
+        peer: u32,
+    },
+    /// The heap has no room for a block.
+    #[error(
+        "no room for {bytes} bytes in a heap of {heap_bytes} of which {in_use} are in use; \
+         free buffers or make it larger"
+    )]
+    HeapFull {
+        /// Bytes that were asked for.
+        bytes: u64,
+        /// Bytes of all blocks, in whole pages.
+        in_use: u64,
+        /// Bytes of the heap.
+        heap_bytes: u64,
+    },
     /// Setting up did not finish by its deadline.
     #[error("rank {peer} did not connect within {waited_ms} ms")]
     ConnectDeadline {
@@ -92,9 +111,11 @@ impl TransportError {
             Self::PeerGone { peer, .. }
             | Self::PeerMisbehaved { peer, .. }
             | Self::Truncated { peer, .. }
+            | Self::Withdrawn { peer }
             | Self::ConnectDeadline { peer, .. }
             | Self::Connecting { peer, .. } => Some(*peer),
             Self::TooLong { .. }
+            | Self::HeapFull { .. }
             | Self::Interrupted { .. }
             | Self::System { .. }
             | Self::Net(_) => None,

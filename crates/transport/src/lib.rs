@@ -12,6 +12,8 @@ mod cursor;
 pub mod doorbell;
 mod error;
 #[cfg(not(loom))]
+mod heap;
+#[cfg(not(loom))]
 mod local;
 #[cfg(not(loom))]
 pub mod loopback;
@@ -31,6 +33,8 @@ pub mod tcp;
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;
 pub use error::TransportError;
+#[cfg(not(loom))]
+pub use heap::{Heap, HeapBlock};
 #[cfg(not(loom))]
 pub use local::LocalEndpoint;
 pub use owner::Driver;

@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::process::Pid;
 
-use crate::TransportError;
 use crate::doorbell::Doorbell;
-use crate::ring::{ReceiveEnd, SendEnd};
+use crate::heap::{Heap, NotThere, PeerHeap};
+use crate::ring::{Found, ReceiveEnd, SendEnd};
 use crate::seam::{
-    Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
+    Arrival, Counters, Endpoint, Grant, LendLimits, Limits, Receiver, SendSpace, Sender, TAG_MASK,
 };
+use crate::{Region, TransportError};
 
 /// A peer's doorbell. Empty until the peer has come: before that it cannot sleep.
 pub(crate) type Bell = Arc<OnceLock<Arc<Doorbell>>>;
@@ -23,9 +24,12 @@ pub(crate) type Bell = Arc<OnceLock<Arc<Doorbell>>>;
 /// Messages of at most so many bytes wait for the end of the round before their receiver is rung.
 const DEFERRED_BYTES: usize = 4096;
 
+/// Shorter messages are copied: a lent one is back only after the receiver has read it.
+const SHORTEST_LENT: usize = 1024;
+
 /// A rank's end of its connections to ranks of the same host, in memory that they share.
 ///
-/// Messages are written and read in the ring's slots, so nothing is copied on the way.
+/// Messages are written and read in the ring's slots, or, if they lie in the rank's heap, read there.
 #[derive(Debug)]
 pub struct LocalEndpoint {
     name: &'static str,
@@ -36,6 +40,10 @@ pub struct LocalEndpoint {
     senders: Vec<SendEnd>,
     /// By peer, then channel.
     receivers: Vec<ReceiveEnd>,
+    /// This rank's own.
+    heap: Heap,
+    /// Senders whose receivers may still have something that they were lent.
+    lending: Vec<u32>,
     /// Peers for whom something was published since the last fence.
     unrung: Vec<u32>,
     /// The tag of the present call.
@@ -49,6 +57,7 @@ pub struct LocalEndpoint {
 struct Peer {
     rank: u32,
     bell: Bell,
+    heap: PeerHeap,
     unrung: bool,
 }
 
@@ -56,6 +65,7 @@ struct Peer {
 pub(crate) struct PeerRings {
     pub(crate) rank: u32,
     pub(crate) bell: Bell,
+    pub(crate) heap: PeerHeap,
     pub(crate) senders: Vec<SendEnd>,
     pub(crate) receivers: Vec<ReceiveEnd>,
 }
@@ -66,6 +76,7 @@ impl LocalEndpoint {
         name: &'static str,
         limits: Limits,
         channels: u16,
+        heap: Heap,
         peers: Vec<PeerRings>,
     ) -> Self {
         let mut endpoint = Self {
@@ -75,17 +86,41 @@ impl LocalEndpoint {
             peers: Vec::with_capacity(peers.len()),
             senders: Vec::new(),
             receivers: Vec::new(),
+            heap,
+            lending: Vec::new(),
             unrung: Vec::with_capacity(peers.len()),
             tag: 0,
             counters: Counters::default(),
             process: rustix::process::getpid(),
         };
         for peer in peers {
-            endpoint.peers.push(Peer { rank: peer.rank, bell: peer.bell, unrung: false });
+            let PeerRings { rank, bell, heap, .. } = peer;
+            endpoint.peers.push(Peer { rank, bell, heap, unrung: false });
             endpoint.senders.extend(peer.senders);
             endpoint.receivers.extend(peer.receivers);
         }
         endpoint
+    }
+
+    /// Maps what a peer lent.
+    fn locate(
+        &mut self,
+        index: u32,
+        (offset, len, tag): (u64, usize, u32),
+    ) -> Result<Arrival, TransportError> {
+        let position = index / u32::from(self.channels);
+        let peer = &mut self.peers[position as usize];
+        let end = &mut self.receivers[index as usize];
+        match peer.heap.find(offset, len) {
+            Ok(bytes) => Ok(end.arrive(bytes, tag)),
+            Err(NotThere::Outside { heap_bytes }) => {
+                Err(end.nothing_there(offset, len, heap_bytes))
+            }
+            Err(NotThere::Unmapped(source)) => {
+                let call = format!("mapping the heap of rank {}", peer.rank);
+                Err(TransportError::System { call, source })
+            }
+        }
     }
 
     fn index(&self, peer: u32, channel: u16) -> Option<u32> {
@@ -155,8 +190,57 @@ impl Endpoint for LocalEndpoint {
     }
 
     #[inline]
+    fn begin_lend(
+        &mut self,
+        sender: Sender,
+        value: Region,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        if value.len() >= SHORTEST_LENT
+            && value.len() <= PeerHeap::LONGEST
+            && let Some(offset) = self.heap.offset_of(value)
+        {
+            let end = &mut self.senders[sender.0 as usize];
+            let room = end.begin_lend(offset, value.len(), self.tag)?;
+            return Ok(room.then_some(SendSpace::Lent));
+        }
+        self.begin_send(sender, value.len())
+    }
+
+    fn heap(&self) -> Option<&Heap> {
+        Some(&self.heap)
+    }
+
+    fn lends(&self) -> Option<LendLimits> {
+        Some(LendLimits { at_least: SHORTEST_LENT, at_most: PeerHeap::LONGEST })
+    }
+
+    #[inline]
+    fn borrower(&mut self) -> Option<u32> {
+        while let Some(&sender) = self.lending.last() {
+            if self.senders[sender as usize].lends() {
+                let position = sender / u32::from(self.channels);
+                return Some(self.peers[position as usize].rank);
+            }
+            self.lending.pop();
+        }
+        None
+    }
+
+    fn withdraw(&mut self) {
+        self.senders.iter_mut().for_each(SendEnd::withdraw);
+        self.lending.clear();
+        // The words are there before whatever the caller does next to its memory.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
+    #[inline]
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
-        if let Some(len) = self.senders[sender.0 as usize].commit() {
+        let end = &mut self.senders[sender.0 as usize];
+        let lent_before = end.has_lent();
+        if let Some(len) = end.commit() {
+            if !lent_before && end.has_lent() {
+                self.lending.push(sender.0);
+            }
             self.counters.messages += 1;
             self.counters.wire_messages += 1;
             self.counters.bytes += len as u64;
@@ -165,7 +249,7 @@ impl Endpoint for LocalEndpoint {
         Ok(())
     }
 
-    fn send_from(&mut self, sender: Sender, value: crate::Region) -> Result<(), TransportError> {
+    fn send_from(&mut self, sender: Sender, value: Region) -> Result<(), TransportError> {
         let slot = self.senders[sender.0 as usize].begun();
         if slot.is_some_and(|slot| slot.copy_from(value)) { self.commit(sender) } else { Ok(()) }
     }
@@ -184,7 +268,25 @@ impl Endpoint for LocalEndpoint {
 
     #[inline]
     fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
-        self.receivers[receiver.0 as usize].poll()
+        match self.receivers[receiver.0 as usize].poll()? {
+            None => Ok(None),
+            Some(Found::Here(arrival)) => Ok(Some(arrival)),
+            Some(Found::Lent { offset, len, tag }) => {
+                self.locate(receiver.0, (offset, len, tag)).map(Some)
+            }
+        }
+    }
+
+    #[inline]
+    fn intact(&mut self, receiver: Receiver) -> Result<(), TransportError> {
+        self.receivers[receiver.0 as usize].intact()
+    }
+
+    fn take_over(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        if let Some(len) = self.receivers[receiver.0 as usize].take_over()? {
+            self.published(receiver.0, len);
+        }
+        self.poll(receiver)
     }
 
     #[inline]
@@ -232,3 +334,6 @@ impl Drop for LocalEndpoint {
         Doorbell::published_to(self.peers.iter().filter_map(|p| p.bell.get().map(Arc::as_ref)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Owns the loopback transport: ranks that are threads of one process, over the same rings as shared
 //! memory between processes.
+//!
+//! Here too only what lies in a heap is lent, though a thread can reach all memory: an operation that
+//! fails gives its buffers back while a peer may still be reading them, and a heap stays mapped.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::TransportError;
 use crate::doorbell::Doorbell;
+use crate::heap::{Heap, PeerHeap};
 use crate::local::{Bell, LocalEndpoint, PeerRings};
 use crate::mapping::Mapping;
 use crate::ring::{Layout, ReceiveEnd, SendEnd};
@@ -23,15 +27,30 @@ pub struct Fabric {
     ranks: u32,
     channels: u16,
     bells: Vec<Bell>,
+    heaps: Vec<Heap>,
     taken: Vec<AtomicBool>,
 }
 
 impl Fabric {
-    /// Rings between `ranks` ranks, each pair by `channels` connections each way.
+    /// Rings between `ranks` ranks, each pair by `channels` connections each way, and a heap as large
+    /// as the host's memory for each rank.
     ///
     /// # Errors
     /// [`TransportError::System`] when the host cannot map so much, or there are no slots.
     pub fn new(ranks: u32, channels: u16, limits: Limits) -> Result<Arc<Self>, TransportError> {
+        Self::with_heaps(ranks, channels, limits, Heap::default_bytes())
+    }
+
+    /// As [`new`](Self::new), with heaps of at most `heap_bytes`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_heaps(
+        ranks: u32,
+        channels: u16,
+        limits: Limits,
+        heap_bytes: usize,
+    ) -> Result<Arc<Self>, TransportError> {
         let refused = |source| TransportError::System {
             call: format!("mapping {ranks}² × {channels} rings of {limits:?}"),
             source,
@@ -44,8 +63,9 @@ impl Fabric {
             .ok_or_else(|| refused(TOO_LARGE.into()))?;
         let memory = Arc::new(Mapping::anonymous(len).map_err(refused)?);
         let bells = (0..ranks).map(|_| Arc::new(OnceLock::new())).collect();
+        let heaps = (0..ranks).map(|_| Heap::private(heap_bytes)).collect();
         let taken = (0..ranks).map(|_| AtomicBool::new(false)).collect();
-        Ok(Arc::new(Self { memory, layout, ranks, channels, bells, taken }))
+        Ok(Arc::new(Self { memory, layout, ranks, channels, bells, heaps, taken }))
     }
 
     /// The endpoint of `rank`, which peers wake by `doorbell`. Waits for nobody.
@@ -68,7 +88,8 @@ impl Fabric {
         self.bells[rank as usize].set(doorbell).map_err(|_| wrong(io::ErrorKind::AlreadyExists))?;
         let peers = (0..self.ranks).filter(|&peer| peer != rank);
         let peers = peers.map(|peer| self.rings_with(rank, peer)).collect();
-        Ok(LocalEndpoint::new("loopback", self.layout.limits(), self.channels, peers))
+        let heap = self.heaps[rank as usize].clone();
+        Ok(LocalEndpoint::new("loopback", self.layout.limits(), self.channels, heap, peers))
     }
 
     fn rings_with(&self, rank: u32, peer: u32) -> PeerRings {
@@ -80,6 +101,7 @@ impl Fabric {
         PeerRings {
             rank: peer,
             bell: Arc::clone(&self.bells[peer as usize]),
+            heap: PeerHeap::Same(self.heaps[peer as usize].clone()),
             senders: (0..self.channels)
                 .map(|c| SendEnd::new(memory, index(rank, peer, c), layout, rank, peer))
                 .collect(),

@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-/// A memfd or a part of one, mapped for reading and writing.
+/// A memfd or a part of one, mapped for reading and writing (or, of a peer's heap, for reading alone).
 ///
 /// The memory may change at any time, as peers write it: here it is only ever reached through
 /// atomics and raw pointers. A slot's bytes are the exception: by the counting of slots they are
@@ -31,11 +31,22 @@ impl Mapping {
     ///
     /// Pages take up memory only once they are touched. `name` shows in `/proc/PID/maps`.
     pub(crate) fn create(name: &str, len: usize) -> io::Result<(Self, OwnedFd)> {
+        let memory = Self::memory(name, len)?;
+        Ok((Self::whole(&memory, len)?, memory))
+    }
+
+    /// As [`create`](Self::create), but not mapped yet.
+    pub(crate) fn memory(name: &str, len: usize) -> io::Result<OwnedFd> {
         let memory =
             rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&memory, len as u64)?;
         rustix::fs::fcntl_add_seals(&memory, SEALS)?;
-        Ok((Self::map(&memory, 0, len)?, memory))
+        Ok(memory)
+    }
+
+    /// All `len` bytes of memory that this process made.
+    pub(crate) fn whole(memory: impl AsFd, len: usize) -> io::Result<Self> {
+        Self::map(memory, 0, len, ACCESS)
     }
 
     /// The memory of `len` bytes behind a descriptor that a peer sent.
@@ -53,20 +64,32 @@ impl Mapping {
         offset: usize,
         part: usize,
     ) -> io::Result<Self> {
-        let seals = rustix::fs::fcntl_get_seals(&memory)?;
-        if !seals.contains(SEALS) {
-            let what = format!("shared memory has seals {seals:?}, but needs {SEALS:?}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        let size = rustix::fs::fstat(&memory)?.st_size;
-        if u64::try_from(size) != Ok(len as u64) {
+        let size = Self::sealed_len(&memory)?;
+        if size != len {
             let what = format!("shared memory has {size} bytes, but should have {len}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         if offset.checked_add(part).is_none_or(|end| end > len) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Self::map(memory, offset, part)
+        Self::map(memory, offset, part, ACCESS)
+    }
+
+    /// How many bytes are behind a descriptor that a peer sent, and will stay there.
+    pub(crate) fn sealed_len(memory: impl AsFd) -> io::Result<usize> {
+        let seals = rustix::fs::fcntl_get_seals(&memory)?;
+        if !seals.contains(SEALS) {
+            let what = format!("shared memory has seals {seals:?}, but needs {SEALS:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let size = rustix::fs::fstat(&memory)?.st_size;
+        usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    /// `len` bytes at `offset`, a multiple of the page size, of memory whose sealed length the caller
+    /// has asked for: to be read only, a write to them ends the process.
+    pub(crate) fn read_only(memory: impl AsFd, offset: usize, len: usize) -> io::Result<Self> {
+        Self::map(memory, offset, len, ProtFlags::READ)
     }
 
     /// New zeroed memory of `len` bytes for threads of this process alone.
@@ -79,10 +102,11 @@ impl Mapping {
         Self::of(start, len)
     }
 
-    fn map(memory: impl AsFd, offset: usize, len: usize) -> io::Result<Self> {
+    fn map(memory: impl AsFd, offset: usize, len: usize, access: ProtFlags) -> io::Result<Self> {
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let start = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), len, ACCESS, MapFlags::SHARED, memory, offset as u64)?
+            rustix::mm::mmap(ptr::null_mut(), len, access, flags, memory, offset as u64)?
         };
         Self::of(start, len)
     }

@@ -7,6 +7,9 @@
 //! message is one transfer of a cache line), then one area per slot for longer messages. All of it begins as
 //! zeroes and takes up memory only where it was touched.
 //!
+//! A message can also be *lent*: its header says where in the sender's heap it lies, and its slot counts
+//! as any other. The sender that has left, or has given its operation up, lends nothing any more.
+//!
 //! The peer may write anything at any time. What is read of it is checked before it is used as a
 //! length or a count; the bytes of a message are the engine's to read as plain numbers.
 
@@ -19,7 +22,7 @@ use std::sync::atomic::AtomicU64;
 use crate::cursor::{ReceiveCursor, SendCursor};
 use crate::mapping::Mapping;
 use crate::primitive::{AtomicU32, Ordering};
-use crate::seam::{Arrival, Limits};
+use crate::seam::{Arrival, Limits, TAG_MASK};
 use crate::{Region, TransportError};
 
 /// Messages of at most so many bytes travel in their slot's header line.
@@ -38,7 +41,7 @@ struct Control {
     released: Apart<AtomicU32>,
     /// Written by the receiver, at most once.
     refusal: Apart<Refusal>,
-    /// Written by the sender, at most once: 1 when it has left.
+    /// Written by the sender when it leaves, or takes back what it lent.
     sender_left: Apart<AtomicU32>,
 }
 
@@ -54,6 +57,11 @@ struct Refusal {
 const OPEN: u32 = 0;
 const LEFT: u32 = 1;
 const TRUNCATED: u32 = 2;
+const WITHDRAWN: u32 = 3;
+
+/// In the header's word of the tag, beside it: the message is lent.
+const LENT: u32 = 1 << 24;
+const _: () = assert!(TAG_MASK < LENT);
 
 #[repr(C, align(64))]
 struct Header {
@@ -64,6 +72,16 @@ struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(std::mem::offset_of!(Header, inline) % size_of::<AtomicU64>() == 0);
+
+impl Header {
+    /// Where a lent message lies in its sender's heap.
+    fn offset(&self) -> &AtomicU64 {
+        // SAFETY: the inline bytes are aligned for it, as asserted above, and more; in a header whose
+        // message is lent they are touched only as this atomic.
+        unsafe { &*self.inline.get().cast::<AtomicU64>() }
+    }
+}
 
 /// Where things lie in a ring of given limits.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +177,8 @@ pub(crate) struct SendEnd {
     cursor: SendCursor,
     /// The message that is being written to its slot.
     begun: Option<Begun>,
+    /// The last message that was lent and is not known to be back.
+    lent: Option<u32>,
     own: u32,
     peer: u32,
 }
@@ -168,6 +188,8 @@ pub(crate) struct SendEnd {
 struct Begun {
     len: usize,
     tag: u32,
+    /// Where in the heap it lies, if it is lent.
+    offset: Option<u64>,
 }
 
 impl SendEnd {
@@ -180,51 +202,108 @@ impl SendEnd {
         peer: u32,
     ) -> Self {
         let cursor = SendCursor::new(layout.limits.slots);
-        Self { ring: Ring::new(memory, index, layout), cursor, begun: None, own, peer }
+        Self { ring: Ring::new(memory, index, layout), cursor, begun: None, lent: None, own, peer }
     }
 
     /// The slot for a message of `len` bytes of the call `tag`, if one is free.
     #[inline]
     pub(crate) fn begin(&mut self, len: usize, tag: u32) -> Result<Option<Region>, TransportError> {
-        let control = self.ring.control();
-        if control.refusal.0.state.load(Ordering::Acquire) != OPEN {
-            return Err(self.refused());
-        }
+        self.check_open()?;
         if len > self.ring.layout.limits.slot_bytes {
             return Err(self.too_long(len));
         }
-        match self.cursor.has_room(&control.released.0) {
-            Ok(true) => {
-                self.begun = Some(Begun { len, tag });
-                Ok(Some(self.ring.message(self.cursor.slot(), len)))
-            }
-            Ok(false) => Ok(None),
-            Err(credit) => Err(misbehaved(
-                self.peer,
-                format!("it released message {} of {}", credit.released, credit.sent),
-            )),
+        if !self.has_room()? {
+            return Ok(None);
         }
+        self.begun = Some(Begun { len, tag, offset: None });
+        Ok(Some(self.ring.message(self.cursor.slot(), len)))
+    }
+
+    /// Begins to lend the `len` bytes at `offset` of this rank's heap; `false` while no slot is free.
+    #[inline]
+    pub(crate) fn begin_lend(
+        &mut self,
+        offset: u64,
+        len: usize,
+        tag: u32,
+    ) -> Result<bool, TransportError> {
+        self.check_open()?;
+        let room = self.has_room()?;
+        if room {
+            self.begun = Some(Begun { len, tag, offset: Some(offset) });
+        }
+        Ok(room)
+    }
+
+    #[inline]
+    fn check_open(&self) -> Result<(), TransportError> {
+        match self.ring.control().refusal.0.state.load(Ordering::Acquire) {
+            OPEN => Ok(()),
+            _ => Err(self.refused()),
+        }
+    }
+
+    #[inline]
+    fn has_room(&mut self) -> Result<bool, TransportError> {
+        self.cursor.has_room(&self.ring.control().released.0).map_err(|credit| {
+            let what = format!("it released message {} of {}", credit.released, credit.sent);
+            misbehaved(self.peer, what)
+        })
     }
 
     /// The slot that `begin` gave last.
     pub(crate) fn begun(&self) -> Option<Region> {
-        self.begun.map(|begun| self.ring.message(self.cursor.slot(), begun.len))
+        let begun = self.begun.filter(|begun| begun.offset.is_none())?;
+        Some(self.ring.message(self.cursor.slot(), begun.len))
     }
 
     /// Hands the begun message over; its length, or `None` if none was begun.
     #[inline]
     pub(crate) fn commit(&mut self) -> Option<usize> {
-        let Begun { len, tag } = self.begun.take()?;
+        let Begun { len, tag, offset } = self.begun.take()?;
         let header = self.ring.header(self.cursor.slot());
         header.len.store(len as u64, Ordering::Relaxed);
-        header.tag.store(tag, Ordering::Relaxed);
+        if let Some(offset) = offset {
+            header.offset().store(offset, Ordering::Relaxed);
+            header.tag.store(tag | LENT, Ordering::Relaxed);
+            self.lent = Some(self.cursor.number());
+        } else {
+            header.tag.store(tag, Ordering::Relaxed);
+        }
         self.cursor.publish(&header.sequence);
         Some(len)
     }
 
+    /// Whether the receiver still has something that it was lent. One that refuses all messages reads
+    /// none.
+    #[inline]
+    pub(crate) fn lends(&mut self) -> bool {
+        let Some(number) = self.lent else { return false };
+        let control = self.ring.control();
+        let back = self.cursor.is_back(number, &control.released.0)
+            || control.refusal.0.state.load(Ordering::Acquire) != OPEN;
+        if back {
+            self.lent = None;
+        }
+        !back
+    }
+
+    /// Whether a message was lent of which this end does not know yet that it is back.
+    #[inline]
+    pub(crate) fn has_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Tells the receiver that what it has been lent may change from now on.
+    pub(crate) fn withdraw(&mut self) {
+        if self.lends() {
+            self.ring.control().sender_left.0.store(WITHDRAWN, Ordering::Release);
+        }
+    }
+
     /// Tells the receiver that no further message will come.
     pub(crate) fn leave(&self) {
-        self.ring.control().sender_left.0.store(1, Ordering::Release);
+        self.ring.control().sender_left.0.store(LEFT, Ordering::Release);
     }
 
     #[cold]
@@ -258,47 +337,61 @@ pub(crate) struct ReceiveEnd {
     cursor: ReceiveCursor,
     stage: Stage,
     peer: u32,
+    /// Where lent messages are moved that have to be overwritten; in words as wide as the widest
+    /// alignment that a slot has. Empty until the first.
+    spare: Vec<u128>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Stage {
     Idle,
     /// A receive of at most so many bytes is posted.
     Posted {
         limit: usize,
     },
-    /// The message is the engine's.
-    Arrived {
-        len: usize,
-        tag: u32,
-    },
+    /// The message is the engine's, its slot too.
+    Arrived(Arrival),
+    /// The message is the engine's, in memory of this end: its slot is free.
+    Kept(Arrival),
+}
+
+/// A message that is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found {
+    /// It has arrived.
+    Here(Arrival),
+    /// It lies in the peer's heap, by the peer's word: see to it, then [`ReceiveEnd::arrive`].
+    Lent { offset: u64, len: usize, tag: u32 },
 }
 
 impl ReceiveEnd {
     /// The end of ring `index` of `memory`, which comes from rank `peer`.
     pub(crate) fn new(memory: &Arc<Mapping>, index: usize, layout: Layout, peer: u32) -> Self {
         let cursor = ReceiveCursor::new(layout.limits.slots);
-        Self { ring: Ring::new(memory, index, layout), cursor, stage: Stage::Idle, peer }
+        let (ring, stage) = (Ring::new(memory, index, layout), Stage::Idle);
+        Self { ring, cursor, stage, peer, spare: Vec::new() }
     }
 
     /// Posts a receive of at most `limit` bytes.
     #[inline]
     pub(crate) fn post(&mut self, limit: usize) {
-        debug_assert_eq!(self.stage, Stage::Idle, "one receive at a time");
+        debug_assert!(matches!(self.stage, Stage::Idle), "one receive at a time");
         self.stage = Stage::Posted { limit };
     }
 
-    /// The message of the posted receive, in its slot.
+    /// The message of the posted receive: in its slot, or lent.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Result<Option<Arrival>, TransportError> {
+    pub(crate) fn poll(&mut self) -> Result<Option<Found>, TransportError> {
         let limit = match self.stage {
             Stage::Idle => return Ok(None),
-            Stage::Arrived { len, tag } => return Ok(Some(self.arrival(len, tag))),
+            Stage::Arrived(arrival) | Stage::Kept(arrival) => {
+                return Ok(Some(Found::Here(arrival)));
+            }
             Stage::Posted { limit } => limit,
         };
         let header = self.ring.header(self.cursor.slot());
         if !self.cursor.is_full(&header.sequence) {
-            let left = self.ring.control().sender_left.0.load(Ordering::Acquire) != 0;
+            let left = self.ring.control().sender_left.0.load(Ordering::Acquire) == LEFT;
             // What it sent before it left is there by now.
             if !left {
                 return Ok(None);
@@ -309,27 +402,103 @@ impl ReceiveEnd {
         }
         let len = header.len.load(Ordering::Relaxed);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let tag = header.tag.load(Ordering::Relaxed);
+        if tag & LENT != 0 {
+            return self.find_lent(len, tag & TAG_MASK, limit);
+        }
         if len > limit || len > self.ring.layout.limits.slot_bytes {
             return Err(self.wrong_length(len, limit));
         }
-        let tag = header.tag.load(Ordering::Relaxed);
-        self.stage = Stage::Arrived { len, tag };
-        Ok(Some(self.arrival(len, tag)))
-    }
-
-    #[inline]
-    fn arrival(&self, len: usize, tag: u32) -> Arrival {
         let bytes = self.ring.message(self.cursor.slot(), len);
-        Arrival { bytes, placed: false, tag }
+        let arrival = Arrival { bytes, placed: false, lent: false, tag: tag & TAG_MASK };
+        self.stage = Stage::Arrived(arrival);
+        Ok(Some(Found::Here(arrival)))
     }
 
-    /// Gives the arrived message's slot back; its length, or `None` if none has arrived.
+    fn find_lent(
+        &self,
+        len: usize,
+        tag: u32,
+        limit: usize,
+    ) -> Result<Option<Found>, TransportError> {
+        if len > limit {
+            return Err(self.truncated(len, limit));
+        }
+        let offset = self.ring.header(self.cursor.slot()).offset().load(Ordering::Relaxed);
+        self.intact()?;
+        Ok(Some(Found::Lent { offset, len, tag }))
+    }
+
+    /// The lent message that `poll` found lies at `bytes`.
+    pub(crate) fn arrive(&mut self, bytes: Region, tag: u32) -> Arrival {
+        let arrival = Arrival { bytes, placed: false, lent: true, tag };
+        self.stage = Stage::Arrived(arrival);
+        arrival
+    }
+
+    /// The error of a peer that says it lent what it has not.
+    #[cold]
+    pub(crate) fn nothing_there(
+        &self,
+        offset: u64,
+        len: usize,
+        heap_bytes: usize,
+    ) -> TransportError {
+        let what = format!("it lent {len} bytes at {offset} of its heap of {heap_bytes} bytes");
+        misbehaved(self.peer, what)
+    }
+
+    /// Whether what the sender lent was still lent when it was read until now.
+    #[inline]
+    pub(crate) fn intact(&self) -> Result<(), TransportError> {
+        // The reads of the message come before that of the word: the sender writes the word before it
+        // lets anyone change the message.
+        std::sync::atomic::fence(Ordering::Acquire);
+        match self.ring.control().sender_left.0.load(Ordering::Relaxed) {
+            OPEN => Ok(()),
+            LEFT => Err(self.sender_gone()),
+            _ => Err(TransportError::Withdrawn { peer: self.peer }),
+        }
+    }
+
+    /// Moves the lent message that has arrived to memory of this end, and gives it back; its length, or
+    /// `None` if none was lent.
+    pub(crate) fn take_over(&mut self) -> Result<Option<usize>, TransportError> {
+        let Stage::Arrived(arrival @ Arrival { lent: true, .. }) = self.stage else {
+            return Ok(None);
+        };
+        let len = arrival.bytes.len();
+        let words = len.div_ceil(size_of::<u128>());
+        if self.spare.len() < words {
+            self.spare.resize(words, 0);
+        }
+        let start = NonNull::from(&mut self.spare[..]).cast();
+        // SAFETY: the vector has so many bytes and stays as it is until the message is released, for
+        // the next can be posted only then; the endpoint lives as long as its engine.
+        let bytes = unsafe { Region::from_raw_parts(start, len) };
+        let copied = bytes.copy_from(arrival.bytes);
+        debug_assert!(copied, "it was made long enough");
+        self.intact()?;
+        self.cursor.release(&self.ring.control().released.0);
+        self.stage = Stage::Kept(Arrival { bytes, lent: false, ..arrival });
+        Ok(Some(len))
+    }
+
+    /// Gives the arrived message's slot back; its length, or `None` if no slot is given back now.
     #[inline]
     pub(crate) fn release(&mut self) -> Option<usize> {
-        let Stage::Arrived { len, .. } = self.stage else { return None };
-        self.stage = Stage::Idle;
-        self.cursor.release(&self.ring.control().released.0);
-        Some(len)
+        match self.stage {
+            Stage::Arrived(arrival) => {
+                self.stage = Stage::Idle;
+                self.cursor.release(&self.ring.control().released.0);
+                Some(arrival.bytes.len())
+            }
+            Stage::Kept(_) => {
+                self.stage = Stage::Idle;
+                None
+            }
+            Stage::Idle | Stage::Posted { .. } => None,
+        }
     }
 
     /// Tells the sender that nobody reads any more.
@@ -354,6 +523,11 @@ impl ReceiveEnd {
             let what = format!("it sent a message of {len} bytes in a slot of {slot_bytes}");
             return misbehaved(self.peer, what);
         }
+        self.truncated(len, limit)
+    }
+
+    #[cold]
+    fn truncated(&self, len: usize, limit: usize) -> TransportError {
         let (sequence, len, limit) = (self.cursor.sequence(), len as u64, limit as u64);
         let refusal = &self.ring.control().refusal.0;
         refusal.sequence.store(sequence, Ordering::Relaxed);

@@ -14,6 +14,11 @@
 //! for [`SendSpace::Direct`] call [`send_from`](Endpoint::send_from) with memory that holds the
 //! message, and leave that memory alone until [`sent`](Endpoint::sent) is true.
 //!
+//! A value that lies where its receiver may find it until the operation ends is *lent*, if the
+//! transport can: [`begin_lend`](Endpoint::begin_lend) instead of `begin_send`; for [`SendSpace::Lent`] see
+//! to it that the value is there, then commit. The receiver reads it in place. What was lent is back when
+//! [`borrower`](Endpoint::borrower) names nobody; an operation is not over before.
+//!
 //! Before the first message of a call, [`begin_call`](Endpoint::begin_call) says what call it is; every
 //! message carries that with it, so that its receiver can tell a message of another call, whatever
 //! its length.
@@ -27,7 +32,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::{Region, TransportError};
+use crate::{Heap, Region, TransportError};
 
 /// The bits of a call's tag that travel; the others are zero.
 pub const TAG_MASK: u32 = 0x00ff_ffff;
@@ -56,6 +61,18 @@ pub enum SendSpace {
     Slot(Region),
     /// The message leaves from the sender's own memory: [`Endpoint::send_from`].
     Direct,
+    /// The message is read where it lies, in the memory that [`Endpoint::begin_lend`] was given: write
+    /// it there, then [`Endpoint::commit`], and leave it alone until it is back.
+    Lent,
+}
+
+/// How long a message must and may be to be lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LendLimits {
+    /// Bytes of the shortest: below it a copy is cheaper.
+    pub at_least: usize,
+    /// Bytes of the longest; it may be longer than a slot.
+    pub at_most: usize,
 }
 
 /// A receive that has been reached: it makes room for one message.
@@ -73,10 +90,13 @@ pub struct Grant {
 /// A message that is complete.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// Its bytes: in the granted place, or in a slot that is the receiver's until released.
+    /// Its bytes, the receiver's until released: in the granted place, in a slot, or lent.
     pub bytes: Region,
     /// Whether `bytes` is the granted place, so that nothing needs to be copied.
     pub placed: bool,
+    /// Whether `bytes` is the sender's own memory: it may be read, but not written, and counts only
+    /// if it was [`intact`](Endpoint::intact) after reading.
+    pub lent: bool,
     /// The tag of the call in which its sender began it, 24 bits; 0 before the sender's first call.
     pub tag: u32,
 }
@@ -121,7 +141,40 @@ pub trait Endpoint: Send {
         len: usize,
     ) -> Result<Option<SendSpace>, TransportError>;
 
-    /// Sends what was written to the slot that [`begin_send`](Self::begin_send) gave last.
+    /// As [`begin_send`](Self::begin_send) for the message that lies, or will be written, in `value`; lends
+    /// it where the receiver can reach that memory and gains by it.
+    ///
+    /// # Errors
+    /// As [`begin_send`](Self::begin_send).
+    fn begin_lend(
+        &mut self,
+        sender: Sender,
+        value: Region,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        self.begin_send(sender, value.len())
+    }
+
+    /// The heap whose blocks can be lent; `None` where nothing is.
+    fn heap(&self) -> Option<&Heap> {
+        None
+    }
+
+    /// How long a lent message must and may be; `None` where nothing is lent.
+    fn lends(&self) -> Option<LendLimits> {
+        None
+    }
+
+    /// A peer that has not given back everything that it was lent; `None` when all of it is back.
+    fn borrower(&mut self) -> Option<u32> {
+        None
+    }
+
+    /// Tells the peers that the operation has failed here, so that what was lent for it may change
+    /// at any time: those who have not read it by then must not use it.
+    fn withdraw(&mut self) {}
+
+    /// Sends what was written to the slot that [`begin_send`](Self::begin_send) gave last, or what
+    /// [`begin_lend`](Self::begin_lend) lent.
     ///
     /// # Errors
     /// [`TransportError::PeerGone`].
@@ -149,6 +202,25 @@ pub trait Endpoint: Send {
     /// [`TransportError::PeerGone`] when the peer is gone and the message cannot come any more;
     /// [`TransportError::Truncated`]; [`TransportError::PeerMisbehaved`].
     fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError>;
+
+    /// Whether a lent message was still lent when it was read: to be called after reading it, before
+    /// anything that was made of it is passed on.
+    ///
+    /// # Errors
+    /// [`TransportError::Withdrawn`].
+    fn intact(&mut self, receiver: Receiver) -> Result<(), TransportError> {
+        let _ = receiver;
+        Ok(())
+    }
+
+    /// The lent message that has arrived, moved to memory of this endpoint, where it may be
+    /// overwritten; its sender gets its own memory back.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll) and [`intact`](Self::intact).
+    fn take_over(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        self.poll(receiver)
+    }
 
     /// Gives the arrived message's memory back.
     fn release(&mut self, receiver: Receiver);
@@ -204,6 +276,25 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     ) -> Result<Option<SendSpace>, TransportError> {
         (**self).begin_send(sender, len)
     }
+    fn begin_lend(
+        &mut self,
+        sender: Sender,
+        value: Region,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        (**self).begin_lend(sender, value)
+    }
+    fn heap(&self) -> Option<&Heap> {
+        (**self).heap()
+    }
+    fn lends(&self) -> Option<LendLimits> {
+        (**self).lends()
+    }
+    fn borrower(&mut self) -> Option<u32> {
+        (**self).borrower()
+    }
+    fn withdraw(&mut self) {
+        (**self).withdraw();
+    }
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
         (**self).commit(sender)
     }
@@ -218,6 +309,12 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
         (**self).poll(receiver)
+    }
+    fn intact(&mut self, receiver: Receiver) -> Result<(), TransportError> {
+        (**self).intact(receiver)
+    }
+    fn take_over(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
+        (**self).take_over(receiver)
     }
     fn release(&mut self, receiver: Receiver) {
         (**self).release(receiver)

@@ -1,14 +1,14 @@
 //! Owns the shared-memory transport: which rank of a host maps what, and the endpoint made of it.
 //!
 //! Each rank makes one memfd, its *segment*, with the rings in which its local peers send to it.
-//! The ranks meet once at a Unix socket (see `meeting`) and give each other segment and doorbell.
+//! The ranks meet once at a Unix socket (see `meeting`) and give each other segment, doorbell and heap.
 //!
 //! # What it maps
 //! With n ranks on a host each rank maps its own segment, (n−1) × channels rings, and of each
 //! peer's segment the part that it sends in: 2 (n−1) × channels rings in all, and 2 (n−1) pages of
 //! doorbells. A ring has slots × slot_bytes and a page of headers. Memory is taken up by pages that
 //! were touched: a connection that was never used takes none, one that carried only tiny messages a
-//! page. All n segments together are at most n (n−1) × channels rings.
+//! page. Of heaps nothing is mapped before something in them is lent. All n segments together are at most n (n−1) × channels rings.
 //!
 //! Nothing has a name in a file system, so nothing is left when the ranks end, however they end. A
 //! killed peer is not noticed here (its rings just stay still); the monitor notices it.
@@ -25,6 +25,7 @@ use crosstie_net::{Interrupted, Secret};
 
 use crate::TransportError;
 use crate::doorbell::Doorbell;
+use crate::heap::{Heap, PeerHeap};
 use crate::local::{LocalEndpoint, PeerRings};
 use crate::mapping::Mapping;
 use crate::ring::{Layout, ReceiveEnd, SendEnd};
@@ -43,6 +44,8 @@ pub struct ShmOptions {
     pub channels: u16,
     /// Slots and their size; the same on each rank.
     pub limits: Limits,
+    /// Bytes of this rank's heap, at most; none of it is used before it is asked for.
+    pub heap_bytes: usize,
     /// When to give up waiting for a rank that has not come.
     pub deadline: Instant,
 }
@@ -63,17 +66,35 @@ pub fn connect(
     let node = Node::new(options)?;
     let (segment, memory) = Mapping::create("crosstie-rings", node.segment_bytes.max(1))
         .map_err(|source| system("memfd for a rank's rings", source))?;
+    let heap = own_heap(options.heap_bytes)?;
     let [word, bell] = doorbell.fds();
-    let own = [memory.as_fd(), word, bell];
+    let own = [memory.as_fd(), word, bell, heap.memory().unwrap_or(memory.as_fd())];
     let peers = meeting::exchange(options, &node, own, interrupted)?;
     let segment = Arc::new(segment);
     let peers = peers.into_iter().map(|(rank, shared)| node.join(&segment, rank, shared));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
-    Ok(LocalEndpoint::new("shm", options.limits, options.channels, peers))
+    Ok(LocalEndpoint::new("shm", options.limits, options.channels, heap, peers))
 }
 
-/// What a rank gives to its peers: its segment, and its doorbell's word and bell.
-type Shared<F> = [F; 3];
+/// A host that gives no memory of the heap's size (a limit on a process's files, say) gets a smaller
+/// one: what fits not into it is refused when it is asked for.
+fn own_heap(mut bytes: usize) -> Result<Heap, TransportError> {
+    loop {
+        match Heap::shared(bytes) {
+            Err(error) if bytes > SMALLEST_HEAP => {
+                tracing::debug!(%error, "tries a smaller heap");
+                bytes /= 4;
+            }
+            other => return other,
+        }
+    }
+}
+
+const SMALLEST_HEAP: usize = 1 << 20;
+
+/// What a rank gives to its peers: its segment, its doorbell's word and bell, and its heap.
+const DESCRIPTORS: usize = 4;
+type Shared<F> = [F; DESCRIPTORS];
 
 /// The ranks of a host, and where their rings lie.
 #[derive(Debug)]
@@ -133,18 +154,21 @@ impl Node {
         peer: u32,
         shared: Shared<OwnedFd>,
     ) -> Result<PeerRings, TransportError> {
-        let [memory, word, bell] = shared;
+        let [memory, word, bell, heap] = shared;
         let channels = usize::from(self.channels);
         let bytes = channels * self.layout.ring_bytes();
         let start = self.block(self.rank, peer) * bytes;
         let theirs = Mapping::open_part(memory, self.segment_bytes.max(1), start, bytes)
             .map_err(|source| system(&format!("mapping the rings of rank {peer}"), source))?;
         let theirs = Arc::new(theirs);
+        let heap = PeerHeap::of(heap)
+            .map_err(|source| system(&format!("looking at the heap of rank {peer}"), source))?;
         let own = self.block(peer, self.rank) * channels;
         let layout = self.layout;
         Ok(PeerRings {
             rank: peer,
             bell: Arc::new(OnceLock::from(Arc::new(Doorbell::from_fds(word, bell)?))),
+            heap,
             senders: (0..channels)
                 .map(|channel| SendEnd::new(&theirs, channel, layout, self.rank, peer))
                 .collect(),

@@ -21,7 +21,9 @@ fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> 
     let deadline = Instant::now() + Duration::from_secs(10);
     let end = |rank| -> Box<dyn Endpoint> {
         let (secret, local_ranks) = (secret.clone(), (0..ranks).collect());
-        let options = ShmOptions { secret, rank, local_ranks, channels, limits, deadline };
+        let heap_bytes = 1 << 30;
+        let options =
+            ShmOptions { secret, rank, local_ranks, channels, limits, heap_bytes, deadline };
         let doorbell = Doorbell::new().expect("an eventfd");
         Box::new(shm::connect(&options, &doorbell, &|| false).expect("all are there"))
     };

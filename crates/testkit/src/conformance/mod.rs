@@ -5,6 +5,7 @@
 //! turns each function of this module into a test of it.
 
 mod flow;
+mod lending;
 mod order;
 mod peers;
 mod script;
@@ -14,6 +15,13 @@ pub use flow::{
     a_receiver_slower_than_its_sender_loses_nothing,
     a_sender_slower_than_its_receiver_loses_nothing, an_endpoint_that_drained_may_end,
     connections_of_one_wire_do_not_wait_for_one_that_is_never_received,
+};
+pub use lending::{
+    a_connection_lends_as_many_messages_as_it_has_slots,
+    a_lent_message_longer_than_its_receive_is_an_error,
+    a_lent_message_that_is_taken_over_is_back_unchanged,
+    a_peer_that_leaves_keeps_nothing_and_lends_nothing, messages_longer_than_slots_are_lent_whole,
+    what_was_lent_is_back_when_it_was_released, what_was_withdrawn_is_never_used,
 };
 pub use order::{
     counters_count_every_message_and_byte, every_length_around_a_limit_arrives,
@@ -81,6 +89,13 @@ macro_rules! conformance {
             a_message_longer_than_its_receive_is_an_error,
             a_dead_peer_is_an_error_in_every_state,
             what_a_dead_peer_had_sent_still_arrives,
+            what_was_lent_is_back_when_it_was_released,
+            a_connection_lends_as_many_messages_as_it_has_slots,
+            a_lent_message_that_is_taken_over_is_back_unchanged,
+            a_lent_message_longer_than_its_receive_is_an_error,
+            messages_longer_than_slots_are_lent_whole,
+            what_was_withdrawn_is_never_used,
+            a_peer_that_leaves_keeps_nothing_and_lends_nothing,
             any_interleaving_delivers_every_message,
             ranks_in_threads_exchange_everything,
         );

@@ -10,23 +10,23 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::Shared;
+use super::{DESCRIPTORS, Shared};
 
 /// Ranks that one answer describes: Linux passes at most 253 descriptors with a message. In tests
 /// two, so that small worlds need several answers.
-pub(super) const RANKS_PER_ANSWER: usize = if cfg!(test) { 2 } else { 84 };
+pub(super) const RANKS_PER_ANSWER: usize = if cfg!(test) { 2 } else { 63 };
 
-const DESCRIPTORS: usize = 3 * RANKS_PER_ANSWER;
+const MOST_DESCRIPTORS: usize = DESCRIPTORS * RANKS_PER_ANSWER;
 const MESSAGE_BYTES: usize = 1024;
 const REASON_BYTES: usize = 512;
 const _: () =
     assert!(8 + 4 * RANKS_PER_ANSWER <= MESSAGE_BYTES && 8 + REASON_BYTES <= MESSAGE_BYTES);
 
-const HELLO: u32 = u32::from_le_bytes(*b"CTs1");
-const RANKS: u32 = u32::from_le_bytes(*b"CTr1");
-const MISSING: u32 = u32::from_le_bytes(*b"CTm1");
-const DIFFERS: u32 = u32::from_le_bytes(*b"CTd1");
-const STOPPED: u32 = u32::from_le_bytes(*b"CTi1");
+const HELLO: u32 = u32::from_le_bytes(*b"CTs2");
+const RANKS: u32 = u32::from_le_bytes(*b"CTr2");
+const MISSING: u32 = u32::from_le_bytes(*b"CTm2");
+const DIFFERS: u32 = u32::from_le_bytes(*b"CTd2");
+const STOPPED: u32 = u32::from_le_bytes(*b"CTi2");
 
 /// What a rank says when it comes to the leader; its descriptors come along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Words<'_> {
 
 /// Sends one message with descriptors, without blocking.
 pub(super) fn send(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(rustix::io::Errno::TOOBIG);
@@ -157,7 +157,7 @@ pub(super) fn send(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rusti
 
 /// Receives one message with its descriptors, without blocking; empty at the end of the stream.
 pub(super) fn receive(from: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MESSAGE_BYTES];
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -179,11 +179,11 @@ pub(super) fn receive(from: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 
 /// The descriptors of one rank after the other; `None` when their number is wrong.
 pub(super) fn by_rank(fds: Vec<OwnedFd>, ranks: usize) -> Option<Vec<Shared<OwnedFd>>> {
-    if fds.len() != 3 * ranks {
+    if fds.len() != DESCRIPTORS * ranks {
         return None;
     }
     let mut fds = fds.into_iter();
-    (0..ranks).map(|_| Some([fds.next()?, fds.next()?, fds.next()?])).collect()
+    (0..ranks).map(|_| Some([fds.next()?, fds.next()?, fds.next()?, fds.next()?])).collect()
 }
 
 #[cfg(test)]

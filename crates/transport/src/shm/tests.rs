@@ -18,6 +18,7 @@ fn options(secret: &Secret, rank: u32, local_ranks: &[u32], patience: Duration) 
         local_ranks: local_ranks.to_vec(),
         channels: 2,
         limits: LIMITS,
+        heap_bytes: 1 << 30,
         deadline: Instant::now() + patience,
     }
 }

@@ -127,7 +127,7 @@ impl ReceivingEnd {
             if bytes.len() > posted.limit {
                 return Err(self.refuse(posted, bytes.len() as u64));
             }
-            return Ok(Some(Arrival { bytes, placed, tag }));
+            return Ok(Some(Arrival { bytes, placed, lent: false, tag }));
         }
         match self.notice {
             Some(n) if n.seq == posted.seq && n.len > posted.limit as u64 => {
