@@ -24,6 +24,7 @@ mod primitive;
 mod region;
 #[cfg(not(loom))]
 mod ring;
+#[cfg(not(loom))]
 pub mod seam;
 #[cfg(not(loom))]
 pub mod shm;
