@@ -1,24 +1,39 @@
-//! Every operation × type × reduction × ranks × size × in or out of place × transport gives the
-//! bytes that the definition demands: a pairwise sample always, all of it on demand.
+//! Every operation × type × reduction × ranks × size × in or out of place × transport × kind of
+//! buffers gives the bytes that the definition demands: a pairwise sample always, all of it on demand.
 //!
-//! `cargo test -p crosstie --test matrix -- --ignored` runs all but the largest size, which is
-//! sampled.
+//! `cargo test --release -p crosstie --test matrix -- --ignored` runs all but the largest size, which
+//! is sampled. A sample's seed is printed; `MATRIX_SEED=7` chooses it.
 
 #![cfg(test)]
-
-use std::collections::BTreeSet;
 
 use crosstie::Transport;
 use crosstie::{Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads};
 use crosstie_ir::exact::{self, Exact};
+use crosstie_testkit::pairwise::Combinations;
 
+const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
-/// Elements: of the buffer (all_reduce) or of one part; the last stands for 4 MiB of buffer.
-const COUNTS: [usize; 4] = [0, 1, 1023, LARGE];
-const LARGE: usize = usize::MAX;
-const LARGE_BYTES: usize = 4 << 20;
+const COLLECTIVES: [Collective; 4] = Collective::ALL;
+const TYPES: [DataType; 6] = DataType::ALL;
+/// `None` where nothing is reduced.
+const OPS: [Option<ReduceOp>; 4] =
+    [None, Some(ReduceOp::Sum), Some(ReduceOp::Min), Some(ReduceOp::Max)];
+const COUNTS: [Count; 4] =
+    [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
+const IN_PLACE: [bool; 2] = [false, true];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How many values each axis has, in the order in which [`Case::new`] reads them.
+const AXES: [usize; 7] = [
+    WIRES.len(),
+    RANKS.len(),
+    COLLECTIVES.len(),
+    TYPES.len(),
+    OPS.len(),
+    COUNTS.len(),
+    IN_PLACE.len(),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wires {
     Loopback,
     SharedMemory,
@@ -27,7 +42,15 @@ enum Wires {
     Mixed,
 }
 
-const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
+/// Of the whole buffer (all_reduce) or of one part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Elements(usize),
+    /// As many as make a buffer of 4 MiB.
+    Large,
+}
+
+const LARGE_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -36,128 +59,93 @@ struct Case {
     collective: Collective,
     data_type: DataType,
     op: Option<ReduceOp>,
-    count: usize,
+    count: Count,
     in_place: bool,
 }
 
 impl Case {
-    fn elements(&self) -> usize {
-        if self.count != LARGE {
-            return self.count;
+    fn new(values: &[usize]) -> Self {
+        let &[wires, ranks, collective, data_type, op, count, in_place] = values else {
+            panic!("{} values for {} axes", values.len(), AXES.len());
+        };
+        Self {
+            wires: WIRES[wires],
+            ranks: RANKS[ranks],
+            collective: COLLECTIVES[collective],
+            data_type: TYPES[data_type],
+            op: OPS[op],
+            count: COUNTS[count],
+            in_place: IN_PLACE[in_place],
         }
+    }
+
+    /// A reduction has an operation, and nothing else has one.
+    fn exists(values: &[usize]) -> bool {
+        let case = Self::new(values);
+        case.collective.reduces() == case.op.is_some()
+    }
+
+    fn elements(&self) -> usize {
         let whole = LARGE_BYTES / self.data_type.size();
-        if self.collective == Collective::AllReduce { whole } else { whole / self.ranks as usize }
+        match self.count {
+            Count::Elements(count) => count,
+            Count::Large if self.collective == Collective::AllReduce => whole,
+            Count::Large => whole / self.ranks as usize,
+        }
     }
 
-    /// The value of each dimension, by number; pairs of them are what a pairwise sample covers.
-    fn levels(&self) -> [(usize, usize); 7] {
-        let position = |all: &[usize], x: usize| all.iter().position(|&y| y == x).unwrap();
-        [
-            self.wires as usize,
-            RANKS.iter().position(|&r| r == self.ranks).unwrap(),
-            self.collective as usize,
-            self.data_type as usize,
-            self.op.map_or(0, |op| 1 + op as usize),
-            position(&COUNTS, self.count),
-            usize::from(self.in_place),
-        ]
-        .into_iter()
-        .enumerate()
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap()
-    }
-
-    fn pairs(&self) -> Vec<[(usize, usize); 2]> {
-        let levels = self.levels();
-        let later = |i: usize| levels[i + 1..].iter().map(move |&b| [levels[i], b]);
-        (0..levels.len()).flat_map(later).collect()
-    }
-
-    fn check(&self, comm: &mut Communicator, iteration: u64) -> Result<(), Error> {
-        let rank = comm.rank();
-        let case = exact::Case {
+    fn exact(&self) -> exact::Case {
+        exact::Case {
             collective: self.collective,
             dtype: self.data_type,
             op: self.op.unwrap_or(ReduceOp::Sum), // of no meaning where nothing is reduced
             ranks: self.ranks,
             count: self.elements(),
-        };
-        let known = Exact::new(case, iteration);
-        let (mut buffer, mut send);
+        }
+    }
+
+    fn check(&self, comm: &mut Communicator, memory: &mut Memory, call: u64) -> Result<(), Error> {
+        let rank = comm.rank();
+        let case = self.exact();
+        let known = Exact::new(case, call);
         let result = if self.in_place {
             let result = case.output_in_place(rank);
-            buffer = vec![0; case.in_place_bytes()];
+            let buffer = &mut memory.recv[..case.in_place_bytes()];
             known.spoil(rank, &mut buffer[result.clone()]);
             known.fill_input(rank, &mut buffer[case.input_in_place(rank)]);
-            comm.call(self.collective, self.data_type, self.op, Buffers::InPlace(&mut buffer))?;
+            comm.call(self.collective, self.data_type, self.op, Buffers::InPlace(buffer))?;
             &buffer[result]
         } else {
-            (send, buffer) = (vec![0; case.input_bytes()], vec![0; case.output_bytes()]);
-            known.spoil(rank, &mut buffer);
-            known.fill_input(rank, &mut send);
-            let buffers = Buffers::OutOfPlace { send: &send, recv: &mut buffer };
+            let send = &mut memory.send[..case.input_bytes()];
+            let recv = &mut memory.recv[..case.output_bytes()];
+            known.spoil(rank, recv);
+            known.fill_input(rank, send);
+            let buffers = Buffers::OutOfPlace { send, recv };
             comm.call(self.collective, self.data_type, self.op, buffers)?;
-            &buffer[..]
+            recv
         };
         assert_eq!(known.wrong(rank, result), 0, "rank {rank}: wrong elements of {self:?}");
         Ok(())
     }
 }
 
-fn all_cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for wires in WIRES {
-        for ranks in RANKS {
-            for collective in Collective::ALL {
-                for data_type in DataType::ALL {
-                    for op in ops(collective) {
-                        for count in COUNTS {
-                            for in_place in [false, true] {
-                                cases.push(Case {
-                                    wires,
-                                    ranks,
-                                    collective,
-                                    data_type,
-                                    op,
-                                    count,
-                                    in_place,
-                                });
-                            }
-                        }
-                    }
-                }
-            }
-        }
+/// What a rank's calls use, one after the other.
+struct Memory {
+    send: Vec<u8>,
+    recv: Vec<u8>,
+}
+
+impl Memory {
+    fn for_all(cases: &[Case]) -> Self {
+        let bytes = cases.iter().map(|case| case.exact()).map(|case| {
+            case.input_bytes().max(case.output_bytes()) // in place, the larger of the two
+        });
+        let most = bytes.max().unwrap_or(0);
+        Self { send: vec![0; most], recv: vec![0; most] }
     }
-    cases
 }
 
-fn ops(collective: Collective) -> Vec<Option<ReduceOp>> {
-    if collective.reduces() { ReduceOp::ALL.map(Some).to_vec() } else { vec![None] }
-}
-
-/// Cases that together contain every pair of values that any case contains: greedily, from a
-/// spread order, so that no dimension is walked through in step with another.
-fn pairwise(cases: Vec<Case>) -> Vec<Case> {
-    let mut missing: BTreeSet<_> = cases.iter().flat_map(Case::pairs).collect();
-    let mut chosen = Vec::new();
-    while !missing.is_empty() {
-        let gain = |case: &Case| case.pairs().iter().filter(|p| missing.contains(*p)).count();
-        let offset = chosen.len() * 7919 % cases.len();
-        let spread = (0..cases.len()).step_by(7).map(|i| cases[(i * 31 + offset) % cases.len()]);
-        let best = spread.max_by_key(gain).unwrap();
-        let best =
-            if gain(&best) > 0 { best } else { *cases.iter().max_by_key(|c| gain(c)).unwrap() };
-        for pair in best.pairs() {
-            missing.remove(&pair);
-        }
-        chosen.push(best);
-    }
-    chosen
-}
-
-/// Runs the cases, those of one world together.
+/// Runs the cases, those of one world together: a world takes long to set up, a call does not.
 fn run(cases: &[Case]) {
     for wires in WIRES {
         for ranks in RANKS {
@@ -166,11 +154,12 @@ fn run(cases: &[Case]) {
             if here.is_empty() {
                 continue;
             }
-            world(wires, ranks)
-                .run(|mut comm| {
-                    here.iter().zip(1..).try_for_each(|(case, round)| case.check(&mut comm, round))
-                })
-                .unwrap();
+            let body = |mut comm: Communicator| {
+                let mut memory = Memory::for_all(&here);
+                let mut calls = here.iter().zip(1..);
+                calls.try_for_each(|(case, call)| case.check(&mut comm, &mut memory, call))
+            };
+            world(wires, ranks).run(body).unwrap();
         }
     }
 }
@@ -186,24 +175,32 @@ fn world(wires: Wires, ranks: u32) -> Threads {
     Threads::new(ranks).nodes(nodes).settings(Settings::default().transport(transport))
 }
 
+/// A pairwise sample of the cases that exist and that `wanted` wants.
+fn sample(wanted: impl Fn(&Case) -> bool) -> Vec<Case> {
+    let seed = std::env::var("MATRIX_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let exists = |values: &[usize]| Case::exists(values) && wanted(&Case::new(values));
+    let sample = Combinations::new(&AXES, &exists).pairwise(seed);
+    println!("{} cases of seed {seed}", sample.len());
+    sample.iter().map(|values| Case::new(values)).collect()
+}
+
 #[test]
 fn a_pairwise_sample_of_the_matrix_gives_the_right_bytes() {
-    let cases = all_cases();
-    let all_pairs: BTreeSet<_> = cases.iter().flat_map(Case::pairs).collect();
-    let sample = pairwise(cases);
-    let covered: BTreeSet<_> = sample.iter().flat_map(Case::pairs).collect();
-    assert_eq!(covered, all_pairs);
-    println!("{} cases", sample.len());
-    run(&sample);
+    run(&sample(|_| true));
 }
 
 #[test]
 #[ignore = "slow: thousands of cases"]
 fn the_whole_matrix_gives_the_right_bytes() {
-    let (large, small): (Vec<Case>, Vec<Case>) =
-        all_cases().into_iter().partition(|case| case.count == LARGE);
-    let sample = pairwise(large);
-    println!("{} cases and {} of 4 MiB", small.len(), sample.len());
-    run(&small);
-    run(&sample);
+    let small = |values: &[usize]| Case::exists(values) && Case::new(values).count != Count::Large;
+    let small = Combinations::new(&AXES, &small);
+    let cases: Vec<Case> = small.all().map(|values| Case::new(&values)).collect();
+    println!("{} cases", cases.len());
+    run(&cases);
+}
+
+#[test]
+#[ignore = "slow: buffers of 4 MiB"]
+fn a_pairwise_sample_of_large_buffers_gives_the_right_bytes() {
+    run(&sample(|case| case.count == Count::Large));
 }

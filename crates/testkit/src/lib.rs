@@ -5,5 +5,6 @@
 
 pub mod conformance;
 pub mod faulty;
+pub mod pairwise;
 pub mod random;
 pub mod world;
