@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use crosstie_exec::{Isa, Reducer};
+use crosstie_exec::{Isa, Operand, Reducer};
+use crosstie_ir::scalar::Ends;
 use crosstie_ir::{DataType, ReduceOp};
 
 /// Per array: all three lie in a second-level cache of 512 KiB and more.
@@ -51,11 +52,13 @@ fn per_isa(
     dst: &mut [u8],
 ) {
     for &isa in Isa::ALL {
-        let Some(reducer) = Reducer::select_for(isa, dtype, op) else { continue };
+        let Ok(reducer) = Reducer::select_for(isa, dtype, op, 8) else { continue };
         let name = format!("{dtype} {op}/{}", isa.name());
-        group.bench_function(name, |b| b.iter(|| reducer.combine(received, src, dst)));
+        let ends = Ends::NONE;
+        group.bench_function(name, |b| b.iter(|| reducer.combine(received, src, dst, ends)));
         let name = format!("{dtype} {op}/{} in place", isa.name());
-        group.bench_function(name, |b| b.iter(|| reducer.combine_in_place(src, dst)));
+        let onto = Operand::Src;
+        group.bench_function(name, |b| b.iter(|| reducer.combine_in_place(onto, src, dst, ends)));
     }
 }
 

@@ -27,7 +27,7 @@ impl Communicator {
         }
         let ranks = self.world.size;
         let count = elements(collective, data_type, &buffers, ranks)?;
-        let reducer = reducer(collective, data_type, op)?;
+        let reducer = reducer(collective, data_type, op, ranks)?;
         self.sequence += 1;
         let form = Form {
             collective,
@@ -101,13 +101,16 @@ fn reducer(
     collective: Collective,
     data_type: DataType,
     op: Option<ReduceOp>,
+    ranks: u32,
 ) -> Result<Option<Reducer>, Error> {
     if !collective.reduces() {
         return Ok(None);
     }
     let wrong = |what: String| Error::Argument { operation: collective.name(), what };
     let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
-    Reducer::select(data_type, op)
-        .map(Some)
-        .ok_or_else(|| wrong(format!("cannot {op} elements of type {data_type}")))
+    let reducer = Reducer::select(data_type, op, ranks).map_err(|e| wrong(e.to_string()))?;
+    if !reducer.plain_copy() {
+        return Err(wrong(format!("cannot {op} in this version; use sum, and scale yourself")));
+    }
+    Ok(Some(reducer))
 }

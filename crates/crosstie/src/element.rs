@@ -1,6 +1,6 @@
 //! Owns which Rust types can be elements of a buffer.
 
-use crosstie_ir::DataType;
+use crosstie_ir::{DataType, F8E4M3, F8E5M2};
 
 /// A Rust type that buffers can hold.
 ///
@@ -24,10 +24,18 @@ macro_rules! element {
 }
 
 element! {
+    i8 => I8,
     u8 => U8,
+    i16 => I16,
+    u16 => U16,
     i32 => I32,
+    u32 => U32,
     i64 => I64,
+    u64 => U64,
+    half::f16 => F16,
     half::bf16 => Bf16,
+    F8E4M3 => F8E4M3,
+    F8E5M2 => F8E5M2,
     f32 => F32,
     f64 => F64,
 }

@@ -7,7 +7,8 @@ use crosstie_planner::Algorithm;
 /// The tag of call number `sequence`: 24 bits, equal on ranks whose calls are alike and, but for one
 /// pair in 16 million, different where they differ.
 ///
-/// `op` counts only where the collective reduces. Whether a call is in place is each rank's own
+/// `op` counts only where the collective reduces, and its factor never: that is each rank's own.
+/// Whether a call is in place is each rank's own
 /// affair, and is no part of it.
 pub(crate) const fn of_call(
     sequence: u64,
@@ -18,10 +19,11 @@ pub(crate) const fn of_call(
     count: u64,
 ) -> u32 {
     let op = match op {
-        Some(op) if collective.reduces() => op as u64 + 1,
+        Some(op) if collective.reduces() => op.code() as u64 + 1,
         _ => 0,
     };
-    let kind = collective as u64 | (algorithm as u64) << 8 | (data_type as u64) << 16 | op << 24;
+    let kind =
+        collective as u64 | (algorithm as u64) << 8 | (data_type.code() as u64) << 16 | op << 24;
     (mix(mix(mix(sequence) ^ count) ^ kind) >> 40) as u32
 }
 

@@ -5,6 +5,7 @@
 //! block that cannot go on leaves its stage in its [`BlockState`] and is looked at again later;
 //! nothing else remembers where a block stands, so a dump of the states is a dump of the program.
 
+use crosstie_ir::scalar::Ends;
 use crosstie_ir::{After, Chunk, ChunkMap, Instr, Space};
 use crosstie_transport::Region;
 use crosstie_transport::seam::{Arrival, Endpoint, Grant, Receiver, SendSpace, Sender};
@@ -272,7 +273,7 @@ impl Run<'_> {
             (Some(arrival), Some(src)) => {
                 let reducer = self.reducer.as_ref();
                 let reducer = reducer.ok_or_else(|| binding("a reduction without an operation"))?;
-                Ok(reducer.reduce(arrival.bytes, src, target)?)
+                Ok(reducer.reduce(arrival.bytes, src, target, Ends::NONE)?)
             }
             (Some(arrival), None) => copy(arrival.bytes, target),
             (None, Some(src)) => copy(src, target),

@@ -13,5 +13,5 @@ pub use buffers::Buffers;
 pub use engine::{Call, Engine};
 pub use error::{ExecError, Waiting, WaitingFor};
 pub use program::Program;
-pub use reduce::{Isa, ReduceError, Reducer};
+pub use reduce::{Isa, Operand, ReduceError, Reducer};
 pub use wait::WaitPolicy;

@@ -35,7 +35,7 @@ fn all_reduce_in_place_sums_over_many_windows() {
                 let call = Call {
                     program: &program,
                     map: sum_map(count as u64, ranks),
-                    reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
+                    reducer: Reducer::select(DataType::I32, ReduceOp::Sum, 2).ok(),
                     buffers: Buffers::InPlace(buffer),
                     limit: LIMIT,
                     tag: 1,
@@ -71,7 +71,7 @@ fn a_peer_that_never_calls_is_named_at_the_deadline() {
             let call = Call {
                 program: &program,
                 map: sum_map(8, 2),
-                reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
+                reducer: Reducer::select(DataType::I32, ReduceOp::Sum, 2).ok(),
                 buffers: Buffers::InPlace(bytes_of(&mut values)),
                 limit,
                 tag: 1,
@@ -100,7 +100,7 @@ fn a_call_that_never_pauses_meets_its_deadline_too() {
         let call = Call {
             program: &program,
             map: sum_map(count as u64, 2),
-            reducer: Reducer::select(DataType::I32, ReduceOp::Sum),
+            reducer: Reducer::select(DataType::I32, ReduceOp::Sum, 2).ok(),
             buffers: Buffers::InPlace(bytes_of(&mut values)),
             limit,
             tag: 1,
@@ -149,7 +149,7 @@ fn differing(calls: [(usize, ReduceOp, u32); 2]) -> Vec<Result<(), ExecError>> {
         let call = Call {
             program: &program,
             map: sum_map(count as u64, 2),
-            reducer: Reducer::select(DataType::I32, op),
+            reducer: Reducer::select(DataType::I32, op, 2).ok(),
             buffers: Buffers::InPlace(bytes_of(&mut values)),
             limit: LIMIT,
             tag,

@@ -29,7 +29,7 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let what = (1u32..=6, 0..4usize, 0..6usize, 0..3usize);
+    let what = (1u32..=6, 0..4usize, 0..DataType::ALL.len(), 0..ReduceOp::ALL.len());
     let how = (prop_oneof![0u64..20, 0u64..3000], 1u16..=4, 0..4u8, any::<u64>());
     (what, how).prop_map(|((ranks, collective, data_type, op), (count, slices, form, seed))| Case {
         ranks,
@@ -94,7 +94,7 @@ fn run(case: &Case) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         } else {
             Buffers::OutOfPlace { send: input, recv: &mut recv }
         };
-        let reducer = Reducer::select(case.data_type, case.op);
+        let reducer = Reducer::select(case.data_type, case.op, case.ranks).ok();
         engine
             .run(Call { program: &program, map, reducer, buffers, limit: LIMIT, tag: 1 }, &|| false)
             .unwrap();

@@ -3,7 +3,9 @@
 
 use core::ops::Range;
 
-use crate::{Collective, DataType, ReduceOp};
+use half::{bf16, f16};
+
+use crate::{Collective, DataType, F8E4M3, F8E5M2, ReduceOp};
 
 /// Bytes made and compared at a time: small enough for the stack, a multiple of every element.
 const PIECE: usize = 4096;
@@ -97,17 +99,7 @@ impl Exact {
     /// The inputs of call number `iteration`; another number gives others, so that no earlier
     /// call's result can pass for this one's.
     pub fn new(case: Case, iteration: u64) -> Self {
-        let results = |values: Values| {
-            table(|base| {
-                let all = (0..case.ranks).map(|rank| values.of(rank, base));
-                let result = match case.op {
-                    ReduceOp::Sum => all.sum(),
-                    ReduceOp::Min => all.min().unwrap_or(0),
-                    ReduceOp::Max => all.max().unwrap_or(0),
-                };
-                encoded(case.dtype, result)
-            })
-        };
+        let results = |values: Values| table(|base| values.reduced(case.ranks, base));
         let reduced = case.collective.reduces().then(|| results(Values::new(&case)));
         Self { case, seed: mix(iteration), reduced }
     }
@@ -123,7 +115,7 @@ impl Exact {
             return random(self.stream(rank), 0, input);
         }
         let values = Values::new(&self.case);
-        let elements = table(|base| encoded(self.case.dtype, values.of(rank, base)));
+        let elements = table(|base| values.element(rank, base));
         for (index, piece) in input.chunks_mut(PIECE).enumerate() {
             self.look_up(&elements, index * PIECE, piece);
         }
@@ -203,33 +195,107 @@ impl Exact {
     }
 }
 
-/// Which small whole number a rank contributes: 0 to `below` − 1 in turn, then 0 until the period
-/// is over. Every rank contributes other than 0 to some elements.
+/// Which small whole number a rank contributes. Summed or compared: 0 to `below` − 1 in turn, then
+/// 0 until the period is over. Multiplied: odd numbers in turn where integers wrap, so that no
+/// product is 0; else 2 once in a period and 1 otherwise, half of them negative.
+///
+/// Every rank contributes other than what changes nothing to some elements: but in sums of 8-bit
+/// floats, which have so few whole numbers, only the first 2048 ranks do.
 struct Values {
+    dtype: DataType,
+    op: ReduceOp,
     below: u64,
     period: u64,
 }
 
 impl Values {
-    /// As large, up to a byte, as leaves every sum exact in the type. Integers wrap, and minima and
-    /// maxima do not grow, so both are exact with any.
+    /// As large, up to a byte, as leaves every result exact in the type, in whatever order it comes
+    /// about. Integers wrap, and minima and maxima do not grow.
     fn new(case: &Case) -> Self {
+        let Case { dtype, op, .. } = *case;
         let ranks = u64::from(case.ranks.max(1));
-        // Up to here the type holds every whole number.
-        let limit: u64 = match (case.op, case.dtype) {
-            (ReduceOp::Sum, DataType::Bf16) => 1 << 8,
-            (ReduceOp::Sum, DataType::F32) => 1 << 24,
-            _ => 1 << 53,
+        let integer = dtype.integer_range().is_some();
+        let (limit, most) = match op {
+            ReduceOp::Product if integer => (u64::MAX, BASES as u64),
+            ReduceOp::Product => (doublings(dtype), 2),
+            ReduceOp::Min | ReduceOp::Max => (u64::MAX, whole_numbers(dtype)),
+            ReduceOp::Sum | ReduceOp::PreMulSum(_) if integer => (u64::MAX, BASES as u64),
+            ReduceOp::Sum | ReduceOp::PreMulSum(_) | ReduceOp::Average => {
+                let limit = whole_numbers(dtype);
+                (limit, limit / ranks + 1)
+            }
         };
-        let most = (limit / ranks + 1).clamp(2, BASES as u64);
-        let below = 1 << most.ilog2();
-        let period = ranks.div_ceil(limit).next_power_of_two().clamp(below, BASES as u64);
-        Self { below, period }
+        let below = 1 << most.clamp(2, BASES as u64).ilog2();
+        let period = ranks.div_ceil(limit).next_power_of_two().max(below);
+        Self { dtype, op, below, period }
     }
 
-    const fn of(&self, rank: u32, base: u8) -> u64 {
+    /// What `rank` contributes.
+    const fn of(&self, rank: u32, base: u8) -> i64 {
         let turn = (base as u64 + rank as u64) % self.period;
-        if turn < self.below { turn } else { 0 }
+        let turn = if turn < self.below { turn as i64 } else { 0 };
+        match self.op {
+            ReduceOp::Product if self.dtype.integer_range().is_some() => 2 * turn + 1,
+            ReduceOp::Product if (base as u64 / 2 + rank as u64).is_multiple_of(2) => 1 + turn,
+            ReduceOp::Product => -1 - turn,
+            _ => turn,
+        }
+    }
+
+    /// What `rank` contributes, as an element.
+    fn element(&self, rank: u32, base: u8) -> u64 {
+        match self.dtype.integer_range() {
+            Some(_) => self.of(rank, base) as u64,
+            None => encoded(self.dtype, self.of(rank, base) as f64),
+        }
+    }
+
+    /// What must come of all ranks' contributions, as an element. The operation's factor is a whole
+    /// number for integers and a power of two for floats.
+    fn reduced(&self, ranks: u32, base: u8) -> u64 {
+        let all = (0..ranks).map(|rank| self.of(rank, base));
+        let integer = self.dtype.integer_range().is_some();
+        let exact = match self.op {
+            ReduceOp::Product if integer => return all.fold(1, i64::wrapping_mul) as u64,
+            ReduceOp::Product => all.map(|value| value as f64).product(),
+            ReduceOp::Max => all.max().unwrap_or(0) as f64,
+            ReduceOp::Min => all.min().unwrap_or(0) as f64,
+            ReduceOp::Sum | ReduceOp::Average => all.sum::<i64>() as f64,
+            ReduceOp::PreMulSum(factor) if integer => {
+                let factor = factor.bits(self.dtype).unwrap_or(0); // a misfit is refused elsewhere
+                return (all.sum::<i64>() as u64).wrapping_mul(factor);
+            }
+            ReduceOp::PreMulSum(factor) => all.sum::<i64>() as f64 * factor.to_f64(),
+        };
+        match (self.op, self.dtype) {
+            (ReduceOp::Average, DataType::F64) => encoded(self.dtype, exact / f64::from(ranks)),
+            (ReduceOp::Average, _) if integer => (exact as i64 / i64::from(ranks)) as u64,
+            (ReduceOp::Average, dtype) => encoded(dtype, f64::from(exact as f32 / ranks as f32)),
+            _ if integer => exact as i64 as u64,
+            (_, dtype) => encoded(dtype, exact),
+        }
+    }
+}
+
+/// Up to where a type holds every whole number, or so far that it makes no difference.
+fn whole_numbers(dtype: DataType) -> u64 {
+    match dtype {
+        DataType::F8E5M2 => 1 << 3,
+        DataType::F8E4M3 => 1 << 4,
+        DataType::Bf16 => 1 << 8,
+        DataType::F16 => 1 << 11,
+        DataType::F32 => 1 << 24,
+        _ => dtype.integer_range().map_or(1 << 53, |(_, greatest)| greatest.min(1 << 53) as u64),
+    }
+}
+
+/// How often a 1 of a float type can be doubled.
+const fn doublings(dtype: DataType) -> u64 {
+    match dtype {
+        DataType::F8E4M3 => 8,
+        DataType::F8E5M2 | DataType::F16 => 15,
+        DataType::Bf16 | DataType::F32 => 127,
+        _ => 1023,
     }
 }
 
@@ -237,13 +303,17 @@ fn table(element: impl Fn(u8) -> u64) -> [u64; BASES] {
     core::array::from_fn(|base| element(base as u8))
 }
 
-/// A whole number as an element: its bytes are the first of the word's, in little-endian order.
-const fn encoded(dtype: DataType, value: u64) -> u64 {
+/// A number that a float type has, or the nearest, as an element: its bytes are the first of the
+/// word's, in little-endian order. (So are an integer's, without any help.)
+fn encoded(dtype: DataType, value: f64) -> u64 {
+    let narrow = value as f32;
     match dtype {
-        DataType::U8 | DataType::I32 | DataType::I64 => value,
-        DataType::Bf16 => ((value as f32).to_bits() >> 16) as u64,
-        DataType::F32 => (value as f32).to_bits() as u64,
-        DataType::F64 => (value as f64).to_bits(),
+        DataType::F8E4M3 => u64::from(F8E4M3::from_f32(narrow).to_bits()),
+        DataType::F8E5M2 => u64::from(F8E5M2::from_f32(narrow).to_bits()),
+        DataType::F16 => u64::from(f16::from_f32(narrow).to_bits()),
+        DataType::Bf16 => u64::from(bf16::from_f32(narrow).to_bits()),
+        DataType::F32 => u64::from(narrow.to_bits()),
+        _ => value.to_bits(),
     }
 }
 

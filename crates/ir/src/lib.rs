@@ -14,9 +14,11 @@ mod collective;
 mod dtype;
 pub mod exact;
 mod fingerprint;
+mod fp8;
 mod json;
 mod lower;
 mod plan;
+mod reduce_op;
 mod reject;
 mod replay;
 pub mod scalar;
@@ -28,14 +30,16 @@ mod walk;
 pub use builder::{BuildError, PlanBuilder};
 pub use chunk_map::{ChunkMap, Layout};
 pub use collective::{Collective, Demand};
-pub use dtype::{DataType, ReduceOp, UnknownName};
+pub use dtype::{DataType, UnknownName};
 pub use fingerprint::{InputsFingerprint, PlanFingerprint, fingerprint};
+pub use fp8::{F8E4M3, F8E5M2};
 pub use json::{JsonError, from_json, to_json};
 pub use lower::{Lowering, lower};
 pub use plan::{
     After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Port,
     Rank, Space,
 };
+pub use reduce_op::{Factor, FactorMisfit, ReduceOp};
 pub use reject::{Access, Event, Fault, Reject, Site, Size, Wait, WaitFor};
 pub use replay::replay;
 pub use slice::MergeError;

@@ -1,13 +1,19 @@
 //! Owns the meaning of a reduction: one element at a time, on little-endian bytes, with no regard
 //! for speed.
 //!
+//! The value of an instruction is `round(post(received ∘ pre(src)))`: `pre` multiplies by this
+//! rank's factor, where `src` is an input of a pre-multiplied sum; `post` divides by the number of
+//! ranks, where an average is complete. Each step is one IEEE operation in f64 for f64 and in f32
+//! for the other floats (never a fused one), and the last rounds once to the element's type, to
+//! nearest even; NaNs become the canonical one. Integers wrap, and their quotient is truncated.
+//!
 //! Every faster implementation, on whatever instruction set or device, must agree with this one
 //! bit for bit.
 
-use half::bf16;
+use half::{bf16, f16};
 use thiserror::Error;
 
-use crate::{DataType, ReduceOp};
+use crate::{DataType, F8E4M3, F8E5M2, FactorMisfit, ReduceOp};
 
 /// The one NaN that an f32 result may be, as bits: quiet, positive, no payload.
 pub const F32_NAN: u32 = 0x7fc0_0000;
@@ -15,8 +21,32 @@ pub const F32_NAN: u32 = 0x7fc0_0000;
 pub const F64_NAN: u64 = 0x7ff8_0000_0000_0000;
 /// The one NaN that a bf16 result may be, as bits.
 pub const BF16_NAN: u16 = 0x7fc0;
+/// The one NaN that an f16 result may be, as bits.
+pub const F16_NAN: u16 = 0x7e00;
 
-/// Three buffers that do not hold the same whole number of elements.
+/// At which ends of the reduction an instruction stands, besides what lies between: whether the
+/// operation's first and last step apply to it, if it has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Ends {
+    /// Its source is an input as the rank gave it: a pre-multiplied sum multiplies it.
+    pub pre: bool,
+    /// Its value is the complete reduction: an average divides it.
+    pub finish: bool,
+}
+
+impl Ends {
+    /// In the middle: neither applies.
+    pub const NONE: Self = Self { pre: false, finish: false };
+    /// All four.
+    pub const ALL: [Self; 4] = [
+        Self::NONE,
+        Self { pre: true, finish: false },
+        Self { pre: false, finish: true },
+        Self { pre: true, finish: true },
+    ];
+}
+
+/// Buffers that do not hold the same whole number of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "cannot combine {received} received bytes with {src} bytes of source into {out} bytes of \
@@ -27,7 +57,7 @@ pub const BF16_NAN: u16 = 0x7fc0;
 pub struct LengthMismatch {
     /// The type of the elements.
     pub dtype: DataType,
-    /// Bytes of the received operand.
+    /// Bytes of the received operand; of the source where there is none.
     pub received: usize,
     /// Bytes of the source operand.
     pub src: usize,
@@ -35,10 +65,10 @@ pub struct LengthMismatch {
     pub out: usize,
 }
 
-/// Writes `received ∘ src` to `out`, element by element.
+/// Writes `received ∘ src` to `out`, element by element: an instruction in the middle.
 ///
-/// All three hold elements of `dtype` as little-endian bytes, at any alignment. The received
-/// operand comes first; no operation here depends on that order, but one that did would use it.
+/// All three hold elements of `dtype` as little-endian bytes, at any alignment. No operation
+/// depends on which operand comes first.
 ///
 /// # Errors
 /// [`LengthMismatch`] unless the lengths are equal and a multiple of the element's size; `out` is
@@ -50,103 +80,183 @@ pub fn combine(
     src: &[u8],
     out: &mut [u8],
 ) -> Result<(), LengthMismatch> {
-    let (a, b, o) = (received.len(), src.len(), out.len());
-    if a != o || b != o || o % dtype.size() != 0 {
-        return Err(LengthMismatch { dtype, received: a, src: b, out: o });
+    // In the middle neither the ranks nor the factor are of any meaning.
+    Reduction { dtype, op, ranks: 1, factor: 0 }.value(Ends::NONE, Some(received), src, out)
+}
+
+/// The reduction of one type by one operation over a number of ranks.
+#[derive(Debug, Clone, Copy)]
+pub struct Reduction {
+    dtype: DataType,
+    op: ReduceOp,
+    ranks: u32,
+    /// The factor of a pre-multiplied sum of integers.
+    factor: i128,
+}
+
+impl Reduction {
+    /// Over `ranks` ranks (none count as one), which an average divides by.
+    ///
+    /// # Errors
+    /// [`FactorMisfit`] where the operation's factor is no number of an integer type.
+    pub fn new(dtype: DataType, op: ReduceOp, ranks: u32) -> Result<Self, FactorMisfit> {
+        let factor = match op {
+            ReduceOp::PreMulSum(factor) if dtype.integer_range().is_some() => {
+                factor.to_integer(dtype)?
+            }
+            _ => 0,
+        };
+        Ok(Self { dtype, op, ranks: ranks.max(1), factor })
     }
-    match dtype {
-        DataType::U8 => each(received, src, out, |a, b| u8::to_le_bytes(u8_of(op, a, b))),
-        DataType::I32 => each(received, src, out, |a, b| i32::to_le_bytes(i32_of(op, a, b))),
-        DataType::I64 => each(received, src, out, |a, b| i64::to_le_bytes(i64_of(op, a, b))),
-        DataType::Bf16 => each(received, src, out, |a, b| u16::to_le_bytes(bf16_of(op, a, b))),
-        DataType::F32 => each(received, src, out, |a, b| {
-            u32::to_le_bytes(f32_of(op, f32::from_le_bytes(a), f32::from_le_bytes(b)))
-        }),
-        DataType::F64 => each(received, src, out, |a, b| {
-            u64::to_le_bytes(f64_of(op, f64::from_le_bytes(a), f64::from_le_bytes(b)))
-        }),
+
+    /// Whether the first or last step of the operation applies at these ends.
+    pub const fn applies(&self, ends: Ends) -> bool {
+        match self.op {
+            ReduceOp::PreMulSum(_) => ends.pre,
+            ReduceOp::Average => ends.finish,
+            ReduceOp::Sum | ReduceOp::Product | ReduceOp::Max | ReduceOp::Min => false,
+        }
     }
-    Ok(())
+
+    /// Writes the value of an instruction to `out`: of what it received, if it did, and its source.
+    ///
+    /// Where nothing was received and no step applies, the value is the source, bit for bit.
+    ///
+    /// # Errors
+    /// [`LengthMismatch`] unless the lengths are equal and a multiple of the element's size; `out`
+    /// is then untouched.
+    pub fn value(
+        &self,
+        ends: Ends,
+        received: Option<&[u8]>,
+        src: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), LengthMismatch> {
+        let dtype = self.dtype;
+        let received_bytes = received.map_or(src.len(), <[u8]>::len);
+        if received_bytes != out.len() || src.len() != out.len() || out.len() % dtype.size() != 0 {
+            let (src, out) = (src.len(), out.len());
+            return Err(LengthMismatch { dtype, received: received_bytes, src, out });
+        }
+        if received.is_none() && !self.applies(ends) {
+            out.copy_from_slice(src);
+            return Ok(());
+        }
+        match dtype {
+            DataType::I8 => each(received, src, out, |a, b| self.i8(ends, a, b)),
+            DataType::U8 => each(received, src, out, |a, b| self.u8(ends, a, b)),
+            DataType::I16 => each(received, src, out, |a, b| self.i16(ends, a, b)),
+            DataType::U16 => each(received, src, out, |a, b| self.u16(ends, a, b)),
+            DataType::I32 => each(received, src, out, |a, b| self.i32(ends, a, b)),
+            DataType::U32 => each(received, src, out, |a, b| self.u32(ends, a, b)),
+            DataType::I64 => each(received, src, out, |a, b| self.i64(ends, a, b)),
+            DataType::U64 => each(received, src, out, |a, b| self.u64(ends, a, b)),
+            DataType::F64 => each(received, src, out, |a: Option<_>, b| {
+                let value = self.in_f64(ends, a.map(f64::from_le_bytes), f64::from_le_bytes(b));
+                if value.is_nan() { F64_NAN.to_le_bytes() } else { value.to_le_bytes() }
+            }),
+            DataType::F32 => each(received, src, out, |a: Option<_>, b| {
+                let value = self.in_f32(ends, a.map(f32::from_le_bytes), f32::from_le_bytes(b));
+                if value.is_nan() { F32_NAN.to_le_bytes() } else { value.to_le_bytes() }
+            }),
+            DataType::Bf16 => each(received, src, out, |a, b| {
+                let wide = |bytes| bf16::from_le_bytes(bytes).to_f32();
+                let value = self.in_f32(ends, a.map(wide), wide(b));
+                let bits = if value.is_nan() { BF16_NAN } else { bf16::from_f32(value).to_bits() };
+                bits.to_le_bytes()
+            }),
+            DataType::F16 => each(received, src, out, |a, b| {
+                let wide = |bytes| f16::from_le_bytes(bytes).to_f32();
+                let value = self.in_f32(ends, a.map(wide), wide(b));
+                let bits = if value.is_nan() { F16_NAN } else { f16::from_f32(value).to_bits() };
+                bits.to_le_bytes()
+            }),
+            DataType::F8E4M3 => each(received, src, out, |a, [b]| {
+                let wide = |bits| F8E4M3::from_bits(bits).to_f32();
+                [F8E4M3::from_f32(self.in_f32(ends, a.map(|[a]| wide(a)), wide(b))).to_bits()]
+            }),
+            DataType::F8E5M2 => each(received, src, out, |a, [b]| {
+                let wide = |bits| F8E5M2::from_bits(bits).to_f32();
+                [F8E5M2::from_f32(self.in_f32(ends, a.map(|[a]| wide(a)), wide(b))).to_bits()]
+            }),
+        }
+        Ok(())
+    }
 }
 
 fn each<const N: usize>(
-    received: &[u8],
+    received: Option<&[u8]>,
     src: &[u8],
     out: &mut [u8],
-    element: impl Fn([u8; N], [u8; N]) -> [u8; N],
+    element: impl Fn(Option<[u8; N]>, [u8; N]) -> [u8; N],
 ) {
-    let (received, _) = received.as_chunks::<N>();
     let (src, _) = src.as_chunks::<N>();
     let (out, _) = out.as_chunks_mut::<N>();
-    for ((out, &received), &src) in out.iter_mut().zip(received).zip(src) {
+    for (index, (out, &src)) in out.iter_mut().zip(src).enumerate() {
+        let received = received.map(|received| received.as_chunks::<N>().0[index]);
         *out = element(received, src);
     }
 }
 
-fn u8_of(op: ReduceOp, a: [u8; 1], b: [u8; 1]) -> u8 {
-    let (a, b) = (u8::from_le_bytes(a), u8::from_le_bytes(b));
-    match op {
-        ReduceOp::Sum => a.wrapping_add(b),
-        ReduceOp::Min => a.min(b),
-        ReduceOp::Max => a.max(b),
-    }
-}
-
-fn i32_of(op: ReduceOp, a: [u8; 4], b: [u8; 4]) -> i32 {
-    let (a, b) = (i32::from_le_bytes(a), i32::from_le_bytes(b));
-    match op {
-        ReduceOp::Sum => a.wrapping_add(b),
-        ReduceOp::Min => a.min(b),
-        ReduceOp::Max => a.max(b),
-    }
-}
-
-fn i64_of(op: ReduceOp, a: [u8; 8], b: [u8; 8]) -> i64 {
-    let (a, b) = (i64::from_le_bytes(a), i64::from_le_bytes(b));
-    match op {
-        ReduceOp::Sum => a.wrapping_add(b),
-        ReduceOp::Min => a.min(b),
-        ReduceOp::Max => a.max(b),
-    }
-}
-
-/// Widens to f32, reduces there, rounds once to nearest even; subnormals are kept.
-fn bf16_of(op: ReduceOp, a: [u8; 2], b: [u8; 2]) -> u16 {
-    let value = f32::from_bits(f32_of(
-        op,
-        bf16::from_le_bytes(a).to_f32(),
-        bf16::from_le_bytes(b).to_f32(),
-    ));
-    if value.is_nan() { BF16_NAN } else { bf16::from_f32(value).to_bits() }
-}
-
-fn f32_of(op: ReduceOp, a: f32, b: f32) -> u32 {
-    if a.is_nan() || b.is_nan() {
-        return F32_NAN;
-    }
-    let a_below_b = a < b || (a == b && a.is_sign_negative());
-    let value = match op {
-        ReduceOp::Sum => a + b,
-        ReduceOp::Min if a_below_b => a,
-        ReduceOp::Max if !a_below_b => a,
-        ReduceOp::Min | ReduceOp::Max => b,
+macro_rules! integers {
+    ($($type:ident, $bytes:literal);*) => {
+        impl Reduction {$(
+            fn $type(&self, ends: Ends, a: Option<[u8; $bytes]>, b: [u8; $bytes]) -> [u8; $bytes] {
+                let mut value = $type::from_le_bytes(b);
+                if self.applies(ends) && matches!(self.op, ReduceOp::PreMulSum(_)) {
+                    value = value.wrapping_mul(self.factor as $type);
+                }
+                if let Some(a) = a.map($type::from_le_bytes) {
+                    value = match self.op {
+                        ReduceOp::Sum | ReduceOp::Average | ReduceOp::PreMulSum(_) => {
+                            a.wrapping_add(value)
+                        }
+                        ReduceOp::Product => a.wrapping_mul(value),
+                        ReduceOp::Max => a.max(value),
+                        ReduceOp::Min => a.min(value),
+                    };
+                }
+                if self.applies(ends) && self.op == ReduceOp::Average {
+                    value = (i128::from(value) / i128::from(self.ranks)) as $type;
+                }
+                value.to_le_bytes()
+            }
+        )*}
     };
-    if value.is_nan() { F32_NAN } else { value.to_bits() }
 }
 
-fn f64_of(op: ReduceOp, a: f64, b: f64) -> u64 {
-    if a.is_nan() || b.is_nan() {
-        return F64_NAN;
-    }
-    let a_below_b = a < b || (a == b && a.is_sign_negative());
-    let value = match op {
-        ReduceOp::Sum => a + b,
-        ReduceOp::Min if a_below_b => a,
-        ReduceOp::Max if !a_below_b => a,
-        ReduceOp::Min | ReduceOp::Max => b,
+integers!(i8, 1; u8, 1; i16, 2; u16, 2; i32, 4; u32, 4; i64, 8; u64, 8);
+
+macro_rules! floats {
+    ($($name:ident: $type:ident, $factor:ident);*) => {
+        impl Reduction {$(
+            fn $name(&self, ends: Ends, a: Option<$type>, b: $type) -> $type {
+                let mut value = match self.op {
+                    ReduceOp::PreMulSum(factor) if self.applies(ends) => b * factor.$factor(),
+                    _ => b,
+                };
+                if let Some(a) = a {
+                    let b = value;
+                    let a_below_b = a < b || (a == b && a.is_sign_negative());
+                    value = match self.op {
+                        ReduceOp::Sum | ReduceOp::Average | ReduceOp::PreMulSum(_) => a + b,
+                        ReduceOp::Product => a * b,
+                        ReduceOp::Max | ReduceOp::Min if a.is_nan() || b.is_nan() => $type::NAN,
+                        ReduceOp::Max if a_below_b => b,
+                        ReduceOp::Min if !a_below_b => b,
+                        ReduceOp::Max | ReduceOp::Min => a,
+                    };
+                }
+                match self.op {
+                    ReduceOp::Average if self.applies(ends) => value / self.ranks as $type,
+                    _ => value,
+                }
+            }
+        )*}
     };
-    if value.is_nan() { F64_NAN } else { value.to_bits() }
 }
+
+floats!(in_f32: f32, to_f32; in_f64: f64, to_f64);
 
 #[cfg(test)]
 mod tests {

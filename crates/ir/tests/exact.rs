@@ -3,7 +3,8 @@
 #![cfg(test)]
 
 use crosstie_ir::exact::{Case, Exact};
-use crosstie_ir::{Collective, DataType, ReduceOp, scalar};
+use crosstie_ir::scalar::{Ends, Reduction};
+use crosstie_ir::{Collective, DataType, Factor, MAX_RANKS, ReduceOp};
 
 fn case(collective: Collective, dtype: DataType, op: ReduceOp, ranks: u32, count: usize) -> Case {
     Case { collective, dtype, op, ranks, count }
@@ -15,20 +16,35 @@ fn input(exact: &Exact, rank: u32) -> Vec<u8> {
     input
 }
 
-fn reduced(case: &Case, mut inputs: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    let mut sum = inputs.next().unwrap();
-    for input in inputs {
-        let received = sum.clone();
-        scalar::combine(case.dtype, case.op, &received, &input, &mut sum).unwrap();
+/// Reduces one input after the other: the first is multiplied, the last sum divided.
+fn reduced(case: &Case, mut inputs: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let reduction = Reduction::new(case.dtype, case.op, case.ranks).unwrap();
+    let first = inputs.next().unwrap();
+    let mut result = vec![0; first.len()];
+    let ends = |left| Ends { pre: true, finish: left == 0 };
+    reduction.value(ends(inputs.len()), None, &first, &mut result).unwrap();
+    while let Some(input) = inputs.next() {
+        let received = result.clone();
+        reduction.value(ends(inputs.len()), Some(&received), &input, &mut result).unwrap();
     }
-    sum
+    result
+}
+
+/// Every operation, as exact inputs exist for it.
+fn ops(dtype: DataType) -> Vec<ReduceOp> {
+    let factors = match dtype.integer_range() {
+        Some(_) => vec![Factor::TWO, 3.into()],
+        None => vec![Factor::TWO, 0.5.into(), (-1).into()],
+    };
+    let (plain, scaled) = (ReduceOp::ALL, factors.into_iter().map(ReduceOp::PreMulSum));
+    plain.into_iter().chain([ReduceOp::Average]).chain(scaled).collect()
 }
 
 #[test]
 fn reductions_are_exact_in_every_type_from_either_end() {
     for dtype in DataType::ALL {
-        for op in ReduceOp::ALL {
-            for ranks in [1, 2, 3, 7, 8, 64, 65, 300, 1000] {
+        for op in ops(dtype) {
+            for ranks in [1, 2, 3, 7, 8, 16, 17, 64, 65, 300, 1000] {
                 let case = case(Collective::AllReduce, dtype, op, ranks, 67);
                 let exact = Exact::new(case, 3);
                 let up = reduced(&case, (0..ranks).map(|rank| input(&exact, rank)));
@@ -41,13 +57,45 @@ fn reductions_are_exact_in_every_type_from_either_end() {
 }
 
 #[test]
+fn reductions_of_narrow_floats_are_exact_over_the_most_ranks_there_are() {
+    for dtype in [DataType::F8E4M3, DataType::F8E5M2] {
+        for op in [ReduceOp::Sum, ReduceOp::Product] {
+            let case = case(Collective::AllReduce, dtype, op, MAX_RANKS, 8);
+            let exact = Exact::new(case, 1);
+            let inputs = (0..MAX_RANKS as usize).map(|rank| input(&exact, rank as u32));
+            assert_eq!(exact.wrong(0, &reduced(&case, inputs)), 0, "{dtype} {op}");
+        }
+    }
+}
+
+#[test]
+fn a_product_that_lacks_a_rank_or_has_one_twice_is_wrong() {
+    for dtype in DataType::ALL {
+        for ranks in [1, 2, 8, 64, 1000] {
+            let case = case(Collective::AllReduce, dtype, ReduceOp::Product, ranks, 256);
+            let exact = Exact::new(case, 1);
+            for other in [0, ranks / 2, ranks - 1] {
+                let all: Vec<u32> = (0..ranks).collect();
+                let (lacking, twice) = (all.iter().filter(|&&r| r != other), all.iter());
+                let lacking: Vec<u32> = lacking.copied().collect();
+                let twice: Vec<u32> = twice.chain([&other]).copied().collect();
+                for ranks in [lacking, twice].into_iter().filter(|ranks| !ranks.is_empty()) {
+                    let product = reduced(&case, ranks.iter().map(|&rank| input(&exact, rank)));
+                    assert!(exact.wrong(0, &product) > 0, "{dtype}: {other} of {}", ranks.len());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_sum_that_lacks_a_rank_is_wrong_however_many_there_are() {
     for ranks in [2, 64, 256, 1000, 5000] {
         let case = case(Collective::AllReduce, DataType::Bf16, ReduceOp::Sum, ranks, 1024);
         let exact = Exact::new(case, 1);
         for missing in [0, ranks / 2, ranks - 1] {
-            let rest = (0..ranks).filter(|&rank| rank != missing);
-            let sum = reduced(&case, rest.map(|rank| input(&exact, rank)));
+            let rest: Vec<u32> = (0..ranks).filter(|&rank| rank != missing).collect();
+            let sum = reduced(&case, rest.iter().map(|&rank| input(&exact, rank)));
             assert!(exact.wrong(0, &sum) > 0, "{ranks} ranks without {missing}");
         }
     }

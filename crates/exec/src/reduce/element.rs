@@ -1,37 +1,92 @@
-//! Owns the arithmetic of one word: what each operation does to each type, written without
-//! branches so that a loop over it becomes vector instructions.
+//! Owns the arithmetic of one element: what each operation does to integers and to floats, written
+//! without branches so that a loop over it becomes vector instructions.
 //!
 //! The meaning is `crosstie_ir::scalar`'s; the forms differ, the bits must not.
 
-use std::ops::{Add, BitAnd, BitOr};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul};
 
 use crosstie_ir::scalar::{F32_NAN, F64_NAN};
 
-/// An operation on any type.
-pub(super) trait Op: 'static {
-    /// Whether a result may need more bits than its operands have, so that bf16 must round.
-    const INEXACT: bool;
-    fn int<T: Int>(a: T, b: T) -> T;
-    /// The bits of the result: as a float it could lose the NaN that was chosen.
-    fn float<T: Float>(a: T, b: T) -> T::Bits;
+/// What the first and the last step of an operation need to know. Most have neither.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    /// The factor, as bits of the type that is computed in.
+    pub(super) factor: u64,
+    /// What an average divides by.
+    pub(super) ranks: u32,
 }
 
+/// An operation on any type, with its first or last step where that belongs to it.
+pub(super) trait Op: Copy + 'static {
+    /// Whether the operands may change places: not where only one of them is multiplied first.
+    const COMMUTES: bool = true;
+    fn new(scale: &Scale) -> Self;
+    fn int<T: Int>(self, received: T, src: T) -> T;
+    /// The bits of the result: as a float it could lose the NaN that was chosen.
+    fn float<T: Float>(self, received: T, src: T) -> T::Bits;
+}
+
+/// The first or the last step of an operation, alone.
+pub(super) trait Step: Copy + 'static {
+    fn new(scale: &Scale) -> Self;
+    fn int<T: Int>(self, src: T) -> T;
+    fn float<T: Float>(self, src: T) -> T::Bits;
+}
+
+#[derive(Clone, Copy)]
 pub(super) struct Sum;
+#[derive(Clone, Copy)]
+pub(super) struct Product;
+#[derive(Clone, Copy)]
 pub(super) struct Min;
+#[derive(Clone, Copy)]
 pub(super) struct Max;
+/// The sum that completes an average, divided.
+#[derive(Clone, Copy)]
+pub(super) struct Average(Divide);
+/// The sum of what was received and an input not yet multiplied.
+#[derive(Clone, Copy)]
+pub(super) struct PreMulSum(Multiply);
+#[derive(Clone, Copy)]
+pub(super) struct Divide {
+    ranks: u32,
+}
+#[derive(Clone, Copy)]
+pub(super) struct Multiply {
+    factor: u64,
+}
 
 impl Op for Sum {
-    const INEXACT: bool = true;
+    #[inline(always)]
+    fn new(_: &Scale) -> Self {
+        Self
+    }
 
     #[inline(always)]
-    fn int<T: Int>(a: T, b: T) -> T {
+    fn int<T: Int>(self, a: T, b: T) -> T {
         a.wrapping_add(b)
     }
 
     #[inline(always)]
-    fn float<T: Float>(a: T, b: T) -> T::Bits {
-        let sum = a + b;
-        if sum.is_nan() { T::NAN } else { sum.to_bits() }
+    fn float<T: Float>(self, a: T, b: T) -> T::Bits {
+        (a + b).canonical()
+    }
+}
+
+impl Op for Product {
+    #[inline(always)]
+    fn new(_: &Scale) -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    fn int<T: Int>(self, a: T, b: T) -> T {
+        a.wrapping_mul(b)
+    }
+
+    #[inline(always)]
+    fn float<T: Float>(self, a: T, b: T) -> T::Bits {
+        (a * b).canonical()
     }
 }
 
@@ -40,15 +95,18 @@ impl Op for Sum {
 // selects hold one each, so OR gives −0 for {−0, +0} and AND gives +0.
 
 impl Op for Min {
-    const INEXACT: bool = false;
+    #[inline(always)]
+    fn new(_: &Scale) -> Self {
+        Self
+    }
 
     #[inline(always)]
-    fn int<T: Int>(a: T, b: T) -> T {
+    fn int<T: Int>(self, a: T, b: T) -> T {
         a.min(b)
     }
 
     #[inline(always)]
-    fn float<T: Float>(a: T, b: T) -> T::Bits {
+    fn float<T: Float>(self, a: T, b: T) -> T::Bits {
         let first = if a < b { a } else { b };
         let second = if b < a { b } else { a };
         let bits = first.to_bits() | second.to_bits();
@@ -57,15 +115,18 @@ impl Op for Min {
 }
 
 impl Op for Max {
-    const INEXACT: bool = false;
+    #[inline(always)]
+    fn new(_: &Scale) -> Self {
+        Self
+    }
 
     #[inline(always)]
-    fn int<T: Int>(a: T, b: T) -> T {
+    fn int<T: Int>(self, a: T, b: T) -> T {
         a.max(b)
     }
 
     #[inline(always)]
-    fn float<T: Float>(a: T, b: T) -> T::Bits {
+    fn float<T: Float>(self, a: T, b: T) -> T::Bits {
         let first = if a > b { a } else { b };
         let second = if b > a { b } else { a };
         let bits = first.to_bits() & second.to_bits();
@@ -73,49 +134,157 @@ impl Op for Max {
     }
 }
 
-/// What the loops load and store: `N` bytes, of one element or of a few side by side.
-pub(super) trait Word<const N: usize>: 'static {
-    fn combine<O: Op>(a: [u8; N], b: [u8; N]) -> [u8; N];
+impl Op for Average {
+    #[inline(always)]
+    fn new(scale: &Scale) -> Self {
+        Self(Divide::new(scale))
+    }
+
+    #[inline(always)]
+    fn int<T: Int>(self, a: T, b: T) -> T {
+        self.0.int(a.wrapping_add(b))
+    }
+
+    #[inline(always)]
+    fn float<T: Float>(self, a: T, b: T) -> T::Bits {
+        self.0.float(a + b)
+    }
+}
+
+impl Op for PreMulSum {
+    const COMMUTES: bool = false;
+
+    #[inline(always)]
+    fn new(scale: &Scale) -> Self {
+        Self(Multiply::new(scale))
+    }
+
+    #[inline(always)]
+    fn int<T: Int>(self, received: T, src: T) -> T {
+        received.wrapping_add(self.0.int(src))
+    }
+
+    #[inline(always)]
+    fn float<T: Float>(self, received: T, src: T) -> T::Bits {
+        (received + src * T::from_word(self.0.factor)).canonical()
+    }
+}
+
+impl Step for Divide {
+    #[inline(always)]
+    fn new(scale: &Scale) -> Self {
+        Self { ranks: scale.ranks }
+    }
+
+    #[inline(always)]
+    fn int<T: Int>(self, src: T) -> T {
+        src.divided_by(self.ranks)
+    }
+
+    #[inline(always)]
+    fn float<T: Float>(self, src: T) -> T::Bits {
+        (src / T::from_ranks(self.ranks)).canonical()
+    }
+}
+
+impl Step for Multiply {
+    #[inline(always)]
+    fn new(scale: &Scale) -> Self {
+        Self { factor: scale.factor }
+    }
+
+    #[inline(always)]
+    fn int<T: Int>(self, src: T) -> T {
+        src.wrapping_mul(T::from_word(self.factor))
+    }
+
+    #[inline(always)]
+    fn float<T: Float>(self, src: T) -> T::Bits {
+        (src * T::from_word(self.factor)).canonical()
+    }
 }
 
 pub(super) trait Int: Copy + Ord {
+    fn from_word(word: u64) -> Self;
     fn wrapping_add(self, other: Self) -> Self;
+    fn wrapping_mul(self, other: Self) -> Self;
+    /// The quotient, truncated.
+    fn divided_by(self, ranks: u32) -> Self;
 }
 
 macro_rules! int {
-    ($type:ty, $bytes:literal) => {
+    ($($type:ident: |$n:ident, $ranks:ident| $quotient:expr;)*) => {$(
         impl Int for $type {
             #[inline(always)]
-            fn wrapping_add(self, other: Self) -> Self {
-                <$type>::wrapping_add(self, other)
+            fn from_word(word: u64) -> Self {
+                word as $type
             }
-        }
 
-        impl Word<$bytes> for $type {
             #[inline(always)]
-            fn combine<O: Op>(a: [u8; $bytes], b: [u8; $bytes]) -> [u8; $bytes] {
-                O::int(<$type>::from_le_bytes(a), <$type>::from_le_bytes(b)).to_le_bytes()
+            fn wrapping_add(self, other: Self) -> Self {
+                $type::wrapping_add(self, other)
+            }
+
+            #[inline(always)]
+            fn wrapping_mul(self, other: Self) -> Self {
+                $type::wrapping_mul(self, other)
+            }
+
+            #[inline(always)]
+            fn divided_by(self, $ranks: u32) -> Self {
+                let $n = self;
+                $quotient
             }
         }
-    };
+    )*};
 }
 
-int!(u8, 1);
-int!(i32, 4);
-int!(i64, 8);
+// Vectors divide no integers, but floats. A quotient that is not whole lies at least 1/ranks away
+// from the next whole number, and a float whose mantissa is longer than the dividend rounds it by
+// less than that: truncating gives the same. (For 64 bits no float is long enough.)
+int! {
+    i8: |n, ranks| (f32::from(n) / ranks as f32) as i8;
+    u8: |n, ranks| (f32::from(n) / ranks as f32) as u8;
+    i16: |n, ranks| (f32::from(n) / ranks as f32) as i16;
+    u16: |n, ranks| (f32::from(n) / ranks as f32) as u16;
+    i32: |n, ranks| (f64::from(n) / f64::from(ranks)) as i32;
+    u32: |n, ranks| (f64::from(n) / f64::from(ranks)) as u32;
+    i64: |n, ranks| n / i64::from(ranks);
+    u64: |n, ranks| n / u64::from(ranks);
+}
 
-pub(super) trait Float: Copy + PartialOrd + Add<Output = Self> {
+pub(super) trait Float:
+    Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
     type Bits: Copy + BitAnd<Output = Self::Bits> + BitOr<Output = Self::Bits>;
     const NAN: Self::Bits;
+    fn from_word(word: u64) -> Self;
+    fn from_ranks(ranks: u32) -> Self;
     fn is_nan(self) -> bool;
     fn to_bits(self) -> Self::Bits;
+
+    /// Its bits, of a NaN the one that a result may be.
+    #[inline(always)]
+    fn canonical(self) -> Self::Bits {
+        if self.is_nan() { Self::NAN } else { self.to_bits() }
+    }
 }
 
 macro_rules! float {
-    ($type:ty, $bits:ty, $bytes:literal, $nan:expr) => {
+    ($type:ty, $bits:ty, $nan:expr) => {
         impl Float for $type {
             type Bits = $bits;
             const NAN: $bits = $nan;
+
+            #[inline(always)]
+            fn from_word(word: u64) -> Self {
+                <$type>::from_bits(word as $bits)
+            }
+
+            #[inline(always)]
+            fn from_ranks(ranks: u32) -> Self {
+                ranks as $type
+            }
 
             #[inline(always)]
             fn is_nan(self) -> bool {
@@ -127,44 +296,8 @@ macro_rules! float {
                 <$type>::to_bits(self)
             }
         }
-
-        impl Word<$bytes> for $type {
-            #[inline(always)]
-            fn combine<O: Op>(a: [u8; $bytes], b: [u8; $bytes]) -> [u8; $bytes] {
-                O::float(<$type>::from_le_bytes(a), <$type>::from_le_bytes(b)).to_le_bytes()
-            }
-        }
     };
 }
 
-float!(f32, u32, 4, F32_NAN);
-float!(f64, u64, 8, F64_NAN);
-
-/// Two bf16 side by side in a u32: each half widens and narrows inside its own 32-bit lane, where
-/// one bf16 at a time would need shuffles across lanes at both ends.
-pub(super) struct Bf16Pair;
-
-impl Word<4> for Bf16Pair {
-    #[inline(always)]
-    fn combine<O: Op>(a: [u8; 4], b: [u8; 4]) -> [u8; 4] {
-        let (a, b) = (u32::from_le_bytes(a), u32::from_le_bytes(b));
-        let low = O::float(f32::from_bits(a << 16), f32::from_bits(b << 16));
-        let high = O::float(f32::from_bits(a & HIGH), f32::from_bits(b & HIGH));
-        ((rounded::<O>(low) >> 16) | (rounded::<O>(high) & HIGH)).to_le_bytes()
-    }
-}
-
-const HIGH: u32 = 0xffff_0000;
-
-/// f32 bits whose upper half is the nearest bf16, ties to even.
-///
-/// A finite value too large becomes infinite by the carry; infinity and the canonical NaN have
-/// room below them and stay. (AVX512-BF16's conversion flushes subnormals, hence is not used.)
-#[inline(always)]
-fn rounded<O: Op>(bits: u32) -> u32 {
-    if !O::INEXACT {
-        return bits;
-    }
-    let ties_to_even = (bits >> 16) & 1;
-    bits.wrapping_add(0x7fff + ties_to_even)
-}
+float!(f32, u32, F32_NAN);
+float!(f64, u64, F64_NAN);

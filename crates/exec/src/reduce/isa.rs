@@ -6,7 +6,7 @@
 pub enum Isa {
     /// What the compilation target has on every machine: SSE2 on x86-64, NEON on AArch64.
     Baseline,
-    /// 256-bit vectors.
+    /// 256-bit vectors: AVX2, and F16C's conversions, which every CPU with AVX2 has.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// 512-bit vectors: AVX-512 F, BW, DQ and VL.
@@ -34,10 +34,10 @@ impl Isa {
         match self {
             Self::Baseline => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
-                is_x86_feature_detected!("avx2")
+                Self::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")

@@ -1,55 +1,93 @@
 //! Owns the host's reductions: `dst = received ∘ src` on memory, for every type and operation, in
 //! the widest vectors that the CPU has.
 //!
-//! [`element`] says what happens to one word, [`kernel`] loops over it and compiles the loops per
-//! instruction set, [`isa`] chooses; [`Reducer`] is that choice made once. The bits are those of
-//! `crosstie_ir::scalar`, on every instruction set.
+//! [`element`] says what happens to one element; [`word`] and [`narrow`] say how bytes become
+//! elements; [`kernel`] loops, and compiles the loops per instruction set; [`table`] and [`isa`]
+//! choose; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
+//! every instruction set.
 
 mod element;
+#[cfg(target_arch = "x86_64")]
+mod f16c;
 mod isa;
 mod kernel;
+mod narrow;
+mod table;
 #[cfg(test)]
 mod tests;
+mod word;
 
-use crosstie_ir::{DataType, ReduceOp};
+use crosstie_ir::scalar::Ends;
+use crosstie_ir::{DataType, FactorMisfit, ReduceOp};
 use crosstie_transport::Region;
 use thiserror::Error;
 
-use self::element::{Bf16Pair, Max, Min, Op, Sum};
+use self::element::{Average, Divide, Max, Min, Multiply, PreMulSum, Product, Scale, Sum};
 pub use self::isa::Isa;
-use self::kernel::Kernel;
+use self::kernel::{Kernel, StepKernel};
 
 /// The reduction of one type by one operation, chosen once and then called per chunk.
 #[derive(Debug, Clone, Copy)]
 pub struct Reducer {
-    kernel: Kernel,
+    /// The loops in the middle of a reduction, where no first or last step applies.
+    middle: &'static Kernel,
+    /// The operation's first or last step, if it has one.
+    step: Option<Stepped>,
+    scale: Scale,
     element_bytes: usize,
 }
 
+/// The first or last step of an operation. No operation has both.
+#[derive(Debug, Clone, Copy)]
+struct Stepped {
+    /// Where it applies.
+    at: Ends,
+    /// The loops that reduce and take it.
+    reduce: &'static Kernel,
+    /// The loops that take it alone.
+    copy: &'static StepKernel,
+}
+
 impl Reducer {
-    /// The fastest reduction on this CPU; `None` for a type or operation that the host cannot
-    /// reduce.
-    pub fn select(dtype: DataType, op: ReduceOp) -> Option<Self> {
-        Self::select_for(Isa::best(), dtype, op)
+    /// The fastest reduction on this CPU. An average divides by `ranks` (none count as one).
+    ///
+    /// # Errors
+    /// [`ReduceError::Factor`] where the operation's factor is no number of an integer type;
+    /// [`ReduceError::Unsupported`] for a type or operation that the host cannot reduce.
+    pub fn select(dtype: DataType, op: ReduceOp, ranks: u32) -> Result<Self, ReduceError> {
+        Self::select_for(Isa::best(), dtype, op, ranks)
     }
 
-    /// The reduction on a given instruction set: for tests and benches. `None` also where this
-    /// CPU lacks that instruction set.
-    pub fn select_for(isa: Isa, dtype: DataType, op: ReduceOp) -> Option<Self> {
-        // `reduce` relies on this check.
+    /// The reduction on a given instruction set: for tests and benches.
+    ///
+    /// # Errors
+    /// As for [`select`](Self::select), and [`ReduceError::Isa`] where this CPU lacks it.
+    pub fn select_for(
+        isa: Isa,
+        dtype: DataType,
+        op: ReduceOp,
+        ranks: u32,
+    ) -> Result<Self, ReduceError> {
+        // Every call of a loop relies on this check.
         if !isa.is_available() {
-            return None;
+            return Err(ReduceError::Isa { isa });
         }
-        let kernel = match op {
-            ReduceOp::Sum => kernel_of::<Sum>(isa, dtype)?,
-            ReduceOp::Min => kernel_of::<Min>(isa, dtype)?,
-            ReduceOp::Max => kernel_of::<Max>(isa, dtype)?,
-            _ => return None,
-        };
-        Some(Self { kernel, element_bytes: dtype.size() })
+        let mut scale = Scale { factor: 0, ranks: ranks.max(1) };
+        if let ReduceOp::PreMulSum(factor) = op {
+            scale.factor = factor.bits(dtype)?;
+        }
+        let (middle, step) = loops(isa, dtype, op).ok_or(ReduceError::Unsupported { dtype, op })?;
+        Ok(Self { middle, step, scale, element_bytes: dtype.size() })
     }
 
-    /// Writes `received ∘ src` to `dst`.
+    /// Whether instructions without a receive only copy, at whatever ends of the reduction they
+    /// stand: so an input may be handed on as it is.
+    pub const fn plain_copy(&self) -> bool {
+        self.step.is_none()
+    }
+
+    /// Writes the value of an instruction that received to `dst`: `received ∘ src`, with the first
+    /// and last step of the operation where they apply at these ends.
     ///
     /// `dst` either coincides exactly with `received` or with `src` (in place), or overlaps
     /// neither. Any alignment will do.
@@ -58,27 +96,34 @@ impl Reducer {
     /// [`ReduceError`] when the lengths differ or are no whole number of elements, or the regions
     /// overlap otherwise; `dst` is then untouched.
     #[inline]
-    pub fn reduce(&self, received: Region, src: Region, dst: Region) -> Result<(), ReduceError> {
-        let other = match (apart(received, dst), apart(src, dst)) {
+    pub fn reduce(
+        &self,
+        received: Region,
+        src: Region,
+        dst: Region,
+        ends: Ends,
+    ) -> Result<(), ReduceError> {
+        let onto = match (apart(received, dst), apart(src, dst)) {
             (true, true) => {
                 // SAFETY: `Region::from_raw_parts` vouches that each is valid and that nobody
                 // else touches it (of a slot in shared memory: by the counting of slots, to which
                 // the ranks of one user are trusted to keep); `dst` lies apart from both others.
                 let (received, src, dst) =
                     unsafe { (as_slice(received), as_slice(src), as_mut_slice(dst)) };
-                return self.combine(received, src, dst);
+                return self.combine(received, src, dst, ends);
             }
-            (true, false) if src.as_ptr() == dst.as_ptr() => received,
-            (false, true) if received.as_ptr() == dst.as_ptr() => src,
+            (true, false) if src.as_ptr() == dst.as_ptr() => Operand::Src,
+            (false, true) if received.as_ptr() == dst.as_ptr() => Operand::Received,
             _ => return Err(ReduceError::overlap(received, src, dst)),
         };
         if received.len() != dst.len() || src.len() != dst.len() {
             return Err(self.lengths(received.len(), src.len(), dst.len()));
         }
+        let other = if onto == Operand::Src { received } else { src };
         // SAFETY: as above; `dst` lies apart from `other`, and the operand that it coincides with
         // is reached through `dst` alone.
         let (other, dst) = unsafe { (as_slice(other), as_mut_slice(dst)) };
-        self.combine_in_place(other, dst)
+        self.combine_in_place(onto, other, dst, ends)
     }
 
     /// [`reduce`](Self::reduce) on bytes that are borrowed: `dst = received ∘ src`.
@@ -86,29 +131,97 @@ impl Reducer {
     /// # Errors
     /// [`ReduceError::Lengths`]; `dst` is then untouched.
     #[inline]
-    pub fn combine(&self, received: &[u8], src: &[u8], dst: &mut [u8]) -> Result<(), ReduceError> {
+    pub fn combine(
+        &self,
+        received: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+        ends: Ends,
+    ) -> Result<(), ReduceError> {
         let bytes = dst.len();
         if received.len() != bytes || src.len() != bytes || !self.is_whole(bytes) {
             return Err(self.lengths(received.len(), src.len(), bytes));
         }
         // SAFETY: the instruction set is there: `select_for` asked.
-        unsafe { (self.kernel.disjoint)(received, src, dst) };
+        unsafe { (self.kernel(ends).disjoint)(&self.scale, received, src, dst) };
         Ok(())
     }
 
-    /// [`reduce`](Self::reduce) in place, on bytes that are borrowed: `dst = other ∘ dst`, which
-    /// has the bits of `dst ∘ other`.
+    /// [`reduce`](Self::reduce) in place, on bytes that are borrowed: `dst` is the operand that it
+    /// says, and `other` the other one.
     ///
     /// # Errors
     /// [`ReduceError::Lengths`]; `dst` is then untouched.
     #[inline]
-    pub fn combine_in_place(&self, other: &[u8], dst: &mut [u8]) -> Result<(), ReduceError> {
+    pub fn combine_in_place(
+        &self,
+        onto: Operand,
+        other: &[u8],
+        dst: &mut [u8],
+        ends: Ends,
+    ) -> Result<(), ReduceError> {
         if other.len() != dst.len() || !self.is_whole(dst.len()) {
             return Err(self.lengths(other.len(), dst.len(), dst.len()));
         }
+        let kernel = self.kernel(ends);
+        let reduce = match onto {
+            Operand::Src => kernel.onto_src,
+            Operand::Received => kernel.onto_received,
+        };
         // SAFETY: the instruction set is there: `select_for` asked.
-        unsafe { (self.kernel.in_place)(other, dst) };
+        unsafe { reduce(&self.scale, other, dst) };
         Ok(())
+    }
+
+    /// Writes the value of an instruction that received nothing to `dst`: `src` after the first or
+    /// last step of the operation where one applies at these ends, and else as it is.
+    ///
+    /// `dst` either coincides exactly with `src`, or does not overlap it.
+    ///
+    /// # Errors
+    /// As for [`reduce`](Self::reduce).
+    #[inline]
+    pub fn copy(&self, src: Region, dst: Region, ends: Ends) -> Result<(), ReduceError> {
+        let bytes = dst.len();
+        if src.len() != bytes || !self.is_whole(bytes) {
+            return Err(self.lengths(src.len(), src.len(), bytes));
+        }
+        let (apart, same) = (apart(src, dst), src.as_ptr() == dst.as_ptr());
+        if !apart && !same {
+            return Err(ReduceError::overlap(src, src, dst));
+        }
+        match self.step_at(ends) {
+            None if same => {}
+            None => {
+                // SAFETY: as for `reduce`; the two lie apart, and are equally long.
+                unsafe { std::ptr::copy_nonoverlapping(src.as_ptr(), dst.as_ptr(), bytes) };
+            }
+            Some(step) if apart => {
+                // SAFETY: as for `reduce`; the two lie apart.
+                let (src, dst) = unsafe { (as_slice(src), as_mut_slice(dst)) };
+                // SAFETY: the instruction set is there: `select_for` asked.
+                unsafe { (step.copy.disjoint)(&self.scale, src, dst) };
+            }
+            Some(step) => {
+                // SAFETY: as for `reduce`; `src` is reached through `dst` alone.
+                let dst = unsafe { as_mut_slice(dst) };
+                // SAFETY: the instruction set is there: `select_for` asked.
+                unsafe { (step.copy.in_place)(&self.scale, dst) };
+            }
+        }
+        Ok(())
+    }
+
+    /// The loops that reduce at these ends.
+    #[inline]
+    fn kernel(&self, ends: Ends) -> &'static Kernel {
+        self.step_at(ends).map_or(self.middle, |step| step.reduce)
+    }
+
+    #[inline]
+    fn step_at(&self, ends: Ends) -> Option<&Stepped> {
+        let applies = |step: &&Stepped| ends.pre & step.at.pre | ends.finish & step.at.finish;
+        self.step.as_ref().filter(applies)
     }
 
     /// By a mask, for elements are powers of two long and a tiny call has no time for a division.
@@ -121,6 +234,42 @@ impl Reducer {
     fn lengths(&self, received: usize, src: usize, dst: usize) -> ReduceError {
         ReduceError::Lengths { received, src, dst, element_bytes: self.element_bytes }
     }
+}
+
+/// An operand of a reduction, which in place is also the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// What was received.
+    Received,
+    /// The rank's own.
+    Src,
+}
+
+/// The loops of an operation in the middle, and those of its first or last step.
+fn loops(isa: Isa, dtype: DataType, op: ReduceOp) -> Option<(&'static Kernel, Option<Stepped>)> {
+    Some(match op {
+        ReduceOp::Sum => (table::computing::<Sum>(isa, dtype)?, None),
+        ReduceOp::Product => (table::computing::<Product>(isa, dtype)?, None),
+        ReduceOp::Min => (table::choosing::<Min>(isa, dtype)?, None),
+        ReduceOp::Max => (table::choosing::<Max>(isa, dtype)?, None),
+        ReduceOp::Average => {
+            let step = Stepped {
+                at: Ends { pre: false, finish: true },
+                reduce: table::computing::<Average>(isa, dtype)?,
+                copy: table::step::<Divide>(isa, dtype)?,
+            };
+            (table::computing::<Sum>(isa, dtype)?, Some(step))
+        }
+        ReduceOp::PreMulSum(_) => {
+            let step = Stepped {
+                at: Ends { pre: true, finish: false },
+                reduce: table::computing::<PreMulSum>(isa, dtype)?,
+                copy: table::step::<Multiply>(isa, dtype)?,
+            };
+            (table::computing::<Sum>(isa, dtype)?, Some(step))
+        }
+        _ => return None,
+    })
 }
 
 /// # Safety
@@ -137,18 +286,6 @@ unsafe fn as_mut_slice<'a>(region: Region) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(region.as_ptr(), region.len()) }
 }
 
-fn kernel_of<O: Op>(isa: Isa, dtype: DataType) -> Option<Kernel> {
-    Some(match dtype {
-        DataType::U8 => Kernel::of::<1, u8, O>(isa),
-        DataType::I32 => Kernel::of::<4, i32, O>(isa),
-        DataType::I64 => Kernel::of::<8, i64, O>(isa),
-        DataType::Bf16 => Kernel::of::<4, Bf16Pair, O>(isa),
-        DataType::F32 => Kernel::of::<4, f32, O>(isa),
-        DataType::F64 => Kernel::of::<8, f64, O>(isa),
-        _ => return None,
-    })
-}
-
 /// Whether two regions share no byte.
 #[inline]
 fn apart(a: Region, b: Region) -> bool {
@@ -156,7 +293,7 @@ fn apart(a: Region, b: Region) -> bool {
     a_start + a.len() <= b_start || b_start + b.len() <= a_start
 }
 
-/// Why regions cannot be reduced. Both are faults of the plan's binding, never of a peer.
+/// Why nothing can be reduced: a fault of the call or of the plan's binding, never of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReduceError {
@@ -189,6 +326,23 @@ pub enum ReduceError {
         dst: usize,
         /// Bytes of the destination.
         bytes: usize,
+    },
+    /// The factor of a pre-multiplied sum is no number of the elements' type.
+    #[error(transparent)]
+    Factor(#[from] FactorMisfit),
+    /// The host cannot reduce that.
+    #[error("cannot reduce elements of type {dtype} by {op} on this host; use another type")]
+    Unsupported {
+        /// The type of the elements.
+        dtype: DataType,
+        /// The operation.
+        op: ReduceOp,
+    },
+    /// This CPU lacks the instruction set that was asked for.
+    #[error("this CPU does not offer {}", isa.name())]
+    Isa {
+        /// The instruction set.
+        isa: Isa,
     },
 }
 
