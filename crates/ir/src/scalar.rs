@@ -134,7 +134,8 @@ impl Reduction {
     ) -> Result<(), LengthMismatch> {
         let dtype = self.dtype;
         let received_bytes = received.map_or(src.len(), <[u8]>::len);
-        if received_bytes != out.len() || src.len() != out.len() || out.len() % dtype.size() != 0 {
+        let whole = out.len().is_multiple_of(dtype.size());
+        if received_bytes != out.len() || src.len() != out.len() || !whole {
             let (src, out) = (src.len(), out.len());
             return Err(LengthMismatch { dtype, received: received_bytes, src, out });
         }
