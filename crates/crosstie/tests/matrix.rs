@@ -16,13 +16,8 @@ const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
 const COLLECTIVES: [Collective; 4] = Collective::ALL;
 const TYPES: [DataType; 14] = DataType::ALL;
 /// `None` where nothing is reduced.
-const OPS: [Option<ReduceOp>; 5] = [
-    None,
-    Some(ReduceOp::Sum),
-    Some(ReduceOp::Product),
-    Some(ReduceOp::Min),
-    Some(ReduceOp::Max),
-];
+const OPS: [Option<ReduceOp>; 5] =
+    [None, Some(ReduceOp::Sum), Some(ReduceOp::Product), Some(ReduceOp::Min), Some(ReduceOp::Max)];
 const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
