@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Collective, DataType, ReduceOp};
+use crosstie::{Code, Collective, DataType, ReduceOp};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
-With CROSSTIE_LOG=info (or debug, or trace) both tell more on standard error.";
+With CROSSTIE_LOG=info (or debug, or trace) commands tell more on standard error.";
 
 /// Collective communication: benchmark it, or start the ranks of a program.
 #[derive(Debug, Parser)]
@@ -27,6 +27,12 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Start local ranks of any program
     Run(RunArgs),
+    /// Show every setting: its value, where that comes from, and what it means
+    Config(ConfigArgs),
+    /// Tell what the code of an error means, what causes it and what to do
+    Explain(ExplainArgs),
+    /// Print a script that completes this command's arguments in a shell
+    Completions(CompletionsArgs),
     /// Become one rank: die with the launcher, then turn into the program
     #[command(name = "become-rank", hide = true)]
     BecomeRank(BecomeRankArgs),
@@ -71,11 +77,11 @@ pub struct BenchArgs {
     pub operation: Collective,
 
     /// The smallest size: 8, 64K, 4M, 1G [default: 8]
-    #[arg(short = 'b', long, alias = "minbytes", value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    #[arg(short = 'b', long, alias = "minbytes", value_name = "SIZE", value_parser = crosstie::parse_bytes, help_heading = "Sizes")]
     pub min_bytes: Option<u64>,
 
     /// The largest size [default: 8M, or -b if that is larger]
-    #[arg(short = 'e', long, alias = "maxbytes", value_name = "SIZE", value_parser = size, help_heading = "Sizes")]
+    #[arg(short = 'e', long, alias = "maxbytes", value_name = "SIZE", value_parser = crosstie::parse_bytes, help_heading = "Sizes")]
     pub max_bytes: Option<u64>,
 
     /// Each size is the one before times this [default: 2]
@@ -230,6 +236,79 @@ pub struct RunArgs {
     pub program: Vec<OsString>,
 }
 
+const CONFIG_HELP: &str = "\
+A setting comes from the first of: the program itself (Communicator::builder(),
+a flag of `bench`), the CROSSTIE_ variable, NCCL's variable that means the same,
+the default. SCOPE says whether all ranks must agree on it (world), which is
+checked when they meet, or each may have its own (rank). Secrets are not shown.
+
+Examples:
+  crosstie config                          all settings, as this shell has them
+  crosstie config timeout silence          these two
+  mpirun -n 1 crosstie config rank size    what a launcher tells a rank
+  crosstie config --json | jq '.settings[] | select(.origin != \"default\")'
+
+Exit code: 0 good, 2 a value cannot be used.";
+
+/// Arguments of `crosstie config`.
+#[derive(Debug, Args)]
+#[command(after_help = CONFIG_HELP)]
+pub struct ConfigArgs {
+    /// Settings to show: CROSSTIE_TIMEOUT, or only timeout [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Colour the table
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    pub color: When,
+
+    /// Print the table of the README
+    #[arg(long, hide = true)]
+    pub markdown: bool,
+}
+
+const EXPLAIN_HELP: &str = "\
+Every error of Crosstie begins with its code, as in
+  crosstie: CT-060: rank 5 on host n1 died or closed its links ...
+
+Examples:
+  crosstie explain CT-060     also: explain 60
+  crosstie explain            every code, a line each
+
+Exit code: 0 good, 2 there is no such code.";
+
+/// Arguments of `crosstie explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainArgs {
+    /// The code of an error: CT-060, ct-60 or 60 [default: list all]
+    #[arg(value_name = "CODE")]
+    pub code: Option<Code>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  crosstie completions bash > ~/.local/share/bash-completion/completions/crosstie
+  crosstie completions zsh  > ~/.zfunc/_crosstie      with fpath+=~/.zfunc
+  crosstie completions fish > ~/.config/fish/completions/crosstie.fish";
+
+/// Arguments of `crosstie completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
+pub struct CompletionsArgs {
+    /// Which shell is to read the script
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
 /// Arguments of the hidden step between the launcher and a rank's program.
 #[derive(Debug, Args)]
 pub struct BecomeRankArgs {
@@ -269,7 +348,7 @@ pub enum When {
 pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
-const LATER_COMMANDS: [&str; 7] = ["topo", "plan", "lab", "sim", "doctor", "config", "explain"];
+const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
 /// Operations that are to come, without underscores.
 const LATER_OPERATIONS: [&str; 7] =
     ["broadcast", "reduce", "gather", "scatter", "sendrecv", "alltoallv", "barrier"];
@@ -330,28 +409,13 @@ fn list<const N: usize>(names: [&str; N]) -> String {
     names.join(", ")
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "write a number of bytes as 8, 64K, 4M or 1G".to_owned();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes <= 1 << 40);
-    bytes.ok_or_else(|| "at most 1024G".to_owned())
-}
-
 fn factor(text: &str) -> Result<u64, String> {
     let factor = text.parse().ok().filter(|&factor| factor >= 2);
     factor.ok_or_else(|| "a sweep that never grows would never end: write 2 or more".to_owned())
 }
 
 fn positive_size(text: &str) -> Result<u64, String> {
-    size(text).and_then(|bytes| match bytes {
+    crosstie::parse_bytes(text).and_then(|bytes| match bytes {
         0 => Err("a step of 0 would never end: write 1 or more".to_owned()),
         _ => Ok(bytes),
     })
@@ -361,6 +425,7 @@ fn positive_size(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use crosstie::parse_bytes;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -377,12 +442,12 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_suffixes_and_a_limit() {
-        assert_eq!(size("8"), Ok(8));
-        assert_eq!(size("64K"), Ok(65_536));
-        assert_eq!(size("4m"), Ok(4 << 20));
-        assert_eq!(size("1GiB"), Ok(1 << 30));
+        assert_eq!(parse_bytes("8"), Ok(8));
+        assert_eq!(parse_bytes("64K"), Ok(65_536));
+        assert_eq!(parse_bytes("4m"), Ok(4 << 20));
+        assert_eq!(parse_bytes("1GiB"), Ok(1 << 30));
         for text in ["", "K", "-8", "8Q", "1.5M", "99999999999999999999", "20000000000G"] {
-            assert!(size(text).is_err(), "{text}");
+            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 

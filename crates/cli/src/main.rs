@@ -4,15 +4,18 @@
 
 mod args;
 mod bench;
+mod config;
 mod events;
 mod exit;
+mod explain;
 mod launch;
 mod run;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use crosstie::Setting;
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, When};
@@ -25,11 +28,14 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error).into(),
     };
     let events = matches!(&cli.command, Command::Bench(args) if args.events);
-    let done = start_log().and_then(|()| match cli.command {
-        Command::Bench(args) => bench::run(&args),
-        Command::Run(args) => run::run(args),
+    let done = match cli.command {
+        Command::Bench(args) => start_log().and_then(|()| bench::run(&args)),
+        Command::Run(args) => start_log().and_then(|()| run::run(args)),
+        Command::Config(args) => config::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Completions(args) => completions(args.shell),
         Command::BecomeRank(args) => Err(launch::become_rank(args.launcher, &args.program)),
-    });
+    };
     done.unwrap_or_else(|failure| tell(&failure, events)).into()
 }
 
@@ -37,10 +43,7 @@ fn main() -> ExitCode {
 fn refuse(error: &clap::Error) -> Exit {
     if let Some(name) = args::later_command(error) {
         let message = format!("{name}: not yet in this version");
-        return tell(
-            &Failure::usage(message, "there are `crosstie bench` and `crosstie run`"),
-            false,
-        );
+        return tell(&Failure::usage(message, "`crosstie --help` lists what there is"), false);
     }
     error.exit()
 }
@@ -56,9 +59,20 @@ fn tell(failure: &Failure, events: bool) -> Exit {
     exit
 }
 
+/// Prints the script that completes arguments in a shell.
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "crosstie", &mut script);
+    let written = io::stdout().write_all(&script);
+    written.map_err(|e| Failure::host("write the script", e))?;
+    Ok(Exit::Good)
+}
+
 /// Warnings go to standard error; `CROSSTIE_LOG` asks for more (`debug`, `crosstie_net=trace`).
 fn start_log() -> Result<(), Failure> {
-    let text = std::env::var("CROSSTIE_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let environment = crosstie_launch::environment(std::env::vars_os());
+    let told = Setting::named("CROSSTIE_LOG").and_then(|log| log.told(&environment).value);
+    let text = told.unwrap_or_default();
     let filter = EnvFilter::try_new(&text).map_err(|error| {
         Failure::usage(
             format!("CROSSTIE_LOG={text}: {error}"),

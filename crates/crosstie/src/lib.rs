@@ -44,5 +44,6 @@ pub use error::{Blame, Code, Error, Explanation, Failure};
 pub use half::{bf16, f16};
 pub use meeting::Meeting;
 pub use metrics::TransportCounters;
-pub use settings::{Settings, Transport, parse_duration};
+pub use settings::registry::{Origin, Scope, Setting, Told};
+pub use settings::{Settings, Transport, parse_bytes, parse_duration};
 pub use threads::Threads;

@@ -1,5 +1,7 @@
-//! Owns every setting: its name in the environment, its meaning and its default. The only reader
-//! of the environment.
+//! Owns the builder of settings and how they are decided: what was set, then what the environment says,
+//! then the default. The only reader of the environment.
+
+pub(crate) mod registry;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,6 +16,10 @@ use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
 use crate::Error;
+use registry::{
+    HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, SILENCE, SLOT_BYTES, Setting, TIMEOUT,
+    TRANSPORT,
+};
 
 /// Over what ranks exchange their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -208,35 +214,28 @@ impl Settings {
     }
 
     /// Fills in what was not set, from `environment` and the defaults.
-    pub(crate) fn resolve(self, environment: BTreeMap<String, String>) -> Result<Resolved, Error> {
+    pub(crate) fn resolve(
+        self,
+        mut environment: BTreeMap<String, String>,
+    ) -> Result<Resolved, Error> {
+        registry::honour_nccl(&mut environment);
         warn_of_unknown_names(&environment);
         warn_of_a_weak_secret(&environment);
-        let seconds = |set: Option<Duration>, name, default| -> Result<Duration, Error> {
-            let time = match set {
-                Some(set) => set,
-                None => parsed(&environment, name, parse_duration)?.unwrap_or(default),
-            };
-            Ok(time.min(LONGEST_TIME))
-        };
         let limits = self.limits(&environment)?;
+        let time = |set, knob: &registry::Knob<Duration>| -> Result<Duration, Error> {
+            Ok(knob.value(set, &environment)?.min(LONGEST_TIME))
+        };
         let heap_bytes = self.heap_limit(&environment)?;
         Ok(Resolved {
-            transport: match self.transport {
-                Some(transport) => transport,
-                None => parsed(&environment, "CROSSTIE_TRANSPORT", str::parse)?.unwrap_or_default(),
-            },
-            timeout: seconds(self.timeout, "CROSSTIE_TIMEOUT", Duration::from_secs(1800))?,
-            init_timeout: seconds(
-                self.init_timeout,
-                "CROSSTIE_INIT_TIMEOUT",
-                Duration::from_secs(120),
-            )?,
-            heartbeat: seconds(self.heartbeat, "CROSSTIE_HEARTBEAT", Duration::from_secs(1))?,
-            silence: seconds(self.silence, "CROSSTIE_SILENCE", Duration::from_secs(10))?,
+            transport: TRANSPORT.value(self.transport, &environment)?,
+            timeout: time(self.timeout, &TIMEOUT)?,
+            init_timeout: time(self.init_timeout, &INIT_TIMEOUT)?,
+            heartbeat: time(self.heartbeat, &HEARTBEAT)?,
+            silence: time(self.silence, &SILENCE)?,
             limits,
             heap_bytes,
-            ports: parsed(&environment, "CROSSTIE_PORTS", parse_ports)?.unwrap_or(0..=0),
-            interface: environment.get("CROSSTIE_INTERFACE").cloned(),
+            ports: PORTS.value(None, &environment)?,
+            interface: INTERFACE.optional(None, &environment)?,
             fabric: self.fabric,
             explicit: self.explicit,
             environment,
@@ -248,39 +247,122 @@ impl Settings {
         &self,
         environment: &BTreeMap<String, String>,
     ) -> Result<usize, Error> {
-        let told = parsed(environment, "CROSSTIE_HEAP_BYTES", parse_number)?;
-        Ok(self.heap_bytes.or(told).unwrap_or_else(Heap::default_bytes))
+        let told = HEAP_BYTES.optional(self.heap_bytes, environment)?;
+        Ok(told.unwrap_or_else(Heap::default_bytes))
     }
 
     /// The limits of every connection.
     pub(crate) fn limits(&self, environment: &BTreeMap<String, String>) -> Result<Limits, Error> {
-        let told = parsed(environment, "CROSSTIE_SLOT_BYTES", parse_number)?;
-        limits(self.slot_bytes.or(told).unwrap_or(DEFAULT_SLOT_BYTES))
+        let set = self.slot_bytes.map(SlotBytes::new).transpose();
+        let set = set.map_err(|what| {
+            SLOT_BYTES.wrong(self.slot_bytes.unwrap_or_default().to_string(), what)
+        })?;
+        let SlotBytes(slot_bytes) = SLOT_BYTES.value(set, environment)?;
+        Ok(Limits { slots: SLOTS, slot_bytes })
     }
 }
 
-fn limits(slot_bytes: usize) -> Result<Limits, Error> {
-    if !(SMALLEST_SLOT_BYTES..=LARGEST_SLOT_BYTES).contains(&slot_bytes)
-        || !slot_bytes.is_multiple_of(64)
-    {
-        return Err(Error::Setting {
-            name: "CROSSTIE_SLOT_BYTES",
-            value: slot_bytes.to_string(),
-            what: format!(
+/// A value that can be read from a setting's text.
+pub(crate) trait Value: Sized {
+    /// The value, or what is expected, for people.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+impl Value for Duration {
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_duration(text)
+    }
+}
+
+impl Value for Transport {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Value for String {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+/// A number of bytes.
+impl Value for usize {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::try_from(parse_bytes(text)?).map_err(|error| error.to_string())
+    }
+}
+
+impl Value for u32 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "expected a whole number of at most 32 bits".to_owned())
+    }
+}
+
+impl Value for u16 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let port = text.trim().parse().ok().filter(|&port| port > 0);
+        port.ok_or_else(|| "expected a port from 1 to 65535".to_owned())
+    }
+}
+
+impl Value for UniqueId {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|error: crosstie_net::NetError| error.to_string())
+    }
+}
+
+impl Value for RangeInclusive<u16> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let wrong = || "expected FIRST-LAST, such as 40000-40100".to_owned();
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let first: u16 = first.trim().parse().map_err(|_| wrong())?;
+        let last: u16 = last.trim().parse().map_err(|_| wrong())?;
+        if first > last { Err(wrong()) } else { Ok(first..=last) }
+    }
+}
+
+/// Bytes of the longest message that a ring can carry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotBytes(usize);
+
+impl SlotBytes {
+    fn new(bytes: usize) -> Result<Self, String> {
+        let fits = (SMALLEST_SLOT_BYTES..=LARGEST_SLOT_BYTES).contains(&bytes);
+        match fits && bytes.is_multiple_of(64) {
+            true => Ok(Self(bytes)),
+            false => Err(format!(
                 "expected a multiple of 64 from {SMALLEST_SLOT_BYTES} to {LARGEST_SLOT_BYTES}"
-            ),
-        });
+            )),
+        }
     }
-    Ok(Limits { slots: SLOTS, slot_bytes })
 }
 
-fn parsed<T>(
-    environment: &BTreeMap<String, String>,
-    name: &'static str,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Error> {
-    let Some(value) = environment.get(name) else { return Ok(None) };
-    parse(value).map(Some).map_err(|what| Error::Setting { name, value: value.clone(), what })
+impl Value for SlotBytes {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::new(usize::from_text(text)?)
+    }
+}
+
+/// A number of bytes as settings and the command line write it: `8`, `64K`, `4M` or `1GiB`; a letter is a
+/// power of 1024.
+///
+/// # Errors
+/// What is expected, for people; more than 256 TiB too.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "write a number of bytes as 8, 64K, 4M or 1G".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes <= 1 << 48);
+    bytes.ok_or_else(|| "at most 256T".to_owned())
 }
 
 /// A time as settings write it: `30`, `30s`, `500ms`, `1.5s` or `2m`; a bare number is seconds.
@@ -303,44 +385,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_number(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "expected a number of bytes".to_owned())
-}
-
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let wrong = || "expected FIRST-LAST, such as 40000-40100".to_owned();
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let first: u16 = first.trim().parse().map_err(|_| wrong())?;
-    let last: u16 = last.trim().parse().map_err(|_| wrong())?;
-    if first > last { Err(wrong()) } else { Ok(first..=last) }
-}
-
-/// Every name that this version reads, here or in `crosstie-launch`.
-const NAMES: &[&str] = &[
-    "CROSSTIE_HEAP_BYTES",
-    "CROSSTIE_HEARTBEAT",
-    "CROSSTIE_ID",
-    "CROSSTIE_INIT_TIMEOUT",
-    "CROSSTIE_INTERFACE",
-    "CROSSTIE_LOG",
-    "CROSSTIE_NODE",
-    "CROSSTIE_PORT",
-    "CROSSTIE_PORTS",
-    "CROSSTIE_RANK",
-    "CROSSTIE_ROOT",
-    "CROSSTIE_SECRET",
-    "CROSSTIE_SECRET_FILE",
-    "CROSSTIE_SILENCE",
-    "CROSSTIE_SIZE",
-    "CROSSTIE_SLOT_BYTES",
-    "CROSSTIE_TIMEOUT",
-    "CROSSTIE_TRANSPORT",
-];
-
 fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
-    for name in environment.keys() {
-        if name.starts_with("CROSSTIE_") && !NAMES.contains(&name.as_str()) {
-            tracing::warn!("{name} is no setting of this version; known are {}", NAMES.join(", "));
+    for name in Setting::unknown(environment) {
+        match Setting::like(name) {
+            Some(meant) => {
+                tracing::warn!("{name} is no setting of this version; is {} meant?", meant.name);
+            }
+            None => tracing::warn!("{name} is no setting of this version; see `crosstie config`"),
         }
     }
 }
@@ -357,7 +408,6 @@ fn warn_of_a_weak_secret(environment: &BTreeMap<String, String>) {
 }
 
 const STRONG_SECRET_BYTES: usize = 16;
-const DEFAULT_SLOT_BYTES: usize = 128 << 10;
 const SMALLEST_SLOT_BYTES: usize = 64;
 const LARGEST_SLOT_BYTES: usize = 16 << 20;
 
@@ -399,6 +449,8 @@ mod tests {
             let error = resolved("CROSSTIE_SLOT_BYTES", text).unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }
-        assert_eq!(resolved("CROSSTIE_SLOT_BYTES", "1048576").unwrap().limits.slot_bytes, 1 << 20);
+        for text in ["1048576", "1M"] {
+            assert_eq!(resolved("CROSSTIE_SLOT_BYTES", text).unwrap().limits.slot_bytes, 1 << 20);
+        }
     }
 }

@@ -1,0 +1,405 @@
+//! Owns the table of settings: each one's name in the environment, scope, default and meaning, and how
+//! its value is found there. What reads settings, documents them or warns of them reads this table.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crosstie_net::UniqueId;
+
+use super::{SlotBytes, Transport, Value};
+use crate::Error;
+
+/// Variables by name.
+type Environment = BTreeMap<String, String>;
+
+/// Who must agree on a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Equal on all ranks, which is checked when they meet.
+    World,
+    /// Each rank may have its own.
+    Rank,
+}
+
+impl Scope {
+    /// `world` or `rank`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::World => "world",
+            Self::Rank => "rank",
+        }
+    }
+}
+
+/// Where a setting's value comes from, where no flag and no builder gives one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The variable of its own name.
+    Environment,
+    /// NCCL's variable that means the same.
+    Nccl(&'static str),
+    /// The default.
+    Default,
+    /// There is no value.
+    Unset,
+}
+
+/// What an environment says of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The value as text, if there is one.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Why it cannot be used, if it cannot.
+    pub problem: Option<String>,
+}
+
+/// One setting, as people read of it.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Who must agree on it.
+    pub scope: Scope,
+    /// Its value where nobody gives one, as the environment would write it.
+    pub default: Option<&'static str>,
+    /// What it means, in a line.
+    pub meaning: &'static str,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+    nccl: Option<Nccl>,
+    check: fn(&str) -> Result<(), String>,
+}
+
+/// A variable of NCCL's that means the same as a setting of ours, for some of its values at least.
+#[derive(Debug)]
+struct Nccl {
+    name: &'static str,
+    /// Our word for its value; `None` for a value that has no equal here.
+    translate: fn(&str) -> Option<String>,
+}
+
+impl Setting {
+    /// Every setting, in the order of their names.
+    pub fn all() -> &'static [&'static Self] {
+        ALL
+    }
+
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|setting| setting.name == name)
+    }
+
+    /// The setting whose name is most like `name`, if one is like enough to be meant.
+    pub fn like(name: &str) -> Option<&'static Self> {
+        let likeness =
+            |setting: &&Self| strsim::jaro_winkler(own_part(setting.name), own_part(name));
+        let by_likeness = |a: &&Self, b: &&Self| likeness(a).total_cmp(&likeness(b));
+        ALL.iter().copied().max_by(by_likeness).filter(|found| likeness(found) > LIKE_ENOUGH)
+    }
+
+    /// The names in an environment that begin as settings do and are none.
+    pub fn unknown(environment: &Environment) -> impl Iterator<Item = &str> {
+        let names = environment.keys().map(String::as_str);
+        names.filter(|name| name.starts_with(PREFIX) && Self::named(name).is_none())
+    }
+
+    /// What `environment` says of this setting: its own variable first, then NCCL's that means the
+    /// same, then the default.
+    pub fn told(&self, environment: &Environment) -> Told {
+        if let Some(value) = environment.get(self.name) {
+            let problem = (self.check)(value).err();
+            return Told { value: Some(value.clone()), origin: Origin::Environment, problem };
+        }
+        if let Some((name, value)) = self.honoured(environment) {
+            let problem = (self.check)(&value).err();
+            return Told { value: Some(value), origin: Origin::Nccl(name), problem };
+        }
+        let origin = if self.default.is_some() { Origin::Default } else { Origin::Unset };
+        Told { value: self.default.map(str::to_owned), origin, problem: None }
+    }
+
+    /// The name of NCCL's variable that means the same, where there is one.
+    pub fn nccl_name(&self) -> Option<&'static str> {
+        self.nccl.as_ref().map(|nccl| nccl.name)
+    }
+
+    /// NCCL's variable that stands in for this setting, and its value in our words.
+    fn honoured(&self, environment: &Environment) -> Option<(&'static str, String)> {
+        let Nccl { name, translate } = self.nccl.as_ref()?;
+        Some((*name, translate(environment.get(*name)?)?))
+    }
+}
+
+/// Puts what NCCL's variables say in the place of ours that are not set, and says so.
+pub(crate) fn honour_nccl(environment: &mut Environment) {
+    for setting in ALL {
+        if environment.contains_key(setting.name) {
+            continue;
+        }
+        if let Some((name, value)) = setting.honoured(environment) {
+            tracing::info!("{name} is honoured as {}={value}", setting.name);
+            environment.insert(setting.name.to_owned(), value);
+        }
+    }
+}
+
+/// A setting with the type of its value.
+pub(crate) struct Knob<T> {
+    pub setting: Setting,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Value> Knob<T> {
+    const fn new(name: &'static str, scope: Scope, meaning: &'static str) -> Self {
+        let check = |text: &str| T::from_text(text).map(drop);
+        let (default, secret, nccl) = (None, false, None);
+        let setting = Setting { name, scope, default, meaning, secret, nccl, check };
+        Self { setting, value: PhantomData }
+    }
+
+    const fn default(mut self, text: &'static str) -> Self {
+        self.setting.default = Some(text);
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.setting.secret = true;
+        self
+    }
+
+    const fn nccl(mut self, name: &'static str, translate: fn(&str) -> Option<String>) -> Self {
+        self.setting.nccl = Some(Nccl { name, translate });
+        self
+    }
+
+    /// The value that was set, else what the environment or the default says; `None` where nobody
+    /// says anything.
+    pub fn optional(&self, set: Option<T>, environment: &Environment) -> Result<Option<T>, Error> {
+        if set.is_some() {
+            return Ok(set);
+        }
+        let Some(text) = self.setting.told(environment).value else { return Ok(None) };
+        T::from_text(&text).map(Some).map_err(|what| self.wrong(text, what))
+    }
+
+    /// As [`optional`](Self::optional), for a setting that always has a value.
+    pub fn value(&self, set: Option<T>, environment: &Environment) -> Result<T, Error> {
+        let value = self.optional(set, environment)?;
+        value.ok_or_else(|| self.wrong(String::new(), "has no value".to_owned()))
+    }
+
+    /// The refusal of a value.
+    pub fn wrong(&self, value: String, what: String) -> Error {
+        Error::Setting { name: self.setting.name, value, what }
+    }
+}
+
+const PREFIX: &str = "CROSSTIE_";
+
+/// Between 0 and 1; a letter lost, doubled or exchanged leaves 0.9 and more of a name's likeness.
+const LIKE_ENOUGH: f64 = 0.8;
+
+fn own_part(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
+    "CROSSTIE_HEAP_BYTES",
+    Scope::Rank,
+    "bytes that buffers of `alloc` may have together; unset: as many as the host has memory",
+);
+pub(crate) static HEARTBEAT: Knob<Duration> =
+    Knob::new("CROSSTIE_HEARTBEAT", Scope::Rank, "how often monitors say that they live")
+        .default("1s");
+static ID: Knob<UniqueId> =
+    Knob::new("CROSSTIE_ID", Scope::World, "the unique id of the meeting, as rank 0 made it")
+        .secret();
+pub(crate) static INIT_TIMEOUT: Knob<Duration> = Knob::new(
+    "CROSSTIE_INIT_TIMEOUT",
+    Scope::Rank,
+    "how long the ranks may take to meet and connect",
+)
+.default("2m");
+pub(crate) static INTERFACE: Knob<String> = Knob::new(
+    "CROSSTIE_INTERFACE",
+    Scope::Rank,
+    "interfaces whose addresses are offered to others, by the beginning of their name; unset: all",
+)
+.nccl("NCCL_SOCKET_IFNAME", interface_of_nccl);
+static LOG: Knob<String> = Knob::new(
+    "CROSSTIE_LOG",
+    Scope::Rank,
+    "what the `crosstie` command logs to standard error: a level, or several (`crosstie_net=debug,warn`)",
+)
+.default("warn")
+.nccl("NCCL_DEBUG", level_of_nccl);
+static NODE: Knob<String> = Knob::new(
+    "CROSSTIE_NODE",
+    Scope::Rank,
+    "name of this rank's node; ranks of equal names share memory; unset: told by the host",
+)
+.nccl("NCCL_HOSTID", |host| Some(host.to_owned()));
+static PORT: Knob<u16> = Knob::new(
+    "CROSSTIE_PORT",
+    Scope::World,
+    "port of the meeting on MASTER_ADDR; unset: MASTER_PORT + 1",
+);
+pub(crate) static PORTS: Knob<RangeInclusive<u16>> =
+    Knob::new("CROSSTIE_PORTS", Scope::Rank, "ports to listen at, as `40000-40100`; 0: any")
+        .default("0");
+static RANK: Knob<u32> = Knob::new(
+    "CROSSTIE_RANK",
+    Scope::Rank,
+    "this rank's number, from 0; unset: the launcher's word",
+);
+static ROOT: Knob<String> = Knob::new(
+    "CROSSTIE_ROOT",
+    Scope::World,
+    "`host:port` where rank 0 waits for the others; with a secret; unset: the launcher's help",
+);
+static SECRET: Knob<String> = Knob::new(
+    "CROSSTIE_SECRET",
+    Scope::World,
+    "what all ranks know and strangers do not; better in a file",
+)
+.secret();
+static SECRET_FILE: Knob<String> =
+    Knob::new("CROSSTIE_SECRET_FILE", Scope::Rank, "file that holds the secret");
+pub(crate) static SILENCE: Knob<Duration> =
+    Knob::new("CROSSTIE_SILENCE", Scope::Rank, "after how much silence a rank is given up")
+        .default("10s");
+static SIZE: Knob<u32> = Knob::new(
+    "CROSSTIE_SIZE",
+    Scope::World,
+    "how many ranks there are; unset: the launcher's word",
+);
+pub(crate) static SLOT_BYTES: Knob<SlotBytes> =
+    Knob::new("CROSSTIE_SLOT_BYTES", Scope::World, "bytes of the longest message").default("128K");
+pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
+    "CROSSTIE_TIMEOUT",
+    Scope::Rank,
+    "how long a call may take (`30`, `500ms`, `2m`; a bare number is seconds)",
+)
+.default("30m");
+pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
+    "CROSSTIE_TRANSPORT",
+    Scope::World,
+    "`auto` (shared memory inside a node, TCP between), `shm` or `tcp`",
+)
+.default("auto")
+.nccl("NCCL_SHM_DISABLE", transport_of_nccl);
+
+static ALL: &[&Setting] = &[
+    &HEAP_BYTES.setting,
+    &HEARTBEAT.setting,
+    &ID.setting,
+    &INIT_TIMEOUT.setting,
+    &INTERFACE.setting,
+    &LOG.setting,
+    &NODE.setting,
+    &PORT.setting,
+    &PORTS.setting,
+    &RANK.setting,
+    &ROOT.setting,
+    &SECRET.setting,
+    &SECRET_FILE.setting,
+    &SILENCE.setting,
+    &SIZE.setting,
+    &SLOT_BYTES.setting,
+    &TIMEOUT.setting,
+    &TRANSPORT.setting,
+];
+
+/// NCCL also has lists, `^` (not these) and `=` (exactly this), which have no equal here.
+fn interface_of_nccl(value: &str) -> Option<String> {
+    let plain = !value.is_empty() && !value.starts_with(['^', '=']) && !value.contains(',');
+    plain.then(|| value.to_owned())
+}
+
+fn level_of_nccl(value: &str) -> Option<String> {
+    let level = match value.to_ascii_uppercase().as_str() {
+        "NONE" => "off",
+        "VERSION" | "WARN" | "ABORT" => "warn",
+        "INFO" => "info",
+        "TRACE" => "trace",
+        _ => return None,
+    };
+    Some(level.to_owned())
+}
+
+fn transport_of_nccl(shm_disabled: &str) -> Option<String> {
+    (shm_disabled.trim() == "1").then(|| Transport::Tcp.name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn the_table_is_in_order_and_its_defaults_can_be_read() {
+        assert!(ALL.is_sorted_by(|a, b| a.name < b.name));
+        for setting in ALL {
+            assert!(setting.name.starts_with(PREFIX), "{}", setting.name);
+            assert!(!setting.meaning.is_empty() && !setting.meaning.ends_with('.'));
+            if let Some(default) = setting.default {
+                assert_eq!((setting.check)(default), Ok(()), "{}={default}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
+        let like = |name| Setting::like(name).map(|setting| setting.name);
+        assert_eq!(like("CROSSTIE_TIMOUT"), Some("CROSSTIE_TIMEOUT"));
+        assert_eq!(like("CROSSTIE_TRANSPROT"), Some("CROSSTIE_TRANSPORT"));
+        assert_eq!(like("CROSSTIE_SLOTBYTES"), Some("CROSSTIE_SLOT_BYTES"));
+        assert_eq!(like("CROSSTIE_FRUIT"), None);
+        let told = environment(&[("CROSSTIE_FRUIT", "1"), ("CROSSTIE_RANK", "1"), ("HOME", "/")]);
+        assert_eq!(Setting::unknown(&told).collect::<Vec<_>>(), ["CROSSTIE_FRUIT"]);
+    }
+
+    #[test]
+    fn a_value_comes_from_its_own_name_then_from_nccls_then_from_the_default() {
+        let both = environment(&[("CROSSTIE_TRANSPORT", "shm"), ("NCCL_SHM_DISABLE", "1")]);
+        let nccl = environment(&[("NCCL_SHM_DISABLE", "1")]);
+        let other = environment(&[("NCCL_SHM_DISABLE", "0")]);
+        for (told, value, origin) in [
+            (both, "shm", Origin::Environment),
+            (nccl, "tcp", Origin::Nccl("NCCL_SHM_DISABLE")),
+            (other, "auto", Origin::Default),
+        ] {
+            let told = TRANSPORT.setting.told(&told);
+            assert_eq!((told.value.as_deref(), told.origin), (Some(value), origin));
+        }
+    }
+
+    #[test]
+    fn of_nccls_values_only_those_with_an_equal_are_honoured() {
+        let honoured = |name: &str, value: &str| {
+            let mut told = environment(&[(name, value)]);
+            honour_nccl(&mut told);
+            told.remove(name);
+            told.into_iter().next().map(|(name, value)| format!("{name}={value}"))
+        };
+        for (name, value, expected) in [
+            ("NCCL_SOCKET_IFNAME", "eth", Some("CROSSTIE_INTERFACE=eth")),
+            ("NCCL_SOCKET_IFNAME", "^docker", None),
+            ("NCCL_SOCKET_IFNAME", "eth0,eth1", None),
+            ("NCCL_DEBUG", "INFO", Some("CROSSTIE_LOG=info")),
+            ("NCCL_DEBUG", "loud", None),
+            ("NCCL_HOSTID", "west", Some("CROSSTIE_NODE=west")),
+            ("NCCL_BUFFSIZE", "1", None),
+        ] {
+            assert_eq!(honoured(name, value).as_deref(), expected, "{name}={value}");
+        }
+    }
+}
