@@ -1,38 +1,31 @@
-//! Owns a rank's engine: it drives the endpoints and the blocks of one operation at a time, in
-//! the thread that waits for it.
+//! Owns a rank's engine: the blocking call, which the caller drives in its own thread, and the way into
+//! the queue of operations that others drive.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crosstie_ir::{ChunkMap, Plan, Rank};
-use crosstie_transport::seam::{Counters, Endpoint, TAG_MASK};
+use crosstie_transport::seam::{Counters, Endpoint};
 use crosstie_transport::{Doorbell, Driver, TransportError};
 
-use crate::buffers::Scratch;
-use crate::interpreter::{Advance, BlockState, Run};
+use crate::machine::{Clock, Machine, Seat};
+use crate::memory::Owned;
+use crate::queue::{Core, Submission};
 use crate::reduce::Reducer;
-use crate::wait::{Paused, Waiter};
-use crate::{Buffers, ExecError, Program, WaitPolicy, Waiting};
-
-/// How long a sleeper goes without looking around by itself: every event that matters rings, so
-/// this only bounds the cost of a lost wake-up that nobody foresaw.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+use crate::{Buffers, ExecError, Program, Ticket, WaitPolicy, Watch};
 
 /// Drives one rank's connections.
 ///
-/// Whoever waits, drives: [`run`](Self::run) polls the endpoints in the caller's own thread.
+/// Whoever waits, drives: [`run`](Self::run) polls the endpoints in the caller's own thread. Operations
+/// that were [submitted](Self::submit) are driven by whoever waits for one of them, and else by a
+/// background thread, which is started by the first of them.
 pub struct Engine {
-    rank: Rank,
-    ranks: u32,
-    work: Work,
-    scratch: Scratch,
-    doorbell: Arc<Doorbell>,
-    /// Descriptors of endpoints whose peers do not ring the doorbell.
-    wake: Vec<OwnedFd>,
-    waiter: Waiter,
-    poisoned: bool,
+    pub(crate) rank: Rank,
+    pub(crate) ranks: u32,
+    pub(crate) core: Arc<Core>,
+    /// The process that made it: a forked child has neither its thread nor its place among the ranks.
+    process: u32,
 }
 
 /// One call of an operation: what to run, on what.
@@ -73,18 +66,9 @@ impl Engine {
                 call: "duplicating an endpoint's descriptor".to_owned(),
                 source,
             })?;
-        let work = Work { endpoints, states: Vec::new(), active: Vec::new() };
-        let scratch = Scratch::default();
-        Ok(Self {
-            rank,
-            ranks,
-            work,
-            scratch,
-            doorbell,
-            wake,
-            waiter: Waiter::new(wait),
-            poisoned: false,
-        })
+        let machine = Machine::new(endpoints, wake, wait);
+        let core = Arc::new(Core::new(machine, doorbell));
+        Ok(Self { rank, ranks, core, process: std::process::id() })
     }
 
     /// Resolves this rank's slice of a plan against the engine's connections.
@@ -92,141 +76,84 @@ impl Engine {
     /// # Errors
     /// [`ExecError::NoConnection`].
     pub fn resolve(&self, slice: Plan) -> Result<Program, ExecError> {
-        Program::resolve(slice, self.rank, &self.work.endpoints)
+        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints))
     }
 
-    /// Runs one call to its end.
+    /// Runs one call to its end, after all that was submitted before.
     ///
-    /// `interrupted` is looked at whenever nothing moves; the doorbell's ring makes a sleeper look.
     /// After an error the engine never touches a connection again, so that no transport reaches
     /// the caller's memory later; every further call is refused.
     ///
     /// # Errors
     /// Any [`ExecError`].
-    pub fn run(
-        &mut self,
-        mut call: Call<'_>,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), ExecError> {
-        let plan = &call.program.plan;
-        let (input, output) = call.buffers.regions(plan.collective, self.rank.0, self.ranks)?;
-        if self.poisoned || !self.doorbell.take(Driver::Application) {
+    pub fn run(&mut self, mut call: Call<'_>, watch: &dyn Watch) -> Result<(), ExecError> {
+        let Call { program, map, reducer, tag, .. } = call;
+        let regions = call.buffers.regions(program.plan.collective, self.rank.0, self.ranks)?;
+        let mut helm = self.core.helm();
+        let doorbell = &self.core.doorbell;
+        if helm.machine.poisoned || !doorbell.take(Driver::Application) {
             return Err(ExecError::Poisoned);
         }
-        let run = Run {
-            program: call.program,
-            map: call.map,
-            windows: call.map.windows(),
-            input,
-            output,
-            scratch: self.scratch.at_least(call.map.scratch_bytes(plan.scratch_chunks) as usize),
-            reducer: call.reducer,
-            slot_bytes: self.slot_bytes(),
-            tag: call.tag & TAG_MASK,
-        };
-        self.work.begin(plan.blocks.len(), run.tag);
-        // Also where the call ends in a panic: a transport may still know the caller's memory.
-        self.poisoned = true;
-        let result = self.drive(&run, call.limit, interrupted);
-        self.doorbell.leave();
-        self.poisoned = result.is_err();
-        if self.poisoned {
-            self.work.endpoints.iter_mut().for_each(|endpoint| endpoint.withdraw());
-        }
+        let run = helm.machine.bind(program, map, regions, reducer, tag);
+        helm.machine.begin(program, tag);
+        watch.began();
+        let seat = Seat { driver: Driver::Application, doorbell, gives_way: &|| false };
+        let result = helm.machine.drive(&run, &mut Clock::new(call.limit), watch, &seat);
+        doorbell.leave();
+        drop(helm);
+        let result = result.map(|_| ());
+        watch.ended(&result);
         result
     }
 
-    fn drive(
-        &mut self,
-        run: &Run<'_>,
-        limit: Duration,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), ExecError> {
-        let mut busy: u32 = 0;
-        let mut started = None;
-        loop {
-            if self.work.progress(run)? {
-                self.waiter.moved();
-                busy += 1;
-            }
-            if self.work.is_done() {
-                return Ok(());
-            }
-            if busy == BUSY_ROUNDS {
-                busy = 0;
-                self.left(&mut started, limit, run)?;
-            }
-            let paused = self.waiter.pause();
-            if paused == Paused::Spun {
-                continue;
-            }
-            if interrupted() {
-                return Err(ExecError::Interrupted { waiting: self.work.waiting(run) });
-            }
-            if paused == Paused::Yielded {
-                continue;
-            }
-            // No clock is read before all spins and yields failed: a short call needs none.
-            let left = self.left(&mut started, limit, run)?;
-            self.sleep(run, left.min(LONGEST_SLEEP), interrupted)?;
-        }
+    /// Queues an operation on memory that moves into it.
+    ///
+    /// # Errors
+    /// [`ExecError::Binding`]; [`ExecError::Transport`] when the background thread cannot start.
+    pub fn submit(&self, what: Submission, mut memory: Owned) -> Result<Ticket, ExecError> {
+        let collective = what.program.plan.collective;
+        let regions = memory.borrow().regions(collective, self.rank.0, self.ranks)?;
+        let done = self.core.submit(what, regions, Some(memory))?;
+        Ok(Ticket::new(&self.core, done))
     }
 
-    /// What is left of `limit`, counted from the first time it was asked for.
-    fn left(
-        &self,
-        started: &mut Option<Instant>,
-        limit: Duration,
-        run: &Run<'_>,
-    ) -> Result<Duration, ExecError> {
-        let started = *started.get_or_insert_with(Instant::now);
-        let left = limit.checked_sub(started.elapsed());
-        left.ok_or_else(|| ExecError::Deadline { limit, waiting: self.work.waiting(run) })
+    /// Advances what was submitted without waiting; whether any of it is left.
+    ///
+    /// Nobody needs to call it, for the background thread does; but a thread that polls many
+    /// engines in turn wakes none.
+    pub fn progress(&self) -> bool {
+        self.core.progress()
     }
 
-    /// Sleeps until something may have happened, unless the look after falling asleep finds work.
-    fn sleep(
-        &mut self,
-        run: &Run<'_>,
-        timeout: Duration,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), ExecError> {
-        self.doorbell.fall_asleep();
-        let found = self.work.progress(run);
-        let waited = match found {
-            Ok(moved) if moved || self.work.is_done() || interrupted() => Ok(()),
-            Ok(_) => {
-                let fds: Vec<BorrowedFd<'_>> = self.wake.iter().map(AsFd::as_fd).collect();
-                self.doorbell.wait(&fds, timeout)
-            }
-            Err(_) => Ok(()),
-        };
-        let taken = self.doorbell.take(Driver::Application);
-        found?;
-        waited.map_err(ExecError::transport)?;
-        if taken { Ok(()) } else { Err(ExecError::Poisoned) }
-    }
-
-    /// Bytes of the longest message that every connection carries.
-    pub fn slot_bytes(&self) -> usize {
-        self.work.endpoints.iter().map(|e| e.limits().slot_bytes).min().unwrap_or(usize::MAX)
+    /// Waits until all that was submitted is over.
+    pub fn settle(&self) {
+        self.core.settle();
     }
 
     /// What each endpoint has moved, by the transport's name.
     pub fn counters(&self) -> Vec<(&'static str, Counters)> {
-        self.work.endpoints.iter().map(|e| (e.name(), e.counters())).collect()
+        let endpoints = |machine: &mut Machine| {
+            machine.endpoints.iter().map(|e| (e.name(), e.counters())).collect()
+        };
+        self.core.visit(endpoints)
     }
 
-    /// Waits until everything sent has left this process, so that it may end; `false` when
-    /// `limit` passed first. A poisoned engine has nothing to save.
+    /// Bytes of memory that operations keep for ever, because something may still reach it.
+    pub fn leaked_bytes(&self) -> u64 {
+        self.core.leaked_bytes()
+    }
+
+    /// Waits until everything submitted is over and everything sent has left this process, so that
+    /// it may end; `false` when `limit` passed first. A poisoned engine has nothing to save.
     ///
     /// # Errors
     /// [`TransportError`] of an endpoint.
     pub fn drain(&mut self, limit: Duration) -> Result<bool, TransportError> {
+        let mut helm = self.core.helm();
         let started = Instant::now();
-        while !self.poisoned {
+        while !helm.machine.poisoned {
             let mut drained = true;
-            for endpoint in &mut self.work.endpoints {
+            for endpoint in &mut helm.machine.endpoints {
                 endpoint.progress()?;
                 drained &= endpoint.drained()?;
             }
@@ -242,83 +169,14 @@ impl Engine {
     }
 }
 
-/// So many rounds that moved something pass between two looks at the clock of a busy call.
-const BUSY_ROUNDS: u32 = 1024;
+impl Drop for Engine {
+    /// Refuses what was submitted and is not over, and closes the connections.
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            self.core.stop();
+        }
+    }
+}
 
 /// Between two looks at whether the network took the last bytes.
 const DRAIN_PAUSE: Duration = Duration::from_micros(200);
-
-/// The endpoints, and where the blocks of the present operation stand.
-struct Work {
-    endpoints: Vec<Box<dyn Endpoint>>,
-    states: Vec<BlockState>,
-    /// Blocks that are not finished, in the plan's order: the order of posting.
-    active: Vec<u32>,
-}
-
-impl Work {
-    fn begin(&mut self, blocks: usize, tag: u32) {
-        self.endpoints.iter_mut().for_each(|endpoint| endpoint.begin_call(tag));
-        self.states.clear();
-        self.states.resize(blocks, BlockState::START);
-        self.active.clear();
-        self.active.extend(0..blocks as u32);
-    }
-
-    /// Whether the operation is over here: no block has more to do, no message of this rank
-    /// waits for a further round that may come only with the next operation, and what it lent is back.
-    fn is_done(&mut self) -> bool {
-        let over =
-            |endpoint: &mut Box<dyn Endpoint>| endpoint.flushed() && endpoint.borrower().is_none();
-        self.active.is_empty() && self.endpoints.iter_mut().all(over)
-    }
-
-    /// Advances every active block once and moves bytes; whether anything moved.
-    fn progress(&mut self, run: &Run<'_>) -> Result<bool, ExecError> {
-        let mut moved = false;
-        let mut kept = 0;
-        for i in 0..self.active.len() {
-            let block = self.active[i];
-            match run.advance(&mut self.endpoints, &mut self.states, block as usize) {
-                Ok(Advance::Finished) => {
-                    moved = true;
-                    continue;
-                }
-                Ok(Advance::Moved) => moved = true,
-                Ok(Advance::Blocked) => {}
-                Err(error) => return Err(self.located(run, error)),
-            }
-            self.active[kept] = block;
-            kept += 1;
-        }
-        self.active.truncate(kept);
-        for i in 0..self.endpoints.len() {
-            match self.endpoints[i].progress() {
-                Ok(any) => moved |= any,
-                Err(source) => return Err(self.located(run, ExecError::transport(source))),
-            }
-        }
-        Ok(moved)
-    }
-
-    #[cold]
-    fn located(&self, run: &Run<'_>, error: ExecError) -> ExecError {
-        match error {
-            // The peer failed first: what ended its operation is what all ranks will hear.
-            ExecError::Transport { source, .. }
-                if matches!(*source, TransportError::Withdrawn { .. }) =>
-            {
-                ExecError::Interrupted { waiting: self.waiting(run) }
-            }
-            ExecError::Transport { source, .. } => {
-                ExecError::Transport { source, waiting: self.waiting(run) }
-            }
-            other => other,
-        }
-    }
-
-    #[cold]
-    fn waiting(&self, run: &Run<'_>) -> Vec<Waiting> {
-        self.active.iter().filter_map(|&b| run.waiting(&self.states, b as usize)).collect()
-    }
-}

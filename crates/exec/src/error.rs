@@ -77,6 +77,9 @@ pub enum ExecError {
     /// A reduction does not fit its memory; a fault of this library.
     #[error(transparent)]
     Reduce(#[from] ReduceError),
+    /// Driving the operation ended in a panic; a fault of this library.
+    #[error("this library panicked in the operation; what it printed tells where")]
+    Panicked,
     /// An earlier operation failed, so the state of the connections is unknown.
     #[error("an earlier operation on this communicator failed")]
     Poisoned,
@@ -99,7 +102,7 @@ impl ExecError {
             Self::Deadline { waiting, .. } | Self::Interrupted { waiting } => {
                 waiting.iter().find_map(|w| w.on.peer())
             }
-            Self::Binding { .. } | Self::Reduce(_) | Self::Poisoned => None,
+            Self::Binding { .. } | Self::Reduce(_) | Self::Panicked | Self::Poisoned => None,
         }
     }
 }

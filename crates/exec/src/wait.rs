@@ -25,6 +25,10 @@ impl WaitPolicy {
     pub fn for_load(ranks: usize, cores: usize) -> Self {
         if ranks > cores { Self { spins: 0, yields: 128 } } else { Self { spins: 50, yields: 200 } }
     }
+
+    /// The background thread's: it has the processor while the application computes, so it does not
+    /// look often in vain.
+    pub(crate) const BACKGROUND: Self = Self { spins: 0, yields: 16 };
 }
 
 /// One rank's waiting: what to do before the next look, and how long spinning has paid so far.

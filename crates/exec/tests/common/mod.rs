@@ -33,15 +33,18 @@ pub fn whole_plan(
     plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
 }
 
+/// The engines of a world, by rank.
+pub fn engines(ranks: u32) -> Vec<Engine> {
+    let fabric = Fabric::new(ranks, 1, LIMITS).unwrap();
+    (0..ranks).map(|rank| engine(&fabric, rank, ranks)).collect()
+}
+
 /// Runs `body` for each rank in a thread of its own.
 pub fn world<T: Send>(ranks: u32, body: impl Fn(u32, Engine) -> T + Sync) -> Vec<T> {
-    let fabric = Fabric::new(ranks, 1, LIMITS).unwrap();
+    let body = &body;
     thread::scope(|scope| {
-        let spawn = |rank| {
-            let (fabric, body) = (&fabric, &body);
-            scope.spawn(move || body(rank, engine(fabric, rank, ranks)))
-        };
-        let threads: Vec<_> = (0..ranks).map(spawn).collect();
+        let spawn = |(rank, engine)| scope.spawn(move || body(rank, engine));
+        let threads: Vec<_> = (0..).zip(engines(ranks)).map(spawn).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     })
 }

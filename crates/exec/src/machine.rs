@@ -1,0 +1,280 @@
+//! Owns a rank's endpoints and where the blocks of its present operation stand, and drives them: the
+//! state that only whoever drives the engine touches.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crosstie_ir::ChunkMap;
+use crosstie_transport::seam::{Endpoint, TAG_MASK};
+use crosstie_transport::{Doorbell, Driver, Region, TransportError};
+
+use crate::buffers::Scratch;
+use crate::interpreter::{Advance, BlockState, Run};
+use crate::wait::{Paused, Waiter};
+use crate::{ExecError, Program, Reducer, WaitPolicy, Waiting, Watch};
+
+/// How long a sleeper goes without looking around by itself: every event that matters rings, so
+/// this only bounds the cost of a lost wake-up that nobody foresaw.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
+/// The endpoints of a rank, and the operation that they carry out now.
+pub(crate) struct Machine {
+    pub endpoints: Vec<Box<dyn Endpoint>>,
+    pub scratch: Scratch,
+    /// Descriptors of endpoints whose peers do not ring the doorbell.
+    wake: Vec<OwnedFd>,
+    states: Vec<BlockState>,
+    /// Blocks that are not finished, in the plan's order: the order of posting.
+    active: Vec<u32>,
+    /// How the application waits, and how the background thread does.
+    waiters: [Waiter; 2],
+    /// An operation failed or unwound: no connection is touched any more.
+    pub poisoned: bool,
+}
+
+/// What the drive of an operation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driven {
+    /// It is complete.
+    Complete,
+    /// Somebody else is to drive it on.
+    GaveWay,
+}
+
+/// Who drives, and what concerns the driver beside the operation.
+pub(crate) struct Seat<'a> {
+    pub driver: Driver,
+    pub doorbell: &'a Doorbell,
+    /// Whether the driver should let somebody else drive.
+    pub gives_way: &'a dyn Fn() -> bool,
+}
+
+/// When an operation has to be over: its clock runs from the first time that somebody asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub limit: Duration,
+    started: Option<Instant>,
+}
+
+impl Clock {
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit, started: None }
+    }
+
+    /// What is left; `None` when the limit has passed.
+    fn left(&mut self) -> Option<Duration> {
+        let started = *self.started.get_or_insert_with(Instant::now);
+        self.limit.checked_sub(started.elapsed())
+    }
+}
+
+impl Machine {
+    pub fn new(endpoints: Vec<Box<dyn Endpoint>>, wake: Vec<OwnedFd>, policy: WaitPolicy) -> Self {
+        Self {
+            endpoints,
+            scratch: Scratch::default(),
+            wake,
+            states: Vec::new(),
+            active: Vec::new(),
+            waiters: [Waiter::new(policy), Waiter::new(WaitPolicy::BACKGROUND)],
+            poisoned: false,
+        }
+    }
+
+    /// `program` bound to one call's sizes and memory: (input, output).
+    pub fn bind<'a>(
+        &mut self,
+        program: &'a Program,
+        map: ChunkMap,
+        (input, output): (Region, Region),
+        reducer: Option<Reducer>,
+        tag: u32,
+    ) -> Run<'a> {
+        Run {
+            program,
+            map,
+            windows: map.windows(),
+            input,
+            output,
+            scratch: self.scratch.at_least(map.scratch_bytes(program.plan.scratch_chunks) as usize),
+            reducer,
+            slot_bytes: self.slot_bytes(),
+            tag: tag & TAG_MASK,
+        }
+    }
+
+    /// Readies endpoints and blocks for an operation whose messages carry `tag`.
+    pub fn begin(&mut self, program: &Program, tag: u32) {
+        let blocks = program.plan.blocks.len();
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.begin_call(tag & TAG_MASK));
+        self.states.clear();
+        self.states.resize(blocks, BlockState::START);
+        self.active.clear();
+        self.active.extend(0..blocks as u32);
+    }
+
+    /// Drives the operation that has begun, until it is over or somebody else is to drive.
+    ///
+    /// After an error, or a panic, the machine is poisoned: no transport reaches memory of the caller
+    /// later, for nobody touches a connection again.
+    pub fn drive(
+        &mut self,
+        run: &Run<'_>,
+        clock: &mut Clock,
+        watch: &dyn Watch,
+        seat: &Seat<'_>,
+    ) -> Result<Driven, ExecError> {
+        self.poisoned = true;
+        let driven = self.drive_on(run, clock, watch, seat);
+        self.poisoned = driven.is_err();
+        if self.poisoned {
+            self.endpoints.iter_mut().for_each(|endpoint| endpoint.withdraw());
+        }
+        driven
+    }
+
+    fn drive_on(
+        &mut self,
+        run: &Run<'_>,
+        clock: &mut Clock,
+        watch: &dyn Watch,
+        seat: &Seat<'_>,
+    ) -> Result<Driven, ExecError> {
+        let waiter = seat.driver as usize - Driver::Application as usize;
+        let mut busy: u32 = 0;
+        loop {
+            if self.progress(run)? {
+                self.waiters[waiter].moved();
+                busy += 1;
+            }
+            if self.is_done() {
+                return Ok(Driven::Complete);
+            }
+            if busy == BUSY_ROUNDS {
+                busy = 0;
+                self.left(clock, run)?;
+                if (seat.gives_way)() {
+                    return Ok(Driven::GaveWay);
+                }
+            }
+            let paused = self.waiters[waiter].pause();
+            if paused == Paused::Spun {
+                continue;
+            }
+            if watch.interrupted() {
+                return Err(ExecError::Interrupted { waiting: self.waiting(run) });
+            }
+            if (seat.gives_way)() {
+                return Ok(Driven::GaveWay);
+            }
+            if paused == Paused::Yielded {
+                continue;
+            }
+            // No clock is read before all spins and yields failed: a short call needs none.
+            let left = self.left(clock, run)?;
+            self.sleep(run, left.min(LONGEST_SLEEP), watch, seat)?;
+        }
+    }
+
+    /// What is left of the operation's time.
+    fn left(&self, clock: &mut Clock, run: &Run<'_>) -> Result<Duration, ExecError> {
+        let left = clock.left();
+        left.ok_or_else(|| ExecError::Deadline { limit: clock.limit, waiting: self.waiting(run) })
+    }
+
+    /// Sleeps until something may have happened, unless the look after falling asleep finds work.
+    fn sleep(
+        &mut self,
+        run: &Run<'_>,
+        timeout: Duration,
+        watch: &dyn Watch,
+        seat: &Seat<'_>,
+    ) -> Result<(), ExecError> {
+        seat.doorbell.fall_asleep();
+        let found = self.progress(run);
+        let mut stays_up =
+            |moved| moved || self.is_done() || watch.interrupted() || (seat.gives_way)();
+        let waited = match found {
+            Ok(moved) if stays_up(moved) => Ok(()),
+            Ok(_) => {
+                let fds: Vec<BorrowedFd<'_>> = self.wake.iter().map(AsFd::as_fd).collect();
+                seat.doorbell.wait(&fds, timeout)
+            }
+            Err(_) => Ok(()),
+        };
+        let taken = seat.doorbell.take(seat.driver);
+        found?;
+        waited.map_err(ExecError::transport)?;
+        if taken { Ok(()) } else { Err(ExecError::Poisoned) }
+    }
+
+    /// Whether the operation is over here: no block has more to do, no message of this rank
+    /// waits for a further round that may come only with the next operation, and what it lent is back.
+    fn is_done(&mut self) -> bool {
+        let over =
+            |endpoint: &mut Box<dyn Endpoint>| endpoint.flushed() && endpoint.borrower().is_none();
+        self.active.is_empty() && self.endpoints.iter_mut().all(over)
+    }
+
+    /// Whether a peer may still read memory of the operation.
+    pub fn is_borrowed(&mut self) -> bool {
+        self.endpoints.iter_mut().any(|endpoint| endpoint.borrower().is_some())
+    }
+
+    /// Advances every active block once and moves bytes; whether anything moved.
+    fn progress(&mut self, run: &Run<'_>) -> Result<bool, ExecError> {
+        let mut moved = false;
+        let mut kept = 0;
+        for i in 0..self.active.len() {
+            let block = self.active[i];
+            match run.advance(&mut self.endpoints, &mut self.states, block as usize) {
+                Ok(Advance::Finished) => {
+                    moved = true;
+                    continue;
+                }
+                Ok(Advance::Moved) => moved = true,
+                Ok(Advance::Blocked) => {}
+                Err(error) => return Err(self.located(run, error)),
+            }
+            self.active[kept] = block;
+            kept += 1;
+        }
+        self.active.truncate(kept);
+        for i in 0..self.endpoints.len() {
+            match self.endpoints[i].progress() {
+                Ok(any) => moved |= any,
+                Err(source) => return Err(self.located(run, ExecError::transport(source))),
+            }
+        }
+        Ok(moved)
+    }
+
+    #[cold]
+    fn located(&self, run: &Run<'_>, error: ExecError) -> ExecError {
+        match error {
+            // The peer failed first: what ended its operation is what all ranks will hear.
+            ExecError::Transport { source, .. }
+                if matches!(*source, TransportError::Withdrawn { .. }) =>
+            {
+                ExecError::Interrupted { waiting: self.waiting(run) }
+            }
+            ExecError::Transport { source, .. } => {
+                ExecError::Transport { source, waiting: self.waiting(run) }
+            }
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn waiting(&self, run: &Run<'_>) -> Vec<Waiting> {
+        self.active.iter().filter_map(|&b| run.waiting(&self.states, b as usize)).collect()
+    }
+
+    /// Bytes of the longest message that every connection carries.
+    pub fn slot_bytes(&self) -> usize {
+        self.endpoints.iter().map(|e| e.limits().slot_bytes).min().unwrap_or(usize::MAX)
+    }
+}
+
+/// So many rounds that moved something pass between two looks at the clock of a busy call.
+const BUSY_ROUNDS: u32 = 1024;

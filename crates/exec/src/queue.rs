@@ -1,0 +1,406 @@
+//! Owns the operations that were submitted and are not over, and who drives them: whoever waits, else
+//! the background thread.
+//!
+//! # The protocol
+//! 1. Operations wait in the queue, in order. The one that has begun lies at the helm; it is
+//!    touched by whoever holds the helm's lock, and by nobody else.
+//! 2. An operation is over when nobody will touch its memory any more. Only then its
+//!    [`Completion`] says so, and holds its memory and its result.
+//! 3. Who waits for an operation counts itself in `waiting` and rings a driver that sleeps at the
+//!    doorbell. It takes the helm if that is free, and drives until its own operation is over; else
+//!    it sleeps on `turn`.
+//! 4. The background thread gives the helm up as soon as it sees `waiting` above zero. It takes it
+//!    only while nobody waits.
+//! 5. Whoever gives the helm up, and whoever ends an operation, takes the queue's lock afterwards and
+//!    rings `turn`. Sleepers look at the helm and at their completion under that lock, so no turn is lost.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crosstie_ir::ChunkMap;
+use crosstie_transport::{Doorbell, Driver, Region, TransportError};
+
+use crate::machine::{Clock, Driven, Machine, Seat};
+use crate::memory::Owned;
+use crate::{ExecError, Program, Reducer, Watch};
+
+/// What to run later, on buffers that are given beside it.
+pub struct Submission {
+    /// The plan, resolved.
+    pub program: Arc<Program>,
+    /// Where its chunks lie.
+    pub map: ChunkMap,
+    /// How two elements become one, where the plan reduces.
+    pub reducer: Option<Reducer>,
+    /// How long the operation may take once it has begun.
+    pub limit: Duration,
+    /// What tells the call from others, as in [`crate::Call`].
+    pub tag: u32,
+    /// Who follows it.
+    pub watch: Box<dyn Watch + Send>,
+}
+
+/// An operation that was submitted and is not over.
+pub(crate) struct Operation {
+    what: Submission,
+    input: Region,
+    output: Region,
+    clock: Clock,
+    /// `None` where a scope holds the borrow of the memory.
+    memory: Option<Owned>,
+    done: Arc<Completion>,
+}
+
+/// The end of an operation, for those who wait for it.
+#[derive(Default)]
+pub(crate) struct Completion {
+    over: AtomicBool,
+    end: Mutex<End>,
+}
+
+#[derive(Default)]
+struct End {
+    result: Option<Result<(), ExecError>>,
+    memory: Option<Owned>,
+    waker: Option<Waker>,
+}
+
+impl Completion {
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Whether it is over; else `waker` is woken when it is.
+    pub fn poll(&self, waker: &Waker) -> bool {
+        let mut end = lock(&self.end);
+        // Under the lock, which whoever ends the operation takes before it looks for a waker.
+        if !self.is_over() {
+            end.waker = Some(waker.clone());
+        }
+        self.is_over()
+    }
+
+    /// Result and memory, once.
+    pub fn take(&self) -> (Option<Result<(), ExecError>>, Option<Owned>) {
+        let mut end = lock(&self.end);
+        (end.result.take(), end.memory.take())
+    }
+}
+
+/// What a rank's engine, its operations and its background thread share.
+pub(crate) struct Core {
+    pub doorbell: Arc<Doorbell>,
+    helm: Mutex<Helm>,
+    queue: Mutex<Queue>,
+    turn: Condvar,
+    /// Operations submitted and not over. Only the application's thread that holds the engine adds.
+    pending: AtomicUsize,
+    /// Threads of the application that want the helm, be it to drive or to look at the machine.
+    waiting: AtomicUsize,
+    /// Those of them that only look.
+    visiting: AtomicUsize,
+    leaked_bytes: AtomicU64,
+}
+
+/// What only the driver touches.
+pub(crate) struct Helm {
+    pub machine: Machine,
+    current: Option<Operation>,
+}
+
+#[derive(Default)]
+struct Queue {
+    operations: VecDeque<Operation>,
+    /// The one that was submitted last.
+    last: Option<Arc<Completion>>,
+    background: Option<JoinHandle<()>>,
+    /// The background thread is to end.
+    stopping: bool,
+}
+
+impl Core {
+    pub fn new(machine: Machine, doorbell: Arc<Doorbell>) -> Self {
+        Self {
+            doorbell,
+            helm: Mutex::new(Helm { machine, current: None }),
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            visiting: AtomicUsize::new(0),
+            leaked_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The helm, for a blocking call; what was submitted before is over when it returns.
+    #[inline]
+    pub fn helm(&self) -> MutexGuard<'_, Helm> {
+        if self.pending.load(Ordering::Acquire) > 0 {
+            self.settle();
+        }
+        lock(&self.helm)
+    }
+
+    /// Looks at the machine, between two rounds of whoever drives it.
+    pub fn visit<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
+        self.visiting.fetch_add(1, Ordering::SeqCst);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.doorbell.published();
+        let mut helm = lock(&self.helm);
+        self.visiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let seen = look(&mut helm.machine);
+        drop(helm);
+        self.next_turn();
+        seen
+    }
+
+    /// Wakes those who sleep until the helm is free or an operation is over: rule 5.
+    fn next_turn(&self) {
+        drop(lock(&self.queue));
+        self.turn.notify_all();
+    }
+
+    /// Queues an operation. Its memory is `memory`, or is held by whoever waits for its end.
+    pub fn submit(
+        self: &Arc<Self>,
+        what: Submission,
+        (input, output): (Region, Region),
+        memory: Option<Owned>,
+    ) -> Result<Arc<Completion>, ExecError> {
+        let done = Arc::<Completion>::default();
+        let mut queue = lock(&self.queue);
+        if queue.background.is_none() {
+            let core = Arc::clone(self);
+            let thread = std::thread::Builder::new()
+                .name("crosstie-engine".to_owned())
+                .spawn(move || core.background())
+                .map_err(|source| TransportError::System {
+                    call: "starting the background thread".to_owned(),
+                    source,
+                });
+            queue.background = Some(thread.map_err(ExecError::transport)?);
+        }
+        let clock = Clock::new(what.limit);
+        let operation = Operation { what, input, output, clock, memory, done: Arc::clone(&done) };
+        queue.operations.push_back(operation);
+        queue.last = Some(Arc::clone(&done));
+        self.pending.fetch_add(1, Ordering::Release);
+        self.turn.notify_all();
+        Ok(done)
+    }
+
+    /// Waits until everything submitted so far is over.
+    #[cold]
+    pub fn settle(&self) {
+        let last = lock(&self.queue).last.clone();
+        if let Some(last) = last {
+            self.wait(&last);
+        }
+    }
+
+    /// Waits until an operation is over, and drives it there if nobody else does.
+    pub fn wait(&self, done: &Completion) {
+        if done.is_over() {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // A background thread that sleeps at the doorbell gives way; it looks at `waiting` after it
+        // has said that it sleeps.
+        self.doorbell.published();
+        let gives_way = || done.is_over() || self.visiting.load(Ordering::Relaxed) > 0;
+        while !done.is_over() {
+            match self.try_helm() {
+                Some(helm) => self.drive(helm, Driver::Application, &gives_way),
+                None => self.sleep_until_turn(done),
+            }
+            if self.visiting.load(Ordering::Relaxed) > 0 {
+                std::thread::yield_now();
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        // What is left is the background thread's.
+        if self.pending.load(Ordering::Acquire) > 0 {
+            self.next_turn();
+        }
+    }
+
+    fn try_helm(&self) -> Option<MutexGuard<'_, Helm>> {
+        match self.helm.try_lock() {
+            Ok(helm) => Some(helm),
+            Err(TryLockError::Poisoned(helm)) => Some(helm.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn sleep_until_turn(&self, done: &Completion) {
+        let queue = lock(&self.queue);
+        if self.try_helm().is_none() && !done.is_over() {
+            drop(self.turn.wait(queue));
+        }
+    }
+
+    /// Advances the operation at the head of the queue as far as it goes without waiting, if nobody
+    /// else drives; whether any operation is left.
+    pub fn progress(&self) -> bool {
+        if let Some(helm) = self.try_helm() {
+            self.drive(helm, Driver::Application, &|| true);
+        }
+        self.pending.load(Ordering::Acquire) > 0
+    }
+
+    /// Drives operations, in order, until none is left or `gives_way` says so.
+    fn drive(&self, mut helm: MutexGuard<'_, Helm>, driver: Driver, gives_way: &dyn Fn() -> bool) {
+        let seat = Seat { driver, doorbell: &self.doorbell, gives_way };
+        if !self.doorbell.take(driver) {
+            // No other process may write the owner word; one that does has broken the engine.
+            helm.machine.poisoned = true;
+        }
+        while let Some(operation) = self.next(&mut helm) {
+            if let Some(operation) = self.advance(&mut helm, operation, &seat) {
+                helm.current = Some(operation);
+                break;
+            }
+            if gives_way() {
+                break;
+            }
+        }
+        self.doorbell.leave();
+        drop(helm);
+        self.next_turn();
+    }
+
+    /// The operation to drive: the one that has begun, else the next one.
+    fn next(&self, helm: &mut Helm) -> Option<Operation> {
+        if let Some(operation) = helm.current.take() {
+            return Some(operation);
+        }
+        let operation = lock(&self.queue).operations.pop_front()?;
+        if !helm.machine.poisoned {
+            helm.machine.begin(&operation.what.program, operation.what.tag);
+            operation.what.watch.began();
+        }
+        Some(operation)
+    }
+
+    /// Drives one operation; gives it back if it is not over.
+    fn advance(
+        &self,
+        helm: &mut Helm,
+        mut operation: Operation,
+        seat: &Seat<'_>,
+    ) -> Option<Operation> {
+        let machine = &mut helm.machine;
+        if machine.poisoned {
+            self.end(operation, Err(ExecError::Poisoned));
+            return None;
+        }
+        let Operation { what, input, output, clock, .. } = &mut operation;
+        let run = machine.bind(&what.program, what.map, (*input, *output), what.reducer, what.tag);
+        let drive = || machine.drive(&run, clock, &*what.watch, seat);
+        let result = match catch_unwind(AssertUnwindSafe(drive)) {
+            Ok(Ok(Driven::GaveWay)) => return Some(operation),
+            Ok(Ok(Driven::Complete)) => Ok(()),
+            Ok(Err(error)) => {
+                // A peer that still reads what it was lent must not see it become somebody else's.
+                if machine.is_borrowed() {
+                    self.leak(&mut operation);
+                }
+                Err(error)
+            }
+            Err(_) => {
+                // Nobody knows how far it came, so nobody vouches for what may still reach the memory.
+                self.leak(&mut operation);
+                Err(ExecError::Panicked)
+            }
+        };
+        self.end(operation, result);
+        None
+    }
+
+    #[cold]
+    fn leak(&self, operation: &mut Operation) {
+        if let Some(memory) = operation.memory.take() {
+            self.leaked_bytes.fetch_add(memory.bytes() as u64, Ordering::Relaxed);
+            memory.leak();
+        }
+    }
+
+    /// Ends an operation that nobody touches any more: its owner learns it.
+    fn end(&self, operation: Operation, result: Result<(), ExecError>) {
+        let Operation { what, memory, done, .. } = operation;
+        what.watch.ended(&result);
+        let mut end = lock(&done.end);
+        end.result = Some(result);
+        end.memory = memory;
+        done.over.store(true, Ordering::Release);
+        let waker = end.waker.take();
+        drop(end);
+        self.pending.fetch_sub(1, Ordering::Release);
+        self.next_turn();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The background thread: drives while there is work and nobody waits.
+    fn background(&self) {
+        let is_wanted = || self.waiting.load(Ordering::SeqCst) > 0;
+        loop {
+            let mut queue = lock(&self.queue);
+            loop {
+                if queue.stopping {
+                    return;
+                }
+                let has_work = self.pending.load(Ordering::Acquire) > 0;
+                if has_work && !is_wanted() && self.try_helm().is_some() {
+                    break;
+                }
+                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(queue);
+            if let Some(helm) = self.try_helm() {
+                self.drive(helm, Driver::Background, &is_wanted);
+            }
+        }
+    }
+
+    /// Ends the background thread and refuses all that is left; no connection is touched again.
+    pub fn stop(&self) {
+        let background = {
+            let mut queue = lock(&self.queue);
+            queue.stopping = true;
+            queue.background.take()
+        };
+        self.turn.notify_all();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.doorbell.ring();
+        if let Some(thread) = background {
+            // Its panics are caught where they could happen.
+            let _ = thread.join();
+        }
+        let mut helm = lock(&self.helm);
+        helm.machine.poisoned = true;
+        while let Some(operation) = self.next(&mut helm) {
+            self.end(operation, Err(ExecError::Poisoned));
+        }
+        helm.machine.endpoints.clear();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Bytes of memory that operations keep for ever, because something may still reach it.
+    pub fn leaked_bytes(&self) -> u64 {
+        self.leaked_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Nothing that holds one of these locks leaves its data halfway through a change: the machine says
+/// itself whether it was left in the middle of an operation.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,24 @@
+//! Owns what an operation tells those who follow it, and what may end it from outside.
+
+use crate::ExecError;
+
+/// Follows one operation, in whatever thread drives it.
+pub trait Watch {
+    /// It has come to the head of the queue, and begins.
+    fn began(&self) {}
+
+    /// Whether it is to end now, because something outside has failed. Looked at whenever nothing
+    /// moves; the doorbell's ring makes a sleeper look.
+    fn interrupted(&self) -> bool;
+
+    /// It is over.
+    fn ended(&self, result: &Result<(), ExecError>) {
+        let _ = result;
+    }
+}
+
+impl<F: Fn() -> bool> Watch for F {
+    fn interrupted(&self) -> bool {
+        self()
+    }
+}
