@@ -6,24 +6,28 @@
 
 #![cfg(test)]
 
-use crosstie::Transport;
-use crosstie::{Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads};
+use crosstie::{
+    Buffer, Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads,
+    Transport,
+};
 use crosstie_ir::exact::{self, Exact};
 use crosstie_testkit::pairwise::Combinations;
 
 const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
-const COLLECTIVES: [Collective; 4] = Collective::ALL;
-const TYPES: [DataType; 14] = DataType::ALL;
+const COLLECTIVES: [Collective; 4] =
+    [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter, Collective::AllToAll];
+const TYPES: [DataType; DataType::ALL.len()] = DataType::ALL;
 /// `None` where nothing is reduced.
 const OPS: [Option<ReduceOp>; 5] =
     [None, Some(ReduceOp::Sum), Some(ReduceOp::Product), Some(ReduceOp::Min), Some(ReduceOp::Max)];
 const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
+const KINDS: [Kind; 2] = [Kind::Private, Kind::Shared];
 
 /// How many values each axis has, in the order in which [`Case::new`] reads them.
-const AXES: [usize; 7] = [
+const AXES: [usize; 8] = [
     WIRES.len(),
     RANKS.len(),
     COLLECTIVES.len(),
@@ -31,6 +35,7 @@ const AXES: [usize; 7] = [
     OPS.len(),
     COUNTS.len(),
     IN_PLACE.len(),
+    KINDS.len(),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,15 @@ enum Count {
     Large,
 }
 
+/// Where the buffers lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// In any memory of the rank.
+    Private,
+    /// In memory that the node's ranks share: of `comm.alloc`.
+    Shared,
+}
+
 const LARGE_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +75,12 @@ struct Case {
     op: Option<ReduceOp>,
     count: Count,
     in_place: bool,
+    kind: Kind,
 }
 
 impl Case {
     fn new(values: &[usize]) -> Self {
-        let &[wires, ranks, collective, data_type, op, count, in_place] = values else {
+        let &[wires, ranks, collective, data_type, op, count, in_place, kind] = values else {
             panic!("{} values for {} axes", values.len(), AXES.len());
         };
         Self {
@@ -76,6 +91,7 @@ impl Case {
             op: OPS[op],
             count: COUNTS[count],
             in_place: IN_PLACE[in_place],
+            kind: KINDS[kind],
         }
     }
 
@@ -108,16 +124,17 @@ impl Case {
         let rank = comm.rank();
         let case = self.exact();
         let known = Exact::new(case, call);
+        let [send, recv] = memory.of(self.kind);
         let result = if self.in_place {
             let result = case.output_in_place(rank);
-            let buffer = &mut memory.recv[..case.in_place_bytes()];
+            let buffer = &mut recv[..case.in_place_bytes()];
             known.spoil(rank, &mut buffer[result.clone()]);
             known.fill_input(rank, &mut buffer[case.input_in_place(rank)]);
             comm.call(self.collective, self.data_type, self.op, Buffers::InPlace(buffer))?;
             &buffer[result]
         } else {
-            let send = &mut memory.send[..case.input_bytes()];
-            let recv = &mut memory.recv[..case.output_bytes()];
+            let send = &mut send[..case.input_bytes()];
+            let recv = &mut recv[..case.output_bytes()];
             known.spoil(rank, recv);
             known.fill_input(rank, send);
             let buffers = Buffers::OutOfPlace { send, recv };
@@ -129,19 +146,29 @@ impl Case {
     }
 }
 
-/// What a rank's calls use, one after the other.
+/// What a rank's calls use, one after the other: to send from and to receive into, of each kind.
 struct Memory {
-    send: Vec<u8>,
-    recv: Vec<u8>,
+    private: [Vec<u8>; 2],
+    shared: [Buffer<u8>; 2],
 }
 
 impl Memory {
-    fn for_all(cases: &[Case]) -> Self {
-        let bytes = cases.iter().map(|case| case.exact()).map(|case| {
+    fn for_all(cases: &[Case], comm: &Communicator) -> Result<Self, Error> {
+        let bytes = cases.iter().map(Case::exact).map(|case| {
             case.input_bytes().max(case.output_bytes()) // in place, the larger of the two
         });
         let most = bytes.max().unwrap_or(0);
-        Self { send: vec![0; most], recv: vec![0; most] }
+        Ok(Self {
+            private: [vec![0; most], vec![0; most]],
+            shared: [comm.alloc(most)?, comm.alloc(most)?],
+        })
+    }
+
+    fn of(&mut self, kind: Kind) -> [&mut [u8]; 2] {
+        match kind {
+            Kind::Private => self.private.each_mut().map(|buffer| &mut buffer[..]),
+            Kind::Shared => self.shared.each_mut().map(|buffer| &mut buffer[..]),
+        }
     }
 }
 
@@ -155,7 +182,7 @@ fn run(cases: &[Case]) {
                 continue;
             }
             let body = |mut comm: Communicator| {
-                let mut memory = Memory::for_all(&here);
+                let mut memory = Memory::for_all(&here, &comm)?;
                 let mut calls = here.iter().zip(1..);
                 calls.try_for_each(|(case, call)| case.check(&mut comm, &mut memory, call))
             };
