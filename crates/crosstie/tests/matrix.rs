@@ -19,8 +19,15 @@ const COLLECTIVES: [Collective; 4] =
     [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter, Collective::AllToAll];
 const TYPES: [DataType; DataType::ALL.len()] = DataType::ALL;
 /// `None` where nothing is reduced.
-const OPS: [Option<ReduceOp>; 5] =
-    [None, Some(ReduceOp::Sum), Some(ReduceOp::Product), Some(ReduceOp::Min), Some(ReduceOp::Max)];
+const OPS: [Option<ReduceOp>; 1 + ReduceOp::ALL.len()] = {
+    let mut ops = [None; 1 + ReduceOp::ALL.len()];
+    let mut index = 0;
+    while index < ReduceOp::ALL.len() {
+        ops[1 + index] = Some(ReduceOp::ALL[index]);
+        index += 1;
+    }
+    ops
+};
 const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
