@@ -62,16 +62,29 @@ pub enum BuildError {
 }
 
 impl PlanBuilder {
-    /// An empty plan of `collective` in a world of `ranks`.
+    /// An empty plan of `collective` in a world of `ranks`; a whole buffer is cut into a part for
+    /// each rank.
     pub fn new(collective: Collective, ranks: u32) -> Self {
+        let parts = if collective.is_whole() { ranks } else { 1 };
+        Self::in_parts(collective, ranks, parts)
+    }
+
+    /// As [`new`](Self::new), with a whole buffer cut into `parts`.
+    pub fn in_parts(collective: Collective, ranks: u32, parts: u32) -> Self {
         let plan = Plan {
             collective,
             ranks,
+            parts,
             scratch_chunks: 0,
             connections: Vec::new(),
             blocks: Vec::new(),
         };
         Self { plan, ids: BTreeMap::new(), ends: BTreeMap::new(), fault: None }
+    }
+
+    /// What the plan computes.
+    pub fn collective(&self) -> Collective {
+        self.plan.collective
     }
 
     /// The connection from `src` to `dst` on `channel`; the same one each time it is asked for.

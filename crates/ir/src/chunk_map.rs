@@ -1,15 +1,17 @@
 //! Owns the late binding of sizes: where chunk, slice and window lie in a buffer of one call.
 
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use crate::Space;
+use crate::plan::Block;
 
 /// How a buffer is cut into chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
     /// One contiguous run of elements; each window of it is split evenly into `chunks`, the first
-    /// ones an element longer where it does not divide (all_reduce).
+    /// ones an element longer where it does not divide (all_reduce, broadcast, reduce).
     Split {
         /// Chunks per window.
         chunks: u32,
@@ -20,17 +22,56 @@ pub enum Layout {
         /// Elements from one block's start to the next one's.
         stride: u64,
     },
+    /// A block of its own length and place for each chunk (the v-forms, groups of sends and
+    /// receives); a window covers the same part of each, or what there is of it. There is no
+    /// scratch.
+    Table(Table),
+}
+
+/// The blocks of a call whose chunks differ in length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Input chunks in order.
+    pub input: Arc<[Span]>,
+    /// Output chunks in order.
+    pub output: Arc<[Span]>,
+    /// How often the blocks of a plan are repeated.
+    pub repeats: Repeats,
+}
+
+/// Where a chunk lies, in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// Its first element.
+    pub offset: u64,
+    /// How many there are.
+    pub elements: u64,
+}
+
+/// How often the blocks of a plan are repeated, where chunks differ in length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// As often as the longest chunk of the world needs, which every rank knows (all_gather_v,
+    /// reduce_scatter_v).
+    World {
+        /// Elements of the longest chunk.
+        longest: u64,
+    },
+    /// Each block as often as its own longest chunk needs, for only the two ends of a connection
+    /// know how long its messages are (all_to_all_v, groups of sends and receives).
+    Block,
 }
 
 /// The sizes of one call: what [`crate::Chunk`]s are bound to.
 ///
 /// A buffer larger than a window is handled by repeating the plan; the window bounds the longest
 /// message and the scratch memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkMap {
     element_bytes: u64,
     layout: Layout,
-    /// Elements that windows walk over: the whole buffer (`Split`) or one block (`Blocks`).
+    /// Elements that windows walk over: the whole buffer (`Split`), one block (`Blocks`), the
+    /// longest block (`Table`).
     count: u64,
     window: u64,
 }
@@ -44,9 +85,33 @@ impl ChunkMap {
         Self { element_bytes: element_bytes as u64, layout, count, window: window.max(1) }
     }
 
+    /// A map over blocks that differ in length, `window` elements of each at a time.
+    pub fn of_table(table: Table, element_bytes: usize, window: u64) -> Self {
+        let own = table.input.iter().chain(table.output.iter()).map(|span| span.elements);
+        let longest = own.max().unwrap_or(0);
+        let count = match table.repeats {
+            Repeats::World { longest: of_world } => of_world.max(longest),
+            Repeats::Block => longest,
+        };
+        Self::new(Layout::Table(table), element_bytes, count, window)
+    }
+
     /// How often the plan is repeated; 1 for an empty buffer, so that ranks still meet.
     pub fn windows(&self) -> u64 {
         self.count.div_ceil(self.window).max(1)
+    }
+
+    /// How often `block` of the plan is repeated.
+    pub fn windows_of(&self, block: &Block) -> u64 {
+        match &self.layout {
+            Layout::Table(table) if table.repeats == Repeats::Block => {
+                let ports = |i: &crate::Instr| [i.src_port(), i.dst_port()];
+                let chunks = block.instrs.iter().flat_map(ports).flatten();
+                let longest = chunks.map(|chunk| table.span(chunk.space, chunk.index).elements);
+                longest.max().unwrap_or(0).div_ceil(self.window).max(1)
+            }
+            _ => self.windows(),
+        }
     }
 
     /// The bytes of slice `slice` of `slices` of chunk `index` of `space`, in window `window`.
@@ -59,20 +124,26 @@ impl ChunkMap {
         (slice, slices): (u16, u16),
         window: u64,
     ) -> Range<u64> {
-        let start = window * self.window;
+        let start = window.saturating_mul(self.window);
         let length = self.window.min(self.count.saturating_sub(start));
-        let (offset, elements) = match (self.layout, space) {
+        let (offset, elements) = match (&self.layout, space) {
             (Layout::Split { chunks }, Space::Input | Space::Output) => {
-                let (at, elements) = part(length, index, chunks);
+                let (at, elements) = part(length, index, *chunks);
                 (start + at, elements)
             }
-            (Layout::Split { chunks }, Space::Scratch) => {
-                (u64::from(index) * self.chunk_elements(), part(length, index % chunks, chunks).1)
-            }
+            (Layout::Split { chunks }, Space::Scratch) => (
+                u64::from(index) * self.chunk_elements(),
+                part(length, index % (*chunks).max(1), *chunks).1,
+            ),
             (Layout::Blocks { stride }, Space::Input | Space::Output) => {
                 (u64::from(index) * stride + start, length)
             }
-            (Layout::Blocks { .. }, Space::Scratch) => {
+            (Layout::Table(table), Space::Input | Space::Output) => {
+                let span = table.span(space, index);
+                let at = start.min(span.elements);
+                (span.offset + at, self.window.min(span.elements - at))
+            }
+            (Layout::Blocks { .. } | Layout::Table(_), Space::Scratch) => {
                 (u64::from(index) * self.chunk_elements(), length)
             }
         };
@@ -86,18 +157,17 @@ impl ChunkMap {
         let window = self.window.min(self.count);
         match self.layout {
             Layout::Split { chunks } => window.div_ceil(u64::from(chunks.max(1))),
-            Layout::Blocks { .. } => window,
+            Layout::Blocks { .. } | Layout::Table(_) => window,
         }
     }
 
-    /// Bytes of an input or output of `chunks` chunks, all windows.
-    pub fn buffer_bytes(&self, chunks: u32) -> u64 {
-        let elements = match self.layout {
+    /// Bytes of the input or output (`space`) if it has `chunks` chunks, all windows.
+    pub fn buffer_bytes(&self, space: Space, chunks: u32) -> u64 {
+        let Some(last) = chunks.checked_sub(1) else { return 0 };
+        let elements = match &self.layout {
             Layout::Split { .. } => self.count,
-            Layout::Blocks { stride } => match chunks.checked_sub(1) {
-                Some(before_last) => u64::from(before_last) * stride + self.count,
-                None => 0,
-            },
+            Layout::Blocks { stride } => u64::from(last) * stride + self.count,
+            Layout::Table(table) => table.end(space),
         };
         elements * self.element_bytes
     }
@@ -105,6 +175,26 @@ impl ChunkMap {
     /// Bytes that `chunks` scratch chunks need.
     pub fn scratch_bytes(&self, chunks: u32) -> u64 {
         u64::from(chunks) * self.chunk_elements() * self.element_bytes
+    }
+}
+
+impl Table {
+    fn spans(&self, space: Space) -> &[Span] {
+        match space {
+            Space::Input => &self.input,
+            Space::Output => &self.output,
+            Space::Scratch => &[],
+        }
+    }
+
+    /// An empty one where the table has none: a plan that names it is refused when it is bound.
+    fn span(&self, space: Space, index: u32) -> Span {
+        self.spans(space).get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn end(&self, space: Space) -> u64 {
+        let ends = self.spans(space).iter().map(|span| span.offset + span.elements);
+        ends.max().unwrap_or(0)
     }
 }
 

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{Collective, DataType, F8E4M3, F8E5M2, ReduceOp};
+use crate::{Collective, DataType, F8E4M3, F8E5M2, Rank, ReduceOp};
 
 /// Bytes made and compared at a time: small enough for the stack, a multiple of every element.
 const PIECE: usize = 4096;
@@ -29,25 +29,47 @@ pub struct Case {
 }
 
 impl Case {
-    /// Bytes that a rank sends.
+    /// Bytes that a rank sends, if it sends: in rooted operations perhaps only the root does
+    /// ([`Collective::has_input`]).
     pub const fn input_bytes(&self) -> usize {
         match self.collective {
-            Collective::AllReduce | Collective::AllGather => self.part_bytes(),
-            Collective::ReduceScatter | Collective::AllToAll => self.all_parts_bytes(),
+            Collective::ReduceScatter | Collective::AllToAll | Collective::Scatter { .. } => {
+                self.all_parts_bytes()
+            }
+            _ => self.part_bytes(),
         }
     }
 
-    /// Bytes that a rank receives.
+    /// Bytes that a rank receives, if it receives ([`Collective::has_output`]).
     pub const fn output_bytes(&self) -> usize {
         match self.collective {
-            Collective::AllReduce | Collective::ReduceScatter => self.part_bytes(),
-            Collective::AllGather | Collective::AllToAll => self.all_parts_bytes(),
+            Collective::AllGather | Collective::AllToAll | Collective::Gather { .. } => {
+                self.all_parts_bytes()
+            }
+            _ => self.part_bytes(),
         }
     }
 
-    /// Bytes of the one buffer of a call in place.
+    /// [`input_bytes`](Self::input_bytes) of `rank`: none where it has no input.
+    pub const fn input_bytes_of(&self, rank: u32) -> usize {
+        if self.collective.has_input(Rank(rank)) { self.input_bytes() } else { 0 }
+    }
+
+    /// [`output_bytes`](Self::output_bytes) of `rank`: none where it has no output.
+    pub const fn output_bytes_of(&self, rank: u32) -> usize {
+        if self.collective.has_output(Rank(rank)) { self.output_bytes() } else { 0 }
+    }
+
+    /// Bytes of the one buffer of a call in place, on the ranks that have both sides.
     pub const fn in_place_bytes(&self) -> usize {
         let (input, output) = (self.input_bytes(), self.output_bytes());
+        if input > output { input } else { output }
+    }
+
+    /// [`in_place_bytes`](Self::in_place_bytes) of `rank`: those of its one side, where it lacks
+    /// the other.
+    pub const fn in_place_bytes_of(&self, rank: u32) -> usize {
+        let (input, output) = (self.input_bytes_of(rank), self.output_bytes_of(rank));
         if input > output { input } else { output }
     }
 
@@ -55,7 +77,8 @@ impl Case {
     pub const fn input_in_place(&self, rank: u32) -> Range<usize> {
         match self.collective {
             Collective::AllGather => self.own_part(rank),
-            _ => 0..self.input_bytes(),
+            Collective::Gather { root } if root.0 == rank => self.own_part(rank),
+            _ => 0..self.input_bytes_of(rank),
         }
     }
 
@@ -63,7 +86,8 @@ impl Case {
     pub const fn output_in_place(&self, rank: u32) -> Range<usize> {
         match self.collective {
             Collective::ReduceScatter => self.own_part(rank),
-            _ => 0..self.output_bytes(),
+            Collective::Scatter { root } if root.0 == rank => self.own_part(rank),
+            _ => 0..self.output_bytes_of(rank),
         }
     }
 
@@ -109,7 +133,7 @@ impl Exact {
         &self.case
     }
 
-    /// Fills what `rank` sends: [`Case::input_bytes`].
+    /// Fills what `rank` sends: [`Case::input_bytes_of`].
     pub fn fill_input(&self, rank: u32, input: &mut [u8]) {
         if self.reduced.is_none() {
             return random(self.stream(rank), 0, input);
@@ -133,7 +157,7 @@ impl Exact {
     /// How many elements of `rank`'s result are wrong, missing or too many.
     pub fn wrong(&self, rank: u32, output: &[u8]) -> u64 {
         let element = self.case.dtype.size();
-        let expected_bytes = self.case.output_bytes();
+        let expected_bytes = self.case.output_bytes_of(rank);
         let unpaired = expected_bytes.abs_diff(output.len()).div_ceil(element);
         let mut wrong = unpaired as u64;
         let mut right = [0; PIECE];
@@ -158,6 +182,10 @@ impl Exact {
             }
             (Some(reduced), _) => self.look_up(reduced, start, out),
             (None, Collective::AllToAll) => self.gathered(own.start, start, out),
+            (None, Collective::Broadcast { root }) => random(self.stream(root.0), start, out),
+            (None, Collective::Scatter { root }) => {
+                random(self.stream(root.0), own.start + start, out);
+            }
             (None, _) => self.gathered(0, start, out),
         }
     }

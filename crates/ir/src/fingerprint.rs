@@ -32,9 +32,11 @@ impl fmt::Display for InputsFingerprint {
 /// The fingerprint of `plan` as it stands: connections and blocks in another order make another.
 /// Plans from [`crate::PlanBuilder`] and [`Plan::merge`] have the canonical order.
 pub fn fingerprint(plan: &Plan) -> PlanFingerprint {
-    let mut bytes = Encoding::new("crosstie plan 1");
+    let mut bytes = Encoding::new("crosstie plan 2");
     bytes.text(plan.collective.name());
-    bytes.words([plan.ranks, plan.scratch_chunks, plan.connections.len() as u32]);
+    let root = plan.collective.root().map_or(u32::MAX, |root| root.0);
+    bytes.words([root, plan.ranks, plan.parts, plan.scratch_chunks]);
+    bytes.words([plan.connections.len() as u32]);
     for &Connection { src, dst, channel } in &plan.connections {
         bytes.words([src.0, dst.0, channel.0.into()]);
     }
@@ -46,11 +48,11 @@ pub fn fingerprint(plan: &Plan) -> PlanFingerprint {
     PlanFingerprint(xxh3_64(&bytes.0))
 }
 
-fn words(instr: &Instr) -> [u32; 7] {
+fn words(instr: &Instr) -> [u32; 8] {
     let [recv, send, src, dst, after_block] = instr.ports().map(|port| port.bits());
     let step = instr.after_port().map_or(0, |after| after.step);
     let slice = u32::from(instr.slice()) | u32::from(instr.slices()) << 16;
-    [recv, send, src, dst, after_block, step, slice]
+    [recv, send, src, dst, after_block, step, slice, instr.marks()]
 }
 
 impl InputsFingerprint {

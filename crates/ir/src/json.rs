@@ -2,14 +2,14 @@
 //! instructions by name.
 //!
 //! ```json
-//! {"schema": "crosstie.plan", "version": 1, "collective": "all_reduce", "ranks": 2,
+//! {"schema": "crosstie.plan", "version": 2, "collective": "all_reduce", "ranks": 2, "parts": 2,
 //!  "scratch_chunks": 0, "connections": [[0, 1, 0], [1, 0, 0]],
 //!  "blocks": [{"rank": 0, "instrs": [{"src": ["input", 1], "send": 0}]}]}
 //! ```
 //!
 //! A connection is `[src, dst, channel]`; an instruction has any of `recv`, `src`, `dst`, `send`,
-//! `after` (`[block, step]`) and `slice` (`[slice, slices]`, left out when whole). What is decoded
-//! is a form, not yet a good plan: [`crate::verify`] judges that.
+//! `after` (`[block, step]`) and `slice` (`[slice, slices]`, left out when whole), and of the marks
+//! `accumulate`, `finish` and `copied`. A rooted collective has a `root`. What is decoded is a form, not yet a good plan: [`crate::verify`] judges that.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ use crate::plan::{
 };
 
 const SCHEMA: &str = "crosstie.plan";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a text is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,16 @@ pub enum JsonError {
         /// The name.
         name: String,
     },
+    /// A root is missing, or one is given where there is none.
+    #[error(
+        "{collective} with root {given:?}; a root belongs to rooted collectives, and to no other"
+    )]
+    Root {
+        /// The collective's name.
+        collective: &'static str,
+        /// The root that was given.
+        given: Option<u32>,
+    },
     /// A number is out of range.
     #[error("{what} is {value}; at most {limit} can be")]
     OutOfRange {
@@ -71,7 +81,10 @@ struct PlanForm {
     schema: String,
     version: u32,
     collective: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<u32>,
     ranks: u32,
+    parts: u32,
     scratch_chunks: u32,
     connections: Vec<(u32, u32, u16)>,
     blocks: Vec<BlockForm>,
@@ -109,6 +122,16 @@ struct InstrForm {
     after: Option<(u32, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slice: Option<(u16, u16)>,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    accumulate: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    finish: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    copied: bool,
+}
+
+fn is_unset(mark: &bool) -> bool {
+    !mark
 }
 
 /// The schema's name and version alone, whatever else the object has.
@@ -124,7 +147,9 @@ pub fn to_json(plan: &Plan) -> String {
         schema: SCHEMA.to_string(),
         version: VERSION,
         collective: plan.collective.name().to_string(),
+        root: plan.collective.root().map(|root| root.0),
         ranks: plan.ranks,
+        parts: plan.parts,
         scratch_chunks: plan.scratch_chunks,
         connections: plan.connections.iter().map(|c| (c.src.0, c.dst.0, c.channel.0)).collect(),
         blocks: plan.blocks.iter().map(block_form).collect(),
@@ -153,6 +178,9 @@ fn instr_form(instr: &Instr) -> InstrForm {
         send: instr.send_port().map(|conn| conn.0),
         after: instr.after_port().map(|after| (after.block.0, after.step)),
         slice: Some(slice).filter(|&slice| slice != (0, 1)),
+        accumulate: instr.accumulates(),
+        finish: instr.finishes(),
+        copied: instr.is_copied(),
     }
 }
 
@@ -167,13 +195,11 @@ pub fn from_json(json: &[u8]) -> Result<Plan, JsonError> {
         return Err(JsonError::Version { schema, version });
     }
     let form: PlanForm = serde_json::from_slice(json).map_err(syntax)?;
-    let named = |collective: &Collective| collective.name() == form.collective;
-    let Some(collective) = Collective::ALL.into_iter().find(named) else {
-        return Err(JsonError::Collective { name: form.collective });
-    };
+    let collective = collective(&form)?;
     let limits =
         Limits { connections: form.connections.len() as u64, blocks: form.blocks.len() as u64 };
     within("the number of ranks", form.ranks, MAX_RANKS.into())?;
+    within("the number of parts", form.parts, Chunk::MAX_INDEX.into())?;
     within("the number of scratch chunks", form.scratch_chunks, Chunk::MAX_INDEX.into())?;
     let connection = |&(src, dst, channel): &(u32, u32, u16)| Connection {
         src: Rank(src),
@@ -183,10 +209,28 @@ pub fn from_json(json: &[u8]) -> Result<Plan, JsonError> {
     Ok(Plan {
         collective,
         ranks: form.ranks,
+        parts: form.parts,
         scratch_chunks: form.scratch_chunks,
         connections: form.connections.iter().map(connection).collect(),
         blocks: form.blocks.iter().map(|b| limits.block(b)).collect::<Result<_, _>>()?,
     })
+}
+
+/// The collective of that name; a root where it has one, and nowhere else.
+fn collective(form: &PlanForm) -> Result<Collective, JsonError> {
+    let mut all = Collective::ALL.into_iter().chain([Collective::SendRecv]);
+    let named = all.find(|collective| collective.name() == form.collective);
+    let Some(collective) = named else {
+        return Err(JsonError::Collective { name: form.collective.clone() });
+    };
+    match (collective.root(), form.root) {
+        (None, None) => Ok(collective),
+        (Some(_), Some(root)) => {
+            below("the root", root, form.ranks.into())?;
+            Ok(collective.with_root(Rank(root)))
+        }
+        (_, given) => Err(JsonError::Root { collective: collective.name(), given }),
+    }
 }
 
 fn syntax(error: serde_json::Error) -> JsonError {
@@ -221,7 +265,16 @@ impl Limits {
             form.send.map(|conn| self.conn(conn)).transpose()?,
         );
         let (slice, slices) = form.slice.unwrap_or((0, 1));
-        let instr = instr.sliced(slice, slices);
+        let mut instr = instr.sliced(slice, slices);
+        if form.accumulate {
+            instr = instr.accumulating();
+        }
+        if form.finish {
+            instr = instr.finishing();
+        }
+        if form.copied {
+            instr = instr.copied();
+        }
         let Some((block, step)) = form.after else { return Ok(instr) };
         let block = below("a block waited for", block, self.blocks)?;
         Ok(instr.after(After { block: BlockId(block), step }))

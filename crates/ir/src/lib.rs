@@ -28,7 +28,7 @@ mod verify;
 mod walk;
 
 pub use builder::{BuildError, PlanBuilder};
-pub use chunk_map::{ChunkMap, Layout};
+pub use chunk_map::{ChunkMap, Layout, Repeats, Span, Table};
 pub use collective::{Collective, Demand};
 pub use dtype::{DataType, UnknownName};
 pub use fingerprint::{InputsFingerprint, PlanFingerprint, fingerprint};

@@ -146,7 +146,15 @@ pub struct After {
 /// `value = reduce(recv?, src?); dst? <- value; send? <- value; after (block, step)?`.
 ///
 /// NCCL's and MSCCL's operation names are constructors. An instruction moves slice `slice` of
-/// `slices` of its chunks; planners leave that at 0 of 1, lowering splits.
+/// `slices` of its chunks; planners leave that at 0 of 1, lowering splits. Three marks change what
+/// it does:
+///
+/// * [`accumulating`](Instr::accumulating): without a receive, `dst` is an operand too, so
+///   `value = reduce(dst, src)`;
+/// * [`finishing`](Instr::finishing): the value is a complete reduction, so what the reduce
+///   operation does at its end (the division of an average) is done to it;
+/// * [`copied`](Instr::copied): what is sent is never lent, for its memory is written again before
+///   the receiver is known to have read it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Instr {
@@ -158,7 +166,7 @@ pub struct Instr {
     after_step: u32,
     slice: u16,
     slices: u16,
-    reserved: u32,
+    marks: u32,
 }
 
 // Kernels mirror this layout.
@@ -174,8 +182,12 @@ impl Instr {
         after_step: 0,
         slice: 0,
         slices: 1,
-        reserved: 0,
+        marks: 0,
     };
+
+    const ACCUMULATES: u32 = 1;
+    const FINISHES: u32 = 2;
+    const COPIED: u32 = 4;
 
     /// The general form, of which the other constructors are points.
     pub fn new(
@@ -226,6 +238,28 @@ impl Instr {
         Self::new(None, Some(src), Some(dst), Some(to))
     }
 
+    /// Reduces a chunk with what another holds, and leaves the result there.
+    pub fn reduce(src: Chunk, dst: Chunk) -> Self {
+        Self::copy(src, dst).accumulating()
+    }
+
+    /// The same instruction, whose value also goes to a connection.
+    pub fn sending(self, to: ConnId) -> Self {
+        Self { send: Port::conn(to), ..self }
+    }
+    /// The same instruction, with `dst` as an operand in the place of a receive.
+    pub fn accumulating(self) -> Self {
+        Self { marks: self.marks | Self::ACCUMULATES, ..self }
+    }
+    /// The same instruction, whose value is a complete reduction.
+    pub fn finishing(self) -> Self {
+        Self { marks: self.marks | Self::FINISHES, ..self }
+    }
+    /// The same instruction, whose message is copied even where it could be lent.
+    pub fn copied(self) -> Self {
+        Self { marks: self.marks | Self::COPIED, ..self }
+    }
+
     /// The same instruction, held back until `after` has completed.
     pub fn after(self, after: After) -> Self {
         match Port(after.block.0) {
@@ -252,6 +286,7 @@ impl Instr {
             conn(self.send_port()),
         )
         .sliced(self.slice, self.slices);
+        let instr = Self { marks: self.marks, ..instr };
         match self.after_port() {
             Some(After { block, step }) => {
                 instr.after(After { block: BlockId(blocks.apply(block.0)), step })
@@ -288,6 +323,22 @@ impl Instr {
             None => None,
         }
     }
+    /// Whether `dst` is an operand.
+    pub const fn accumulates(&self) -> bool {
+        self.marks & Self::ACCUMULATES != 0
+    }
+    /// Whether the value is a complete reduction.
+    pub const fn finishes(&self) -> bool {
+        self.marks & Self::FINISHES != 0
+    }
+    /// Whether what is sent is never lent.
+    pub const fn is_copied(&self) -> bool {
+        self.marks & Self::COPIED != 0
+    }
+    /// The marks as encoded.
+    pub(crate) const fn marks(&self) -> u32 {
+        self.marks
+    }
     /// Which slice of the chunks.
     pub const fn slice(&self) -> u16 {
         self.slice
@@ -318,10 +369,26 @@ pub struct Plan {
     pub collective: Collective,
     /// Ranks of the world.
     pub ranks: u32,
+    /// Parts into which the buffer is cut where it is whole ([`Collective::is_whole`]); the most
+    /// messages of a rank in a group of sends and receives. Elsewhere blocks are chunks, and this
+    /// is 1.
+    pub parts: u32,
     /// Scratch chunks of each rank.
     pub scratch_chunks: u32,
     /// Every connection used, each by one block at each end.
     pub connections: Vec<Connection>,
     /// The blocks, of any rank.
     pub blocks: Vec<Block>,
+}
+
+impl Plan {
+    /// Chunks of `rank`'s input.
+    pub fn input_chunks(&self, rank: Rank) -> u32 {
+        self.collective.input_chunks(rank, self.ranks, self.parts)
+    }
+
+    /// Chunks of `rank`'s output.
+    pub fn output_chunks(&self, rank: Rank) -> u32 {
+        self.collective.output_chunks(rank, self.ranks, self.parts)
+    }
 }

@@ -62,7 +62,7 @@ pub struct Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size {
     /// See [`crate::Collective::size_class`].
-    pub class: u32,
+    pub class: u64,
     /// Which slice of the chunk.
     pub slice: u16,
 }
@@ -86,6 +86,8 @@ pub enum Fault {
         /// Which chunk of its input.
         index: u32,
     },
+    /// Its reduction was never finished, was finished before it was complete, or more than once.
+    Unfinished,
     /// It holds a contribution that does not belong there, or comes from another window.
     Foreign {
         /// Whose contribution.
@@ -107,6 +109,28 @@ pub enum Reject {
     Ranks {
         /// Ranks of the plan.
         ranks: u32,
+    },
+    /// The root is no rank of the world.
+    #[error("the root is rank {root}, but there are {ranks} ranks")]
+    Root {
+        /// The root.
+        root: Rank,
+        /// Ranks of the plan.
+        ranks: u32,
+    },
+    /// An instruction accumulates, but receives too, or lacks a chunk to read or to accumulate in.
+    #[error("{at} accumulates, which takes a source and a destination and no receive")]
+    BadAccumulate {
+        /// The instruction.
+        at: Site,
+    },
+    /// An input chunk is read after it was written over, in place.
+    #[error("{at} reads {chunk} as an input, but it was written before")]
+    StaleInput {
+        /// The execution that reads.
+        at: Event,
+        /// The chunk.
+        chunk: Chunk,
     },
     /// A connection's ranks do not exist, or are one and the same.
     #[error("connection {} joins {src} and {dst}, which are no two ranks of this world", .connection.0)]
@@ -363,6 +387,9 @@ impl fmt::Display for Fault {
             Self::Missing { rank, index } => write!(f, "lacks input chunk {index} of rank {rank}"),
             Self::Repeated { rank, index } => {
                 write!(f, "holds input chunk {index} of rank {rank} more than once")
+            }
+            Self::Unfinished => {
+                f.write_str("a reduction that is not finished exactly once, at its end")
             }
             Self::Foreign { rank, index } => {
                 write!(f, "holds input chunk {index} of rank {rank}, which does not belong there")

@@ -30,14 +30,13 @@ pub fn replay(
 ) -> Result<Vec<Vec<u8>>, Reject> {
     let structure = Structure::check(plan)?;
     check_inputs(plan, map, &inputs)?;
-    let outputs = map.buffer_bytes(plan.collective.output_chunks(plan.ranks)) as usize;
     let scratch = map.scratch_bytes(plan.scratch_chunks) as usize;
-    let buffers = |input| Buffers {
+    let buffers = |(input, rank)| Buffers {
         input,
-        output: alloc::vec![0; outputs],
+        output: alloc::vec![0; map.buffer_bytes(Space::Output, plan.output_chunks(rank)) as usize],
         scratch: alloc::vec![0; scratch],
     };
-    let ranks = inputs.into_iter().map(buffers).collect();
+    let ranks = inputs.into_iter().zip((0..).map(Rank)).map(buffers).collect();
     let mut replay = Replay { plan, map, dtype, op, in_place, ranks };
     walk(plan, &structure, map.windows(), u32::MAX, &mut replay)?;
     Ok((0..plan.ranks).map(|rank| replay.output(Rank(rank))).collect())
@@ -47,8 +46,8 @@ fn check_inputs(plan: &Plan, map: &ChunkMap, inputs: &[Vec<u8>]) -> Result<(), R
     if inputs.len() != plan.ranks as usize {
         return Err(Reject::Inputs { expected: plan.ranks, actual: inputs.len() });
     }
-    let expected = map.buffer_bytes(plan.collective.input_chunks(plan.ranks));
     for (input, rank) in inputs.iter().zip((0..).map(Rank)) {
+        let expected = map.buffer_bytes(Space::Input, plan.input_chunks(rank));
         let actual = input.len() as u64;
         if actual < expected {
             return Err(Reject::InputBytes { rank, expected, actual });
@@ -102,7 +101,7 @@ impl Replay<'_> {
         if !self.in_place {
             return output;
         }
-        for index in 0..self.plan.collective.output_chunks(self.plan.ranks) {
+        for index in 0..self.plan.output_chunks(rank) {
             if self.plan.collective.in_place_alias(rank, index).is_none() {
                 continue;
             }

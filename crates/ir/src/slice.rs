@@ -27,7 +27,7 @@ pub enum MergeError {
     /// There was nothing to merge.
     #[error("no slices to merge")]
     Empty,
-    /// Two slices differ in collective or number of ranks.
+    /// Two slices differ in collective, number of ranks or parts.
     #[error("slice {index} is of another collective or world than slice 0")]
     Mismatch {
         /// The slice that differs from the first.
@@ -71,7 +71,8 @@ impl Plan {
         let first = slices.first().ok_or(MergeError::Empty)?;
         let mut owner = BTreeMap::new();
         for (index, slice) in slices.iter().enumerate() {
-            if (slice.collective, slice.ranks) != (first.collective, first.ranks) {
+            let of = |plan: &Self| (plan.collective, plan.ranks, plan.parts);
+            if of(slice) != of(first) {
                 return Err(MergeError::Mismatch { index });
             }
             for &Block { rank, .. } in &slice.blocks {

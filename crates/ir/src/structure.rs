@@ -34,6 +34,9 @@ impl Structure {
         if ranks == 0 || ranks > MAX_RANKS {
             return Err(Reject::Ranks { ranks });
         }
+        if let Some(root) = plan.collective.root().filter(|root| root.0 >= ranks) {
+            return Err(Reject::Root { root, ranks });
+        }
         check_connections(plan)?;
         let mut uses = alloc::vec![[None; 2]; plan.connections.len()];
         let mut slices = None;
@@ -90,10 +93,15 @@ fn check_ports(plan: &Plan, at: Site, instr: &Instr) -> Result<(), Reject> {
     if instr.send_port().is_none() && instr.dst_port().is_none() {
         return Err(Reject::NoEffect { at });
     }
+    if instr.accumulates()
+        && (instr.recv_port().is_some() || instr.src_port().is_none() || instr.dst_port().is_none())
+    {
+        return Err(Reject::BadAccumulate { at });
+    }
     for chunk in [instr.src_port(), instr.dst_port()].into_iter().flatten() {
         let chunks = match chunk.space {
-            Space::Input => plan.collective.input_chunks(plan.ranks),
-            Space::Output => plan.collective.output_chunks(plan.ranks),
+            Space::Input => plan.input_chunks(at.rank),
+            Space::Output => plan.output_chunks(at.rank),
             Space::Scratch => plan.scratch_chunks,
         };
         if chunk.index >= chunks {

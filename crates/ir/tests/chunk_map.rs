@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// How often each byte of a buffer of `chunks` chunks lies in a slice.
 fn covered(map: &ChunkMap, chunks: u32, slices: u16) -> Vec<u32> {
-    let mut counts = vec![0; map.buffer_bytes(chunks) as usize];
+    let mut counts = vec![0; map.buffer_bytes(Space::Output, chunks) as usize];
     for window in 0..map.windows() {
         for chunk in 0..chunks {
             for slice in 0..slices {

@@ -13,10 +13,11 @@ mod nodes;
 mod request;
 mod route;
 
+pub use algo::exchange::Messages;
 pub use nodes::{Nodes, NodesError};
-pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_world};
+pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
 
 /// The planner's version: it goes up whenever the same request gives another plan, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

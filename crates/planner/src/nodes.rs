@@ -63,6 +63,17 @@ impl Nodes {
         self.count
     }
 
+    /// Ranks of each node, where that is the same for all.
+    pub fn per_node(&self) -> Option<u32> {
+        let mut sizes: BTreeMap<u32, u32> = BTreeMap::new();
+        for &node in &self.node_of {
+            *sizes.entry(node).or_default() += 1;
+        }
+        let mut sizes = sizes.into_values();
+        let first = sizes.next()?;
+        sizes.all(|size| size == first).then_some(first)
+    }
+
     /// The node number given for `rank`; `None` when there is no such rank.
     pub fn node_of(&self, rank: Rank) -> Option<u32> {
         self.node_of.get(rank.0 as usize).copied()

@@ -2,11 +2,15 @@
 
 use core::num::NonZero;
 
-use crosstie_ir::{Collective, Lowering, Options, Plan, Reject, Report, WaitFor, lower, verify};
+use crosstie_ir::{
+    ChunkMap, Class, Collective, DataType, Layout, Lowering, Options, Plan, Rank, ReduceOp, Reject,
+    Report, WaitFor, lower, replay, verify,
+};
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
 const SLICES: u16 = 3;
-const LARGEST_SLICED: u32 = 32;
+const LARGEST_SLICED: u32 = 17;
+const LARGEST_SLICED_TWICE: u32 = 9;
 /// Enough for any plan here: what it needs is asserted, not this.
 const SLOTS: u32 = 16;
 
@@ -23,96 +27,236 @@ fn assignments(ranks: u32) -> [Vec<u32>; 3] {
     ]
 }
 
-fn proved(plan: &Plan, in_place: bool) -> Report {
-    let options = Options::copy(SLOTS);
-    let options = if in_place { options.in_place() } else { options };
-    let what = |reject| format!("{} of {} ranks: {reject}", plan.collective.name(), plan.ranks);
+fn proved(plan: &Plan, in_place: bool, class: Class) -> Report {
+    let options = Options { class, in_place, ..Options::copy(SLOTS) };
+    let what = |reject| format!("{:?} of {} ranks: {reject}", plan.collective, plan.ranks);
     verify(plan, &options).map_err(what).expect("a planner's plan is right")
 }
 
-/// What a header promises for n ranks.
+/// What a header promises for a world.
 struct Promise {
-    steps: u32,
+    steps: Option<u32>,
+    /// Chunks sent by all ranks together.
     chunks_sent: u64,
-    min_slots: u32,
+    min_slots: Option<u32>,
     scratch_chunks: u32,
 }
 
-fn promise(collective: Collective, algorithm: Algorithm, n: u32, in_place: bool) -> Promise {
+fn promise(collective: Collective, algorithm: Algorithm, nodes: &Nodes, in_place: bool) -> Promise {
+    let n = nodes.ranks();
     let others = n - 1;
-    let direct = |steps: u32, rounds: u32| Promise {
-        steps,
-        chunks_sent: u64::from(rounds * others),
-        min_slots: others.min(1),
+    let flat = |steps: u32, by_all: u32| Promise {
+        steps: Some(if n == 1 { 0 } else { steps }),
+        chunks_sent: by_all.into(),
+        min_slots: Some(others.min(1)),
         scratch_chunks: 0,
     };
     let ring = |steps: u32, fused: bool| Promise {
-        steps,
-        chunks_sent: steps.into(),
-        min_slots: if n == 1 { 0 } else { 1 + u32::from(fused) },
+        steps: Some(steps),
+        chunks_sent: u64::from(steps * n),
+        min_slots: Some(if n == 1 { 0 } else { 1 + u32::from(fused) }),
         scratch_chunks: 0,
     };
-    match collective {
-        Collective::AllReduce if algorithm == Algorithm::Direct => direct(2 * others.min(1), 2),
-        Collective::ReduceScatter | Collective::AllGather if algorithm == Algorithm::Direct => {
-            direct(others.min(1), 1)
+    let depth = 1 + others.max(1).ilog2();
+    let scratch = |scratch_chunks, promise| Promise { scratch_chunks, ..promise };
+    match (algorithm, collective) {
+        (Algorithm::Direct, Collective::AllReduce) => flat(2, 2 * n * others),
+        (Algorithm::Direct, Collective::ReduceScatter | Collective::AllGather) => {
+            flat(1, n * others)
         }
-        Collective::ReduceScatter | Collective::AllGather => ring(others, n > 2),
-        Collective::AllReduce => ring(2 * others, n > 1),
-        Collective::AllToAll => Promise {
-            steps: others.min(1),
-            chunks_sent: others.into(),
-            min_slots: others.min(1),
-            scratch_chunks: if in_place { others } else { 0 },
-        },
+        (Algorithm::Direct, Collective::AllToAll) => {
+            scratch(if in_place { others } else { 0 }, flat(1, n * others))
+        }
+        (Algorithm::Direct, _) => flat(1, others),
+        (Algorithm::Ring, Collective::AllReduce) => ring(2 * others, n > 1),
+        (Algorithm::Ring, _) => ring(others, n > 2),
+        (Algorithm::Flat, _) => scratch(u32::from(n > 2), flat(1, n * others)),
+        (Algorithm::Tree, Collective::Broadcast { .. }) => flat(depth, 2 * others),
+        (Algorithm::Tree, Collective::Reduce { .. }) => scratch(0, flat(depth, 2 * others)),
+        (Algorithm::Tree, Collective::Barrier) => flat(2 * depth, 2 * others),
+        (Algorithm::Tree, _) => flat(2 * depth, 4 * others),
+        (Algorithm::Hierarchical, _) => hierarchical(collective, nodes),
+        (Algorithm::Canonical, Collective::AllReduce) => {
+            Promise { steps: None, min_slots: None, ..scratch(0, flat(0, 2 * n * others)) }
+        }
+        (Algorithm::Canonical, Collective::ReduceScatter) => {
+            Promise { steps: None, min_slots: None, ..scratch(0, flat(0, n * others)) }
+        }
+        (Algorithm::Canonical, _) => Promise { steps: None, ..scratch(0, flat(0, others)) },
+        (_, _) => unreachable!("an algorithm without a header"),
     }
+}
+
+fn hierarchical(collective: Collective, nodes: &Nodes) -> Promise {
+    let (n, count) = (nodes.ranks(), nodes.count());
+    let chunks = |steps, chunks_sent: u32, scratch_chunks| Promise {
+        steps: Some(steps),
+        chunks_sent: chunks_sent.into(),
+        min_slots: Some(1),
+        scratch_chunks,
+    };
+    let m = nodes.per_node().unwrap_or(0);
+    let alone = u32::from(m == 1);
+    let each = (count - 1) + count * m.saturating_sub(1);
+    match collective {
+        Collective::AllReduce => chunks(4 - 2 * alone, 2 * n * each, 0),
+        Collective::ReduceScatter => chunks(2 - alone, n * each, if m > 2 { count - 1 } else { 0 }),
+        Collective::AllGather => chunks(2 - alone, n * each, 0),
+        _ => {
+            let root = nodes.node_of(collective.root().unwrap());
+            let elsewhere = (0..n).filter(|&rank| nodes.node_of(Rank(rank)) != root).count() as u32;
+            chunks(if elsewhere == count - 1 { 1 } else { 2 }, n - 1, 0)
+        }
+    }
+}
+
+/// Whether a plan needs scratch for partial sums depends on who has how many to add up: an upper
+/// bound is promised.
+fn check_scratch(report: &Report, promise: &Promise, algorithm: Algorithm, plan: &Plan) {
+    let (sums, ranks) = (report.scratch_chunks, plan.ranks);
+    let limit = match (algorithm, plan.collective) {
+        (Algorithm::Tree, Collective::Reduce { .. }) => 2,
+        (Algorithm::Hierarchical, Collective::Reduce { .. }) => 1,
+        (Algorithm::Canonical, Collective::Reduce { .. }) => 1,
+        (Algorithm::Canonical, _) => ranks,
+        _ => return assert_eq!(sums, promise.scratch_chunks, "{algorithm:?} {plan:?}"),
+    };
+    assert!(sums <= limit, "scratch of {algorithm:?} {:?}: {sums}", plan.collective);
 }
 
 /// Checks a plan of `channels` channels, lowered to `lowered` slices.
-fn check(plan: &Plan, algorithm: Algorithm, in_place: bool, channels: u16, lowered: u16) {
+fn check(
+    plan: &Plan,
+    algorithm: Algorithm,
+    nodes: &Nodes,
+    in_place: bool,
+    channels: u16,
+    lowered: u16,
+) {
     let slices = channels * lowered;
-    let name = plan.collective.name();
-    let what = format!("{algorithm:?} {name} of {}, in place: {in_place}", plan.ranks);
-    let promise = promise(plan.collective, algorithm, plan.ranks, in_place);
-    let report = proved(plan, in_place);
-    assert_eq!(report.steps, promise.steps, "steps of {what}");
-    assert_eq!(report.scratch_chunks, promise.scratch_chunks, "scratch of {what}");
-    assert_eq!(report.slices, slices);
-    for traffic in report.sent.iter().chain(&report.received) {
-        let chunks = promise.chunks_sent * u64::from(slices);
-        assert_eq!(traffic.slices, chunks, "slices of {what}");
+    let what = format!(
+        "{algorithm:?} {:?} on {:?}, in place: {in_place}",
+        plan.collective,
+        nodes.assignment()
+    );
+    let promise = promise(plan.collective, algorithm, nodes, in_place);
+    let report = proved(plan, in_place, Class::Copy);
+    proved(plan, in_place, Class::Lend);
+    if let Some(steps) = promise.steps {
+        assert_eq!(report.steps, steps, "steps of {what}");
     }
+    check_scratch(&report, &promise, algorithm, plan);
+    assert_eq!(report.slices, slices);
+    let sent: u64 = report.sent.iter().map(|traffic| traffic.slices).sum();
+    assert_eq!(sent, promise.chunks_sent * u64::from(slices), "slices of {what}");
     assert!(report.bits_agree, "{what}");
     let reuses_input = plan.collective == Collective::AllToAll && !in_place && plan.ranks > 1;
     assert_eq!(report.in_place_safe, !reuses_input, "{what}");
-    let is_ring =
-        plan.collective != Collective::AllToAll && plan.ranks > 1 && algorithm == Algorithm::Ring;
+    let is_ring = algorithm == Algorithm::Ring && plan.ranks > 1;
     let more = if is_ring { u32::from(lowered) - 1 } else { 0 };
-    assert_eq!(report.min_slots, promise.min_slots + more, "slots of {what}");
+    if let Some(min_slots) = promise.min_slots
+        && lowered == 1
+    {
+        assert_eq!(report.min_slots, min_slots + more, "slots of {what}");
+    }
 }
 
-fn forms() -> impl Iterator<Item = (Algorithm, bool)> {
-    Algorithm::ALL.into_iter().flat_map(|algorithm| [(algorithm, false), (algorithm, true)])
+/// Every collective with every algorithm that suits it, rooted ones around a few roots.
+fn forms(nodes: &Nodes) -> Vec<(Collective, Algorithm)> {
+    let last = nodes.ranks() - 1;
+    let mut roots = vec![0, last / 2, last];
+    roots.dedup();
+    let mut forms = Vec::new();
+    for collective in Collective::ALL {
+        let roots = if collective.root().is_some() { &roots[..] } else { &[0] };
+        for &root in roots {
+            let collective = collective.with_root(Rank(root));
+            let all = Algorithm::of(collective).iter();
+            let suited = all.filter(|algorithm| algorithm.suits(collective, nodes));
+            forms.extend(suited.map(|&algorithm| (collective, algorithm)));
+        }
+    }
+    forms
+}
+
+fn planned(
+    collective: Collective,
+    algorithm: Algorithm,
+    nodes: &Nodes,
+    channels: u16,
+    in_place: bool,
+) -> Plan {
+    let channels = NonZero::new(channels).unwrap();
+    plan_world(&PlanRequest { collective, algorithm, nodes, channels, in_place })
 }
 
 #[test]
 fn headers_tell_the_truth_at_every_size() {
     for ranks in rank_counts() {
-        let [nodes, ..] = assignments(ranks).map(|node_of| Nodes::new(node_of).unwrap());
-        for collective in Collective::ALL {
-            for (algorithm, in_place) in forms() {
-                let (nodes, channels) = (&nodes, NonZero::<u16>::MIN);
-                let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
-                let plan = plan_world(&request);
-                check(&plan, algorithm, in_place, 1, 1);
-                // Slices multiply what there is to verify; large worlds bring nothing new to them.
-                if ranks <= LARGEST_SLICED {
-                    let sliced = lower(&plan, &Lowering { slices: SLICES });
-                    check(&sliced, algorithm, in_place, 1, SLICES);
+        // Nodes of four too: only there are the hierarchical forms.
+        for node_of in &assignments(ranks)[..if ranks <= LARGEST_SLICED { 2 } else { 1 }] {
+            let nodes = Nodes::new(node_of.clone()).unwrap();
+            for (collective, algorithm) in forms(&nodes) {
+                for in_place in [false, true] {
+                    let plan = planned(collective, algorithm, &nodes, 1, in_place);
+                    check(&plan, algorithm, &nodes, in_place, 1, 1);
+                    // Slices multiply what there is to verify; large worlds bring nothing new.
+                    if ranks <= LARGEST_SLICED_TWICE {
+                        let sliced = lower(&plan, &Lowering { slices: SLICES });
+                        check(&sliced, algorithm, &nodes, in_place, 1, SLICES);
+                    }
                 }
             }
         }
     }
+}
+
+#[test]
+fn the_canonical_order_is_the_same_on_any_nodes() {
+    for ranks in 1..=9 {
+        for collective in [Collective::AllReduce, Collective::ReduceScatter] {
+            let sums = assignments(ranks).map(|node_of| {
+                let nodes = Nodes::new(node_of).unwrap();
+                let plan = planned(collective, Algorithm::Canonical, &nodes, 1, false);
+                bits(&plan)
+            });
+            assert_eq!(sums[0], sums[1], "{collective:?} of {ranks}");
+            assert_eq!(sums[0], sums[2], "{collective:?} of {ranks}");
+        }
+    }
+}
+
+#[test]
+fn the_canonical_order_is_the_same_for_every_reducing_collective() {
+    for ranks in 2..=9 {
+        let nodes = Nodes::new(vec![0; ranks]).unwrap();
+        let all = bits(&planned(Collective::AllReduce, Algorithm::Canonical, &nodes, 1, false));
+        for root in 0..ranks as u32 {
+            let collective = Collective::Reduce { root: Rank(root) };
+            let one = bits(&planned(collective, Algorithm::Canonical, &nodes, 1, false));
+            assert_eq!(one[root as usize], all[0], "{ranks} {root}");
+        }
+    }
+}
+
+/// Every rank's result of reducing f32 numbers whose sums depend on the order.
+fn bits(plan: &Plan) -> Vec<Vec<u8>> {
+    const COUNT: u64 = 45;
+    let ranks = plan.ranks as u64;
+    let whole = plan.collective.is_whole();
+    let map = if whole {
+        ChunkMap::new(Layout::Split { chunks: plan.parts }, 4, COUNT, COUNT)
+    } else {
+        ChunkMap::new(Layout::Blocks { stride: COUNT }, 4, COUNT, COUNT)
+    };
+    let elements = if whole { COUNT } else { COUNT * ranks };
+    let value = |rank: u64, at: u64| {
+        let mixed = (rank * 2_654_435_761 + at * 40_503 + 12_345) % 1_000_003;
+        (mixed as f32 - 500_000.0) * 1.1f32.powi((at % 60) as i32)
+    };
+    let input = |rank| (0..elements).flat_map(|at| value(rank, at).to_le_bytes()).collect();
+    let inputs = (0..ranks).map(input).collect();
+    replay(plan, &map, DataType::F32, ReduceOp::Sum, inputs, false).unwrap()
 }
 
 #[test]
@@ -145,7 +289,7 @@ fn the_in_place_exchange_is_right_out_of_place_too() {
             channels: NonZero::<u16>::MIN,
             in_place: true,
         });
-        proved(&plan, false);
+        proved(&plan, false, Class::Copy);
     }
 }
 
@@ -154,17 +298,17 @@ fn channels_and_nodes_change_no_figure() {
     for ranks in 1..=9 {
         for node_of in assignments(ranks) {
             let nodes = Nodes::new(node_of).unwrap();
-            for collective in Collective::ALL {
-                let channels = NonZero::new(2).unwrap();
-                for algorithm in Algorithm::ALL {
-                    let (nodes, in_place) = (&nodes, false);
-                    let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
-                    let plan = plan_world(&request);
-                    let channels = if collective == Collective::AllToAll { 1 } else { 2 };
-                    check(&plan, algorithm, false, channels, 1);
-                    let sliced = lower(&plan, &Lowering { slices: SLICES });
-                    check(&sliced, algorithm, false, channels, SLICES);
-                }
+            for (collective, algorithm) in forms(&nodes) {
+                let plan = planned(collective, algorithm, &nodes, 2, false);
+                let channels = plan.blocks.iter().flat_map(|block| &block.instrs);
+                let channels = channels.map(|instr| instr.slices()).max().unwrap_or(1);
+                let cut = matches!(
+                    collective,
+                    Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter
+                );
+                let whole = matches!(algorithm, Algorithm::Flat | Algorithm::Canonical);
+                assert_eq!(channels, if cut && !whole { 2 } else { 1 }, "{collective:?}");
+                check(&plan, algorithm, &nodes, false, channels, 1);
             }
         }
     }

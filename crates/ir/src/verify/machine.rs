@@ -7,9 +7,9 @@ use super::clock::{Clock, Moment};
 use super::memory::{Memory, Present, Use};
 use super::value::{Place, ValueId, Values, Wanted};
 use super::{Class, Options};
-use crate::Collective;
-use crate::plan::{After, BlockId, Chunk, Instr, Plan, Rank, Space};
+use crate::plan::{After, BlockId, Chunk, ConnId, Instr, Plan, Rank, Space};
 use crate::reject::{Access, Event, Reject, Size};
+use crate::structure::Structure;
 use crate::walk::Meaning;
 
 /// What an execution leaves to those that wait for it.
@@ -29,46 +29,83 @@ pub(super) struct Message {
 
 pub(super) struct Machine<'a> {
     plan: &'a Plan,
+    structure: &'a Structure,
     options: &'a Options,
     values: Values,
     memory: Memory,
     /// The past of each block.
     pasts: Vec<Past>,
-    /// Blocks of which clocks need to tell: those that share a rank with another.
+    /// Blocks of which clocks need to tell: those that share a rank with another; where chunks are
+    /// lent, all.
     tracked: Vec<bool>,
     /// Steps that others wait for.
     awaited: BTreeSet<(BlockId, u32)>,
     /// The past of each awaited step that has completed.
     completed: BTreeMap<(BlockId, u32, u64), Past>,
+    /// How long the scratch chunks are that stand for no particular chunk, once written.
+    scratch_sizes: BTreeMap<Place, Size>,
+    /// Who receives what is lent.
+    borrowers: Borrowers,
     steps: u32,
 }
 
-impl Class {
-    /// The execution with whose completion an access by `execution` ends.
-    fn end_of_access(self, execution: Moment) -> Moment {
-        match self {
-            Self::Copy => execution,
+/// Which execution receives each message: of class lend, it ends the sender's use of the chunk.
+#[derive(Debug, Default)]
+struct Borrowers {
+    /// The steps of the receiving block that receive, of each connection; empty of class copy.
+    steps: Vec<Vec<u32>>,
+    /// Messages sent so far, over each connection.
+    sent: Vec<u64>,
+}
+
+impl Borrowers {
+    fn new(plan: &Plan, options: &Options) -> Self {
+        if options.class == Class::Copy {
+            return Self::default();
         }
+        let mut steps = alloc::vec![Vec::new(); plan.connections.len()];
+        for block in &plan.blocks {
+            for (instr, step) in block.instrs.iter().zip(0..) {
+                if let Some(ConnId(conn)) = instr.recv_port() {
+                    steps[conn as usize].push(step);
+                }
+            }
+        }
+        Self { sent: alloc::vec![0; steps.len()], steps }
+    }
+
+    /// The execution that receives the next message of `conn`, in a block of `length`
+    /// instructions.
+    fn next(&mut self, ConnId(conn): ConnId, BlockId(block): BlockId, length: u64) -> Moment {
+        let steps = &self.steps[conn as usize];
+        let sent = &mut self.sent[conn as usize];
+        let (window, at) = (*sent / steps.len() as u64, *sent % steps.len() as u64);
+        *sent += 1;
+        Moment { block, number: window * length + u64::from(steps[at as usize]) }
     }
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(plan: &'a Plan, options: &'a Options) -> Self {
+    pub(super) fn new(plan: &'a Plan, structure: &'a Structure, options: &'a Options) -> Self {
         let mut blocks_of = BTreeMap::new();
         for block in &plan.blocks {
             *blocks_of.entry(block.rank).or_insert(0) += 1;
         }
         let instrs = plan.blocks.iter().flat_map(|block| &block.instrs);
         let awaited = instrs.filter_map(Instr::after_port).map(|after| (after.block, after.step));
+        let lends = options.class == Class::Lend;
         Self {
             plan,
+            structure,
             options,
             values: Values::default(),
             memory: Memory::default(),
             pasts: alloc::vec![Past::default(); plan.blocks.len()],
-            tracked: plan.blocks.iter().map(|block| blocks_of[&block.rank] > 1).collect(),
+            tracked: plan.blocks.iter().map(|b| lends || blocks_of[&b.rank] > 1).collect(),
             awaited: awaited.collect(),
             completed: BTreeMap::new(),
+            scratch_sizes: BTreeMap::new(),
+            borrowers: Borrowers::new(plan, options),
             steps: 0,
         }
     }
@@ -132,8 +169,9 @@ impl<'a> Machine<'a> {
         let mut met: BTreeMap<Wanted, ValueId> = BTreeMap::new();
         let mut bits_agree = true;
         for (rank, window) in pairs(0..ranks, 0..windows) {
-            for (index, slice) in pairs(0..collective.output_chunks(ranks), 0..slices) {
-                let (rank, chunk) = (Rank(rank), Chunk::output(index));
+            let rank = Rank(rank);
+            for (index, slice) in pairs(0..self.plan.output_chunks(rank), 0..slices) {
+                let chunk = Chunk::output(index);
                 let place = self.place(rank, chunk, slice, window);
                 let value = self.memory.contents(place, &mut self.values);
                 let wanted = Wanted { demand: collective.demand(rank, index), slice, window };
@@ -178,22 +216,26 @@ impl Meaning for Machine<'_> {
         received: Option<Message>,
     ) -> Result<Message, Reject> {
         let past = self.start(event, instr, received.as_ref());
-        let size = common_size(self.plan, event, instr, received.as_ref())?;
-        let now = self.moment(event);
-        let end = self.options.class.end_of_access(now);
-        let by = |chunk, writes| Use { access: Access { event, chunk, writes }, end };
-        let place = |chunk| self.place(event.site.rank, chunk, size.slice, event.window);
-        let (src, dst) = (instr.src_port(), instr.dst_port());
-        let (src_place, dst_place) = (src.map(place), dst.map(place));
-        let present = Present { now, clock: &past.clock };
-        let mut value = received.map(|message| message.value);
-        if let (Some(chunk), Some(place)) = (src, src_place) {
-            let read = self.memory.read(place, by(chunk, false), &present, &mut self.values)?;
-            value = Some(value.map_or(read, |received| self.values.reduced(received, read)));
-        }
-        let value = value.ok_or(Reject::NoValue { at: event.site })?;
-        if let (Some(chunk), Some(place)) = (dst, dst_place) {
-            self.memory.write(place, value, by(chunk, true), &present, &mut self.values)?;
+        let size = self.common_size(event, instr, received.as_ref())?;
+        let borrower = instr.send_port().and_then(|conn| self.borrower(conn));
+        let chunks = Chunks::new(instr, borrower);
+        let value = self.value(event, instr, received, &chunks, &past)?;
+        if let Some(chunk) = instr.dst_port() {
+            let place = self.place(event.site.rank, chunk, instr.slice(), event.window);
+            let now = self.moment(event);
+            let present = Present { now, clock: &past.clock };
+            let by = Use { access: Access { event, chunk, writes: true }, end: now };
+            self.memory.write(place, value, by, &present, &mut self.values)?;
+            if self.plan.collective.size_class(event.site.rank, chunk, 0, 0).is_none() {
+                self.scratch_sizes.insert(place, size);
+            }
+            if let Some(end) = chunks.dst_lent_until {
+                let by = Use { access: Access { event, chunk, writes: false }, end };
+                let mut known = past.clock.clone();
+                known.learn(now);
+                let present = Present { now, clock: &known };
+                self.memory.read(place, by, &present, &mut self.values)?;
+            }
         }
         self.complete(event, past);
         let mut past = match instr.send_port() {
@@ -205,24 +247,94 @@ impl Meaning for Machine<'_> {
     }
 }
 
-/// The one length of all that meets in an instruction.
-fn common_size(
-    plan: &Plan,
-    event: Event,
-    instr: &Instr,
-    received: Option<&Message>,
-) -> Result<Size, Reject> {
-    let collective: Collective = plan.collective;
-    let size_of = |chunk: Chunk| Size {
-        class: collective.size_class(chunk.index, plan.ranks),
-        slice: instr.slice(),
-    };
-    let chunks = [instr.src_port(), instr.dst_port()].map(|port| port.map(size_of));
-    let mut sizes =
-        received.map(|message| message.size).into_iter().chain(chunks.into_iter().flatten());
-    let one = sizes.next().ok_or(Reject::NoValue { at: event.site })?;
-    match sizes.find(|&other| other != one) {
-        Some(other) => Err(Reject::Sizes { at: event, one, other }),
-        None => Ok(one),
+/// How long an instruction's chunks are in use beyond it, where they are lent.
+struct Chunks {
+    src_lent_until: Option<Moment>,
+    dst_lent_until: Option<Moment>,
+}
+
+impl Chunks {
+    /// What an executor may lend of an instruction whose message `borrower` receives: what it wrote,
+    /// or what it only sends.
+    fn new(instr: &Instr, borrower: Option<Moment>) -> Self {
+        let own = |chunk: Option<Chunk>| chunk.is_some_and(|c| c.space != Space::Scratch);
+        let borrower = borrower.filter(|_| !instr.is_copied());
+        let (src, dst) = (instr.src_port(), instr.dst_port());
+        let only_sent = instr.recv_port().is_none() && dst.is_none();
+        Self {
+            src_lent_until: borrower.filter(|_| only_sent && own(src)),
+            dst_lent_until: borrower.filter(|_| own(dst)),
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// The execution that receives what is now sent over `conn`; none where nothing is lent.
+    fn borrower(&mut self, conn: ConnId) -> Option<Moment> {
+        if self.options.class == Class::Copy {
+            return None;
+        }
+        let block = self.structure.receiver(conn);
+        let length = self.plan.blocks[block.0 as usize].instrs.len() as u64;
+        Some(self.borrowers.next(conn, block, length))
+    }
+
+    /// `reduce(received?, src?)`, or `reduce(dst, src)`; finished where the instruction says so.
+    fn value(
+        &mut self,
+        event: Event,
+        instr: &Instr,
+        received: Option<Message>,
+        chunks: &Chunks,
+        past: &Past,
+    ) -> Result<ValueId, Reject> {
+        let now = self.moment(event);
+        let operand = instr.dst_port().filter(|_| instr.accumulates());
+        let src = instr.src_port().map(|chunk| (chunk, chunks.src_lent_until.unwrap_or(now)));
+        let mut value = received.map(|message| message.value);
+        for (chunk, end) in src.into_iter().chain(operand.map(|chunk| (chunk, now))) {
+            let place = self.place(event.site.rank, chunk, instr.slice(), event.window);
+            let by = Use { access: Access { event, chunk, writes: false }, end };
+            let present = Present { now, clock: &past.clock };
+            let read = self.memory.read(place, by, &present, &mut self.values)?;
+            if chunk.space == Space::Input && !self.values.is_initial(read) {
+                return Err(Reject::StaleInput { at: event, chunk });
+            }
+            value = Some(value.map_or(read, |other| self.values.reduced(other, read)));
+        }
+        let value = value.ok_or(Reject::NoValue { at: event.site })?;
+        Ok(if instr.finishes() { self.values.finished(value) } else { value })
+    }
+
+    /// The one length of all that meets in an instruction.
+    fn common_size(
+        &self,
+        event: Event,
+        instr: &Instr,
+        received: Option<&Message>,
+    ) -> Result<Size, Reject> {
+        let Plan { collective, ranks, parts, .. } = *self.plan;
+        let size_of = |chunk: Chunk| {
+            let (rank, slice) = (event.site.rank, instr.slice());
+            match collective.size_class(rank, chunk, ranks, parts) {
+                Some(class) => Some(Size { class, slice }),
+                None => {
+                    self.scratch_sizes.get(&self.place(rank, chunk, slice, event.window)).copied()
+                }
+            }
+        };
+        // A scratch chunk that is written becomes as long as what is written to it.
+        let fixed = |chunk: &Chunk| collective.size_class(event.site.rank, *chunk, ranks, parts);
+        let dst = instr.dst_port().filter(|c| fixed(c).is_some() || instr.accumulates());
+        let chunks = instr.src_port().into_iter().chain(dst).filter_map(size_of);
+        let mut sizes = received.map(|message| message.size).into_iter().chain(chunks);
+        let Some(one) = sizes.next() else {
+            // Scratch that was never written: what it gives to whom is refused as undefined.
+            return Ok(Size { class: 0, slice: instr.slice() });
+        };
+        match sizes.find(|&other| other != one) {
+            Some(other) => Err(Reject::Sizes { at: event, one, other }),
+            None => Ok(one),
+        }
     }
 }

@@ -31,6 +31,9 @@ use machine::Machine;
 pub enum Class {
     /// Through slots: an instruction that has completed uses its chunks no more.
     Copy,
+    /// A chunk of the caller's memory that is sent may be read where it lies, until the receiver's
+    /// instruction has completed; scratch, and what is reduced on its way to a slot, is copied.
+    Lend,
 }
 
 /// What a plan is verified under.
@@ -51,6 +54,11 @@ impl Options {
     /// Out of place, two windows of class copy, connections of `slots` slots.
     pub const fn copy(slots: u32) -> Self {
         Self { slots, class: Class::Copy, in_place: false, windows: 2 }
+    }
+
+    /// The same, of class lend.
+    pub const fn lending(self) -> Self {
+        Self { class: Class::Lend, ..self }
     }
 
     /// The same, in place.
@@ -131,7 +139,7 @@ struct Proof {
 
 fn prove(plan: &Plan, structure: &Structure, options: &Options) -> Result<Proof, Reject> {
     let windows = u64::from(options.windows.max(1));
-    let mut machine = Machine::new(plan, options);
+    let mut machine = Machine::new(plan, structure, options);
     let min_slots = walk(plan, structure, windows, options.slots, &mut machine)?;
     let bits_agree = machine.check_result(windows, structure.slices)?;
     Ok(Proof { min_slots, bits_agree, steps: machine.steps() })

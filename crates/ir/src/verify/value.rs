@@ -29,6 +29,8 @@ enum Value {
     Initial(Place),
     /// A reduction; the smaller operand first, as the order makes no difference to the bits.
     Reduced(ValueId, ValueId),
+    /// A reduction to which the end of its operation was done.
+    Finished(ValueId),
 }
 
 /// All values of a run.
@@ -62,19 +64,39 @@ impl Values {
         self.intern(Value::Reduced(a.min(b), a.max(b)))
     }
 
+    pub(super) fn finished(&mut self, value: ValueId) -> ValueId {
+        self.intern(Value::Finished(value))
+    }
+
+    /// Whether `value` is what a place held before the plan first wrote to it.
+    pub(super) fn is_initial(&self, ValueId(value): ValueId) -> bool {
+        matches!(self.values[value as usize], Value::Initial(_))
+    }
+
     /// Checks that `value` is made of exactly what is wanted, each contribution once.
     ///
     /// Stops at the first contribution too many, so a value that doubles itself step by step costs
     /// no more than the ranks of the world.
     pub(super) fn check(&self, value: ValueId, wanted: Wanted, ranks: u32) -> Result<(), Fault> {
         let mut seen = BTreeSet::new();
+        let reduces = matches!(wanted.demand, Demand::Reduced { .. });
+        let value = match self.values[value.0 as usize] {
+            Value::Finished(complete) if reduces => complete,
+            Value::Initial(place) if reduces && place.space != Space::Input => {
+                return Err(Fault::Undefined);
+            }
+            _ if reduces => return Err(Fault::Unfinished),
+            _ => value,
+        };
         let mut rest = alloc::vec![value];
         while let Some(ValueId(next)) = rest.pop() {
             match self.values[next as usize] {
+                Value::Finished(_) => return Err(Fault::Unfinished),
                 Value::Reduced(a, b) => rest.extend([a, b]),
                 Value::Initial(place) if place.space != Space::Input => {
                     return Err(Fault::Undefined);
                 }
+                Value::Initial(_) if wanted.demand == Demand::Unspecified => {}
                 Value::Initial(place) => {
                     let Place { rank, index, .. } = place;
                     if !wanted.includes(place) {
@@ -91,7 +113,7 @@ impl Values {
                 Some(rank) => Err(Fault::Missing { rank, index }),
                 None => Ok(()),
             },
-            Demand::Copied { .. } => Ok(()),
+            Demand::Copied { .. } | Demand::Unspecified => Ok(()),
         }
     }
 }
@@ -101,6 +123,7 @@ impl Wanted {
         let belongs = match self.demand {
             Demand::Reduced { index } => place.index == index,
             Demand::Copied { rank, index } => (place.rank, place.index) == (rank, index),
+            Demand::Unspecified => true,
         };
         belongs && (place.slice, place.window) == (self.slice, self.window)
     }

@@ -1,4 +1,4 @@
-//! Owns the direct algorithms: reduce_scatter, all_gather, and all_reduce made of the two, each
+//! Owns the direct algorithms of reduce_scatter, all_gather, and all_reduce made of the two: each
 //! pair of ranks directly.
 //!
 //! One block per rank sends to all others, another receives from all others, both in round order:
@@ -52,8 +52,9 @@ impl Ends {
         }
         let mut src = Chunk::input(seat.chunk(0));
         let mut complete = None;
-        for &from in &self.from {
+        for (&from, left) in self.from.iter().zip((0..self.from.len()).rev()) {
             let instr = Instr::recv_reduce_copy(from, src, sum);
+            let instr = if left == 0 { instr.finishing() } else { instr };
             complete = Some(seat.push(builder, self.recv, instr));
             src = sum;
         }

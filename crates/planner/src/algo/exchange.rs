@@ -1,4 +1,5 @@
-//! Owns the exchange algorithms: all_to_all, each pair of ranks directly.
+//! Owns the exchange algorithms: all_to_all, and groups of sends and receives, each pair of ranks
+//! directly.
 //!
 //! In round k, of n − 1, a rank sends to the rank k places after it on the ring and receives from
 //! the one k places before it, so that each round is a permutation and the near rounds stay on the
@@ -8,6 +9,10 @@
 //! Steps: 1. Chunks sent by each rank: n − 1, each once. Slots needed: 1. In place, n − 1 chunks of
 //! scratch: each window's chunk for a peer is first copied there and sent from there, and what the
 //! peer sends is received once the copy is done.
+//!
+//! A group of sends and receives has the same form, with a block for each peer and direction that it
+//! names; messages to one peer go in the order in which they were asked for. What a rank sends to
+//! itself is copied.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -61,4 +66,53 @@ fn rounds(nodes: &Nodes, position: u32, builder: &mut PlanBuilder) -> Vec<Round>
         recv: builder.block(own),
     };
     (1..ranks).map(round).collect()
+}
+
+/// The messages of one rank's group, by peer, in the order in which the program asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Messages<'a> {
+    /// To whom: input chunk i is message i.
+    pub sends: &'a [Rank],
+    /// From whom: output chunk i is message i.
+    pub recvs: &'a [Rank],
+}
+
+/// Emits the blocks of the rank at `position` of the ring. Of what it sends to itself, and receives
+/// from itself, the k-th is the k-th.
+pub(crate) fn group(
+    nodes: &Nodes,
+    position: u32,
+    messages: &Messages<'_>,
+    builder: &mut PlanBuilder,
+) {
+    let own = nodes.ring_at(position, 0);
+    let of = |peers: &[Rank]| {
+        let mut by_peer: BTreeMap<Rank, Vec<u32>> = BTreeMap::new();
+        for (&peer, chunk) in peers.iter().zip(0..) {
+            by_peer.entry(peer).or_default().push(chunk);
+        }
+        by_peer
+    };
+    let (mut sends, mut recvs) = (of(messages.sends), of(messages.recvs));
+    let to_self = sends.remove(&own).unwrap_or_default();
+    for (from, to) in to_self.into_iter().zip(recvs.remove(&own).unwrap_or_default()) {
+        let keep = builder.block(own);
+        builder.push(keep, Instr::copy(Chunk::input(from), Chunk::output(to)));
+    }
+    for ahead in 1..nodes.ranks() {
+        let peer = nodes.ring_at(position, ahead);
+        if let Some(chunks) = sends.get(&peer) {
+            let (block, to) = (builder.block(own), builder.connection(own, peer, CHANNEL));
+            for &chunk in chunks {
+                builder.push(block, Instr::send(Chunk::input(chunk), to));
+            }
+        }
+        let peer = nodes.ring_at(position, nodes.ranks() - ahead);
+        if let Some(chunks) = recvs.get(&peer) {
+            let (block, from) = (builder.block(own), builder.connection(peer, own, CHANNEL));
+            for &chunk in chunks {
+                builder.push(block, Instr::recv(from, Chunk::output(chunk)));
+            }
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! Owns the algorithms: each emits one rank's blocks of one collective.
 
+pub(crate) mod canonical;
 pub(crate) mod direct;
 pub(crate) mod exchange;
+pub(crate) mod flat;
+pub(crate) mod hierarchical;
 pub(crate) mod ring;
+pub(crate) mod rooted;
+pub(crate) mod tree;
 
-use crosstie_ir::{After, BlockId, ChannelId, Chunk, Instr, PlanBuilder, Rank};
+use crosstie_ir::{After, BlockId, ChannelId, Chunk, ConnId, Demand, Instr, PlanBuilder, Rank};
 
 use crate::Nodes;
 
@@ -35,6 +40,16 @@ impl Seat<'_> {
     /// Copies the own input to its place in the output: all that a world of one rank does.
     fn keep(&self, builder: &mut PlanBuilder) {
         let block = builder.block(self.rank);
-        self.push(builder, block, Instr::copy(Chunk::input(0), Chunk::output(self.chunk(0))));
+        let copy = Instr::copy(Chunk::input(0), Chunk::output(0));
+        let demand = builder.collective().demand(self.rank, 0);
+        let reduced = matches!(demand, Demand::Reduced { .. });
+        let copy = if reduced { copy.finishing() } else { copy };
+        self.push(builder, block, copy);
+    }
+
+    /// The connection to the rank `ahead` places further on the ring.
+    fn to(&self, ahead: u32, builder: &mut PlanBuilder) -> ConnId {
+        let peer = self.nodes.ring_at(self.position, ahead);
+        builder.connection(self.rank, peer, self.channel)
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn reduce_scatter(seat: &Seat<'_>, builder: &mut PlanBuilder) {
     }
     let links = seat.links(builder);
     let own = Instr::recv_reduce_copy(links.prev, Chunk::input(seat.chunk(0)), Chunk::output(0));
+    let own = own.finishing();
     emit(seat, builder, seat.reduce_others(links).chain(once(own)));
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn all_reduce(seat: &Seat<'_>, builder: &mut PlanBuilder) {
     let links @ Links { prev, next } = seat.links(builder);
     let own = seat.chunk(0);
     let own = Instr::recv_reduce_copy_send(prev, Chunk::input(own), Chunk::output(own), next);
+    let own = own.finishing();
     let instrs = seat.reduce_others(links).chain(once(own)).chain(seat.gather_others(links));
     emit(seat, builder, instrs);
 }
