@@ -2,7 +2,7 @@
 
 use crosstie_bootstrap::Monitor;
 use crosstie_exec::{Buffers, Call, Reducer};
-use crosstie_ir::{Collective, DataType, ReduceOp};
+use crosstie_ir::{Collective, DataType, Rank, ReduceOp};
 
 use crate::programs::Form;
 use crate::{Communicator, Error, select, tag};
@@ -26,15 +26,22 @@ impl Communicator {
             return Err(Error::AlreadyFailed { first: first.clone() });
         }
         let ranks = self.world.size;
-        let count = elements(collective, data_type, &buffers, ranks)?;
+        self.check_root(collective)?;
+        let count = elements(collective, data_type, &buffers, self.world.rank, ranks)?;
         let reducer = reducer(collective, data_type, op, ranks)?;
         self.sequence += 1;
         let form = Form {
             collective,
-            algorithm: select::algorithm(collective, buffers.len() as u64, self.direct_bytes),
+            algorithm: select::algorithm(
+                collective,
+                count * data_type.size() as u64,
+                &self.nodes,
+                self.direct_bytes,
+            ),
             in_place: buffers.in_place(),
         };
-        let map = select::chunk_map(collective, data_type, count, ranks, self.slot_bytes);
+        let parts = form.algorithm.parts(collective, ranks);
+        let map = select::chunk_map(collective, data_type, count, parts, self.slot_bytes);
         self.prepare(form)?;
         let Some(program) = self.programs.slot(form).as_ref() else {
             return Ok(());
@@ -58,35 +65,56 @@ impl Communicator {
     }
 }
 
-/// What the operation's size counts: elements of the buffer (all_reduce) or of one part.
+impl Communicator {
+    fn check_root(&self, collective: Collective) -> Result<(), Error> {
+        match collective.root() {
+            Some(root) if root.0 >= self.world.size => Err(Error::Argument {
+                operation: collective.name(),
+                what: format!("root {root} is none of the {} ranks, 0 on", self.world.size),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Equal parts of each side of a call on `rank`; none where it has no such side.
+fn parts(collective: Collective, rank: u32, ranks: u32) -> [usize; 2] {
+    let rank = Rank(rank);
+    [collective.input_chunks(rank, ranks, 1), collective.output_chunks(rank, ranks, 1)]
+        .map(|parts| parts as usize)
+}
+
+/// What the operation's size counts: elements of the buffer where it is whole, else of one part.
 fn elements(
     collective: Collective,
     data_type: DataType,
     buffers: &Buffers<'_>,
+    rank: u32,
     ranks: u32,
 ) -> Result<u64, Error> {
     let operation = collective.name();
     let wrong = |what: String| Error::Argument { operation, what };
-    let whole = buffers.len();
-    let parts = if collective == Collective::AllReduce { 1 } else { ranks as usize };
-    if !whole.is_multiple_of(parts * data_type.size()) {
+    let [input, output] = parts(collective, rank, ranks);
+    let (longer, whole) = match buffers {
+        Buffers::OutOfPlace { send, .. } if input >= output => (input, send.len()),
+        Buffers::OutOfPlace { recv, .. } => (output, recv.len()),
+        Buffers::InPlace(buffer) => (input.max(output), buffer.len()),
+        Buffers::Messages { .. } => return Err(wrong("takes no separate messages".to_owned())),
+    };
+    let size = data_type.size();
+    if !whole.is_multiple_of(longer * size) {
         return Err(wrong(format!(
-            "a buffer of {whole} bytes does not hold {parts} equal part(s) of {data_type} \
-             ({} bytes each element); make it a multiple of {} bytes",
-            data_type.size(),
-            parts * data_type.size()
+            "a buffer of {whole} bytes does not hold {longer} equal part(s) of {data_type} \
+             ({size} bytes each element); make it a multiple of {} bytes",
+            longer * size
         )));
     }
+    let part = whole / longer;
     if let Buffers::OutOfPlace { send, recv } = buffers {
-        let part = whole / parts;
-        let expected = match collective {
-            Collective::AllGather => (part, whole),
-            Collective::ReduceScatter => (whole, part),
-            _ => (whole, whole),
-        };
+        let expected = (input * part, output * part);
         if (send.len(), recv.len()) != expected {
             return Err(wrong(format!(
-                "send has {} bytes and recv {}; with {ranks} rank(s) they must be {} and {}",
+                "send has {} bytes and recv {}; rank {rank} of {ranks} needs {} and {}",
                 send.len(),
                 recv.len(),
                 expected.0,
@@ -94,7 +122,7 @@ fn elements(
             )));
         }
     }
-    Ok((whole / parts / data_type.size()) as u64)
+    Ok((part / size) as u64)
 }
 
 fn reducer(
@@ -103,14 +131,14 @@ fn reducer(
     op: Option<ReduceOp>,
     ranks: u32,
 ) -> Result<Option<Reducer>, Error> {
+    if collective == Collective::Barrier {
+        // It reduces no bytes, but its plans reduce.
+        return Ok(Reducer::select(DataType::U8, ReduceOp::Sum, ranks).ok());
+    }
     if !collective.reduces() {
         return Ok(None);
     }
     let wrong = |what: String| Error::Argument { operation: collective.name(), what };
     let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
-    let reducer = Reducer::select(data_type, op, ranks).map_err(|e| wrong(e.to_string()))?;
-    if !reducer.plain_copy() {
-        return Err(wrong(format!("cannot {op} in this version; use sum, and scale yourself")));
-    }
-    Ok(Some(reducer))
+    Reducer::select(data_type, op, ranks).map(Some).map_err(|e| wrong(e.to_string()))
 }

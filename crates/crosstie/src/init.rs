@@ -22,8 +22,8 @@ use crate::settings::Resolved;
 use crate::verdict::VERDICT_LIMIT;
 use crate::{Communicator, Error, Settings, Transport, select};
 
-/// Channels that plans use; a setting once there are several.
-pub(crate) const CHANNELS: u16 = 1;
+/// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
+pub(crate) const CHANNELS: u16 = 2;
 
 impl Settings {
     /// Meets the other ranks and sets up all connections.

@@ -1,5 +1,7 @@
 //! Owns the plans that a communicator has resolved, each found by index.
 
+use std::collections::BTreeMap;
+
 use crosstie_exec::Program;
 use crosstie_ir::Collective;
 use crosstie_planner::Algorithm;
@@ -7,21 +9,34 @@ use crosstie_planner::Algorithm;
 use crate::{Communicator, Error, select};
 
 /// The plans resolved so far, found by index: one for each collective and algorithm, out of place
-/// and in place.
-#[derive(Debug, Default)]
+/// and in place. Those around a root are found by search.
+#[derive(Debug)]
 pub(crate) struct Programs {
-    by_index: [Option<Program>; Collective::ALL.len() * Algorithm::ALL.len() * 2],
+    by_index: [Option<Program>; FORMS],
+    rooted: BTreeMap<Form, Option<Program>>,
+}
+
+const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 2;
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self { by_index: [const { None }; FORMS], rooted: BTreeMap::new() }
+    }
 }
 
 impl Programs {
-    pub fn slot(&mut self, Form { collective, algorithm, in_place }: Form) -> &mut Option<Program> {
-        let form = collective as usize * Algorithm::ALL.len() + algorithm as usize;
-        &mut self.by_index[form * 2 + usize::from(in_place)]
+    pub fn slot(&mut self, form: Form) -> &mut Option<Program> {
+        let Form { collective, algorithm, in_place } = form;
+        if collective.root().is_some() {
+            return self.rooted.entry(form).or_default();
+        }
+        let index = collective.code() * Algorithm::ALL.len() + algorithm.code();
+        &mut self.by_index[index * 2 + usize::from(in_place)]
     }
 }
 
 /// What tells one plan of a communicator from another.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Form {
     pub collective: Collective,
     pub algorithm: Algorithm,

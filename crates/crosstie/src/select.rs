@@ -10,25 +10,23 @@ use crate::Transport;
 
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
-/// `count` is what the operation's size counts: elements of the whole buffer for all_reduce,
-/// elements of one rank's block for the others. A window is as large as messages of `slot_bytes`
+/// `count` is what the operation's size counts: elements of the buffer where it is whole, to be cut
+/// into `parts`, else of one rank's block. A window is as large as messages of `slot_bytes`
 /// allow.
 pub(crate) fn chunk_map(
     collective: Collective,
     data_type: DataType,
     count: u64,
-    ranks: u32,
+    parts: u32,
     slot_bytes: usize,
 ) -> ChunkMap {
     let element = data_type.size();
     let message = (slot_bytes / element).max(1) as u64;
-    match collective {
-        Collective::AllReduce => {
-            let layout = Layout::Split { chunks: ranks };
-            ChunkMap::new(layout, element, count, message * u64::from(ranks))
-        }
-        _ => ChunkMap::new(Layout::Blocks { stride: count }, element, count, message),
+    if collective.is_whole() {
+        let layout = Layout::Split { chunks: parts };
+        return ChunkMap::new(layout, element, count, message * u64::from(parts));
     }
+    ChunkMap::new(Layout::Blocks { stride: count }, element, count, message)
 }
 
 /// Up to which size buffers go directly, in a world on these nodes.
@@ -36,13 +34,23 @@ pub(crate) fn direct_bytes(transport: Transport, nodes: &Nodes) -> u64 {
     if nodes.count() == 1 && transport != Transport::Tcp { DIRECT_BYTES } else { 0 }
 }
 
-/// How a collective over a buffer of `bytes` is carried out (of the longer buffer, where they
-/// differ).
-pub(crate) fn algorithm(collective: Collective, bytes: u64, direct_bytes: u64) -> Algorithm {
-    if collective == Collective::AllToAll || bytes <= direct_bytes {
-        Algorithm::Direct
-    } else {
-        Algorithm::Ring
+/// How a collective is carried out: `bytes` of the buffer where it is whole, else of one part.
+pub(crate) fn algorithm(
+    collective: Collective,
+    bytes: u64,
+    nodes: &Nodes,
+    direct_bytes: u64,
+) -> Algorithm {
+    let whole = if collective.is_whole() { bytes } else { bytes * u64::from(nodes.ranks()) };
+    match collective {
+        Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter => {
+            if whole <= direct_bytes { Algorithm::Direct } else { Algorithm::Ring }
+        }
+        Collective::Broadcast { .. } | Collective::Reduce { .. } if nodes.ranks() > 4 => {
+            Algorithm::Tree
+        }
+        Collective::Barrier => Algorithm::Flat,
+        _ => Algorithm::Direct,
     }
 }
 
@@ -89,7 +97,7 @@ mod tests {
             for collective in Collective::ALL {
                 for bytes in [0, DIRECT_BYTES, DIRECT_BYTES + 1] {
                     let direct_bytes = direct_bytes(Transport::Auto, &nodes);
-                    let algorithm = algorithm(collective, bytes, direct_bytes);
+                    let algorithm = algorithm(collective, bytes, &nodes, direct_bytes);
                     for in_place in [false, true] {
                         let of = |rank| plan(collective, algorithm, in_place, &nodes, rank);
                         let slices: Vec<Plan> = (0..nodes.ranks()).map(of).collect();

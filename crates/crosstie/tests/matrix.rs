@@ -10,13 +10,13 @@ use crosstie::{
     Buffer, Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads,
     Transport,
 };
+use crosstie_ir::Rank;
 use crosstie_ir::exact::{self, Exact};
 use crosstie_testkit::pairwise::Combinations;
 
 const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
-const COLLECTIVES: [Collective; 4] =
-    [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter, Collective::AllToAll];
+const COLLECTIVES: [Collective; Collective::ALL.len()] = Collective::ALL;
 const TYPES: [DataType; DataType::ALL.len()] = DataType::ALL;
 /// `None` where nothing is reduced.
 const OPS: [Option<ReduceOp>; 1 + ReduceOp::ALL.len()] = {
@@ -39,7 +39,7 @@ const AXES: [usize; 8] = [
     RANKS.len(),
     COLLECTIVES.len(),
     TYPES.len(),
-    OPS.len(),
+    OPS.len() + 1, // the last one has a factor
     COUNTS.len(),
     IN_PLACE.len(),
     KINDS.len(),
@@ -95,7 +95,7 @@ impl Case {
             ranks: RANKS[ranks],
             collective: COLLECTIVES[collective],
             data_type: TYPES[data_type],
-            op: OPS[op],
+            op: OPS.get(op).copied().unwrap_or_else(|| Some(ReduceOp::pre_mul_sum(2))),
             count: COUNTS[count],
             in_place: IN_PLACE[in_place],
             kind: KINDS[kind],
@@ -111,8 +111,9 @@ impl Case {
     fn elements(&self) -> usize {
         let whole = LARGE_BYTES / self.data_type.size();
         match self.count {
+            _ if self.collective == Collective::Barrier => 0,
             Count::Elements(count) => count,
-            Count::Large if self.collective == Collective::AllReduce => whole,
+            Count::Large if self.collective.is_whole() => whole,
             Count::Large => whole / self.ranks as usize,
         }
     }
@@ -129,23 +130,24 @@ impl Case {
 
     fn check(&self, comm: &mut Communicator, memory: &mut Memory, call: u64) -> Result<(), Error> {
         let rank = comm.rank();
-        let case = self.exact();
+        let collective = self.collective.with_root(Rank(call as u32 % self.ranks));
+        let case = exact::Case { collective, ..self.exact() };
         let known = Exact::new(case, call);
         let [send, recv] = memory.of(self.kind);
         let result = if self.in_place {
             let result = case.output_in_place(rank);
-            let buffer = &mut recv[..case.in_place_bytes()];
+            let buffer = &mut recv[..case.in_place_bytes_of(rank)];
             known.spoil(rank, &mut buffer[result.clone()]);
             known.fill_input(rank, &mut buffer[case.input_in_place(rank)]);
-            comm.call(self.collective, self.data_type, self.op, Buffers::InPlace(buffer))?;
+            comm.call(collective, self.data_type, self.op, Buffers::InPlace(buffer))?;
             &buffer[result]
         } else {
-            let send = &mut send[..case.input_bytes()];
-            let recv = &mut recv[..case.output_bytes()];
+            let send = &mut send[..case.input_bytes_of(rank)];
+            let recv = &mut recv[..case.output_bytes_of(rank)];
             known.spoil(rank, recv);
             known.fill_input(rank, send);
             let buffers = Buffers::OutOfPlace { send, recv };
-            comm.call(self.collective, self.data_type, self.op, buffers)?;
+            comm.call(collective, self.data_type, self.op, buffers)?;
             recv
         };
         assert_eq!(known.wrong(rank, result), 0, "rank {rank}: wrong elements of {self:?}");

@@ -6,6 +6,7 @@ use crosstie_ir::Collective;
 use crosstie_transport::Region;
 
 use crate::ExecError;
+use crate::interpreter::Area;
 
 /// The buffers of one call, borrowed until it returns.
 #[derive(Debug)]
@@ -20,14 +21,25 @@ pub enum Buffers<'a> {
     /// One buffer: a rank's own part of the larger side lies where the collective puts it
     /// (all_gather: the input is part `rank` of the buffer; reduce_scatter: the output is).
     InPlace(&'a mut [u8]),
+    /// A buffer for each message of a group of sends and receives.
+    Messages {
+        /// What is sent, in the order of the input chunks.
+        sends: Vec<&'a [u8]>,
+        /// What is received, in the order of the output chunks.
+        recvs: Vec<&'a mut [u8]>,
+    },
 }
 
 impl Buffers<'_> {
-    /// Bytes of the longer side.
+    /// Bytes of the longer side; of the longest message in a group.
     pub fn len(&self) -> usize {
         match self {
             Self::OutOfPlace { send, recv } => send.len().max(recv.len()),
             Self::InPlace(buffer) => buffer.len(),
+            Self::Messages { sends, recvs } => {
+                let lens = sends.iter().map(|s| s.len()).chain(recvs.iter().map(|r| r.len()));
+                lens.max().unwrap_or(0)
+            }
         }
     }
 
@@ -47,23 +59,44 @@ impl Buffers<'_> {
         collective: Collective,
         rank: u32,
         ranks: u32,
-    ) -> Result<(Region, Region), ExecError> {
+    ) -> Result<(Area, Area), ExecError> {
         match self {
-            Self::OutOfPlace { send, recv } => Ok((read_only(send), writable(recv))),
-            Self::InPlace(buffer) => {
-                let whole = writable(buffer);
-                let block = whole.len() / ranks.max(1) as usize;
-                let own = whole
-                    .part(block * rank as usize, block)
-                    .ok_or(ExecError::Binding { what: "rank outside the world" })?;
-                Ok(match collective {
-                    Collective::AllGather => (own, whole),
-                    Collective::ReduceScatter => (whole, own),
-                    _ => (whole, whole),
-                })
+            Self::OutOfPlace { send, recv } => {
+                Ok((Area::Whole(read_only(send)), Area::Whole(writable(recv))))
             }
+            Self::InPlace(buffer) => {
+                let (input, output) = in_place(writable(buffer), collective, rank, ranks)?;
+                Ok((Area::Whole(input), Area::Whole(output)))
+            }
+            Self::Messages { sends, recvs } => Ok((
+                Area::Each(sends.iter().map(|send| read_only(send)).collect()),
+                Area::Each(recvs.iter_mut().map(|recv| writable(recv)).collect()),
+            )),
         }
     }
+}
+
+/// Where in the one buffer of a call in place this rank's input and output lie: the shorter side is
+/// this rank's block of the longer, on the ranks that have both.
+fn in_place(
+    whole: Region,
+    collective: Collective,
+    rank: u32,
+    ranks: u32,
+) -> Result<(Region, Region), ExecError> {
+    let block = || {
+        let len = whole.len() / ranks.max(1) as usize;
+        let own = whole.part(len * rank as usize, len);
+        own.ok_or(ExecError::Binding { what: "rank outside the world" })
+    };
+    let is_root = collective.root().is_none_or(|root| root.0 == rank);
+    Ok(match collective {
+        Collective::AllGather => (block()?, whole),
+        Collective::Gather { .. } if is_root => (block()?, whole),
+        Collective::ReduceScatter => (whole, block()?),
+        Collective::Scatter { .. } if is_root => (whole, block()?),
+        _ => (whole, whole),
+    })
 }
 
 fn read_only(bytes: &[u8]) -> Region {

@@ -87,14 +87,15 @@ impl Engine {
     /// # Errors
     /// Any [`ExecError`].
     pub fn run(&mut self, mut call: Call<'_>, watch: &dyn Watch) -> Result<(), ExecError> {
-        let Call { program, map, reducer, tag, .. } = call;
-        let regions = call.buffers.regions(program.plan.collective, self.rank.0, self.ranks)?;
+        let Call { program, ref map, reducer, tag, .. } = call;
+        let (input, output) =
+            call.buffers.regions(program.plan.collective, self.rank.0, self.ranks)?;
         let mut helm = self.core.helm();
         let doorbell = &self.core.doorbell;
         if helm.machine.poisoned || !doorbell.take(Driver::Application) {
             return Err(ExecError::Poisoned);
         }
-        let run = helm.machine.bind(program, map, regions, reducer, tag);
+        let run = helm.machine.bind(program, map, (&input, &output), reducer, tag);
         helm.machine.begin(program, tag);
         watch.began();
         let seat = Seat { driver: Driver::Application, doorbell, gives_way: &|| false };

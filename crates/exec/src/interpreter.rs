@@ -17,6 +17,7 @@ use crate::{ExecError, Program, Waiting, WaitingFor};
 /// Where one block stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockState {
+    block: u32,
     window: u64,
     step: u32,
     stage: Stage,
@@ -41,10 +42,13 @@ enum Stage {
 }
 
 impl BlockState {
-    pub const START: Self = Self::at(0, 0);
+    /// The start of block number `block`.
+    pub const fn start(block: u32) -> Self {
+        Self::at(block, 0, 0)
+    }
 
-    const fn at(window: u64, step: u32) -> Self {
-        Self { window, step, stage: Stage::Start, src: None, dst: None, arrival: None }
+    const fn at(block: u32, window: u64, step: u32) -> Self {
+        Self { block, window, step, stage: Stage::Start, src: None, dst: None, arrival: None }
     }
 
     /// Bytes of the current instruction's message, where one of its chunks tells.
@@ -64,14 +68,33 @@ pub(crate) enum Advance {
     Finished,
 }
 
+/// The memory of one side of a call.
+#[derive(Debug)]
+pub(crate) enum Area {
+    /// One buffer, in which the chunk map places all chunks.
+    Whole(Region),
+    /// A buffer for each chunk: a group of sends and receives.
+    Each(Vec<Region>),
+}
+
+impl Area {
+    fn of(&self, index: u32) -> Option<Region> {
+        match self {
+            Self::Whole(region) => Some(*region),
+            Self::Each(regions) => regions.get(index as usize).copied(),
+        }
+    }
+}
+
 /// A program bound to one call's sizes and memory.
 pub(crate) struct Run<'a> {
     pub program: &'a Program,
-    pub map: ChunkMap,
-    pub windows: u64,
-    pub input: Region,
-    pub output: Region,
+    pub map: &'a ChunkMap,
+    pub input: &'a Area,
+    pub output: &'a Area,
     pub scratch: Region,
+    /// Room for a message of each block, where values that are only sent are made on the way.
+    pub bounce: Region,
     pub reducer: Option<Reducer>,
     /// Bytes of the longest message of the endpoints, for receives whose length no chunk tells.
     pub slot_bytes: usize,
@@ -90,12 +113,13 @@ impl Run<'_> {
         let instrs = &self.program.plan.blocks[index].instrs;
         let mut outcome = Advance::Blocked;
         loop {
-            let BlockState { window, step, stage, .. } = states[index];
+            let BlockState { block, window, step, stage, .. } = states[index];
             let Some(instr) = instrs.get(step as usize) else {
-                if window + 1 >= self.windows || instrs.is_empty() {
+                let windows = self.map.windows_of(&self.program.plan.blocks[index]);
+                if window + 1 >= windows || instrs.is_empty() {
                     return Ok(Advance::Finished);
                 }
-                states[index] = BlockState::at(window + 1, 0);
+                states[index] = BlockState::at(block, window + 1, 0);
                 continue;
             };
             if stage == Stage::Start && !after_passed(instr.after_port(), states, window) {
@@ -103,7 +127,7 @@ impl Run<'_> {
             }
             let state = &mut states[index];
             if self.step(endpoints, instr, state)? {
-                *state = BlockState::at(window, step + 1);
+                *state = BlockState::at(block, window, step + 1);
                 outcome = Advance::Moved;
             } else {
                 return Ok(if state.stage == stage { outcome } else { Advance::Moved });
@@ -198,33 +222,33 @@ impl Run<'_> {
         let BlockState { src, dst, arrival, .. } = *state;
         let Some(end) = send else {
             let target = dst.ok_or_else(wrong_port)?;
-            self.write_value(arrival, src, target)?;
+            self.write_value(instr, arrival, src, target)?;
             return check_intact(endpoints, recv, arrival).map(|()| true);
         };
         let relayed = || arrival.map_or(0, |arrival| arrival.bytes.len());
         let len = state.message_len().unwrap_or_else(relayed);
         let port = sender(end)?;
         let endpoint = &mut endpoints[end.endpoint];
-        let space = match lendable(instr, state) {
+        let space = match self.lendable(instr, state) {
             Some(value) => endpoint.begin_lend(port, value),
             None => endpoint.begin_send(port, len),
         };
         match space.map_err(ExecError::transport)? {
             None => return Ok(false),
             Some(SendSpace::Slot(slot)) => {
-                self.write_value(arrival, src, dst.unwrap_or(slot))?;
+                self.write_value(instr, arrival, src, dst.unwrap_or(slot))?;
                 if let Some(dst) = dst {
                     copy(dst, slot)?;
                 }
             }
             Some(SendSpace::Lent) => {
                 if let Some(dst) = dst {
-                    self.write_value(arrival, src, dst)?;
+                    self.write_value(instr, arrival, src, dst)?;
                 }
             }
             Some(SendSpace::Direct) => {
-                let value = self.value_for_direct(endpoints, recv, state)?;
-                self.write_value(state.arrival, src, value)?;
+                let value = self.value_for_direct(endpoints, instr, recv, state)?;
+                self.write_value(instr, state.arrival, src, value)?;
                 check_intact(endpoints, recv, state.arrival)?;
                 let sent = endpoints[end.endpoint].send_from(port, value);
                 sent.map_err(ExecError::transport)?;
@@ -244,6 +268,7 @@ impl Run<'_> {
     fn value_for_direct(
         &self,
         endpoints: &mut [Box<dyn Endpoint>],
+        instr: &Instr,
         recv: Option<&End>,
         state: &mut BlockState,
     ) -> Result<Region, ExecError> {
@@ -257,40 +282,70 @@ impl Run<'_> {
                 Ok(taken.bytes)
             }
             (None, Some(arrival), _) => Ok(arrival.bytes),
+            (None, None, Some(src)) if self.is_made(instr) => {
+                let room = self.bounce.part(state.block as usize * self.slot_bytes, src.len());
+                room.ok_or_else(|| binding("a value longer than its room"))
+            }
             (None, None, Some(src)) => Ok(src),
             (None, None, None) => Err(wrong_port()),
         }
     }
 
-    /// `target <- reduce(arrival?, src?)`.
+    /// `target <- reduce(arrival?, src?)`, or `target <- reduce(target, src)`.
     fn write_value(
         &self,
+        instr: &Instr,
         arrival: Option<Arrival>,
         src: Option<Region>,
         target: Region,
     ) -> Result<(), ExecError> {
-        match (arrival, src) {
-            (Some(arrival), Some(src)) => {
-                let reducer = self.reducer.as_ref();
-                let reducer = reducer.ok_or_else(|| binding("a reduction without an operation"))?;
-                Ok(reducer.reduce(arrival.bytes, src, target, Ends::NONE)?)
+        let operand = match arrival {
+            Some(arrival) => Some(arrival.bytes),
+            None if instr.accumulates() => Some(target),
+            None => None,
+        };
+        let ends = ends(instr);
+        match (operand, src, self.reducer.as_ref()) {
+            (Some(_), Some(_), None) => Err(binding("a reduction without an operation")),
+            (Some(operand), Some(src), Some(reducer)) => {
+                Ok(reducer.reduce(operand, src, target, ends)?)
             }
-            (Some(arrival), None) => copy(arrival.bytes, target),
-            (None, Some(src)) => copy(src, target),
-            (None, None) => Err(wrong_port()),
+            (Some(only), None, Some(reducer)) | (None, Some(only), Some(reducer))
+                if ends != Ends::NONE && !reducer.plain_copy() =>
+            {
+                Ok(reducer.copy(only, target, ends)?)
+            }
+            (Some(only), None, _) | (None, Some(only), _) => copy(only, target),
+            (None, None, _) => Err(wrong_port()),
         }
+    }
+
+    /// Whether a value that is only sent is made on the way: multiplied, or divided.
+    fn is_made(&self, instr: &Instr) -> bool {
+        ends(instr) != Ends::NONE && self.reducer.is_some_and(|reducer| !reducer.plain_copy())
+    }
+
+    /// The memory of a value that its receiver may read where it lies: the caller's, not the
+    /// communicator's, which is overwritten in the next window.
+    fn lendable(&self, instr: &Instr, state: &BlockState) -> Option<Region> {
+        let (chunk, region) = match (instr.dst_port(), instr.recv_port()) {
+            (Some(chunk), _) => (chunk, state.dst),
+            (None, None) if !self.is_made(instr) => (instr.src_port()?, state.src),
+            (None, _) => return None,
+        };
+        if chunk.space == Space::Scratch || instr.is_copied() { None } else { region }
     }
 
     fn region(&self, chunk: Chunk, instr: &Instr, window: u64) -> Result<Region, ExecError> {
         let slice = (instr.slice(), instr.slices());
         let range = self.map.range(chunk.space, chunk.index, slice, window);
         let whole = match chunk.space {
-            Space::Input => self.input,
-            Space::Output => self.output,
-            Space::Scratch => self.scratch,
+            Space::Input => self.input.of(chunk.index),
+            Space::Output => self.output.of(chunk.index),
+            Space::Scratch => Some(self.scratch),
         };
         whole
-            .part(range.start as usize, (range.end - range.start) as usize)
+            .and_then(|w| w.part(range.start as usize, (range.end - range.start) as usize))
             .ok_or_else(|| binding("a chunk outside its buffer"))
     }
 
@@ -350,15 +405,10 @@ fn sender(end: &End) -> Result<Sender, ExecError> {
     }
 }
 
-/// The memory of a value that its receiver may read where it lies: the caller's, not the communicator's,
-/// which is overwritten in the next window.
-fn lendable(instr: &Instr, state: &BlockState) -> Option<Region> {
-    let (chunk, region) = match (instr.dst_port(), instr.recv_port()) {
-        (Some(chunk), _) => (chunk, state.dst),
-        (None, None) => (instr.src_port()?, state.src),
-        (None, Some(_)) => return None,
-    };
-    if chunk.space == Space::Scratch { None } else { region }
+/// At which ends of a reduction an instruction stands.
+fn ends(instr: &Instr) -> Ends {
+    let pre = instr.src_port().is_some_and(|chunk| chunk.space == Space::Input);
+    Ends { pre, finish: instr.finishes() }
 }
 
 /// Refuses a value that was made of a lent message when the message had changed meanwhile.

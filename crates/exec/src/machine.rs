@@ -9,7 +9,7 @@ use crosstie_transport::seam::{Endpoint, TAG_MASK};
 use crosstie_transport::{Doorbell, Driver, Region, TransportError};
 
 use crate::buffers::Scratch;
-use crate::interpreter::{Advance, BlockState, Run};
+use crate::interpreter::{Advance, Area, BlockState, Run};
 use crate::wait::{Paused, Waiter};
 use crate::{ExecError, Program, Reducer, WaitPolicy, Waiting, Watch};
 
@@ -85,22 +85,21 @@ impl Machine {
     pub fn bind<'a>(
         &mut self,
         program: &'a Program,
-        map: ChunkMap,
-        (input, output): (Region, Region),
+        map: &'a ChunkMap,
+        (input, output): (&'a Area, &'a Area),
         reducer: Option<Reducer>,
         tag: u32,
     ) -> Run<'a> {
-        Run {
-            program,
-            map,
-            windows: map.windows(),
-            input,
-            output,
-            scratch: self.scratch.at_least(map.scratch_bytes(program.plan.scratch_chunks) as usize),
-            reducer,
-            slot_bytes: self.slot_bytes(),
-            tag: tag & TAG_MASK,
-        }
+        let scratch_bytes = map.scratch_bytes(program.plan.scratch_chunks) as usize;
+        let makes = reducer.is_some_and(|reducer| !reducer.plain_copy());
+        let bounces =
+            if makes && !self.endpoints.is_empty() { program.plan.blocks.len() } else { 0 };
+        let slot_bytes = self.slot_bytes();
+        let bounce_bytes = bounces.saturating_mul(slot_bytes);
+        let scratch = self.scratch.at_least(scratch_bytes + bounce_bytes);
+        let bounce = scratch.part(scratch_bytes, bounce_bytes).unwrap_or(Region::empty());
+        let tag = tag & TAG_MASK;
+        Run { program, map, input, output, scratch, bounce, reducer, slot_bytes, tag }
     }
 
     /// Readies endpoints and blocks for an operation whose messages carry `tag`.
@@ -108,7 +107,7 @@ impl Machine {
         let blocks = program.plan.blocks.len();
         self.endpoints.iter_mut().for_each(|endpoint| endpoint.begin_call(tag & TAG_MASK));
         self.states.clear();
-        self.states.resize(blocks, BlockState::START);
+        self.states.extend((0..blocks as u32).map(BlockState::start));
         self.active.clear();
         self.active.extend(0..blocks as u32);
     }

@@ -23,8 +23,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crosstie_ir::ChunkMap;
-use crosstie_transport::{Doorbell, Driver, Region, TransportError};
+use crosstie_transport::{Doorbell, Driver, TransportError};
 
+use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
 use crate::{ExecError, Program, Reducer, Watch};
@@ -48,8 +49,8 @@ pub struct Submission {
 /// An operation that was submitted and is not over.
 pub(crate) struct Operation {
     what: Submission,
-    input: Region,
-    output: Region,
+    input: Area,
+    output: Area,
     clock: Clock,
     /// `None` where a scope holds the borrow of the memory.
     memory: Option<Owned>,
@@ -170,7 +171,7 @@ impl Core {
     pub fn submit(
         self: &Arc<Self>,
         what: Submission,
-        (input, output): (Region, Region),
+        (input, output): (Area, Area),
         memory: Option<Owned>,
     ) -> Result<Arc<Completion>, ExecError> {
         let done = Arc::<Completion>::default();
@@ -301,7 +302,8 @@ impl Core {
             return None;
         }
         let Operation { what, input, output, clock, .. } = &mut operation;
-        let run = machine.bind(&what.program, what.map, (*input, *output), what.reducer, what.tag);
+        let areas = (&*input, &*output);
+        let run = machine.bind(&what.program, &what.map, areas, what.reducer, what.tag);
         let drive = || machine.drive(&run, clock, &*what.watch, seat);
         let result = match catch_unwind(AssertUnwindSafe(drive)) {
             Ok(Ok(Driven::GaveWay)) => return Some(operation),

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::FactorMisfit;
 use crate::plan::{After, BlockId, Chunk, ConnId, End, Rank, Space};
 use crate::scalar::LengthMismatch;
 
@@ -109,6 +110,12 @@ pub enum Reject {
     Ranks {
         /// Ranks of the plan.
         ranks: u32,
+    },
+    /// A whole buffer is cut into more parts than any algorithm needs.
+    #[error("a buffer in {parts} parts; at most {} can be", 2 * crate::MAX_RANKS)]
+    Parts {
+        /// Parts of the plan.
+        parts: u32,
     },
     /// The root is no rank of the world.
     #[error("the root is rank {root}, but there are {ranks} ranks")]
@@ -296,6 +303,9 @@ pub enum Reject {
         /// What is wrong.
         fault: Fault,
     },
+    /// The factor of a replay's reduction is no number of its type.
+    #[error(transparent)]
+    Factor(#[from] FactorMisfit),
     /// A replay needs one input for each rank.
     #[error("{actual} inputs for {expected} ranks")]
     Inputs {

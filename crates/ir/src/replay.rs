@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::collective::Demand;
 use crate::plan::{Chunk, Instr, Plan, Rank, Space};
 use crate::reject::{Event, Reject};
-use crate::scalar::{LengthMismatch, combine};
+use crate::scalar::{Ends, LengthMismatch, Reduction};
 use crate::structure::Structure;
 use crate::walk::{Meaning, walk};
 use crate::{ChunkMap, DataType, ReduceOp};
@@ -37,7 +38,8 @@ pub fn replay(
         scratch: alloc::vec![0; scratch],
     };
     let ranks = inputs.into_iter().zip((0..).map(Rank)).map(buffers).collect();
-    let mut replay = Replay { plan, map, dtype, op, in_place, ranks };
+    let reduction = Reduction::new(dtype, op, plan.ranks)?;
+    let mut replay = Replay { plan, map, dtype, reduction, in_place, ranks };
     walk(plan, &structure, map.windows(), u32::MAX, &mut replay)?;
     Ok((0..plan.ranks).map(|rank| replay.output(Rank(rank))).collect())
 }
@@ -66,7 +68,7 @@ struct Replay<'a> {
     plan: &'a Plan,
     map: &'a ChunkMap,
     dtype: DataType,
-    op: ReduceOp,
+    reduction: Reduction,
     in_place: bool,
     ranks: Vec<Buffers>,
 }
@@ -114,23 +116,38 @@ impl Replay<'_> {
         output
     }
 
-    /// What `received` and the chunk read come to.
+    /// At which ends of a reduction `instr` stands; where nothing is reduced, at none.
+    fn ends(&self, rank: Rank, instr: &Instr) -> Ends {
+        if !matches!(self.plan.collective.demand(rank, 0), Demand::Reduced { .. }) {
+            return Ends::NONE;
+        }
+        let pre = instr.src_port().is_some_and(|chunk| chunk.space == Space::Input);
+        Ends { pre, finish: instr.finishes() }
+    }
+
+    /// What `received`, or what an accumulating instruction finds in its destination, and the chunk
+    /// read come to.
     fn value(
         &mut self,
         event: Event,
         instr: &Instr,
         received: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Reject> {
-        let slice = (instr.slice(), instr.slices());
-        let Some(chunk) = instr.src_port() else {
-            return received.ok_or(Reject::NoValue { at: event.site });
+        let (rank, slice) = (event.site.rank, (instr.slice(), instr.slices()));
+        let mut read = |chunk| {
+            let (buffer, range) = self.bytes(rank, chunk, slice, event.window);
+            buffer[range].to_vec()
         };
-        let (dtype, op) = (self.dtype, self.op);
-        let (buffer, range) = self.bytes(event.site.rank, chunk, slice, event.window);
-        let src = &buffer[range];
-        let Some(received) = received else { return Ok(src.to_vec()) };
+        let operand = received.or_else(|| {
+            let accumulator = instr.dst_port().filter(|_| instr.accumulates());
+            accumulator.map(&mut read)
+        });
+        let Some(src) = instr.src_port().map(read) else {
+            return operand.ok_or(Reject::NoValue { at: event.site });
+        };
         let mut value = alloc::vec![0; src.len()];
-        combine(dtype, op, &received, src, &mut value)
+        self.reduction
+            .value(self.ends(rank, instr), operand.as_deref(), &src, &mut value)
             .map_err(|cause| Reject::Lengths { at: event, cause })?;
         Ok(value)
     }

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::plan::{Block, Connection, Instr, Plan, Rank};
+use crate::plan::{Block, Connection, Instr, Plan, Rank, Space};
 
 /// Old numbers to new ones. A number that has no new one becomes the first unused, so that a
 /// reference that was dangling stays so.
@@ -55,9 +55,12 @@ impl Plan {
             rank,
             instrs: block.instrs.iter().map(|i| i.renumbered(&conns, &blocks)).collect(),
         };
+        let blocks: Vec<Block> =
+            self.blocks.iter().filter(|b| b.rank == rank).map(renumbered).collect();
         Self {
             connections: self.connections.iter().filter(mine).copied().collect(),
-            blocks: self.blocks.iter().filter(|b| b.rank == rank).map(renumbered).collect(),
+            scratch_chunks: scratch_chunks(&blocks),
+            blocks,
             ..*self
         }
     }
@@ -91,6 +94,14 @@ impl Plan {
             ..*first
         })
     }
+}
+
+/// Scratch chunks that `blocks` use, counted to the highest.
+pub(crate) fn scratch_chunks(blocks: &[Block]) -> u32 {
+    let instrs = blocks.iter().flat_map(|block| &block.instrs);
+    let chunks = instrs.flat_map(|instr| [instr.src_port(), instr.dst_port()]).flatten();
+    let scratch = chunks.filter(|chunk| chunk.space == Space::Scratch);
+    scratch.map(|chunk| chunk.index + 1).max().unwrap_or(0)
 }
 
 /// The blocks of all slices by rank, naming connections by their place in `connections`.

@@ -4,8 +4,12 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::Collective;
 use crate::plan::{Block, BlockId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Space};
 use crate::reject::{Reject, Site};
+
+/// More parts than any algorithm cuts a buffer into: bounds what a verifier is made to look at.
+const MOST_PARTS: u32 = 2 * MAX_RANKS;
 
 /// What a plan of good form is known to have.
 #[derive(Debug)]
@@ -33,6 +37,9 @@ impl Structure {
         let ranks = plan.ranks;
         if ranks == 0 || ranks > MAX_RANKS {
             return Err(Reject::Ranks { ranks });
+        }
+        if plan.parts > MOST_PARTS && plan.collective != Collective::SendRecv {
+            return Err(Reject::Parts { parts: plan.parts });
         }
         if let Some(root) = plan.collective.root().filter(|root| root.0 >= ranks) {
             return Err(Reject::Root { root, ranks });

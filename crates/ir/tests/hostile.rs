@@ -26,8 +26,11 @@ fn instr() -> impl Strategy<Value = Instr> {
     let ports =
         (option::of(number()), option::of(chunk()), option::of(chunk()), option::of(number()));
     let after = option::weighted(0.2, (number(), number()));
-    (ports, small(), small(), after).prop_map(|((recv, src, dst, send), slice, slices, after)| {
+    (ports, small(), small(), after, 0..4u8).prop_map(|(ports, slice, slices, after, marks)| {
+        let (recv, src, dst, send) = ports;
         let instr = Instr::new(recv.map(ConnId), src, dst, send.map(ConnId)).sliced(slice, slices);
+        let instr = if marks & 1 == 1 { instr.accumulating() } else { instr };
+        let instr = if marks & 2 == 2 { instr.finishing() } else { instr };
         match after {
             Some((block, step)) => instr.after(After { block: BlockId(block), step }),
             None => instr,
@@ -44,10 +47,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     });
     let block = (number(), vec(instr(), 0..5))
         .prop_map(|(rank, instrs)| Block { rank: Rank(rank), instrs });
-    (collective, number(), number(), vec(connection, 0..4), vec(block, 0..4)).prop_map(
-        |(collective, ranks, scratch_chunks, connections, blocks)| Plan {
-            collective,
+    let sizes = (number(), number(), number());
+    (collective, number(), sizes, vec(connection, 0..4), vec(block, 0..4)).prop_map(
+        |(collective, root, (ranks, parts, scratch_chunks), connections, blocks)| Plan {
+            collective: collective.with_root(Rank(root)),
             ranks,
+            parts,
             scratch_chunks,
             connections,
             blocks,
@@ -61,6 +66,7 @@ proptest! {
     #[test]
     fn any_plan_can_be_judged_cut_and_lowered(plan in plan(), slices in small()) {
         let _ = verify(&plan, &Options::copy(u32::MAX));
+        let _ = verify(&plan, &Options::copy(2).lending());
         let _ = verify(&lower(&plan, &Lowering { slices }), &Options::copy(2).in_place());
         let slices: Vec<Plan> = (0..4).map(|rank| plan.slice(Rank(rank))).collect();
         let _ = Plan::merge(&slices);

@@ -134,14 +134,25 @@ fn wrong_contents_name_chunk_and_contribution() {
     };
     let other = Instr::send(Chunk::input(0), THERE);
     assert_eq!(at(with(0, other)), (0, 0, Fault::Undefined));
-    let recv = Instr::recv(BACK, Chunk::output(0));
-    let foreign = Fault::Foreign { rank: Rank(1), index: 0 };
-    assert_eq!(at(with(1, recv)), (0, 0, foreign));
+}
+
+/// Blocks of different ranks may differ in length, as they do in the v-forms.
+#[test]
+fn a_block_in_the_place_of_another_is_refused() {
+    let reject = with(1, Instr::recv(BACK, Chunk::output(0)));
+    assert!(matches!(reject, Reject::Sizes { .. }), "{reject}");
 }
 
 /// reduce_scatter of two ranks, where each rank ends with `last`: what it receives, the chunk it
 /// reduces that with, and where that goes.
-fn scattered(last: fn(ConnId, u32) -> Vec<Instr>) -> Option<Fault> {
+fn scattered(last: impl Fn(ConnId, u32) -> Vec<Instr>) -> Option<Fault> {
+    match scattered_form(last) {
+        Err(Reject::Result { rank: Rank(0), fault, .. }) => Some(fault),
+        other => other.map(|()| None).expect("only the result may be wrong"),
+    }
+}
+
+fn scattered_form(last: impl Fn(ConnId, u32) -> Vec<Instr>) -> Result<(), Reject> {
     let mut builder = PlanBuilder::new(Collective::ReduceScatter, 2);
     for rank in 0..2 {
         let (own, other) = (Rank(rank), Rank(1 - rank));
@@ -153,19 +164,93 @@ fn scattered(last: fn(ConnId, u32) -> Vec<Instr>) -> Option<Fault> {
             builder.push(block, instr);
         }
     }
-    match verify(&builder.finish().expect("one block per end"), &Options::copy(1)) {
-        Err(Reject::Result { rank: Rank(0), fault, .. }) => Some(fault),
-        other => other.map(|_| None).expect("only the result may be wrong"),
-    }
+    let plan = builder.finish().expect("one block per end");
+    verify(&plan, &Options::copy(1)).map(|_| ())
 }
 
 #[test]
 fn a_contribution_that_is_missing_is_named() {
-    let reduce =
-        |from, rank| vec![Instr::recv_reduce_copy(from, Chunk::input(rank), Chunk::output(0))];
-    assert_eq!(scattered(reduce), None);
-    let missing = scattered(|from, _| vec![Instr::recv(from, Chunk::output(0))]);
+    let reduce = |from, rank| Instr::recv_reduce_copy(from, Chunk::input(rank), Chunk::output(0));
+    assert_eq!(scattered(|from, rank| vec![reduce(from, rank).finishing()]), None);
+    let missing = scattered(|from, _| vec![Instr::recv(from, Chunk::output(0)).finishing()]);
     assert_eq!(missing, Some(Fault::Missing { rank: Rank(0), index: 0 }));
+}
+
+/// An average is divided once, when its sum is complete.
+#[test]
+fn a_reduction_is_finished_once_and_at_its_end() {
+    let reduce = |from, rank| Instr::recv_reduce_copy(from, Chunk::input(rank), Chunk::output(0));
+    assert_eq!(scattered(|from, rank| vec![reduce(from, rank)]), Some(Fault::Unfinished));
+    let again = Instr::copy(Chunk::output(0), Chunk::output(0)).finishing();
+    let twice = scattered(|from, rank| vec![reduce(from, rank).finishing(), again]);
+    assert_eq!(twice, Some(Fault::Unfinished));
+    let early = scattered(|from, rank| {
+        let sum = Instr::reduce(Chunk::input(rank), Chunk::scratch(0)).finishing();
+        vec![Instr::recv(from, Chunk::scratch(0)).finishing(), sum, copied_out()]
+    });
+    assert_eq!(early, Some(Fault::Unfinished));
+}
+
+fn copied_out() -> Instr {
+    Instr::copy(Chunk::scratch(0), Chunk::output(0))
+}
+
+#[test]
+fn what_is_reduced_in_place_counts_each_operand_once() {
+    let sum = scattered(|from, rank| {
+        let sum = Instr::reduce(Chunk::input(rank), Chunk::scratch(0)).finishing();
+        vec![Instr::recv(from, Chunk::scratch(0)), sum, copied_out()]
+    });
+    assert_eq!(sum, None);
+    let without_source = scattered_form(|from, _| {
+        vec![Instr::recv(from, Chunk::output(0)).accumulating().finishing()]
+    });
+    assert!(matches!(without_source, Err(Reject::BadAccumulate { .. })), "{without_source:?}");
+}
+
+/// In place, each rank sends its own chunk, then overwrites it with what the other sends, which waits
+/// for nothing: copied messages have left by then, lent ones are still being read.
+#[test]
+fn what_is_lent_may_not_be_overwritten_before_it_is_known_to_be_read() {
+    let mut builder = PlanBuilder::new(Collective::AllToAll, 2);
+    for rank in 0..2 {
+        let (own, other) = (Rank(rank), Rank(1 - rank));
+        let to = builder.connection(own, other, ChannelId(0));
+        let from = builder.connection(other, own, ChannelId(0));
+        let block = builder.block(own);
+        builder.push(block, Instr::copy(Chunk::input(rank), Chunk::output(rank)));
+        builder.push(block, Instr::send(Chunk::input(other.0), to));
+        builder.push(block, Instr::recv(from, Chunk::output(other.0)));
+    }
+    let plan = builder.finish().unwrap();
+    let copy = Options::copy(1).in_place();
+    assert!(verify(&plan, &copy).is_ok());
+    assert!(matches!(verify(&plan, &copy.lending()), Err(Reject::Race { .. })));
+    assert!(verify(&plan, &Options::copy(1).lending()).is_ok(), "apart, nothing is overwritten");
+    let copied = |instr: &Instr| if instr.send_port().is_some() { instr.copied() } else { *instr };
+    let mut kept = plan;
+    for block in &mut kept.blocks {
+        block.instrs = block.instrs.iter().map(copied).collect();
+    }
+    assert!(verify(&kept, &copy.lending()).is_ok());
+}
+
+#[test]
+fn an_input_that_was_overwritten_is_no_input_any_more() {
+    let mut builder = PlanBuilder::in_parts(Collective::Broadcast { root: Rank(0) }, 1, 2);
+    let block = builder.block(Rank(0));
+    builder.push(block, Instr::copy(Chunk::input(1), Chunk::scratch(1)));
+    builder.push(block, Instr::copy(Chunk::scratch(1), Chunk::output(1)));
+    builder.push(block, Instr::copy(Chunk::input(0), Chunk::output(0)));
+    assert!(verify(&builder.finish().unwrap(), &Options::copy(1).in_place()).is_ok());
+
+    let mut builder = PlanBuilder::new(Collective::AllReduce, 1);
+    let block = builder.block(Rank(0));
+    let (input, output) = (Chunk::input(0), Chunk::output(0));
+    builder.push(block, Instr::copy(input, output).finishing());
+    builder.push(block, Instr::copy(input, output).finishing());
+    let reject = verify(&builder.finish().unwrap(), &Options::copy(1).in_place()).unwrap_err();
+    assert!(matches!(reject, Reject::StaleInput { .. }), "{reject}");
 }
 
 #[test]

@@ -17,28 +17,29 @@ fn assignments() -> Vec<Vec<u32>> {
 fn a_rank_plans_its_slice_of_the_world() {
     for node_of in assignments() {
         let nodes = Nodes::new(node_of.clone()).unwrap();
-        for collective in Collective::ALL {
-            for (algorithm, channels, in_place) in [
-                (Algorithm::Ring, 1, false),
-                (Algorithm::Ring, 3, true),
-                (Algorithm::Direct, 1, true),
-                (Algorithm::Direct, 3, false),
-            ] {
+        let root = Rank(nodes.ranks() / 2);
+        for collective in Collective::ALL.map(|collective| collective.with_root(root)) {
+            for (&algorithm, (channels, in_place)) in
+                Algorithm::of(collective).iter().zip([(1, false), (3, true)].into_iter().cycle())
+            {
                 let channels = NonZero::new(channels).unwrap();
                 let request =
                     PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place };
-                let world = plan_world(&request);
-                let own: Vec<Plan> =
-                    (0..nodes.ranks()).map(|rank| plan(&request, Rank(rank))).collect();
-                for (rank, own) in (0..).zip(&own) {
-                    let slice = world.slice(Rank(rank));
-                    assert_eq!(&slice, own, "{collective:?} rank {rank} of {node_of:?}");
-                    assert_eq!(fingerprint(&slice), fingerprint(own));
-                }
-                assert_eq!(Plan::merge(&own).unwrap(), world);
+                check_slices(&request);
             }
         }
     }
+}
+
+fn check_slices(request: &PlanRequest<'_>) {
+    let world = plan_world(request);
+    let own: Vec<Plan> = (0..request.nodes.ranks()).map(|rank| plan(request, Rank(rank))).collect();
+    for (rank, own) in (0..).zip(&own) {
+        let slice = world.slice(Rank(rank));
+        assert_eq!(&slice, own, "rank {rank} of {request:?}");
+        assert_eq!(fingerprint(&slice), fingerprint(own));
+    }
+    assert_eq!(Plan::merge(&own).unwrap(), world);
 }
 
 #[test]

@@ -118,10 +118,10 @@ impl Bench {
     fn call(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<(), Error> {
         let case = row.case(self.ranks);
         let buffers = match place {
-            Place::In => Buffers::InPlace(self.receive.first(case.in_place_bytes())),
+            Place::In => Buffers::InPlace(self.receive.first(case.in_place_bytes_of(self.rank))),
             Place::Out => Buffers::OutOfPlace {
-                send: self.send.first(case.input_bytes()),
-                recv: self.receive.first(case.output_bytes()),
+                send: self.send.first(case.input_bytes_of(self.rank)),
+                recv: self.receive.first(case.output_bytes_of(self.rank)),
             },
         };
         comm.call(row.collective, row.dtype, row.op, buffers)
@@ -133,7 +133,7 @@ impl Bench {
         let case = row.case(self.ranks);
         let exact = Exact::new(case, self.checks);
         let (input, result) = match place {
-            Place::Out => (0..case.input_bytes(), 0..case.output_bytes()),
+            Place::Out => (0..case.input_bytes_of(self.rank), 0..case.output_bytes_of(self.rank)),
             Place::In => (case.input_in_place(self.rank), case.output_in_place(self.rank)),
         };
         let receive = self.receive.first(case.in_place_bytes());
@@ -161,6 +161,7 @@ fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
     let share = f64::from(ranks - 1) / f64::from(ranks);
     let factor = match row.collective {
         crosstie::Collective::AllReduce => 2.0 * share,
+        crosstie::Collective::Broadcast { .. } | crosstie::Collective::Reduce { .. } => 1.0,
         _ => share,
     };
     let algbw_gb_s =

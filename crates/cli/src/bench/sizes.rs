@@ -70,7 +70,7 @@ pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
 }
 
 fn has_parts(collective: Collective) -> bool {
-    collective != Collective::AllReduce
+    !collective.is_whole()
 }
 
 /// The sizes of one type: each rounded down to what the ranks can share, as nccl-tests does, but

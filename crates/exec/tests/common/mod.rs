@@ -13,6 +13,8 @@ use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
+/// As many as any algorithm uses.
+pub const CHANNELS: u16 = 2;
 pub const LIMITS: Limits = Limits { slots: 8, slot_bytes: 1024 };
 
 fn engine(fabric: &Fabric, rank: u32, ranks: u32) -> Engine {
@@ -22,20 +24,24 @@ fn engine(fabric: &Fabric, rank: u32, ranks: u32) -> Engine {
     Engine::new(Rank(rank), ranks, vec![Box::new(endpoint)], doorbell, wait).unwrap()
 }
 
+/// Nodes of two ranks, so that hierarchical forms suit even numbers of ranks. All share memory.
+pub fn nodes(ranks: u32) -> Nodes {
+    Nodes::new((0..ranks).map(|rank| rank / 2).collect()).unwrap()
+}
+
 pub fn whole_plan(
     collective: Collective,
     algorithm: Algorithm,
     in_place: bool,
     ranks: u32,
 ) -> Plan {
-    let nodes = Nodes::new(vec![0; ranks as usize]).unwrap();
     let channels = NonZero::<u16>::MIN;
-    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
+    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes(ranks), channels, in_place })
 }
 
 /// The engines of a world, by rank.
 pub fn engines(ranks: u32) -> Vec<Engine> {
-    let fabric = Fabric::new(ranks, 1, LIMITS).unwrap();
+    let fabric = Fabric::new(ranks, CHANNELS, LIMITS).unwrap();
     (0..ranks).map(|rank| engine(&fabric, rank, ranks)).collect()
 }
 

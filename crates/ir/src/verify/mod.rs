@@ -19,8 +19,9 @@ mod value;
 
 use alloc::vec::Vec;
 
-use crate::plan::{Plan, Space};
+use crate::plan::Plan;
 use crate::reject::Reject;
+use crate::slice::scratch_chunks;
 use crate::structure::Structure;
 use crate::walk::walk;
 use machine::Machine;
@@ -124,7 +125,7 @@ pub fn verify(plan: &Plan, options: &Options) -> Result<Report, Reject> {
         bits_agree: proof.bits_agree,
         steps: proof.steps,
         slices: structure.slices,
-        scratch_chunks: scratch_chunks(plan),
+        scratch_chunks: scratch_chunks(&plan.blocks),
         connections,
         sent,
         received,
@@ -143,13 +144,6 @@ fn prove(plan: &Plan, structure: &Structure, options: &Options) -> Result<Proof,
     let min_slots = walk(plan, structure, windows, options.slots, &mut machine)?;
     let bits_agree = machine.check_result(windows, structure.slices)?;
     Ok(Proof { min_slots, bits_agree, steps: machine.steps() })
-}
-
-fn scratch_chunks(plan: &Plan) -> u32 {
-    let instrs = plan.blocks.iter().flat_map(|block| &block.instrs);
-    let chunks = instrs.flat_map(|instr| [instr.src_port(), instr.dst_port()]).flatten();
-    let scratch = chunks.filter(|chunk| chunk.space == Space::Scratch);
-    scratch.map(|chunk| chunk.index + 1).max().unwrap_or(0)
 }
 
 impl Traffic {

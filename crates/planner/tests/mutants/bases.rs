@@ -30,6 +30,17 @@ pub fn all() -> Vec<Base> {
             let plan = lower(&ring(1), &Lowering { slices: 2 });
             bases.push(Base { name: "sliced ring", plan, in_place: true });
         }
+        for collective in Collective::ALL.map(|c| c.with_root(Rank(ranks / 2))) {
+            for &algorithm in Algorithm::of(collective) {
+                let nodes = Nodes::new((0..ranks).map(|rank| rank % 2).collect()).expect("ranks");
+                let others = [Algorithm::Ring, Algorithm::Direct];
+                let known = !collective.is_whole() || collective == Collective::AllReduce;
+                if algorithm.suits(collective, &nodes) && !(known && others.contains(&algorithm)) {
+                    let plan = on_nodes(collective, algorithm, &nodes, 1, true);
+                    bases.push(Base { name: algorithm.name(), plan, in_place: true });
+                }
+            }
+        }
         bases.push(Base { name: "own orders", plan: own_orders(ranks), in_place: false });
         let plan = planned(Collective::AllToAll, Algorithm::Direct, ranks, 1, false);
         bases.push(Base { name: "exchange", plan, in_place: false });
@@ -54,8 +65,18 @@ fn planned(
     in_place: bool,
 ) -> Plan {
     let nodes = Nodes::new(vec![0; ranks as usize]).expect("ranks");
+    on_nodes(collective, algorithm, &nodes, channels, in_place)
+}
+
+fn on_nodes(
+    collective: Collective,
+    algorithm: Algorithm,
+    nodes: &Nodes,
+    channels: u16,
+    in_place: bool,
+) -> Plan {
     let channels = NonZero::new(channels).expect("a channel");
-    plan_world(&PlanRequest { collective, algorithm, nodes: &nodes, channels, in_place })
+    plan_world(&PlanRequest { collective, algorithm, nodes, channels, in_place })
 }
 
 /// all_reduce by a ring where one block of each rank receives and another sends: partial sums lie
@@ -71,7 +92,8 @@ fn two_block_ring(n: u32) -> Plan {
         let step = |block: BlockId, step: u32| After { block, step };
         for back in 2..=n {
             let source = Chunk::input(chunk(back));
-            builder.push(recv, Instr::recv_reduce_copy(prev, source, output(back)));
+            let instr = Instr::recv_reduce_copy(prev, source, output(back));
+            builder.push(recv, if back == n { instr.finishing() } else { instr });
         }
         builder.push(send, Instr::send(Chunk::input(chunk(1)), next));
         for back in 2..=n {
@@ -111,7 +133,9 @@ fn own_orders(n: u32) -> Plan {
             for peer in peers() {
                 let from = builder.connection(peer, Rank(rank), ChannelId(0));
                 let next = Chunk::output(chunk);
-                builder.push(recv, Instr::recv_reduce_copy(from, sum, next));
+                let instr = Instr::recv_reduce_copy(from, sum, next);
+                let is_last = peer == Rank((rank + n - 1) % n);
+                builder.push(recv, if is_last { instr.finishing() } else { instr });
                 sum = next;
             }
         }

@@ -13,6 +13,8 @@ const WINDOWS: u64 = 2;
 pub struct Setting {
     pub slots: usize,
     pub in_place: bool,
+    /// Whether what is sent from memory is read where it lies, when its receiver gets to it.
+    pub lends: bool,
 }
 
 /// What an interleaving did to a plan.
@@ -74,6 +76,12 @@ impl Value {
         Self { sum, bits: mixed(sum) }
     }
 
+    /// The end of a reduction: another value, whatever it was.
+    fn finished(self) -> Self {
+        let finish = |word: u64| mixed(word ^ 0x66_696e_6973_6865);
+        Self { sum: finish(self.sum), bits: finish(self.bits) }
+    }
+
     /// Commutes in both parts; associates in `sum` alone.
     fn reduced(self, other: Self) -> Self {
         Self {
@@ -85,6 +93,13 @@ impl Value {
 
 type Place = (u32, Space, u32, u16, u64);
 
+/// What a message carries: a value, or the place where it lies.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    Copied(Value),
+    Lent(Place),
+}
+
 struct World<'a> {
     plan: &'a Plan,
     setting: Setting,
@@ -92,7 +107,7 @@ struct World<'a> {
     completed: Vec<u64>,
     /// The value of the instruction that each block is in the middle of.
     running: Vec<Option<Value>>,
-    queues: Vec<VecDeque<Value>>,
+    queues: Vec<VecDeque<Message>>,
     /// Slots of each connection that are filled, being filled or being emptied.
     occupied: Vec<usize>,
 }
@@ -197,12 +212,16 @@ impl<'a> World<'a> {
     fn start(&mut self, block: usize) -> Result<(), Break> {
         let (instr, _) = self.instr(block).expect("the block has not finished");
         self.check_overlap(block, instr)?;
-        let received = instr.recv_port().map(|ConnId(conn)| self.queues[conn as usize][0]);
-        let read = instr.src_port().map(|chunk| self.read(self.place(block, chunk)));
-        let value = match (received, read) {
-            (Some(received), Some(read)) => received.reduced(read),
-            (value, None) | (None, value) => value.expect("every instruction has a value"),
-        };
+        let received = instr.recv_port().map(|ConnId(conn)| match self.queues[conn as usize][0] {
+            Message::Copied(value) => value,
+            Message::Lent(place) => self.read(place),
+        });
+        let operand = instr.dst_port().filter(|_| instr.accumulates());
+        let read = |chunk| self.read(self.place(block, chunk));
+        let values = [received, operand.map(read), instr.src_port().map(read)];
+        let value = values.into_iter().flatten().reduce(Value::reduced);
+        let value = value.expect("every instruction has a value");
+        let value = if instr.finishes() { value.finished() } else { value };
         if let Some(ConnId(conn)) = instr.send_port() {
             self.occupied[conn as usize] += 1;
         }
@@ -225,9 +244,29 @@ impl<'a> World<'a> {
     }
 
     /// The places that an instruction uses, and whether it writes there.
-    fn uses(&self, block: usize, instr: &Instr) -> [Option<(Place, bool)>; 2] {
+    fn uses(&self, block: usize, instr: &Instr) -> [Option<(Place, bool)>; 3] {
         let place = |port: Option<Chunk>, writes| port.map(|c| (self.place(block, c), writes));
-        [place(instr.src_port(), false), place(instr.dst_port(), true)]
+        let lent = instr.recv_port().and_then(|ConnId(conn)| self.queues[conn as usize].front());
+        let borrowed = match lent {
+            Some(Message::Lent(place)) => Some((*place, false)),
+            _ => None,
+        };
+        [place(instr.src_port(), false), place(instr.dst_port(), true), borrowed]
+    }
+
+    /// What the message of an instruction with this value carries: what was written is lent, or
+    /// what is only sent, unless it lies in scratch or the instruction forbids it.
+    fn message(&self, block: usize, instr: &Instr, value: Value) -> Message {
+        let as_it_is = instr.recv_port().is_none() && !instr.finishes();
+        let only_sent = instr.src_port().filter(|_| as_it_is);
+        let lent = instr.dst_port().or(only_sent);
+        let lent = lent.filter(|chunk| chunk.space != Space::Scratch);
+        match lent {
+            Some(chunk) if self.setting.lends && !instr.is_copied() => {
+                Message::Lent(self.place(block, chunk))
+            }
+            _ => Message::Copied(value),
+        }
     }
 
     fn complete(&mut self, block: usize, value: Value) {
@@ -240,7 +279,8 @@ impl<'a> World<'a> {
             self.occupied[conn as usize] -= 1;
         }
         if let Some(ConnId(conn)) = instr.send_port() {
-            self.queues[conn as usize].push_back(value);
+            let message = self.message(block, instr, value);
+            self.queues[conn as usize].push_back(message);
         }
         self.completed[block] += 1;
     }
@@ -254,7 +294,7 @@ impl<'a> World<'a> {
         let mut agree = true;
         let mut first: BTreeMap<_, u64> = BTreeMap::new();
         for rank in 0..plan.ranks {
-            for index in 0..plan.collective.output_chunks(plan.ranks) {
+            for index in 0..plan.output_chunks(Rank(rank)) {
                 for (slice, window) in
                     (0..slices.unwrap_or(1)).flat_map(|s| (0..WINDOWS).map(move |w| (s, w)))
                 {
@@ -276,12 +316,18 @@ impl<'a> World<'a> {
             let words = [rank.into(), Space::Input as u64, index.into(), slice.into(), window];
             Value::named(&words).sum
         };
-        let sum = |index| (0..self.plan.ranks).map(|r| input(r, index)).fold(0, u64::wrapping_add);
+        let sum = |index| {
+            let sum = (0..self.plan.ranks).map(|r| input(r, index)).fold(0, u64::wrapping_add);
+            Value { sum, bits: 0 }.finished().sum
+        };
         match self.plan.collective {
-            Collective::AllReduce => sum(index),
+            Collective::AllReduce | Collective::Barrier | Collective::Reduce { .. } => sum(index),
             Collective::ReduceScatter => sum(rank),
-            Collective::AllGather => input(index, 0),
+            Collective::AllGather | Collective::Gather { .. } => input(index, 0),
             Collective::AllToAll => input(index, rank),
+            Collective::Broadcast { root } => input(root.0, index),
+            Collective::Scatter { root } => input(root.0, rank),
+            Collective::SendRecv => unreachable!("a group has no definition of its own"),
         }
     }
 }

@@ -10,7 +10,7 @@ mod random;
 
 use std::collections::BTreeMap;
 
-use crosstie_ir::{Options, Plan, Reject, Report, to_json, verify};
+use crosstie_ir::{Class, Options, Plan, Reject, Report, to_json, verify};
 
 use interleave::{Break, Schedule, Setting, run};
 use random::Random;
@@ -45,14 +45,15 @@ fn the_verifier_accepts_what_nothing_breaks_and_rejects_what_something_breaks() 
         }
         let slots = 1 + random.below(MOST_SLOTS) as u32;
         let in_place = base.in_place && random.chance(2);
+        let lends = random.chance(2);
         let complaint = |why: String| {
             let name = base.name;
             format!(
-                "mutant {number} of {name} {changes:?}, in place {in_place}, {slots} slots: {why}\n{}",
+                "mutant {number} of {name} {changes:?}, in place {in_place}, lending {lends}, {slots} slots: {why}\n{}",
                 to_json(&plan)
             )
         };
-        let verdict = judge(&plan, in_place, slots, &mut random).map_err(complaint);
+        let verdict = judge(&plan, (in_place, lends), slots, &mut random).map_err(complaint);
         *verdicts.entry(verdict.unwrap_or_else(|why| panic!("{why}"))).or_default() += 1;
     }
     println!("{verdicts:?}");
@@ -67,16 +68,16 @@ fn the_verifier_accepts_what_nothing_breaks_and_rejects_what_something_breaks() 
 /// The verdict on a plan, confirmed by interleavings; else what contradicts it.
 fn judge(
     plan: &Plan,
-    in_place: bool,
+    (in_place, lends): (bool, bool),
     slots: u32,
     random: &mut Random,
 ) -> Result<&'static str, String> {
-    let options = Options::copy(slots);
-    let options = if in_place { options.in_place() } else { options };
-    let unlimited = Setting { slots: usize::MAX, in_place };
-    let limited = Setting { slots: slots as usize, in_place };
+    let class = if lends { Class::Lend } else { Class::Copy };
+    let options = Options { class, in_place, ..Options::copy(slots) };
+    let unlimited = Setting { slots: usize::MAX, in_place, lends };
+    let limited = Setting { slots: slots as usize, in_place, lends };
     match verify(plan, &options) {
-        Ok(report) => confirm(plan, &report, in_place, slots, random).map(|()| "accepted"),
+        Ok(report) => confirm(plan, &report, limited, random).map(|()| "accepted"),
         Err(reject @ Reject::Race { first, second }) => {
             let held = Schedule::holding(plan, &[first.event, second.event]);
             witness(plan, unlimited, Some(held), &reject, random).map(|()| "race")
@@ -95,16 +96,16 @@ fn judge(
 fn confirm(
     plan: &Plan,
     report: &Report,
-    in_place: bool,
-    slots: u32,
+    setting: Setting,
     random: &mut Random,
 ) -> Result<(), String> {
     for number in 0..TRIES_TO_BREAK {
         let least = number % 2 == 0;
-        let slots = if least { report.min_slots } else { slots } as usize;
-        let in_place = in_place || (report.in_place_safe && number % 3 == 0);
+        let slots = if least { report.min_slots as usize } else { setting.slots };
+        let in_place = setting.in_place || (report.in_place_safe && number % 3 == 0);
         let schedule = Schedule::random(plan, random);
-        let agree = run(plan, Setting { slots, in_place }, schedule, random).map_err(|broken| {
+        let setting = Setting { slots, in_place, ..setting };
+        let agree = run(plan, setting, schedule, random).map_err(|broken| {
             format!("accepted ({report:?}), but with {slots} slots {broken:?}")
         })?;
         if agree != report.bits_agree {

@@ -12,6 +12,9 @@ struct Parts {
     send: Option<ConnId>,
     after: Option<After>,
     slice: (u16, u16),
+    accumulates: bool,
+    finishes: bool,
+    is_copied: bool,
 }
 
 impl Parts {
@@ -23,12 +26,24 @@ impl Parts {
             send: instr.send_port(),
             after: instr.after_port(),
             slice: (instr.slice(), instr.slices()),
+            accumulates: instr.accumulates(),
+            finishes: instr.finishes(),
+            is_copied: instr.is_copied(),
         }
     }
 
     fn instr(&self) -> Instr {
         let instr = Instr::new(self.recv, self.src, self.dst, self.send);
-        let instr = instr.sliced(self.slice.0, self.slice.1);
+        let mut instr = instr.sliced(self.slice.0, self.slice.1);
+        if self.accumulates {
+            instr = instr.accumulating();
+        }
+        if self.finishes {
+            instr = instr.finishing();
+        }
+        if self.is_copied {
+            instr = instr.copied();
+        }
         self.after.map_or(instr, |after| instr.after(after))
     }
 }
@@ -50,6 +65,9 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("wrong peer", wrong_peer),
     ("reduce to copy", |plan, random| edit(plan, random, |parts, _| parts.src = None)),
     ("drop the store", |plan, random| edit(plan, random, |parts, _| parts.dst = None)),
+    ("finish or not", |plan, random| edit(plan, random, |parts, _| parts.finishes ^= true)),
+    ("copy or lend", |plan, random| edit(plan, random, |parts, _| parts.is_copied ^= true)),
+    ("accumulate or not", |plan, random| edit(plan, random, |parts, _| parts.accumulates ^= true)),
     ("wrong slice", wrong_slice),
     ("split a block", split_block),
     ("split a block at a wait", split_block_at_wait),
