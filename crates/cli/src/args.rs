@@ -350,8 +350,7 @@ pub struct Choice<T>(pub Vec<T>);
 /// Subcommands that are designed and to come.
 const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
 /// Operations that are to come, without underscores.
-const LATER_OPERATIONS: [&str; 7] =
-    ["broadcast", "reduce", "gather", "scatter", "sendrecv", "alltoallv", "barrier"];
+const LATER_OPERATIONS: [&str; 2] = ["sendrecv", "alltoallv"];
 /// Reductions that are to come.
 const LATER_OPS: [&str; 3] = ["avg", "mulsum", "premulsum"];
 

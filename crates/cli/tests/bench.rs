@@ -188,7 +188,6 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --timeout never", "'never'"),
         ("bench all_reduce --frobnicate", "argument '--frobnicate'"),
         ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
-        ("bench broadcast", "not yet in this version, which has all_reduce"),
         ("bench all_to_all_v", "not yet in this version"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),
         ("bench all_reduce -o avg", "not yet in this version, which has sum, prod, max, min"),

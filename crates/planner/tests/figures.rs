@@ -103,7 +103,7 @@ fn hierarchical(collective: Collective, nodes: &Nodes) -> Promise {
         Collective::ReduceScatter => chunks(2 - alone, n * each, if m > 2 { count - 1 } else { 0 }),
         Collective::AllGather => chunks(2 - alone, n * each, 0),
         _ => {
-            let root = nodes.node_of(collective.root().unwrap());
+            let root = nodes.node_of(collective.root().expect("a rooted collective"));
             let elsewhere = (0..n).filter(|&rank| nodes.node_of(Rank(rank)) != root).count() as u32;
             chunks(if elsewhere == count - 1 { 1 } else { 2 }, n - 1, 0)
         }
@@ -186,7 +186,7 @@ fn planned(
     channels: u16,
     in_place: bool,
 ) -> Plan {
-    let channels = NonZero::new(channels).unwrap();
+    let channels = NonZero::new(channels).expect("a channel");
     plan_world(&PlanRequest { collective, algorithm, nodes, channels, in_place })
 }
 
@@ -256,7 +256,8 @@ fn bits(plan: &Plan) -> Vec<Vec<u8>> {
     };
     let input = |rank| (0..elements).flat_map(|at| value(rank, at).to_le_bytes()).collect();
     let inputs = (0..ranks).map(input).collect();
-    replay(plan, &map, DataType::F32, ReduceOp::Sum, inputs, false).unwrap()
+    replay(plan, &map, DataType::F32, ReduceOp::Sum, inputs, false)
+        .expect("a right plan and whole inputs")
 }
 
 #[test]
