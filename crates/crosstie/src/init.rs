@@ -231,6 +231,7 @@ fn connect_shm(
         channels: CHANNELS,
         limits: settings.limits,
         heap_bytes: settings.heap_bytes,
+        pull: settings.pull,
         deadline,
     };
     Ok(Box::new(shm::connect(&options, doorbell, interrupted)?))

@@ -139,7 +139,7 @@ impl Outgoing {
         if self.handed {
             return Ok(end.sent(self.port));
         }
-        match end.begin_send(self.port, self.value.len())? {
+        match end.begin_lend(self.port, self.value)? {
             None => Ok(false),
             Some(SendSpace::Slot(slot)) => {
                 assert_eq!(slot.len(), self.value.len(), "a slot has its message's length");
@@ -152,7 +152,11 @@ impl Outgoing {
                 self.handed = true;
                 Ok(end.sent(self.port))
             }
-            Some(SendSpace::Lent) => panic!("what was not offered is not lent"),
+            // The value is never freed nor changed, so it need not be back.
+            Some(SendSpace::Lent) => {
+                end.commit(self.port)?;
+                Ok(true)
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ fn play(rank: u32, passphrase: &str) -> Result<(), Box<dyn Error>> {
             channels: 1,
             limits: Limits { slots: 4, slot_bytes: 128 << 10 },
             heap_bytes: 1 << 20,
+            pull: false,
             deadline: Instant::now() + Duration::from_secs(10),
         },
         &doorbell,

@@ -21,6 +21,8 @@ pub mod loopback;
 mod mapping;
 mod owner;
 mod primitive;
+#[cfg(not(loom))]
+mod pull;
 mod region;
 #[cfg(not(loom))]
 mod ring;

@@ -8,7 +8,7 @@
 //! zeroes and takes up memory only where it was touched.
 //!
 //! A message can also be *lent*: its header says where in the sender's heap it lies, and its slot counts
-//! as any other. The sender that has left, or has given its operation up, lends nothing any more.
+//! as any other. Or it is to be *pulled*: its header says where in the sender's process it lies. The sender that has left, or has given its operation up, lends nothing any more.
 //!
 //! The peer may write anything at any time. What is read of it is checked before it is used as a
 //! length or a count; the bytes of a message are the engine's to read as plain numbers.
@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicU64;
 use crate::cursor::{ReceiveCursor, SendCursor};
 use crate::mapping::Mapping;
 use crate::primitive::{AtomicU32, Ordering};
+use crate::pull::Offer;
 use crate::seam::{Arrival, Limits, TAG_MASK};
 use crate::{Region, TransportError};
 
@@ -43,6 +44,10 @@ struct Control {
     refusal: Apart<Refusal>,
     /// Written by the sender when it leaves, or takes back what it lent.
     sender_left: Apart<AtomicU32>,
+    /// Written by the sender, at most once.
+    offer: Apart<Offered>,
+    /// Written by the receiver, at most once: whether it pulls what the sender offers.
+    pulls: Apart<AtomicU32>,
 }
 
 /// Why the receiver takes no more messages.
@@ -54,6 +59,25 @@ struct Refusal {
     limit: AtomicU64,
 }
 
+/// How the receiver can try whether it can read the sender's memory.
+#[repr(C)]
+struct Offered {
+    /// 1 once the rest is there.
+    state: AtomicU32,
+    pid: AtomicU32,
+    address: AtomicU64,
+    word: AtomicU64,
+}
+
+/// Whether a receiver pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulls {
+    /// It has not tried yet.
+    Unknown,
+    No,
+    Yes,
+}
+
 const OPEN: u32 = 0;
 const LEFT: u32 = 1;
 const TRUNCATED: u32 = 2;
@@ -61,6 +85,8 @@ const WITHDRAWN: u32 = 3;
 
 /// In the header's word of the tag, beside it: the message is lent.
 const LENT: u32 = 1 << 24;
+/// Likewise: the message is to be pulled.
+const TO_PULL: u32 = 2 << 24;
 const _: () = assert!(TAG_MASK < LENT);
 
 #[repr(C, align(64))]
@@ -75,8 +101,8 @@ const _: () = assert!(size_of::<Header>() == 64);
 const _: () = assert!(std::mem::offset_of!(Header, inline) % size_of::<AtomicU64>() == 0);
 
 impl Header {
-    /// Where a lent message lies in its sender's heap.
-    fn offset(&self) -> &AtomicU64 {
+    /// Where a lent message lies in its sender's heap, or one to be pulled in its sender's memory.
+    fn place(&self) -> &AtomicU64 {
         // SAFETY: the inline bytes are aligned for it, as asserted above, and more; in a header whose
         // message is lent they are touched only as this atomic.
         unsafe { &*self.inline.get().cast::<AtomicU64>() }
@@ -188,8 +214,18 @@ pub(crate) struct SendEnd {
 struct Begun {
     len: usize,
     tag: u32,
-    /// Where in the heap it lies, if it is lent.
-    offset: Option<u64>,
+    from: From,
+}
+
+/// Where a message is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// In its slot.
+    Slot,
+    /// At this offset of the sender's heap.
+    Heap(u64),
+    /// At this address of the sender's process.
+    Process(u64),
 }
 
 impl SendEnd {
@@ -215,22 +251,22 @@ impl SendEnd {
         if !self.has_room()? {
             return Ok(None);
         }
-        self.begun = Some(Begun { len, tag, offset: None });
+        self.begun = Some(Begun { len, tag, from: From::Slot });
         Ok(Some(self.ring.message(self.cursor.slot(), len)))
     }
 
-    /// Begins to lend the `len` bytes at `offset` of this rank's heap; `false` while no slot is free.
+    /// Begins to lend the `len` bytes that lie at `from`; `false` while no slot is free.
     #[inline]
     pub(crate) fn begin_lend(
         &mut self,
-        offset: u64,
+        from: From,
         len: usize,
         tag: u32,
     ) -> Result<bool, TransportError> {
         self.check_open()?;
         let room = self.has_room()?;
         if room {
-            self.begun = Some(Begun { len, tag, offset: Some(offset) });
+            self.begun = Some(Begun { len, tag, from });
         }
         Ok(room)
     }
@@ -253,22 +289,25 @@ impl SendEnd {
 
     /// The slot that `begin` gave last.
     pub(crate) fn begun(&self) -> Option<Region> {
-        let begun = self.begun.filter(|begun| begun.offset.is_none())?;
+        let begun = self.begun.filter(|begun| begun.from == From::Slot)?;
         Some(self.ring.message(self.cursor.slot(), begun.len))
     }
 
     /// Hands the begun message over; its length, or `None` if none was begun.
     #[inline]
     pub(crate) fn commit(&mut self) -> Option<usize> {
-        let Begun { len, tag, offset } = self.begun.take()?;
+        let Begun { len, tag, from } = self.begun.take()?;
         let header = self.ring.header(self.cursor.slot());
         header.len.store(len as u64, Ordering::Relaxed);
-        if let Some(offset) = offset {
-            header.offset().store(offset, Ordering::Relaxed);
-            header.tag.store(tag | LENT, Ordering::Relaxed);
+        let (place, kind) = match from {
+            From::Slot => (None, 0),
+            From::Heap(offset) => (Some(offset), LENT),
+            From::Process(address) => (Some(address), TO_PULL),
+        };
+        header.tag.store(tag | kind, Ordering::Relaxed);
+        if let Some(place) = place {
+            header.place().store(place, Ordering::Relaxed);
             self.lent = Some(self.cursor.number());
-        } else {
-            header.tag.store(tag, Ordering::Relaxed);
         }
         self.cursor.publish(&header.sequence);
         Some(len)
@@ -292,6 +331,24 @@ impl SendEnd {
     #[inline]
     pub(crate) fn has_lent(&self) -> bool {
         self.lent.is_some()
+    }
+
+    /// Lets the receiver try whether it can read this process's memory.
+    pub(crate) fn offer(&self, offer: Offer) {
+        let offered = &self.ring.control().offer.0;
+        offered.pid.store(offer.pid, Ordering::Relaxed);
+        offered.address.store(offer.address, Ordering::Relaxed);
+        offered.word.store(offer.word, Ordering::Relaxed);
+        offered.state.store(1, Ordering::Release);
+    }
+
+    /// Whether the receiver pulls, as far as it has said.
+    pub(crate) fn pulls(&self) -> Pulls {
+        match self.ring.control().pulls.0.load(Ordering::Acquire) {
+            0 => Pulls::Unknown,
+            1 => Pulls::Yes,
+            _ => Pulls::No,
+        }
     }
 
     /// Tells the receiver that what it has been lent may change from now on.
@@ -337,8 +394,8 @@ pub(crate) struct ReceiveEnd {
     cursor: ReceiveCursor,
     stage: Stage,
     peer: u32,
-    /// Where lent messages are moved that have to be overwritten; in words as wide as the widest
-    /// alignment that a slot has. Empty until the first.
+    /// Where messages are pulled to that no place was granted for, and lent ones moved to that have to be
+    /// overwritten; in words as wide as the widest alignment that a slot has. Empty until the first.
     spare: Vec<u128>,
 }
 
@@ -348,6 +405,7 @@ enum Stage {
     /// A receive of at most so many bytes is posted.
     Posted {
         limit: usize,
+        place: Option<Region>,
     },
     /// The message is the engine's, its slot too.
     Arrived(Arrival),
@@ -360,8 +418,19 @@ enum Stage {
 pub(crate) enum Found {
     /// It has arrived.
     Here(Arrival),
-    /// It lies in the peer's heap, by the peer's word: see to it, then [`ReceiveEnd::arrive`].
-    Lent { offset: u64, len: usize, tag: u32 },
+    /// It lies elsewhere, by the peer's word.
+    Away(Away),
+}
+
+/// A message that lies elsewhere than in its slot, all of it by the peer's word but for the length, which
+/// is at most the receive's: lent, to be found and then [`ReceiveEnd::arrive`]d; or to be pulled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Away {
+    pub(crate) from: From,
+    pub(crate) len: usize,
+    pub(crate) tag: u32,
+    /// Where the receive wants it.
+    pub(crate) place: Option<Region>,
 }
 
 impl ReceiveEnd {
@@ -372,11 +441,11 @@ impl ReceiveEnd {
         Self { ring, cursor, stage, peer, spare: Vec::new() }
     }
 
-    /// Posts a receive of at most `limit` bytes.
+    /// Posts a receive of at most `limit` bytes, which may be put into `place`.
     #[inline]
-    pub(crate) fn post(&mut self, limit: usize) {
+    pub(crate) fn post(&mut self, limit: usize, place: Option<Region>) {
         debug_assert!(matches!(self.stage, Stage::Idle), "one receive at a time");
-        self.stage = Stage::Posted { limit };
+        self.stage = Stage::Posted { limit, place };
     }
 
     /// The message of the posted receive: in its slot, or lent.
@@ -387,7 +456,7 @@ impl ReceiveEnd {
             Stage::Arrived(arrival) | Stage::Kept(arrival) => {
                 return Ok(Some(Found::Here(arrival)));
             }
-            Stage::Posted { limit } => limit,
+            Stage::Posted { limit, .. } => limit,
         };
         let header = self.ring.header(self.cursor.slot());
         if !self.cursor.is_full(&header.sequence) {
@@ -403,8 +472,8 @@ impl ReceiveEnd {
         let len = header.len.load(Ordering::Relaxed);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let tag = header.tag.load(Ordering::Relaxed);
-        if tag & LENT != 0 {
-            return self.find_lent(len, tag & TAG_MASK, limit);
+        if tag & !TAG_MASK != 0 {
+            return self.find_away(len, tag).map(Some);
         }
         if len > limit || len > self.ring.layout.limits.slot_bytes {
             return Err(self.wrong_length(len, limit));
@@ -415,18 +484,22 @@ impl ReceiveEnd {
         Ok(Some(Found::Here(arrival)))
     }
 
-    fn find_lent(
-        &self,
-        len: usize,
-        tag: u32,
-        limit: usize,
-    ) -> Result<Option<Found>, TransportError> {
+    fn find_away(&self, len: usize, tag: u32) -> Result<Found, TransportError> {
+        let Stage::Posted { limit, place } = self.stage else { return Err(self.sender_gone()) };
         if len > limit {
             return Err(self.truncated(len, limit));
         }
-        let offset = self.ring.header(self.cursor.slot()).offset().load(Ordering::Relaxed);
+        let at = self.ring.header(self.cursor.slot()).place().load(Ordering::Relaxed);
+        let from = match tag & !TAG_MASK {
+            LENT => From::Heap(at),
+            TO_PULL => From::Process(at),
+            kind => {
+                return Err(misbehaved(self.peer, format!("it sent a message of kind {kind:x}")));
+            }
+        };
         self.intact()?;
-        Ok(Some(Found::Lent { offset, len, tag }))
+        let place = place.and_then(|place| place.part(0, len));
+        Ok(Found::Away(Away { from, len, tag: tag & TAG_MASK, place }))
     }
 
     /// The lent message that `poll` found lies at `bytes`.
@@ -436,16 +509,56 @@ impl ReceiveEnd {
         arrival
     }
 
+    /// The memory for a message of `len` bytes that is pulled: the place that the receive wants, or
+    /// this end's own.
+    pub(crate) fn room_to_pull(&mut self, away: &Away) -> Region {
+        away.place.unwrap_or_else(|| self.spare(away.len))
+    }
+
+    /// The message that was pulled lies in `bytes` now: its slot is free.
+    pub(crate) fn pulled(&mut self, away: &Away, bytes: Region) -> Result<Arrival, TransportError> {
+        self.intact()?;
+        self.cursor.release(&self.ring.control().released.0);
+        let arrival = Arrival { bytes, placed: away.place.is_some(), lent: false, tag: away.tag };
+        self.stage = Stage::Kept(arrival);
+        Ok(arrival)
+    }
+
     /// The error of a peer that says it lent what it has not.
     #[cold]
-    pub(crate) fn nothing_there(
-        &self,
-        offset: u64,
-        len: usize,
-        heap_bytes: usize,
-    ) -> TransportError {
-        let what = format!("it lent {len} bytes at {offset} of its heap of {heap_bytes} bytes");
-        misbehaved(self.peer, what)
+    pub(crate) fn nothing_there(&self, away: &Away, heap_bytes: usize) -> TransportError {
+        let what = match away.from {
+            From::Heap(offset) => format!("{offset} of its heap of {heap_bytes} bytes"),
+            From::Slot | From::Process(_) => "an address where it has none".to_owned(),
+        };
+        misbehaved(self.peer, format!("it lent {} bytes at {what}", away.len))
+    }
+
+    /// What the sender lets this end try, once it is there.
+    pub(crate) fn offered(&self) -> Option<Offer> {
+        let offered = &self.ring.control().offer.0;
+        (offered.state.load(Ordering::Acquire) != 0).then(|| Offer {
+            pid: offered.pid.load(Ordering::Relaxed),
+            address: offered.address.load(Ordering::Relaxed),
+            word: offered.word.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Tells the sender whether this end pulls.
+    pub(crate) fn answer(&self, pulls: bool) {
+        self.ring.control().pulls.0.store(if pulls { 1 } else { 2 }, Ordering::Release);
+    }
+
+    /// Memory of this end for `len` bytes, until the message in it is released.
+    fn spare(&mut self, len: usize) -> Region {
+        let words = len.div_ceil(size_of::<u128>());
+        if self.spare.len() < words {
+            self.spare.resize(words, 0);
+        }
+        let start = NonNull::from(&mut self.spare[..]).cast();
+        // SAFETY: the vector has so many bytes and stays as it is until the message is released, for
+        // the next can be posted only then; the endpoint lives as long as its engine.
+        unsafe { Region::from_raw_parts(start, len) }
     }
 
     /// Whether what the sender lent was still lent when it was read until now.
@@ -468,14 +581,7 @@ impl ReceiveEnd {
             return Ok(None);
         };
         let len = arrival.bytes.len();
-        let words = len.div_ceil(size_of::<u128>());
-        if self.spare.len() < words {
-            self.spare.resize(words, 0);
-        }
-        let start = NonNull::from(&mut self.spare[..]).cast();
-        // SAFETY: the vector has so many bytes and stays as it is until the message is released, for
-        // the next can be posted only then; the endpoint lives as long as its engine.
-        let bytes = unsafe { Region::from_raw_parts(start, len) };
+        let bytes = self.spare(len);
         let copied = bytes.copy_from(arrival.bytes);
         debug_assert!(copied, "it was made long enough");
         self.intact()?;

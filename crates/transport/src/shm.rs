@@ -28,6 +28,7 @@ use crate::doorbell::Doorbell;
 use crate::heap::{Heap, PeerHeap};
 use crate::local::{LocalEndpoint, PeerRings};
 use crate::mapping::Mapping;
+use crate::pull::Word;
 use crate::ring::{Layout, ReceiveEnd, SendEnd};
 use crate::seam::Limits;
 
@@ -46,6 +47,9 @@ pub struct ShmOptions {
     pub limits: Limits,
     /// Bytes of this rank's heap, at most; none of it is used before it is asked for.
     pub heap_bytes: usize,
+    /// Whether peers may read this process's memory, and this rank theirs, where the host allows it and
+    /// they want it too. It spares a copy of long messages that no heap has.
+    pub pull: bool,
     /// When to give up waiting for a rank that has not come.
     pub deadline: Instant,
 }
@@ -73,7 +77,12 @@ pub fn connect(
     let segment = Arc::new(segment);
     let peers = peers.into_iter().map(|(rank, shared)| node.join(&segment, rank, shared));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
-    Ok(LocalEndpoint::new("shm", options.limits, options.channels, heap, peers))
+    let mut endpoint = LocalEndpoint::new("shm", options.limits, options.channels, heap, peers);
+    if options.pull {
+        let word = options.secret.derive(&format!("a word of rank {}", options.rank));
+        endpoint.pull(Word::new(word.world_id().0));
+    }
+    Ok(endpoint)
 }
 
 /// A host that gives no memory of the heap's size (a limit on a process's files, say) gets a smaller

@@ -15,15 +15,26 @@ const BARE: Subject = Subject { connect, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(3), ..BARE });
+conformance!(pulling, Subject { connect: connect_pulling, ..BARE });
+conformance!(pulling_behind_delays, Subject { connect: connect_pulling, faults: Some(4) });
 
 fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    connect_with(ranks, channels, limits, false)
+}
+
+/// Messages that no heap has are read out of their senders' memory.
+fn connect_pulling(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    connect_with(ranks, channels, limits, true)
+}
+
+fn connect_with(ranks: u32, channels: u16, limits: Limits, pull: bool) -> Vec<Box<dyn Endpoint>> {
     let secret = Secret::generate().expect("random bytes");
     let deadline = Instant::now() + Duration::from_secs(10);
     let end = |rank| -> Box<dyn Endpoint> {
         let (secret, local_ranks) = (secret.clone(), (0..ranks).collect());
         let heap_bytes = 1 << 30;
         let options =
-            ShmOptions { secret, rank, local_ranks, channels, limits, heap_bytes, deadline };
+            ShmOptions { secret, rank, local_ranks, channels, limits, heap_bytes, pull, deadline };
         let doorbell = Doorbell::new().expect("an eventfd");
         Box::new(shm::connect(&options, &doorbell, &|| false).expect("all are there"))
     };

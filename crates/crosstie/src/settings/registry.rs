@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crosstie_net::UniqueId;
 
-use super::{SlotBytes, Transport, Value};
+use super::{Pull, SlotBytes, Transport, Value};
 use crate::Error;
 
 /// Variables by name.
@@ -252,6 +252,13 @@ static PORT: Knob<u16> = Knob::new(
 pub(crate) static PORTS: Knob<RangeInclusive<u16>> =
     Knob::new("CROSSTIE_PORTS", Scope::Rank, "ports to listen at, as `40000-40100`; 0: any")
         .default("0");
+pub(crate) static PULL: Knob<Pull> = Knob::new(
+    "CROSSTIE_PULL",
+    Scope::Rank,
+    "whether ranks of a host read long messages out of each other's memory, where the kernel lets them: \
+     `on`, `off`; `auto`: off, for slots are faster",
+)
+.default("auto");
 static RANK: Knob<u32> = Knob::new(
     "CROSSTIE_RANK",
     Scope::Rank,
@@ -304,6 +311,7 @@ static ALL: &[&Setting] = &[
     &NODE.setting,
     &PORT.setting,
     &PORTS.setting,
+    &PULL.setting,
     &RANK.setting,
     &ROOT.setting,
     &SECRET.setting,

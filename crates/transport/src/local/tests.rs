@@ -22,7 +22,7 @@ fn a_peer_that_lends_what_it_has_not_is_an_error_that_says_what() {
     for (offset, len) in lies {
         let (mut sender, mut receiver, port) = pair();
         let _mapped = sender.heap.alloc(1).unwrap();
-        assert!(sender.senders[0].begin_lend(offset, len, 0).unwrap());
+        assert!(sender.senders[0].begin_lend(From::Heap(offset), len, 0).unwrap());
         sender.commit(Sender(0)).unwrap();
         let error = receiver.poll(port).unwrap_err();
         assert!(matches!(error, TransportError::PeerMisbehaved { peer: 0, .. }), "{error}");
@@ -33,7 +33,7 @@ fn a_peer_that_lends_what_it_has_not_is_an_error_that_says_what() {
 #[test]
 fn a_length_that_was_lied_about_is_an_error() {
     let (mut sender, mut receiver, port) = pair();
-    assert!(sender.senders[0].begin_lend(0, usize::MAX, 0).unwrap());
+    assert!(sender.senders[0].begin_lend(From::Heap(0), usize::MAX, 0).unwrap());
     sender.commit(Sender(0)).unwrap();
     let error = receiver.poll(port).unwrap_err();
     assert!(matches!(error, TransportError::Truncated { len: u64::MAX, .. }), "{error}");

@@ -28,12 +28,12 @@ fn send(end: &mut SendEnd, value: &[u8]) {
 fn arrived(end: &mut ReceiveEnd) -> Option<Arrival> {
     match end.poll().unwrap()? {
         Found::Here(arrival) => Some(arrival),
-        Found::Lent { .. } => panic!("nobody lends here"),
+        Found::Away(_) => panic!("nobody lends here"),
     }
 }
 
 fn receive(end: &mut ReceiveEnd, limit: usize) -> Vec<u8> {
-    end.post(limit);
+    end.post(limit, None);
     let arrival = arrived(end).expect("a message");
     assert_eq!(arrival.tag, TAG);
     let value = bytes(arrival.bytes);
@@ -74,7 +74,7 @@ fn the_ring_holds_exactly_its_slots() {
     assert!(sender.begin(4, TAG).unwrap().is_none());
     assert_eq!(receive(&mut receiver, 10), b"two");
     assert_eq!(receive(&mut receiver, 10), b"three");
-    receiver.post(10);
+    receiver.post(10, None);
     assert!(receiver.poll().unwrap().is_none());
 }
 
@@ -82,7 +82,7 @@ fn the_ring_holds_exactly_its_slots() {
 fn a_message_longer_than_its_receive_is_an_error_on_both_ends() {
     let (mut sender, mut receiver) = pair(LIMITS);
     send(&mut sender, &[1; 60]);
-    receiver.post(59);
+    receiver.post(59, None);
     let error = receiver.poll().unwrap_err();
     let want = |peer, e: &TransportError| matches!(e, TransportError::Truncated { peer: p, sequence: 0, len: 60, limit: 59 } if *p == peer);
     assert!(want(4, &error), "{error}");
@@ -100,7 +100,7 @@ fn what_was_sent_before_leaving_is_received_and_then_the_peer_is_gone() {
     send(&mut sender, b"last");
     sender.leave();
     assert_eq!(receive(&mut receiver, 10), b"last");
-    receiver.post(10);
+    receiver.post(10, None);
     assert!(matches!(receiver.poll(), Err(TransportError::PeerGone { peer: 4, .. })));
 }
 
@@ -123,7 +123,7 @@ fn words_that_a_peer_cannot_have_written_are_errors() {
     let (mut sender, mut receiver) = pair(LIMITS);
     send(&mut sender, b"x");
     receiver.ring.header(0).len.store(u64::MAX, Ordering::Relaxed);
-    receiver.post(10);
+    receiver.post(10, None);
     assert!(matches!(receiver.poll(), Err(TransportError::PeerMisbehaved { peer: 4, .. })));
 
     let (mut sender, _receiver) = pair(LIMITS);
@@ -173,7 +173,7 @@ fn a_hurried_sender_and_receiver_agree() {
             }
         });
         for i in 0..20_000 {
-            receiver.post(256);
+            receiver.post(256, None);
             while receiver.poll().unwrap().is_none() {
                 std::thread::yield_now();
             }

@@ -1,10 +1,12 @@
 use std::process::{Child, Command, Stdio};
+use std::ptr::NonNull;
 use std::thread;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::*;
+use crate::Region;
 use crate::seam::{Endpoint, Grant, SendSpace};
 
 const LIMITS: Limits = Limits { slots: 2, slot_bytes: 5000 };
@@ -19,6 +21,7 @@ fn options(secret: &Secret, rank: u32, local_ranks: &[u32], patience: Duration) 
         channels: 2,
         limits: LIMITS,
         heap_bytes: 1 << 30,
+        pull: false,
         deadline: Instant::now() + patience,
     }
 }
@@ -57,7 +60,7 @@ fn send(endpoint: &mut LocalEndpoint, peer: u32, channel: u16, value: &[u8]) {
 
 fn receive(endpoint: &mut LocalEndpoint, peer: u32, channel: u16) -> Vec<u8> {
     let receiver = endpoint.receiver(peer, channel).unwrap();
-    endpoint.post(&[Grant { receiver, limit: LIMITS.slot_bytes, place: None }]).unwrap();
+    endpoint.post(&[Grant { receiver, limit: endpoint.limits().slot_bytes, place: None }]).unwrap();
     let start = Instant::now();
     let arrival = loop {
         match endpoint.poll(receiver).unwrap() {
@@ -199,6 +202,54 @@ fn a_member_or_leader_that_is_interrupted_ends_soon_and_so_does_who_came_to_it()
     }
 }
 
+/// Messages of `value` until one is pulled: the peer says so with its first answers.
+fn send_until_pulled(own: &mut LocalEndpoint, peer: u32, value: Region) {
+    let sender = own.sender(peer, 0).unwrap();
+    for _ in 0..10 {
+        let space = own.begin_lend(sender, value).unwrap().expect("room");
+        if let SendSpace::Slot(slot) = space {
+            assert!(slot.copy_from(value));
+        }
+        own.commit(sender).unwrap();
+        own.progress().unwrap();
+        assert_eq!(receive(own, peer, 1), value.to_vec());
+        if matches!(space, SendSpace::Lent) {
+            assert_eq!(own.borrower(), None, "what was answered was read");
+            return;
+        }
+    }
+    panic!("nothing was pulled");
+}
+
+#[test]
+fn private_memory_of_a_process_is_pulled_by_another_and_what_it_has_not_is_an_error() {
+    let passphrase = format!("pulled {}", std::process::id());
+    let secret = Secret::from_passphrase(&passphrase);
+    let mut children = [1, 2].map(|rank| start_rank_that_pulls(&passphrase, rank));
+    let options = ShmOptions {
+        limits: Limits { slots: 2, slot_bytes: 100_000 },
+        pull: true,
+        ..options(&secret, 0, &[0, 1, 2], LONG)
+    };
+    let mut own = connect(&options, &Doorbell::new().unwrap()).unwrap();
+    let value: Vec<u8> = (0..99_999u32).map(|i| (i % 251) as u8).collect();
+    let value = Region::leak(value.into());
+    for peer in [1, 2] {
+        send_until_pulled(&mut own, peer, value);
+    }
+    send(&mut own, 2, 0, b"stop");
+    assert_eq!(receive(&mut own, 2, 1), b"stop");
+    assert!(children[1].wait().unwrap().success());
+    let nowhere = NonNull::new(std::ptr::without_provenance_mut(1 << 46)).unwrap();
+    // SAFETY: nothing in this process touches the region.
+    let nowhere = unsafe { Region::from_raw_parts(nowhere, 99_999) };
+    let sender = own.sender(1, 0).unwrap();
+    assert!(matches!(own.begin_lend(sender, nowhere), Ok(Some(SendSpace::Lent))));
+    own.commit(sender).unwrap();
+    own.progress().unwrap();
+    assert!(!children[0].wait().unwrap().success(), "its poll fails, and it says so");
+}
+
 fn knock(place: &[u8]) -> OwnedFd {
     let flags = SocketFlags::CLOEXEC;
     let socket =
@@ -234,15 +285,23 @@ fn strangers_at_the_meeting_delay_nobody() {
     drop(silent);
 }
 
-/// A rank in a process of its own: this test binary, running `a_rank_in_its_own_process`.
+fn start_rank_that_pulls(secret: &str, rank: u32) -> Child {
+    rank_in_its_own_process(secret, rank).env("SHM_TEST_PULL", "1").spawn().unwrap()
+}
+
 fn start_rank(secret: &str, rank: u32) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    rank_in_its_own_process(secret, rank).spawn().unwrap()
+}
+
+/// This test binary, running `a_rank_in_its_own_process`.
+fn rank_in_its_own_process(secret: &str, rank: u32) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["shm::tests::a_rank_in_its_own_process", "--exact", "--ignored"])
         .env("SHM_TEST_SECRET", secret)
         .env("SHM_TEST_RANK", rank.to_string())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
 }
 
 #[test]
@@ -251,7 +310,12 @@ fn a_rank_in_its_own_process() {
     let secret = Secret::from_passphrase(&std::env::var("SHM_TEST_SECRET").unwrap());
     let rank = std::env::var("SHM_TEST_RANK").unwrap().parse().unwrap();
     let doorbell = Doorbell::new().unwrap();
-    let mut endpoint = connect(&options(&secret, rank, &[0, 1, 2], LONG), &doorbell).unwrap();
+    let mut options = options(&secret, rank, &[0, 1, 2], LONG);
+    if std::env::var_os("SHM_TEST_PULL").is_some() {
+        options.limits.slot_bytes = 100_000;
+        options.pull = true;
+    }
+    let mut endpoint = connect(&options, &doorbell).unwrap();
     // Echoes what rank 0 says, until told to stop.
     loop {
         let value = receive(&mut endpoint, 0, 0);
