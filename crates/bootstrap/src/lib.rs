@@ -14,6 +14,9 @@ mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
 pub use meeting::{MeetingHost, meet};
-pub use monitor::{Cause, Monitor, MonitorOptions, Report, Verdict};
+pub use monitor::{
+    Application, CallMark, Cause, Conflict, Describe, Monitor, MonitorOptions, Report, Signature,
+    Statement, Verdict, Wait, WaitOn,
+};
 pub use node::node_key;
 pub use world::{Record, World};

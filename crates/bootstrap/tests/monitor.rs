@@ -7,16 +7,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crosstie_bootstrap::{Cause, Monitor, MonitorOptions, Record, Report, Verdict, World};
+use crosstie_bootstrap::{
+    Application, CallMark, Cause, Monitor, MonitorOptions, Record, Report, Signature, Verdict,
+    Wait, WaitOn, World,
+};
 use crosstie_net::{Inbox, ListenOptions, Listener, Secret, Target};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Within what all ranks must have named a dead one.
 const PROMPT: Duration = Duration::from_secs(1);
-const PATIENT: MonitorOptions =
-    MonitorOptions { heartbeat: Duration::from_secs(1), silence: Duration::from_secs(10) };
-const STRICT: MonitorOptions =
-    MonitorOptions { heartbeat: Duration::from_millis(100), silence: Duration::from_millis(800) };
+const PATIENT: MonitorOptions = options(Duration::from_secs(1), Duration::from_secs(10));
+const STRICT: MonitorOptions = options(Duration::from_millis(100), Duration::from_millis(800));
+
+const fn options(heartbeat: Duration, silence: Duration) -> MonitorOptions {
+    let minute = Duration::from_secs(60);
+    MonitorOptions { heartbeat, silence, arrival: minute, stall: minute, warning: minute }
+}
+
+fn application(wake: impl Fn() + Send + 'static) -> Application {
+    let describe = |mark: &CallMark| Signature {
+        sequence: mark.sequence,
+        operation: format!("operation {}", mark.kind),
+        data_type: "f32".to_owned(),
+        reduction: None,
+        count: Some(mark.count),
+        root: None,
+        tag: mark.tag,
+        site: mark.site.to_string(),
+    };
+    Application { wake: Box::new(wake), describe }
+}
+
+#[track_caller]
+fn mark(sequence: u64) -> CallMark {
+    let site = std::panic::Location::caller();
+    CallMark { sequence, tag: 1, kind: 7, count: 9, site }
+}
 
 /// A rank before its monitor starts.
 struct Seat {
@@ -39,7 +65,7 @@ fn world(rank: u32, records: &[Record], secret: &Secret) -> World {
 fn start(seat: &Seat, records: &[Record], secret: &Secret, options: MonitorOptions) -> Monitor {
     let (world, inbox) = (world(seat.record.rank, records, secret), Arc::clone(&seat.inbox));
     let deadline = Instant::now() + Duration::from_secs(10);
-    Monitor::start(&world, inbox, options, Box::new(|| {}), deadline).unwrap()
+    Monitor::start(&world, inbox, options, application(|| {}), deadline).unwrap()
 }
 
 /// The monitors of `size` ranks, all in this process.
@@ -80,20 +106,28 @@ fn a_dead_rank_is_named_by_all_within_a_second() {
 }
 
 #[test]
-fn a_rank_that_ends_between_the_meeting_and_its_link_is_given_up_after_its_silence() {
+fn a_rank_that_makes_no_link_is_given_up_after_its_silence() {
     let secret = Secret::generate().unwrap();
     let [first, second] = [0, 1].map(|rank| seat(rank, &secret));
     let records = [first.record.clone(), second.record.clone()];
-    let began = Instant::now();
     let monitor = start(&first, &records, &secret, STRICT);
     let verdict = monitor.verdict(STRICT.silence + PROMPT);
     assert_eq!((verdict.culprit, verdict.cause), (Some(1), Cause::Silent), "{verdict:?}");
-    drop((monitor, first));
-    let (world, inbox) = (world(1, &records, &secret), Arc::clone(&second.inbox));
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let orphan = Monitor::start(&world, inbox, STRICT, Box::new(|| {}), deadline);
-    assert!(orphan.unwrap_err().to_string().contains("rank 0"));
-    assert!(began.elapsed() < 2 * (STRICT.silence + PROMPT), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_rank_whose_process_ends_between_the_meeting_and_its_link_is_named_at_once() {
+    for victim in 0..3 {
+        let secret = Secret::generate().unwrap();
+        let mut seats: Vec<Seat> = (0..3).map(|rank| seat(rank, &secret)).collect();
+        let records: Vec<Record> = seats.iter().map(|seat| seat.record.clone()).collect();
+        seats.remove(victim);
+        let monitors: Vec<Monitor> =
+            seats.iter().map(|seat| start(seat, &records, &secret, PATIENT)).collect();
+        let verdict = one_verdict(&monitors, PROMPT);
+        assert_eq!((verdict.culprit, verdict.cause), (Some(victim as u32), Cause::Died));
+        assert!(verdict.detail.contains("gone"), "{verdict:?}");
+    }
 }
 
 #[test]
@@ -113,7 +147,7 @@ fn a_report_reaches_all_ranks_as_one_verdict() {
     let monitors: Vec<Monitor> = (seats.iter())
         .map(|seat| {
             let (world, calls) = (world(seat.record.rank, &records, &secret), Arc::clone(&calls));
-            let wake = Box::new(move || _ = calls.fetch_add(1, Ordering::Relaxed));
+            let wake = application(move || _ = calls.fetch_add(1, Ordering::Relaxed));
             let deadline = Instant::now() + Duration::from_secs(10);
             Monitor::start(&world, Arc::clone(&seat.inbox), PATIENT, wake, deadline).unwrap()
         })
@@ -142,12 +176,112 @@ fn reports_at_once_still_give_one_verdict() {
 fn a_missed_deadline_is_blamed_on_the_rank_that_is_behind() {
     let monitors = monitors(4, PATIENT);
     for (rank, monitor) in monitors.iter().enumerate() {
-        monitor.call_started(if rank == 3 { 41 } else { 42 });
+        monitor.call_started(mark(if rank == 3 { 41 } else { 42 }));
     }
     monitors[1].report(report(Cause::Deadline, Some(2), 42));
     let verdict = one_verdict(&monitors, PROMPT);
     assert_eq!((verdict.culprit, verdict.cause), (Some(3), Cause::Deadline));
     assert!(verdict.detail.contains("rank 3 has not started call 42"), "{}", verdict.detail);
+}
+
+#[test]
+fn different_calls_are_named_with_both_places() {
+    let monitors = monitors(3, PATIENT);
+    for (rank, monitor) in monitors.iter().enumerate() {
+        monitor.call_started(mark(1));
+        monitor.call_finished(1);
+        let count = if rank == 1 { 10 } else { 9 };
+        monitor.call_started(CallMark { count, ..mark(2) });
+        if rank == 2 {
+            // It has what it called for, and went on.
+            monitor.call_finished(2);
+            monitor.call_started(mark(3));
+            monitor.testify(Vec::new());
+        }
+    }
+    monitors[0].report(report(Cause::Protocol, Some(2), 2));
+    let verdict = one_verdict(&monitors, PROMPT);
+    assert_eq!((verdict.culprit, verdict.cause), (Some(1), Cause::Protocol));
+    assert_eq!(verdict.first_failed, 2);
+    let conflict = verdict.conflict.unwrap();
+    assert_eq!((conflict.usual.1.count, conflict.odd.1.count), (Some(9), Some(10)));
+    assert!(conflict.odd.1.site.contains("monitor.rs:"), "{conflict:?}");
+}
+
+/// A call under way on every rank, in which nothing moves; `waits` as rank 1 says.
+fn stalled(options: MonitorOptions, late: Option<usize>) -> Vec<Monitor> {
+    let monitors = monitors(3, options);
+    for (rank, monitor) in monitors.iter().enumerate() {
+        monitor.call_started(mark(1));
+        monitor.call_finished(1);
+        if late != Some(rank) {
+            monitor.call_started(mark(2));
+        }
+    }
+    monitors
+}
+
+/// Answers as engines do, until there is a failure.
+fn answer(monitors: &[Monitor], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while !monitors.iter().all(Monitor::failed) && Instant::now() < deadline {
+        for (rank, monitor) in (0..).zip(monitors) {
+            if monitor.asks() {
+                let (peer, channel, slot) = ((rank + 1) % 3, 0, Some(3));
+                let on = WaitOn::Message { peer, channel, slot };
+                monitor.testify(vec![Wait { block: 0, step: 5 - rank, window: 0, on }]);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_call_in_which_nothing_moves_fails_with_the_first_missing_step() {
+    let monitors = stalled(MonitorOptions { stall: SHORT, ..STRICT }, None);
+    let began = Instant::now();
+    answer(&monitors, PROMPT);
+    let verdict = one_verdict(&monitors, PROMPT);
+    assert!(began.elapsed() >= SHORT, "{:?}", began.elapsed());
+    assert_eq!((verdict.culprit, verdict.cause), (Some(0), Cause::Stalled));
+    assert!(
+        verdict.detail.contains(
+            "rank 2, block 0 step 3 window 0 waits for a message from rank 0 (channel 0, slot 3)"
+        ),
+        "{}",
+        verdict.detail
+    );
+    assert_eq!(verdict.statements.len(), 3);
+    assert!(verdict.statements.values().all(|statement| statement.waits.len() == 1));
+}
+
+#[test]
+fn a_call_that_moves_on_one_rank_does_not_fail() {
+    let monitors = stalled(MonitorOptions { stall: SHORT, ..STRICT }, None);
+    let began = Instant::now();
+    while began.elapsed() < 4 * SHORT {
+        monitors[1].call_moved();
+        answer(&monitors, SHORT / 10);
+    }
+    assert!(!monitors.iter().any(Monitor::failed), "{:?}", monitors[0].verdict(Duration::ZERO));
+}
+
+#[test]
+fn a_rank_that_is_late_has_the_time_of_the_arrival_clock() {
+    let options = MonitorOptions { stall: SHORT, arrival: 4 * SHORT, ..STRICT };
+    let monitors = stalled(options, Some(1));
+    let began = Instant::now();
+    answer(&monitors, 8 * SHORT);
+    let verdict = one_verdict(&monitors, PROMPT);
+    assert!(began.elapsed() >= 3 * SHORT, "{:?}", began.elapsed());
+    assert_eq!((verdict.culprit, verdict.cause), (Some(1), Cause::Deadline));
+    assert!(
+        verdict.detail.contains("its last was 1 (operation 7 #1 of 9 f32"),
+        "{}",
+        verdict.detail
+    );
 }
 
 #[test]

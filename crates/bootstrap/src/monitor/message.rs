@@ -1,7 +1,13 @@
 //! Owns what monitors say to each other, and its encoding: one JSON object a message, so that a release may add
 //! fields that an older one ignores.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::clock::Suspicion;
+use super::signature::Conflict;
+use super::statement::Statement;
 
 /// What a rank saw go wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,8 +30,10 @@ pub enum Cause {
     Died,
     /// A process no longer answers: it is stopped, or its host is unreachable.
     Silent,
-    /// A call did not end by its deadline.
+    /// A rank did not make a call in which others waited until their deadline.
     Deadline,
+    /// All ranks were in a call, and nothing moved.
+    Stalled,
     /// A rank sent what the protocol or its peers' calls do not allow.
     Protocol,
     /// A rank gave up on purpose.
@@ -55,6 +63,15 @@ pub struct Verdict {
     /// For [`Cause::Left`], the culprit's last call.
     #[serde(default)]
     pub left_after: Option<u64>,
+    /// Calls with lower numbers may still complete; 0 where that cannot be told.
+    #[serde(default)]
+    pub first_failed: u64,
+    /// The two calls that differ, where that is what went wrong.
+    #[serde(default)]
+    pub conflict: Option<Box<Conflict>>,
+    /// What each rank that answered said of itself, where something was judged.
+    #[serde(default)]
+    pub statements: BTreeMap<u32, Statement>,
     /// Whether this is a rank's own view, because none that is shared reached it in time.
     pub provisional: bool,
 }
@@ -63,7 +80,6 @@ impl Verdict {
     /// What `reporter` makes of its own report, as long as it knows of no other.
     pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
         let Report { culprit, cause, detail, sequence } = report;
-        let (left_after, provisional) = (None, true);
         Verdict {
             culprit,
             culprit_host,
@@ -71,8 +87,11 @@ impl Verdict {
             reporter,
             detail,
             sequence,
-            left_after,
-            provisional,
+            left_after: None,
+            first_failed: 0,
+            conflict: None,
+            statements: BTreeMap::new(),
+            provisional: true,
         }
     }
 }
@@ -89,18 +108,26 @@ pub(super) struct Calls {
 pub(super) enum Message {
     /// I live, and am so far.
     Beat(Calls),
-    /// Say at once how far you are.
+    /// Say at once how far you are, and what you wait for.
     Query,
-    /// So far.
-    Answer(Calls),
-    /// To the hub: this went wrong.
-    Report(Report),
+    /// That.
+    Answer(Box<Statement>),
+    /// To the hub: this went wrong, while I was so far.
+    Report(Report, Calls),
+    /// To the hub: my call takes long.
+    Suspect(Suspicion),
+    /// To whom suspected: wait on; these ranks have not started that call, with their last ones.
+    Patience { sequence: u64, late: Vec<(u32, u64)> },
+    /// This will be the verdict unless a hub of a higher rank, which this one's death makes, finds another.
+    Proposal { ballot: u32, verdict: Box<Verdict> },
+    /// I know of that hub's proposal.
+    Accepted { ballot: u32 },
     /// I leave in order; this was my last call.
     Leave { sequence: u64 },
     /// I know that you leave.
     Released,
     /// These have left, with their last calls; and this is the verdict, if there is one.
-    News { left: Vec<(u32, u64)>, verdict: Option<Verdict> },
+    News { left: Vec<(u32, u64)>, verdict: Option<Box<Verdict>> },
 }
 
 impl Message {

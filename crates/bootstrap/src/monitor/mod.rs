@@ -3,38 +3,81 @@
 //! One thread a rank sleeps on its links and wakes to decide: [`state`] says what, [`thread`] does it. It never
 //! touches data, and answers for a rank whose application is elsewhere.
 
+mod clock;
+mod judge;
+mod ledger;
 mod message;
 mod shared;
+mod signature;
 mod state;
+mod statement;
 mod thread;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crosstie_net::{Dial, Inbox, Purpose, Target, dial};
+use crosstie_net::{Dial, Inbox, Link, NetError, Purpose, Target, dial, is_deserted};
 
 use crate::{BootstrapError, World};
+use clock::Patience;
+pub use ledger::CallMark;
 pub use message::{Cause, Report, Verdict};
 use shared::{Request, Shared};
-use state::State;
+pub use signature::{Conflict, Signature};
+use state::{State, Times};
+pub use statement::{Statement, Wait, WaitOn};
 use thread::Watch;
+
+/// Puts a call into words.
+pub type Describe = fn(&CallMark) -> Signature;
 
 /// The longest detail of a report, in bytes: it travels to all ranks.
 const DETAIL_MAX: usize = 4096;
 
-/// How closely the ranks watch each other. All ranks of a world need the same.
+/// How many waits of a rank travel to all.
+const WAITS_MAX: usize = 64;
+
+/// How closely the ranks watch each other, and how patient this one is. All ranks of a world need the same
+/// `heartbeat` and `silence`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MonitorOptions {
     /// How often a monitor says that it lives; at least four times within `silence`, whatever is asked.
     pub heartbeat: Duration,
     /// How long a rank may say nothing until it counts as stopped or unreachable.
     pub silence: Duration,
+    /// How long a call of this rank waits for ranks that have not made it.
+    pub arrival: Duration,
+    /// How long a call that all have made may move nothing, on any rank.
+    pub stall: Duration,
+    /// After how long in a call the ranks that have not made it are named in a warning.
+    pub warning: Duration,
 }
 
 impl Default for MonitorOptions {
     fn default() -> MonitorOptions {
-        MonitorOptions { heartbeat: Duration::from_secs(1), silence: Duration::from_secs(10) }
+        MonitorOptions {
+            heartbeat: Duration::from_secs(1),
+            silence: Duration::from_secs(10),
+            arrival: Duration::from_secs(1800),
+            stall: Duration::from_secs(30),
+            warning: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The application that a monitor watches over.
+pub struct Application {
+    /// Called on the monitor's thread when the application should look at the monitor: something failed, the verdict
+    /// is there, or it is asked where it stands.
+    pub wake: Box<dyn Fn() + Send>,
+    /// Puts its calls into words.
+    pub describe: Describe,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Application")
     }
 }
 
@@ -50,33 +93,38 @@ pub struct Monitor {
 
 impl Monitor {
     /// Starts to watch, and to be watched. `inbox` is the one of this rank; the monitor takes its links for
-    /// [`Purpose::Monitor`]. After something fails, `wake` is called on the monitor's thread: once when this rank
-    /// first learns of it, and once when the verdict is there.
+    /// [`Purpose::Monitor`].
     ///
-    /// Rank 0 returns at once; the others when they have reached it, or with an error at the deadline. Ranks that
-    /// have made no link to rank 0 by then are reported as silent. All have just met: so the deadline is no later than
-    /// the silence after which any rank is given up.
+    /// Rank 0 returns at once; the others when they have reached it or found its process gone, or with an error at the
+    /// deadline. Ranks that have made no link to rank 0 by then are reported as silent, those whose processes are gone
+    /// as dead at once. All have just met: so the deadline is no later than the silence after which any rank is given
+    /// up.
     pub fn start(
         world: &World,
         inbox: Arc<Inbox>,
         options: MonitorOptions,
-        wake: Box<dyn Fn() + Send>,
+        application: Application,
         deadline: Instant,
     ) -> Result<Monitor, BootstrapError> {
         let hosts: Vec<String> = world.records.iter().map(|record| record.host.clone()).collect();
-        let heartbeat = options.heartbeat.min(options.silence / 4);
+        let MonitorOptions { silence, arrival, stall, warning, .. } = options;
+        let heartbeat = options.heartbeat.min(silence / 4);
         let start = Instant::now();
-        let given_up = start.checked_add(options.silence).unwrap_or(deadline);
+        let given_up = start.checked_add(silence).unwrap_or(deadline);
         let deadline = deadline.min(given_up);
         let links_due = deadline.saturating_duration_since(start);
-        let state = State::new(world.rank, hosts.clone(), heartbeat, options.silence, links_due);
+        let patience = Patience { arrival, stall, warning };
+        let times = Times { heartbeat, silence, links_due, patience };
+        let state = State::new(world.rank, hosts.clone(), times);
         let shared = Arc::new(Shared::new().map_err(net("starting the monitor"))?);
-        let mut watch = Watch::new(world, inbox, Arc::clone(&shared), state, options.silence, wake);
-        if let Some(root) = world.records.first().filter(|_| world.rank > 0) {
-            let target = Target::Rank(0);
-            let to = Dial::new(&root.addresses, &world.secret, target, Purpose::Monitor, deadline);
-            let link = dial(&Dial { from: Some(world.rank), ..to });
-            watch.link(0, link.map_err(net("reaching the monitor of rank 0"))?);
+        let Application { wake, describe } = application;
+        let mut watch =
+            Watch::new(world, inbox, Arc::clone(&shared), state, silence, (wake, describe));
+        if world.rank > 0 {
+            match reach_root(world, deadline).map_err(net("reaching the monitor of rank 0"))? {
+                Some(link) => watch.link(0, link),
+                None => watch.found_dead(0),
+            }
         }
         let thread = std::thread::Builder::new()
             .name("crosstie-monitor".to_owned())
@@ -94,14 +142,37 @@ impl Monitor {
         self.shared.failed()
     }
 
-    /// Notes that the application has started the call with this sequence number; numbers only grow.
-    pub fn call_started(&self, sequence: u64) {
-        self.shared.call_started(sequence);
+    /// Whether a failure ends the call with this number: those before it that can complete are left alone for a
+    /// second. One load.
+    pub fn interrupts(&self, sequence: u64) -> bool {
+        self.shared.interrupts(sequence)
+    }
+
+    /// Notes that the application has started this call; numbers only grow. A few stores.
+    pub fn call_started(&self, mark: CallMark) {
+        self.shared.call_started(mark);
+    }
+
+    /// Notes that the call under way has moved something. One store.
+    pub fn call_moved(&self) {
+        self.shared.ledger.moved();
     }
 
     /// Notes that the call with this sequence number is complete.
     pub fn call_finished(&self, sequence: u64) {
-        self.shared.call_finished(sequence);
+        self.shared.ledger.finished(sequence);
+    }
+
+    /// Whether the others ask what this rank's call waits for: [`testify`](Self::testify). One load.
+    pub fn asks(&self) -> bool {
+        self.shared.is_asked()
+    }
+
+    /// Says what the unfinished blocks of the call under way wait for. Long lists are cut.
+    pub fn testify(&self, mut waits: Vec<Wait>) {
+        let more = waits.len().saturating_sub(WAITS_MAX) as u64;
+        waits.truncate(WAITS_MAX);
+        self.shared.testify(waits, more);
     }
 
     /// Tells all ranks that something failed here; returns at once. Only the first report that a rank learns counts.
@@ -119,11 +190,14 @@ impl Monitor {
         if let Some(verdict) = known.verdict {
             return verdict;
         }
+        if let Some(proposal) = known.proposal {
+            return Verdict { provisional: true, ..proposal };
+        }
         let report = known.report.unwrap_or_else(|| Report {
             culprit: None,
             cause: Cause::Unknown,
             detail: "no failure is known".to_owned(),
-            sequence: self.shared.calls().started,
+            sequence: self.shared.ledger.calls().started,
         });
         let host = report.culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
         Verdict::provisional(report, self.rank, host.cloned().unwrap_or_default())
@@ -159,6 +233,31 @@ impl Drop for Monitor {
 impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Monitor of rank {}", self.rank)
+    }
+}
+
+/// A link to rank 0's monitor, which may still be on its way there; `None` when its process is gone.
+fn reach_root(world: &World, deadline: Instant) -> Result<Option<Link>, NetError> {
+    let Some(root) = world.records.first() else { return Ok(None) };
+    let to = Dial::new(&root.addresses, &world.secret, Target::Rank(0), Purpose::Monitor, deadline);
+    let to = Dial { from: Some(world.rank), retry: false, ..to };
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let error = match dial(&to) {
+            Ok(link) => return Ok(Some(link)),
+            Err(error) => error,
+        };
+        if let NetError::Unreachable { .. } = error
+            && is_deserted(&root.addresses, deadline)
+        {
+            return Ok(None);
+        }
+        let is_final = matches!(error, NetError::Version { .. } | NetError::WrongSecret { .. });
+        if is_final || Instant::now() + pause >= deadline {
+            return Err(error);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
 

@@ -7,12 +7,19 @@ use std::time::Instant;
 
 use crosstie_net::{Bell, NetError};
 
-use super::message::{Calls, Report, Verdict};
+use super::clock::Pace;
+use super::ledger::{CallMark, Ledger};
+use super::message::{Report, Verdict};
+use super::statement::Wait;
 
 /// What the application asks of the thread.
 #[derive(Debug)]
 pub(super) enum Request {
     Report(Report),
+    /// Nobody listens where this rank did.
+    Dead(u32),
+    /// Some ranks were looked for.
+    Probed,
     Leave(u64),
     /// End without a word.
     Stop,
@@ -22,6 +29,8 @@ pub(super) enum Request {
 #[derive(Clone, Default)]
 pub(super) struct Known {
     pub(super) report: Option<Report>,
+    /// What will most likely be the verdict.
+    pub(super) proposal: Option<Verdict>,
     pub(super) verdict: Option<Verdict>,
     pub(super) left: BTreeMap<u32, u64>,
     /// The thread has ended: nothing more will be known.
@@ -34,11 +43,16 @@ pub(super) struct Shared {
     requests: Mutex<VecDeque<Request>>,
     known: Mutex<Known>,
     learnt: Condvar,
-    /// Says no more than `known`, but without a lock: whoever sees it goes on to take that lock.
-    failed: AtomicBool,
-    started: AtomicU64,
-    finished: AtomicU64,
+    /// The first call that cannot complete because of a failure, [`NO_FAILURE`] as long as there is none. It says no
+    /// more than `known`, but without a lock: whoever sees it goes on to take that lock.
+    failed_from: AtomicU64,
+    /// Whether the application is asked what its call waits for, and what it said.
+    asked: AtomicBool,
+    waits: Mutex<Option<(Vec<Wait>, u64)>>,
+    pub(super) ledger: Ledger,
 }
+
+const NO_FAILURE: u64 = u64::MAX;
 
 impl Shared {
     pub(super) fn new() -> Result<Shared, NetError> {
@@ -47,29 +61,59 @@ impl Shared {
             requests: Mutex::default(),
             known: Mutex::default(),
             learnt: Condvar::new(),
-            failed: AtomicBool::new(false),
-            started: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
+            failed_from: AtomicU64::new(NO_FAILURE),
+            asked: AtomicBool::new(false),
+            waits: Mutex::default(),
+            ledger: Ledger::new(),
         })
     }
 
     pub(super) fn failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failed_from.load(Ordering::Relaxed) != NO_FAILURE
     }
 
-    pub(super) fn call_started(&self, sequence: u64) {
-        self.started.store(sequence, Ordering::Relaxed);
+    pub(super) fn interrupts(&self, sequence: u64) -> bool {
+        let from = self.failed_from.load(Ordering::Relaxed);
+        from != NO_FAILURE && sequence >= from
     }
 
-    pub(super) fn call_finished(&self, sequence: u64) {
-        self.finished.store(sequence, Ordering::Relaxed);
+    /// Ends all calls from this one on.
+    pub(super) fn fail_from(&self, sequence: u64) {
+        self.failed_from.fetch_min(sequence, Ordering::Release);
     }
 
-    pub(super) fn calls(&self) -> Calls {
-        Calls {
-            started: self.started.load(Ordering::Relaxed),
-            finished: self.finished.load(Ordering::Relaxed),
-        }
+    pub(super) fn call_started(&self, mark: CallMark) {
+        self.ledger.started(mark);
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        // In this order: a call that starts meanwhile has not moved.
+        let moves = self.ledger.moves();
+        Pace { calls: self.ledger.calls(), moves }
+    }
+
+    /// Asks the application what its call waits for; its doorbell is to ring.
+    pub(super) fn ask(&self) {
+        *lock(&self.waits) = None;
+        self.asked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn testify(&self, waits: Vec<Wait>, more: u64) {
+        *lock(&self.waits) = Some((waits, more));
+        self.asked.store(false, Ordering::Release);
+        self.bell.ring();
+    }
+
+    pub(super) fn take_testimony(&self) -> Option<(Vec<Wait>, u64)> {
+        lock(&self.waits).take()
+    }
+
+    pub(super) fn ask_no_longer(&self) {
+        self.asked.store(false, Ordering::Release);
     }
 
     pub(super) fn request(&self, request: Request) {
@@ -85,14 +129,21 @@ impl Shared {
     pub(super) fn keep(&self, report: &Report) {
         self.learn(|known| {
             known.report = known.report.take().or_else(|| Some(report.clone()));
-            self.failed.store(true, Ordering::Release);
+            self.fail_from(0);
+        });
+    }
+
+    pub(super) fn propose(&self, verdict: Verdict) {
+        self.learn(|known| {
+            self.fail_from(verdict.first_failed);
+            known.proposal = Some(verdict);
         });
     }
 
     pub(super) fn decide(&self, verdict: Verdict) {
         self.learn(|known| {
+            self.fail_from(verdict.first_failed);
             known.verdict = Some(verdict);
-            self.failed.store(true, Ordering::Release);
         });
     }
 

@@ -2,8 +2,10 @@
 //!
 //! 1. The *hub* is the lowest rank that has neither left nor gone. Every other rank has a link to it, which it
 //!    dialled; so links are only ever dialled from higher to lower ranks.
-//! 2. A rank keeps the first report that it learns, and tells the hub. The hub makes the first report it learns the
-//!    verdict, and tells everyone. Who has a verdict keeps it, and passes it to all it has links with.
+//! 2. A rank keeps the first report that it learns, and tells the hub. The hub makes the first report it learns its
+//!    *proposal*, and tells everyone; when all have said that they know it, it *seals* it. Only what is sealed is a
+//!    verdict. So when a hub dies amid this, either nobody had the verdict, or the next hub knows it as a proposal and
+//!    proposes the same: whatever dies when, those who live have one.
 //! 3. A link that ends without an orderly leave is a death; a link that is silent for too long, or was never made,
 //!    is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
 //! 4. Who leaves says so to all it has links with and goes when they have answered, or after [`LEAVE_LIMIT`].
@@ -12,13 +14,17 @@
 //!    their links are waited for.
 //! 5. When the hub has left or gone, all dial the next. Whoever cannot be reached then has left unseen if the hub left
 //!    in order, and so is no failure; had it died, those who exchange data with it would know.
-//! 6. Before a missed deadline becomes a verdict, the hub asks everyone how far they are: the rank that is behind, or
-//!    does not answer, is to blame rather than the one that the reporter happened to wait for.
+//! 6. Each rank runs the clocks of its own call and asks the hub when one is over, for the hub knows how far the others
+//!    are. Before the hub blames anyone for a late or different call it has everyone state where it stands.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::clock::{Clock, Pace, Patience};
+use super::judge::Matter;
 use super::message::{Calls, Cause, Message, Report, Verdict};
+use super::signature::Signature;
+use super::statement::{Statement, Wait};
 
 /// How long a leaving rank waits for those it tells.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -27,6 +33,15 @@ pub(super) const GRACE: Duration = Duration::from_millis(200);
 /// How long the hub waits to hear how far everyone is: monitors sleep in `poll`, so a living one answers within
 /// milliseconds even on a busy host; and a caller waits two seconds for the verdict.
 pub(super) const QUERY_LIMIT: Duration = Duration::from_millis(500);
+/// How long the hub waits for all to know its proposal before it seals it all the same.
+pub(super) const SEAL_LIMIT: Duration = Duration::from_millis(500);
+/// How long calls that a verdict leaves alone may go on before they are ended, too.
+pub(super) const SPARE_LIMIT: Duration = Duration::from_secs(1);
+/// How long after a rank became the hub it looks whether those without a link still live, and how often.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// A monitor looks at its application no more often than this, however short its patience.
+const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 
 /// What happens to a monitor.
 #[derive(Clone, Debug)]
@@ -39,6 +54,10 @@ pub(super) enum Event {
     Ended(u32),
     /// The peer could not be dialled.
     Unreachable(u32),
+    /// Nobody listens any more where this peer did.
+    Dead(u32),
+    /// What this rank's own application says, when asked.
+    Testified(Testimony),
     /// This rank's own application failed.
     Reported(Report),
     /// This rank leaves; its last call had this sequence number.
@@ -56,7 +75,21 @@ pub(super) enum Action {
     Close(u32),
     /// This is the first report that this rank learnt.
     Fail(Report),
+    /// This will most likely be the verdict.
+    Propose(Verdict),
     Decide(Verdict),
+    /// The verdict ends all calls from now on, those that it left alone, too.
+    SpareNone,
+    /// Have the application state where it stands: [`Event::Testified`].
+    Testify,
+    /// Find out whether these, who have no link, still live: [`Event::Dead`].
+    Probe(Vec<u32>),
+    /// Tell people that the call has waited so long for these ranks, whose last calls are given.
+    Warn {
+        sequence: u64,
+        waited: Duration,
+        late: Vec<(u32, u64)>,
+    },
     /// This rank left in order, after this call.
     Left(u32, u64),
     /// All that a leaving rank owes is done.
@@ -72,12 +105,39 @@ struct Link {
     calls: Option<Calls>,
 }
 
-/// A missed deadline that the hub inquires into.
+/// What an application says when asked where it stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Testimony {
+    pub recent: Vec<Signature>,
+    pub waits: Vec<Wait>,
+    pub more_waits: u64,
+}
+
+/// A matter that the hub inquires into.
 struct Inquiry {
-    report: Report,
-    reporter: u32,
+    matter: Matter,
+    /// Who brought it, and how far that rank's application was then.
+    by: u32,
     until: Duration,
-    silent: BTreeSet<u32>,
+    /// Those who have yet to answer, this rank itself among them.
+    awaited: BTreeSet<u32>,
+    statements: BTreeMap<u32, Statement>,
+}
+
+/// What a rank holds to be the verdict.
+struct Held {
+    verdict: Verdict,
+    /// The hub that proposed it; later hubs have higher ranks.
+    ballot: u32,
+    sealed: bool,
+    /// When it ends the calls that it left alone at first.
+    spares_until: Option<Duration>,
+}
+
+/// The hub's wait for all to know its proposal.
+struct Sealing {
+    awaited: BTreeSet<u32>,
+    until: Duration,
 }
 
 /// This rank's own leave.
@@ -106,28 +166,37 @@ pub(super) struct State {
     owes_verdict: bool,
     /// When this rank, being the hub, takes those for silent that made no link.
     links_due: Duration,
-    calls: Calls,
+    clock: Clock,
+    look_every: Duration,
     last_beat: Duration,
     last_tick: Duration,
+    last_probe: Duration,
     report: Option<Report>,
-    verdict: Option<Verdict>,
+    held: Option<Held>,
+    sealing: Option<Sealing>,
     inquiry: Option<Inquiry>,
+    /// Peers that wait for this rank's statement.
+    askers: BTreeSet<u32>,
     farewell: Option<Farewell>,
     /// Who left, and who said so, not yet passed on.
     fresh: Vec<((u32, u64), u32)>,
     actions: VecDeque<Action>,
 }
 
+/// How closely a rank watches, and how patient it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub heartbeat: Duration,
+    pub silence: Duration,
+    /// By when the others are to have made their links.
+    pub links_due: Duration,
+    pub patience: Patience,
+}
+
 impl State {
-    /// The monitor of `rank` in a world of `hosts.len()` ranks, at time 0. The others have until `links_due` to make
-    /// their links.
-    pub(super) fn new(
-        rank: u32,
-        hosts: Vec<String>,
-        heartbeat: Duration,
-        silence: Duration,
-        links_due: Duration,
-    ) -> State {
+    /// The monitor of `rank` in a world of `hosts.len()` ranks, at time 0.
+    pub(super) fn new(rank: u32, hosts: Vec<String>, times: Times) -> State {
+        let Times { heartbeat, silence, links_due, patience } = times;
         State {
             rank,
             hosts,
@@ -140,12 +209,16 @@ impl State {
             hub_since: Duration::ZERO,
             owes_verdict: true,
             links_due: links_due.max(silence),
-            calls: Calls::default(),
+            clock: Clock::new(patience),
+            look_every: patience.look_every().max(SHORTEST_LOOK),
             last_beat: Duration::ZERO,
             last_tick: Duration::ZERO,
+            last_probe: Duration::ZERO,
             report: None,
-            verdict: None,
+            held: None,
+            sealing: None,
             inquiry: None,
+            askers: BTreeSet::new(),
             farewell: None,
             fresh: Vec::new(),
             actions: VecDeque::new(),
@@ -153,8 +226,8 @@ impl State {
     }
 
     /// Notes how far this rank's application is: before each batch of events.
-    pub(super) fn note_calls(&mut self, calls: Calls) {
-        self.calls = calls;
+    pub(super) fn note_pace(&mut self, now: Duration, pace: Pace) {
+        self.clock.note(now, pace);
     }
 
     /// Takes in an event. Time never runs backwards.
@@ -164,6 +237,8 @@ impl State {
             Event::Heard(peer, message) => self.heard(now, peer, message),
             Event::Ended(peer) => self.ended(now, peer),
             Event::Unreachable(peer) => self.vanished(now, peer),
+            Event::Dead(peer) => self.found_dead(now, peer),
+            Event::Testified(testimony) => self.testified(now, testimony),
             Event::Reported(report) => self.learn(now, report),
             Event::Leaving(sequence) => self.leave(now, sequence),
             Event::Tick => self.tick(now),
@@ -184,15 +259,15 @@ impl State {
         let silent = (self.links.iter())
             .filter(|(peer, _)| self.is_present(**peer))
             .map(|(_, link)| link.heard + self.silence);
-        let links = (self.is_hub() && self.missing().next().is_some()).then_some(self.links_due);
+        let missing = self.is_hub() && self.held.is_none() && self.missing().next().is_some();
+        let links = missing.then(|| self.links_due.min(self.last_probe + PROBE_EVERY));
         let inquiry = self.inquiry.as_ref().map(|inquiry| inquiry.until);
-        let farewell = self.farewell.as_ref().filter(|farewell| !farewell.done).map(|farewell| {
-            let grace = farewell.since.max(self.hub_since) + GRACE;
-            let end = farewell.since + LEAVE_LIMIT;
-            if self.is_hub() && grace > self.last_tick { grace.min(end) } else { end }
-        });
-        let due = silent.chain(links).chain(inquiry).chain(farewell);
-        due.fold(self.last_beat + self.heartbeat, Duration::min)
+        let sealing = self.sealing.as_ref().map(|sealing| sealing.until);
+        let spared = self.held.as_ref().and_then(|held| held.spares_until);
+        let clock = self.clock.next().filter(|_| self.held.is_none());
+        let due = silent.chain(links).chain(inquiry).chain(sealing).chain(spared).chain(clock);
+        let regular = (self.last_beat + self.heartbeat).min(self.last_tick + self.look_every);
+        due.chain(self.next_of_farewell()).fold(regular, Duration::min)
     }
 
     fn is_hub(&self) -> bool {
@@ -228,20 +303,29 @@ impl State {
     fn linked(&mut self, now: Duration, peer: u32) {
         self.links.insert(peer, Link { heard: now, spoke: false, calls: None });
         self.greet(peer);
-        if self.inquiry.is_some() {
+        if self.inquiry.as_ref().is_some_and(|inquiry| inquiry.awaited.contains(&peer)) {
             self.send(peer, Message::Query);
         }
     }
 
     fn greet(&mut self, peer: u32) {
-        self.send(peer, Message::Beat(self.calls));
-        if !self.left.is_empty() || self.verdict.is_some() {
+        let calls = self.clock.calls();
+        self.send(peer, Message::Beat(calls));
+        let verdict = self.sealed().map(|verdict| Box::new(verdict.clone()));
+        if !self.left.is_empty() || verdict.is_some() {
             let left = self.left.iter().map(|(rank, sequence)| (*rank, *sequence)).collect();
-            self.send(peer, Message::News { left, verdict: self.verdict.clone() });
+            self.send(peer, Message::News { left, verdict });
         }
-        if let (true, None, Some(report)) = (peer == self.hub, &self.verdict, &self.report) {
-            let report = report.clone();
-            self.send(peer, Message::Report(report));
+        match (&self.held, &self.report) {
+            (Some(held), _) if !held.sealed && (self.is_hub() || peer == self.hub) => {
+                let (ballot, verdict) = (held.ballot, Box::new(held.verdict.clone()));
+                self.send(peer, Message::Proposal { ballot, verdict });
+            }
+            (None, Some(report)) if peer == self.hub => {
+                let report = report.clone();
+                self.send(peer, Message::Report(report, calls));
+            }
+            _ => {}
         }
     }
 
@@ -251,19 +335,29 @@ impl State {
         link.spoke = true;
         match message {
             Message::Beat(calls) => link.calls = Some(calls),
-            Message::Query => self.send(peer, Message::Answer(self.calls)),
-            Message::Answer(calls) => {
-                link.calls = Some(calls);
-                self.answered(now, peer);
+            Message::Query => {
+                self.askers.insert(peer);
+                self.actions.push_back(Action::Testify);
             }
-            Message::Report(report) => self.reported(now, peer, report),
+            Message::Answer(statement) => {
+                link.calls = Some(statement.calls());
+                self.answered(now, peer, Some(*statement));
+            }
+            Message::Report(report, calls) => {
+                link.calls = Some(calls);
+                self.reported(now, peer, report);
+            }
+            Message::Suspect(suspicion) => self.suspected(now, peer, suspicion),
+            Message::Patience { sequence, late } => self.be_patient(now, sequence, late),
+            Message::Proposal { ballot, verdict } => self.proposed(now, peer, ballot, *verdict),
+            Message::Accepted { ballot } => self.accepted(now, peer, ballot),
             Message::Leave { sequence } => self.parted(now, peer, sequence),
             Message::Released => self.released(peer),
             Message::News { left, verdict } => {
                 left.into_iter().for_each(|(rank, sequence)| self.has_left(rank, sequence, peer));
                 self.elect(now);
                 if let Some(verdict) = verdict {
-                    self.adopt(verdict, peer);
+                    self.adopt(now, *verdict, peer);
                 }
             }
         }
@@ -271,7 +365,6 @@ impl State {
 
     fn ended(&mut self, now: Duration, peer: u32) {
         let spoke = self.links.remove(&peer).is_some_and(|link| link.spoke);
-        self.answered(now, peer);
         let told = self.farewell.as_mut().filter(|farewell| farewell.told.contains(&peer));
         if let Some(farewell) = told {
             farewell.released.insert(peer);
@@ -282,6 +375,18 @@ impl State {
             self.vanished(now, peer);
         } else {
             let detail = format!("the monitor's link to rank {peer} ended without a leave");
+            self.lost(now, peer, Cause::Died, detail);
+        }
+        self.answered(now, peer, None);
+        self.try_seal(now);
+    }
+
+    /// Nobody listens where a rank without a link did at the meeting.
+    fn found_dead(&mut self, now: Duration, peer: u32) {
+        if !self.links.contains_key(&peer) {
+            let detail = format!(
+                "the process of rank {peer} is gone: nobody listens where it did at the meeting"
+            );
             self.lost(now, peer, Cause::Died, detail);
         }
     }
@@ -301,13 +406,14 @@ impl State {
     fn parted(&mut self, now: Duration, peer: u32, sequence: u64) {
         self.has_left(peer, sequence, peer);
         self.send(peer, Message::Released);
-        self.answered(now, peer);
         if peer < self.rank {
             // A hub hands over: it waits for us to let go. Others let go themselves.
             self.links.remove(&peer);
             self.actions.push_back(Action::Close(peer));
         }
         self.elect(now);
+        self.answered(now, peer, None);
+        self.try_seal(now);
     }
 
     /// A rank is gone, and that is no failure, or none that is news.
@@ -323,12 +429,13 @@ impl State {
             return;
         }
         self.gone.insert(peer);
-        let sequence = self.calls.started;
+        let sequence = self.clock.calls().started;
         let report = Report { culprit: Some(peer), cause, detail, sequence };
         let first = self.keep(report);
         if !self.elect(now) && first {
             self.deliver(now);
         }
+        self.try_seal(now);
     }
 
     /// Finds the hub; true if it is another than before.
@@ -338,194 +445,20 @@ impl State {
             return false;
         }
         // A hub that left in order passed on what it knew, and those who know the verdict dial nobody.
-        let told = self.verdict.is_some() && self.left.contains_key(&self.hub);
+        let told = self.sealed().is_some() && self.left.contains_key(&self.hub);
         self.hub = lowest;
         if self.is_hub() {
             self.owes_verdict = !told;
             self.hub_since = now;
+            self.last_probe = now;
             self.links_due = now + self.silence;
             self.deliver(now);
         } else if self.links.contains_key(&lowest) {
             self.greet(lowest);
-        } else if self.verdict.is_none() {
+        } else if self.sealed().is_none() {
             self.actions.push_back(Action::Dial(lowest));
         }
         true
-    }
-
-    // Reports and the verdict.
-
-    /// Keeps a report if it is the first; true if so.
-    fn keep(&mut self, report: Report) -> bool {
-        let first = self.report.is_none() && self.verdict.is_none();
-        if first {
-            self.actions.push_back(Action::Fail(report.clone()));
-            self.report = Some(report);
-        }
-        first
-    }
-
-    fn learn(&mut self, now: Duration, report: Report) {
-        if self.keep(report) {
-            self.deliver(now);
-        }
-    }
-
-    /// Brings this rank's report to where it becomes the verdict.
-    fn deliver(&mut self, now: Duration) {
-        let (None, Some(report)) = (&self.verdict, self.report.clone()) else { return };
-        if self.is_hub() {
-            self.judge(now, report, self.rank);
-        } else if self.links.contains_key(&self.hub) {
-            self.send(self.hub, Message::Report(report));
-        }
-    }
-
-    fn reported(&mut self, now: Duration, peer: u32, report: Report) {
-        if self.verdict.is_some() {
-            let news = Message::News { left: Vec::new(), verdict: self.verdict.clone() };
-            self.send(peer, news);
-        } else if self.is_hub() {
-            self.judge(now, report, peer);
-        } else {
-            // The peer knows before us that our hub is gone.
-            self.learn(now, report);
-        }
-    }
-
-    fn judge(&mut self, now: Duration, report: Report, reporter: u32) {
-        if report.cause != Cause::Deadline {
-            return self.decide(report, reporter);
-        }
-        if self.inquiry.is_some() {
-            return;
-        }
-        // Who has no link yet is asked when it has one.
-        let silent: BTreeSet<u32> = self.others().collect();
-        self.tell_all(self.rank, &Message::Query);
-        let until = now + QUERY_LIMIT;
-        self.inquiry = Some(Inquiry { report, reporter, until, silent });
-        self.conclude(now);
-    }
-
-    /// A peer said how far it is, or never will.
-    fn answered(&mut self, now: Duration, peer: u32) {
-        if let Some(inquiry) = &mut self.inquiry {
-            inquiry.silent.remove(&peer);
-            self.conclude(now);
-        }
-    }
-
-    /// Ends the inquiry when everyone answered or its time is over.
-    fn conclude(&mut self, now: Duration) {
-        let over = |inquiry: &Inquiry| inquiry.silent.is_empty() || now >= inquiry.until;
-        let Some(inquiry) = self.inquiry.take_if(|inquiry| over(inquiry)) else { return };
-        let Inquiry { mut report, reporter, silent, .. } = inquiry;
-        let own = (self.rank, self.calls.started);
-        let linked = self.links.iter();
-        let linked = linked.filter_map(|(peer, link)| Some((*peer, link.calls?.started)));
-        let left = self.left.iter().map(|(rank, sequence)| (*rank, *sequence));
-        let behind = linked
-            .chain(left)
-            .chain([own])
-            .filter(|(_, started)| *started < report.sequence)
-            .min_by_key(|(rank, started)| (*started, !silent.contains(rank), *rank));
-        let blamed = behind.map(|(rank, _)| rank).or(silent.first().copied());
-        if let Some((rank, started)) = behind {
-            let call = report.sequence;
-            report.detail +=
-                &format!("; rank {rank} has not started call {call}: its last was {started}");
-        }
-        if let Some(rank) = blamed {
-            report.culprit = Some(rank);
-            if silent.contains(&rank) {
-                report.cause = Cause::Silent;
-                report.detail += &format!("; the monitor of rank {rank} does not answer");
-            }
-        }
-        self.decide(report, reporter);
-    }
-
-    fn decide(&mut self, report: Report, reporter: u32) {
-        let culprit = report.culprit;
-        let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
-        let host = host.cloned().unwrap_or_default();
-        let own = Verdict::provisional(report, reporter, host);
-        // The hub heard of a leave before any end of a link that came of it.
-        let left = culprit.and_then(|rank| self.left.get(&rank).copied());
-        let left_after = left.filter(|last| *last < own.sequence);
-        let cause = if left_after.is_some() { Cause::Left } else { own.cause };
-        self.adopt(Verdict { cause, left_after, provisional: false, ..own }, self.rank);
-    }
-
-    /// Takes over the verdict that `source` has, unless there is one.
-    fn adopt(&mut self, verdict: Verdict, source: u32) {
-        if self.verdict.is_some() {
-            return;
-        }
-        self.inquiry = None;
-        self.verdict = Some(verdict.clone());
-        self.actions.push_back(Action::Decide(verdict.clone()));
-        self.tell_all(source, &Message::News { left: Vec::new(), verdict: Some(verdict) });
-    }
-
-    // Leaving.
-
-    fn leave(&mut self, now: Duration, sequence: u64) {
-        self.farewell = Some(Farewell {
-            sequence,
-            since: now,
-            told: BTreeSet::new(),
-            released: BTreeSet::new(),
-            settled: false,
-            done: false,
-        });
-    }
-
-    fn released(&mut self, peer: u32) {
-        let is_hub = peer == self.hub;
-        if let Some(farewell) = &mut self.farewell {
-            farewell.released.insert(peer);
-            farewell.settled |= is_hub;
-        }
-    }
-
-    /// Goes on with this rank's leave, if it leaves.
-    fn say_farewell(&mut self, now: Duration) {
-        let Some(farewell) = self.farewell.as_ref().filter(|farewell| !farewell.done) else {
-            return;
-        };
-        let late = now >= farewell.since + LEAVE_LIMIT;
-        let in_grace = self.is_hub() && now < farewell.since.max(self.hub_since) + GRACE;
-        let all_released = self.others().all(|rank| farewell.released.contains(&rank));
-        // After a failure nobody needs a hub, but those whose links are on their way may still need the verdict.
-        let awaited = self.is_hub() && self.owes_verdict && self.missing().next().is_some();
-        let failed = self.verdict.is_some() && !awaited;
-        let done = late || farewell.settled || all_released || failed;
-        if in_grace && !done {
-            return;
-        }
-        let Some(farewell) = &mut self.farewell else { return };
-        farewell.done = done;
-        let untold: Vec<u32> =
-            self.links.keys().copied().filter(|peer| farewell.told.insert(*peer)).collect();
-        let leave = Message::Leave { sequence: farewell.sequence };
-        untold.into_iter().for_each(|peer| self.send(peer, leave.clone()));
-        if done {
-            self.actions.push_back(Action::Done);
-        }
-    }
-
-    /// Tells everyone who left since the last time, in one message each.
-    fn pass_on(&mut self) {
-        let fresh = std::mem::take(&mut self.fresh);
-        for peer in self.links.keys().copied().filter(|_| !fresh.is_empty()) {
-            let news = fresh.iter().filter(|((rank, _), source)| *source != peer && *rank != peer);
-            let left: Vec<(u32, u64)> = news.map(|(entry, _)| *entry).collect();
-            if !left.is_empty() && self.is_present(peer) {
-                self.actions.push_back(Action::Send(peer, Message::News { left, verdict: None }));
-            }
-        }
     }
 
     // Time.
@@ -535,14 +468,30 @@ impl State {
             // This rank was held up: what the others sent meanwhile may not have come to it yet.
             self.links.values_mut().for_each(|link| link.heard = now);
             self.links_due = self.links_due.max(now + self.silence);
+            self.clock.forgive(now);
         }
         self.last_tick = now;
         if now >= self.last_beat + self.heartbeat {
             self.last_beat = now;
-            self.tell_all(self.rank, &Message::Beat(self.calls));
+            let beat = Message::Beat(self.clock.calls());
+            self.tell_all(self.rank, &beat);
         }
         self.find_silent(now);
+        self.find_dead(now);
+        self.look_at_the_clock(now);
         self.conclude(now);
+        self.try_seal(now);
+        self.spare_no_longer(now);
+    }
+
+    /// Has those looked for who should have made a link to this hub.
+    fn find_dead(&mut self, now: Duration) {
+        let due = self.is_hub() && self.held.is_none() && now >= self.last_probe + PROBE_EVERY;
+        let missing: Vec<u32> = self.missing().filter(|_| due).collect();
+        if !missing.is_empty() {
+            self.last_probe = now;
+            self.actions.push_back(Action::Probe(missing));
+        }
     }
 
     fn find_silent(&mut self, now: Duration) {
@@ -562,6 +511,9 @@ impl State {
         }
     }
 }
+
+mod leave;
+mod verdict;
 
 #[cfg(test)]
 mod tests;

@@ -6,24 +6,36 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crosstie_net::{Bell, Dial, Inbox, Link, NetError, Purpose, Secret, Target, dial, poll_until};
+use crosstie_net::{
+    Bell, Dial, Inbox, Link, NetError, Purpose, Secret, Target, dial, is_deserted, poll_until,
+};
 use rustix::event::{PollFd, PollFlags};
 
+use super::Describe;
 use super::message::{Cause, Message, Report};
 use super::shared::{Request, Shared};
-use super::state::{Action, Event, State};
+use super::signature::Signature;
+use super::state::{Action, Event, State, Testimony};
 use crate::World;
 
 /// How long the next hub may take to answer: then the one after it is tried.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 /// How long the last messages of an ending thread may take to be handed to the kernel.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
+/// How long the application may take to say what its call waits for: an engine that drives it looks up within a
+/// millisecond, or is woken; one that copies or reduces a large chunk takes a while longer.
+const TESTIMONY_LIMIT: Duration = Duration::from_millis(200);
+/// How many late ranks a warning names.
+const WARNED_OF: usize = 4;
+/// How long a rank without a link may take to answer when looked for.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// How many messages of one link are taken in before the others have their turn.
 const TURN: usize = 64;
 
 pub(super) struct Watch {
     rank: u32,
     addresses: Vec<Vec<SocketAddr>>,
+    hosts: Vec<String>,
     secret: Secret,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
@@ -32,6 +44,11 @@ pub(super) struct Watch {
     start: Instant,
     silence: Duration,
     wake: Box<dyn Fn() + Send>,
+    describe: Describe,
+    /// Until when the application's statement is waited for.
+    testimony_due: Option<Instant>,
+    /// Whether ranks are being looked for.
+    probing: bool,
     over: bool,
 }
 
@@ -42,11 +59,12 @@ impl Watch {
         shared: Arc<Shared>,
         state: State,
         silence: Duration,
-        wake: Box<dyn Fn() + Send>,
+        (wake, describe): (Box<dyn Fn() + Send>, Describe),
     ) -> Watch {
         Watch {
             rank: world.rank,
             addresses: world.records.iter().map(|record| record.addresses.clone()).collect(),
+            hosts: world.records.iter().map(|record| record.host.clone()).collect(),
             secret: world.secret.clone(),
             inbox,
             shared,
@@ -55,6 +73,9 @@ impl Watch {
             start: Instant::now(),
             silence,
             wake,
+            describe,
+            testimony_due: None,
+            probing: false,
             over: false,
         }
     }
@@ -69,6 +90,11 @@ impl Watch {
         self.feed(Event::Linked(peer));
     }
 
+    /// Takes note that nobody listens any more where `peer` did.
+    pub(super) fn found_dead(&mut self, peer: u32) {
+        self.feed(Event::Dead(peer));
+    }
+
     fn feed(&mut self, event: Event) {
         self.state.handle(self.start.elapsed(), event);
     }
@@ -79,8 +105,9 @@ impl Watch {
         self.inbox.on_arrival(Purpose::Monitor, move || shared.bell.ring());
         while !self.over {
             self.shared.bell.quiet();
-            self.state.note_calls(self.shared.calls());
+            self.state.note_pace(self.start.elapsed(), self.shared.pace());
             self.take_requests();
+            self.take_testimony();
             self.take_arrivals();
             self.take_messages();
             // Only now, with all that was sent heard, may anybody be called silent.
@@ -99,6 +126,8 @@ impl Watch {
         while let Some(request) = self.shared.next_request() {
             match request {
                 Request::Report(report) => self.feed(Event::Reported(report)),
+                Request::Dead(peer) => self.feed(Event::Dead(peer)),
+                Request::Probed => self.probing = false,
                 Request::Leave(sequence) => self.feed(Event::Leaving(sequence)),
                 Request::Stop => self.over = true,
             }
@@ -160,10 +189,21 @@ impl Watch {
                     self.shared.keep(&report);
                     (self.wake)();
                 }
+                Action::Propose(verdict) => {
+                    self.shared.propose(verdict);
+                    (self.wake)();
+                }
                 Action::Decide(verdict) => {
                     self.shared.decide(verdict);
                     (self.wake)();
                 }
+                Action::SpareNone => {
+                    self.shared.fail_from(0);
+                    (self.wake)();
+                }
+                Action::Testify => self.testify(),
+                Action::Probe(peers) => self.probe(&peers),
+                Action::Warn { sequence, waited, late } => self.warn(sequence, waited, &late),
                 Action::Left(rank, sequence) => {
                     self.shared.learn(|known| _ = known.left.insert(rank, sequence));
                 }
@@ -195,12 +235,93 @@ impl Watch {
         }
     }
 
+    /// Has the application say what its call waits for; who is in no call has nothing to say.
+    fn testify(&mut self) {
+        if self.testimony_due.is_some() {
+            return;
+        }
+        let calls = self.shared.ledger.calls();
+        if calls.started <= calls.finished || self.shared.failed() {
+            return self.testified(Vec::new(), 0);
+        }
+        self.testimony_due = Some(Instant::now() + TESTIMONY_LIMIT);
+        self.shared.ask();
+        (self.wake)();
+    }
+
+    fn take_testimony(&mut self) {
+        let Some(due) = self.testimony_due else { return };
+        let calls = self.shared.ledger.calls();
+        let over = Instant::now() >= due || calls.started <= calls.finished;
+        match self.shared.take_testimony() {
+            Some((waits, more)) => self.testified(waits, more),
+            None if over => self.testified(Vec::new(), 0),
+            None => {}
+        }
+    }
+
+    fn testified(&mut self, waits: Vec<super::Wait>, more_waits: u64) {
+        self.testimony_due = None;
+        self.shared.ask_no_longer();
+        // Once more, so that the statement and the calls in it are of one time.
+        let pace = self.shared.pace();
+        self.state.note_pace(self.start.elapsed(), pace);
+        self.feed(Event::Testified(Testimony { recent: self.recent(), waits, more_waits }));
+    }
+
+    fn recent(&self) -> Vec<Signature> {
+        let ledger = &self.shared.ledger;
+        let marks = ledger.recent(ledger.calls().started);
+        marks.iter().map(|mark| (self.describe)(mark)).collect()
+    }
+
+    /// Looks in the background whether those without a link still live: a host that does not answer takes its time.
+    fn probe(&mut self, peers: &[u32]) {
+        if std::mem::replace(&mut self.probing, true) {
+            return;
+        }
+        let peers: Vec<(u32, Vec<SocketAddr>)> = (peers.iter())
+            .filter_map(|&peer| Some((peer, self.addresses_of(peer)?.to_vec())))
+            .collect();
+        let shared = Arc::clone(&self.shared);
+        let looks =
+            std::thread::Builder::new().name("crosstie-probe".to_owned()).spawn(move || {
+                for (peer, addresses) in peers {
+                    if is_deserted(&addresses, Instant::now() + PROBE_LIMIT) {
+                        shared.request(Request::Dead(peer));
+                    }
+                }
+                shared.request(Request::Probed);
+            });
+        // Without a thread the silence finds the same, later; the next probe may have one.
+        self.probing = looks.is_ok();
+    }
+
+    fn warn(&self, sequence: u64, waited: Duration, late: &[(u32, u64)]) {
+        let marks = self.shared.ledger.recent(sequence);
+        let own = marks.iter().find(|mark| mark.sequence == sequence);
+        let call = own
+            .map_or_else(|| format!("call #{sequence}"), |mark| (self.describe)(mark).to_string());
+        for (peer, last) in late.iter().take(WARNED_OF) {
+            let host = self.hosts.get(*peer as usize).map_or("?", String::as_str);
+            tracing::warn!(
+                "rank {} has waited {:.0} s in {call} for rank {peer} on host {host}, whose last call was #{last}",
+                self.rank,
+                waited.as_secs_f64(),
+            );
+        }
+        if let Some(more @ 1..) = late.len().checked_sub(WARNED_OF) {
+            tracing::warn!("and for {more} more ranks");
+        }
+    }
+
     fn addresses_of(&self, peer: u32) -> Option<&[SocketAddr]> {
         self.addresses.get(usize::try_from(peer).ok()?).map(Vec::as_slice)
     }
 
     fn sleep(&mut self) -> std::io::Result<()> {
-        let until = self.start + self.state.next_tick();
+        let tick = self.start + self.state.next_tick();
+        let until = self.testimony_due.map_or(tick, |due| due.min(tick));
         let bell: &Bell = &self.shared.bell;
         let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
         fds.extend(self.links.values().map(|link| {
@@ -220,7 +341,7 @@ impl Watch {
     fn give_up(&mut self, source: &std::io::Error) {
         tracing::error!(%source, "the monitor cannot sleep on its links");
         let detail = format!("the monitor of rank {} failed: {source}", self.rank);
-        let (culprit, sequence) = (Some(self.rank), self.shared.calls().started);
+        let (culprit, sequence) = (Some(self.rank), self.shared.ledger.calls().started);
         self.feed(Event::Reported(Report { culprit, cause: Cause::Aborted, detail, sequence }));
         self.act();
         self.over = true;

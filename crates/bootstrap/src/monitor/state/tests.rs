@@ -3,11 +3,22 @@
 
 use proptest::prelude::*;
 
+use super::super::clock::Suspicion;
+use super::super::statement::WaitOn;
 use super::*;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(50);
+
+const TIMES: Times = Times {
+    heartbeat: HEARTBEAT,
+    silence: SILENCE,
+    links_due: SILENCE,
+    patience: Patience { arrival: ARRIVAL, stall: STALL, warning: STALL },
+};
+const ARRIVAL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(15);
 
 /// What travels from one rank to another, in order.
 enum Parcel {
@@ -20,6 +31,9 @@ enum Parcel {
 struct Seat {
     state: State,
     calls: Calls,
+    moves: u64,
+    /// What its application says when it is asked.
+    testimony: Testimony,
     frozen: bool,
     left_at: Option<Duration>,
     fails: Vec<Report>,
@@ -37,6 +51,8 @@ struct Sim {
     parcels: BTreeMap<(u32, u32), VecDeque<Parcel>>,
     /// Both directions of each link that neither end has closed.
     links: BTreeSet<(u32, u32)>,
+    /// Who was warned of whom.
+    warned: Vec<(u32, Vec<(u32, u64)>)>,
     seed: u64,
 }
 
@@ -45,8 +61,10 @@ impl Sim {
     fn new(size: u32, seed: u64) -> Sim {
         let hosts: Vec<String> = (0..size).map(|rank| format!("host{rank}")).collect();
         let seat = |rank| Seat {
-            state: State::new(rank, hosts.clone(), HEARTBEAT, SILENCE, SILENCE),
+            state: State::new(rank, hosts.clone(), TIMES),
             calls: Calls::default(),
+            moves: 0,
+            testimony: Testimony::default(),
             frozen: false,
             left_at: None,
             fails: Vec::new(),
@@ -60,6 +78,7 @@ impl Sim {
             decided: BTreeMap::new(),
             parcels: BTreeMap::new(),
             links: BTreeSet::new(),
+            warned: Vec::new(),
             seed,
         };
         (1..size).for_each(|rank| sim.dial(rank, 0));
@@ -78,7 +97,7 @@ impl Sim {
     fn feed(&mut self, rank: u32, event: Event) {
         let now = self.now;
         let Some(seat) = self.seats.get_mut(&rank) else { return };
-        seat.state.note_calls(seat.calls);
+        seat.state.note_pace(now, Pace { calls: seat.calls, moves: seat.moves });
         seat.state.handle(now, event);
         while let Some(action) = self.seats.get_mut(&rank).and_then(|s| s.state.action(now)) {
             self.act(rank, action);
@@ -101,6 +120,19 @@ impl Sim {
                 self.decided.entry(rank).or_insert_with(|| verdict.clone());
                 seat.verdicts.push(verdict);
             }
+            Action::Propose(_) | Action::SpareNone => {}
+            Action::Testify => {
+                let testimony = seat.testimony.clone();
+                self.feed_during(rank, Event::Testified(testimony));
+            }
+            Action::Probe(peers) => {
+                for peer in peers {
+                    if !self.seats.contains_key(&peer) {
+                        self.feed_during(rank, Event::Dead(peer));
+                    }
+                }
+            }
+            Action::Warn { late, .. } => self.warned.push((rank, late)),
             Action::Left(peer, sequence) => {
                 assert_eq!(seat.seen_leaving.insert(peer, sequence), None, "told twice");
             }
@@ -258,12 +290,29 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         calls.clone().prop_map(Message::Beat),
         Just(Message::Query),
-        calls.prop_map(Message::Answer),
-        report.prop_map(Message::Report),
+        statement(calls.clone()).prop_map(|statement| Message::Answer(Box::new(statement))),
+        (report, calls).prop_map(|(report, calls)| Message::Report(report, calls)),
+        any::<(u64, bool, bool)>().prop_map(|(sequence, arrival_over, stall_over)| {
+            let (age_ms, quiet_ms, stall_ms) = (9, 9, 9);
+            let suspicion =
+                Suspicion { sequence, age_ms, quiet_ms, arrival_over, stall_over, stall_ms };
+            Message::Suspect(suspicion)
+        }),
+        any::<u64>().prop_map(|sequence| Message::Patience { sequence, late: vec![(0, 1)] }),
+        any::<u32>().prop_map(|ballot| Message::Accepted { ballot }),
         any::<u64>().prop_map(|sequence| Message::Leave { sequence }),
         Just(Message::Released),
         left.prop_map(|left| Message::News { left, verdict: None }),
     ]
+}
+
+fn statement(calls: impl Strategy<Value = Calls>) -> impl Strategy<Value = Statement> {
+    (calls, any::<u64>()).prop_map(|(Calls { started, finished }, quiet_ms)| Statement {
+        started,
+        finished,
+        quiet_ms,
+        ..Statement::default()
+    })
 }
 
 proptest! {
@@ -313,7 +362,7 @@ proptest! {
         let before = STEP * sim.random(60) as u32;
         sim.run(before);
         sim.kill(victim);
-        sim.run(4 * STEP);
+        sim.run(8 * STEP);
         prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
     }
 
@@ -369,6 +418,84 @@ proptest! {
         prop_assert_eq!(cause, Cause::Died);
     }
 
+    /// Hubs die halfway through telling, one after the other: who has decided, and died since, counts, too.
+    #[test]
+    fn whoever_decides_decides_the_same(
+        size in 3..8u32, seed: u64, deaths in 1..4usize, reporter: u32, leaves: bool,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        sim.run(STEP);
+        let blamed = report(Cause::Unknown, Some(reporter % size), 1);
+        sim.feed(reporter % size, Event::Reported(blamed));
+        for _ in 0..deaths {
+            for _ in 0..sim.random(3 * size as usize) {
+                sim.deliver();
+            }
+            let hub = *sim.seats.keys().next().unwrap();
+            let any = sim.random(size as usize) as u32;
+            let victim = if sim.random(3) > 0 { hub } else { any };
+            if sim.seats.len() > 1 {
+                sim.kill(victim);
+            }
+            let decided: Vec<u32> = sim.decided.keys().copied().collect();
+            for rank in decided {
+                if leaves && sim.seats.len() > 1 {
+                    sim.leave(rank);
+                }
+            }
+        }
+        sim.run(SEAL_LIMIT + 20 * STEP);
+        let living: Vec<u32> = sim.seats.keys().copied().collect();
+        for rank in living {
+            prop_assert!(sim.decided.contains_key(&rank), "rank {} has no verdict", rank);
+        }
+        let verdicts: Vec<&Verdict> = sim.decided.values().collect();
+        prop_assert!(verdicts.iter().all(|v| *v == verdicts[0]), "{:#?}", sim.decided);
+    }
+
+    #[test]
+    fn a_late_rank_is_warned_of_then_blamed(size in 2..7u32, seed: u64, late: u32) {
+        let (mut sim, late) = (Sim::new(size, seed), late % size);
+        for (rank, seat) in &mut sim.seats {
+            seat.calls = Calls { started: 7 + u64::from(*rank != late), finished: 7 };
+        }
+        sim.run(ARRIVAL - HEARTBEAT);
+        sim.assert_no_failure();
+        let expected: Vec<(u32, u64)> = vec![(late, 7)];
+        let warned: BTreeSet<u32> = sim.warned.iter().map(|(rank, _)| *rank).collect();
+        prop_assert_eq!(warned.len(), sim.warned.len(), "once a call: {:?}", &sim.warned);
+        prop_assert_eq!(warned.len() as u32, size - 1);
+        prop_assert!(sim.warned.iter().all(|(_, late)| *late == expected), "{:?}", &sim.warned);
+        sim.run(STALL);
+        prop_assert_eq!(sim.agreed(), (Some(late), Cause::Deadline));
+    }
+
+    #[test]
+    fn only_a_call_that_moves_nowhere_is_stalled(
+        size in 2..7u32, seed: u64, slow: u32, still: u32,
+    ) {
+        let (mut sim, slow, still) = (Sim::new(size, seed), slow % size, still % size);
+        let wait = |peer| {
+            let on = WaitOn::Message { peer, channel: 0, slot: None };
+            Wait { block: 0, step: peer, window: 0, on }
+        };
+        for (rank, seat) in &mut sim.seats {
+            seat.calls = Calls { started: 7, finished: 6 };
+            // All say that they wait for one.
+            seat.testimony.waits = vec![wait(still)];
+            prop_assert!(*rank < size);
+        }
+        // One message each few seconds, on one rank, then none.
+        for _ in 0..20 {
+            sim.seats.get_mut(&slow).unwrap().moves += 1;
+            sim.run(STALL / 2);
+            sim.assert_no_failure();
+        }
+        sim.run(2 * STALL);
+        prop_assert_eq!(sim.agreed(), (Some(still), Cause::Stalled));
+        prop_assert!(sim.warned.is_empty(), "all had come");
+    }
+
     #[test]
     fn reports_at_once_become_one_verdict(
         size in 1..7u32, seed: u64, causes in prop::collection::vec(cause(), 1..6),
@@ -379,7 +506,7 @@ proptest! {
             sim.feed(rank, Event::Reported(report(*cause, Some(rank), 0)));
             sim.shuffle();
         }
-        sim.run(QUERY_LIMIT + 4 * STEP);
+        sim.run(QUERY_LIMIT + 8 * STEP);
         prop_assert!(causes.contains(&sim.agreed().1));
     }
 
@@ -426,7 +553,7 @@ proptest! {
             seat.calls = Calls { started: 7 + u64::from(*rank != late), finished: 7 };
         }
         sim.feed(reporter, Event::Reported(report(Cause::Deadline, Some(reporter), 8)));
-        sim.run(QUERY_LIMIT + 4 * STEP);
+        sim.run(QUERY_LIMIT + 8 * STEP);
         prop_assert_eq!(sim.agreed(), (Some(late), Cause::Deadline));
     }
 
@@ -454,7 +581,7 @@ struct Single(State);
 impl Single {
     fn new(rank: u32) -> Single {
         let hosts = vec![String::new(); 3];
-        Single(State::new(rank, hosts, HEARTBEAT, SILENCE, SILENCE))
+        Single(State::new(rank, hosts, TIMES))
     }
 
     /// What the rank does about these events.
@@ -496,12 +623,16 @@ fn a_report_is_told_again_to_the_next_hub() {
     let early = orphan.actions([Event::Reported(report.clone())]);
     assert_eq!(early, [Action::Fail(report.clone())]);
     let later = orphan.actions([Event::Linked(1)]);
-    assert!(later.contains(&Action::Send(1, Message::Report(report))), "{later:?}");
+    assert!(
+        later.contains(&Action::Send(1, Message::Report(report, Calls::default()))),
+        "{later:?}"
+    );
 }
 
 #[test]
 fn a_rank_that_never_makes_its_link_is_silent() {
-    let mut hub = State::new(0, vec![String::new(); 2], HEARTBEAT, SILENCE, 2 * SILENCE);
+    let times = Times { links_due: 2 * SILENCE, ..TIMES };
+    let mut hub = State::new(0, vec![String::new(); 2], times);
     let mut decided = None;
     for now in (0..=2 * SILENCE.as_secs()).map(Duration::from_secs) {
         assert_eq!(decided, None, "before all had their time");
@@ -526,9 +657,12 @@ fn who_goes_after_a_failure_still_says_so() {
         detail: String::new(),
         sequence: 1,
         left_after: None,
+        first_failed: 0,
+        conflict: None,
+        statements: BTreeMap::new(),
         provisional: false,
     };
-    let news = Message::News { left: Vec::new(), verdict: Some(verdict) };
+    let news = Message::News { left: Vec::new(), verdict: Some(Box::new(verdict)) };
     let actions = spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9)]);
     let leave = Action::Send(0, Message::Leave { sequence: 9 });
     assert!(actions.ends_with(&[leave, Action::Done]), "{actions:?}");
@@ -537,8 +671,10 @@ fn who_goes_after_a_failure_still_says_so() {
 /// The verdict of rank 0 when rank 1, which left after its call 3, is blamed for the reporter's call `sequence`.
 fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
     let leave = Event::Heard(1, Message::Leave { sequence: 3 });
-    let blame = Event::Heard(2, Message::Report(report(Cause::Died, Some(1), sequence)));
-    let actions = Single::new(0).actions([Event::Linked(1), Event::Linked(2), leave, blame]);
+    let report = report(Cause::Died, Some(1), sequence);
+    let blame = Event::Heard(2, Message::Report(report, Calls::default()));
+    let known = Event::Heard(2, Message::Accepted { ballot: 0 });
+    let actions = Single::new(0).actions([Event::Linked(1), Event::Linked(2), leave, blame, known]);
     let mut verdicts = actions.into_iter().filter_map(|action| match action {
         Action::Decide(verdict) => Some((verdict.cause, verdict.left_after)),
         _ => None,

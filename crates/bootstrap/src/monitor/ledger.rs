@@ -1,0 +1,157 @@
+//! Owns what the application notes of each call on its way, and the monitor reads later: no lock, no allocation.
+//!
+//! An entry is written by the thread that calls and read by the monitor's. Its `sequence` is 0 while it is written, so
+//! whoever reads the same number before and after has what belongs to it; whoever does not goes without.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use crossbeam_utils::atomic::AtomicCell;
+
+use super::message::Calls;
+
+/// How many calls are remembered: ranks compare those that all of them remember.
+pub(super) const REMEMBERED: usize = 16;
+
+/// A call as its caller notes it: a few words, put into words for people only when something fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallMark {
+    /// Its number on the communicator; numbers count from 1.
+    pub sequence: u64,
+    /// A hash of all that must be alike on all ranks.
+    pub tag: u32,
+    /// Operation, type, reduction and root, in whatever form the caller can put into words.
+    pub kind: u64,
+    /// Number of elements.
+    pub count: u64,
+    /// Where in the program it was made.
+    pub site: &'static Location<'static>,
+}
+
+#[derive(Default)]
+struct Entry {
+    sequence: AtomicU64,
+    tag: AtomicU64,
+    kind: AtomicU64,
+    count: AtomicU64,
+    site: AtomicCell<Option<&'static Location<'static>>>,
+}
+
+/// The last calls of one rank, and how far it is.
+pub(super) struct Ledger {
+    entries: [CachePadded<Entry>; REMEMBERED],
+    started: AtomicU64,
+    finished: AtomicU64,
+    /// Counts up whenever the call under way moved something.
+    moves: AtomicU64,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Ledger {
+        let (started, finished, moves) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Ledger { entries: Default::default(), started, finished, moves }
+    }
+
+    fn entry(&self, sequence: u64) -> &Entry {
+        &self.entries[(sequence % REMEMBERED as u64) as usize]
+    }
+
+    pub(super) fn started(&self, mark: CallMark) {
+        let entry = self.entry(mark.sequence);
+        entry.sequence.store(0, Ordering::Relaxed);
+        entry.tag.store(u64::from(mark.tag), Ordering::Release);
+        entry.kind.store(mark.kind, Ordering::Release);
+        entry.count.store(mark.count, Ordering::Release);
+        entry.site.store(Some(mark.site));
+        entry.sequence.store(mark.sequence, Ordering::Release);
+        self.started.store(mark.sequence, Ordering::Release);
+    }
+
+    pub(super) fn finished(&self, sequence: u64) {
+        self.finished.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn moved(&self) {
+        // One thread at a time drives the calls, so this need not be a read-modify-write.
+        self.moves.store(self.moves.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        // In this order a call that ends meanwhile looks as if it were under way, never the other way round.
+        let finished = self.finished.load(Ordering::Acquire);
+        Calls { started: self.started.load(Ordering::Acquire), finished }
+    }
+
+    /// The calls remembered up to `last`, in order.
+    pub(super) fn recent(&self, last: u64) -> Vec<CallMark> {
+        let first = last.saturating_sub(REMEMBERED as u64 - 1).max(1);
+        (first..=last).filter_map(|sequence| self.read(sequence)).collect()
+    }
+
+    fn read(&self, sequence: u64) -> Option<CallMark> {
+        let entry = self.entry(sequence);
+        let before = entry.sequence.load(Ordering::Acquire);
+        let tag = entry.tag.load(Ordering::Acquire) as u32;
+        let kind = entry.kind.load(Ordering::Acquire);
+        let count = entry.count.load(Ordering::Acquire);
+        let site = entry.site.load()?;
+        let after = entry.sequence.load(Ordering::Acquire);
+        let whole = before == sequence && after == sequence;
+        whole.then_some(CallMark { sequence, tag, kind, count, site })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(sequence: u64) -> CallMark {
+        let tag = sequence as u32 * 3;
+        let site = Location::caller();
+        CallMark { sequence, tag, kind: sequence * 5, count: sequence * 7, site }
+    }
+
+    #[test]
+    fn the_last_calls_are_remembered_in_order() {
+        let ledger = Ledger::new();
+        assert!(ledger.recent(0).is_empty());
+        (1..=3).for_each(|sequence| ledger.started(mark(sequence)));
+        assert_eq!(ledger.recent(3).iter().map(|m| m.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+        (4..=100).for_each(|sequence| ledger.started(mark(sequence)));
+        let recent = ledger.recent(100);
+        assert_eq!(recent.len(), REMEMBERED);
+        assert_eq!((recent[0], recent[15]), (mark(85), mark(100)));
+        assert_eq!(ledger.calls(), Calls { started: 100, finished: 0 });
+    }
+
+    #[test]
+    fn numbers_near_their_end_are_remembered_too() {
+        let ledger = Ledger::new();
+        (u64::MAX - 20..=u64::MAX)
+            .for_each(|sequence| ledger.started(CallMark { sequence, ..mark(1) }));
+        assert_eq!(ledger.recent(u64::MAX).len(), REMEMBERED);
+    }
+
+    /// No entry is ever a mixture of two calls.
+    #[test]
+    fn what_is_read_amid_writes_belongs_together() {
+        let ledger = Ledger::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..200_000).for_each(|sequence| ledger.started(mark(sequence))));
+            while ledger.calls().started < 199_999 {
+                for seen in ledger.recent(ledger.calls().started) {
+                    let expected = mark(seen.sequence);
+                    assert_eq!(
+                        (seen.tag, seen.kind, seen.count),
+                        (expected.tag, expected.kind, expected.count)
+                    );
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,314 @@
+//! Owns how a report, or a call that takes long, becomes the one verdict: inquiry, proposal, seal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::clock::Suspicion;
+use super::super::judge::{Evidence, Finding, Matter, judge};
+use super::super::message::{Calls, Cause, Message, Report, Verdict};
+use super::super::signature::Conflict;
+use super::super::statement::Statement;
+use super::{
+    Action, Held, Inquiry, QUERY_LIMIT, SEAL_LIMIT, SPARE_LIMIT, Sealing, State, Testimony,
+};
+
+impl State {
+    /// The verdict, if there is one that no death can change any more.
+    pub(super) fn sealed(&self) -> Option<&Verdict> {
+        self.held.as_ref().filter(|held| held.sealed).map(|held| &held.verdict)
+    }
+
+    // Reports.
+
+    /// Keeps a report if it is the first; true if so.
+    pub(super) fn keep(&mut self, report: Report) -> bool {
+        let first = self.report.is_none() && self.held.is_none();
+        if first {
+            self.actions.push_back(Action::Fail(report.clone()));
+            self.report = Some(report);
+        }
+        first
+    }
+
+    pub(super) fn learn(&mut self, now: Duration, report: Report) {
+        if self.keep(report) {
+            self.deliver(now);
+        }
+    }
+
+    /// Brings this rank's report to where it becomes the verdict.
+    pub(super) fn deliver(&mut self, now: Duration) {
+        if let Some(held) = self.held.as_ref().filter(|held| !held.sealed) {
+            // An earlier hub proposed it, and may have sealed it before it went.
+            let verdict = held.verdict.clone();
+            if self.is_hub() {
+                self.propose(now, verdict);
+            }
+            return;
+        }
+        let (None, Some(report)) = (&self.held, self.report.clone()) else { return };
+        if self.is_hub() {
+            self.hear(now, report, self.rank);
+        } else if self.links.contains_key(&self.hub) {
+            let calls = self.clock.calls();
+            self.send(self.hub, Message::Report(report, calls));
+        }
+    }
+
+    pub(super) fn reported(&mut self, now: Duration, peer: u32, report: Report) {
+        if let Some(verdict) = self.sealed() {
+            let verdict = Some(Box::new(verdict.clone()));
+            self.send(peer, Message::News { left: Vec::new(), verdict });
+        } else if self.is_hub() {
+            self.hear(now, report, peer);
+        } else {
+            // The peer knows before us that our hub is gone.
+            self.learn(now, report);
+        }
+    }
+
+    /// A report has come to the hub. What needs no statements to be judged ends every inquiry.
+    fn hear(&mut self, now: Duration, report: Report, reporter: u32) {
+        if self.held.is_some() {
+            return;
+        }
+        if matches!(report.cause, Cause::Deadline | Cause::Stalled | Cause::Protocol) {
+            return self.inquire(now, Matter::Report(report), reporter);
+        }
+        let gave_up = report.cause == Cause::Aborted && report.culprit == Some(reporter);
+        let first_failed = if gave_up { self.calls_of(reporter).finished + 1 } else { 0 };
+        self.decide(now, report, reporter, first_failed, None, BTreeMap::new());
+    }
+
+    fn calls_of(&self, rank: u32) -> Calls {
+        if rank == self.rank {
+            return self.clock.calls();
+        }
+        self.links.get(&rank).and_then(|link| link.calls).unwrap_or_default()
+    }
+
+    // Calls that take long.
+
+    pub(super) fn look_at_the_clock(&mut self, now: Duration) {
+        if self.held.is_some() || self.report.is_some() {
+            return;
+        }
+        let Some(suspicion) = self.clock.suspicion(now) else { return };
+        if self.is_hub() {
+            self.suspected(now, self.rank, suspicion);
+        } else if self.links.contains_key(&self.hub) {
+            self.send(self.hub, Message::Suspect(suspicion));
+        }
+    }
+
+    /// A rank's call takes long: an inquiry where that can have come to an end, by what heartbeats tell.
+    pub(super) fn suspected(&mut self, now: Duration, by: u32, suspicion: Suspicion) {
+        if self.held.is_some() || self.inquiry.is_some() || !self.is_hub() {
+            return;
+        }
+        let Suspicion { sequence, arrival_over, stall_over, .. } = suspicion;
+        let behind = |rank: &u32| self.calls_of(*rank).started < sequence;
+        let all = self.others().chain([self.rank]);
+        let late: Vec<u32> = all.filter(behind).collect();
+        let has_left = self.left.values().any(|last| *last < sequence);
+        if arrival_over || has_left || (stall_over && late.is_empty()) {
+            return self.inquire(now, Matter::Suspicion(suspicion), by);
+        }
+        let late = late.into_iter().map(|rank| (rank, self.calls_of(rank).started)).collect();
+        self.ask_for_patience(now, by, sequence, late);
+    }
+
+    fn ask_for_patience(&mut self, now: Duration, by: u32, sequence: u64, late: Vec<(u32, u64)>) {
+        if by == self.rank {
+            self.be_patient(now, sequence, late);
+        } else {
+            self.send(by, Message::Patience { sequence, late });
+        }
+    }
+
+    pub(super) fn be_patient(&mut self, now: Duration, sequence: u64, late: Vec<(u32, u64)>) {
+        if !late.is_empty() && self.clock.warns(now, sequence) {
+            let waited = self.clock.elapsed(now).0;
+            self.actions.push_back(Action::Warn { sequence, waited, late });
+        }
+    }
+
+    // Inquiries.
+
+    /// Has everyone state where it stands.
+    fn inquire(&mut self, now: Duration, matter: Matter, by: u32) {
+        if let Some(inquiry) = &mut self.inquiry {
+            // A report outweighs a suspicion, whose call it ends; what was asked for serves both.
+            if let (Matter::Suspicion(_), Matter::Report(_)) = (&inquiry.matter, &matter) {
+                (inquiry.matter, inquiry.by) = (matter, by);
+            }
+            return;
+        }
+        // Who has no link yet is asked when it has one.
+        let awaited: BTreeSet<u32> = self.others().chain([self.rank]).collect();
+        self.tell_all(self.rank, &Message::Query);
+        self.actions.push_back(Action::Testify);
+        let (until, statements) = (now + QUERY_LIMIT, BTreeMap::new());
+        self.inquiry = Some(Inquiry { matter, by, until, awaited, statements });
+    }
+
+    /// This rank's application has said where it stands.
+    pub(super) fn testified(&mut self, now: Duration, testimony: Testimony) {
+        let Testimony { recent, waits, more_waits } = testimony;
+        let Calls { started, finished } = self.clock.calls();
+        let (since, quiet) = self.clock.elapsed(now);
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (since_ms, quiet_ms) = (ms(since), ms(quiet));
+        let statement =
+            Statement { started, finished, recent, since_ms, quiet_ms, waits, more_waits };
+        for peer in std::mem::take(&mut self.askers) {
+            self.send(peer, Message::Answer(Box::new(statement.clone())));
+        }
+        self.answered(now, self.rank, Some(statement));
+    }
+
+    /// A rank said how far it is, or never will.
+    pub(super) fn answered(&mut self, now: Duration, rank: u32, statement: Option<Statement>) {
+        let Some(inquiry) = &mut self.inquiry else { return };
+        inquiry.awaited.remove(&rank);
+        if let Some(statement) = statement {
+            inquiry.statements.insert(rank, statement);
+        }
+        self.conclude(now);
+    }
+
+    /// Ends the inquiry when everyone answered or its time is over.
+    pub(super) fn conclude(&mut self, now: Duration) {
+        let over = |inquiry: &Inquiry| inquiry.awaited.is_empty() || now >= inquiry.until;
+        let Some(inquiry) = self.inquiry.take_if(|inquiry| over(inquiry)) else { return };
+        let Inquiry { matter, by, awaited, statements, .. } = inquiry;
+        let mut calls: BTreeMap<u32, Calls> = (self.links.iter())
+            .filter_map(|(peer, link)| Some((*peer, link.calls?)))
+            .chain([(self.rank, self.clock.calls())])
+            .collect();
+        calls.extend(statements.iter().map(|(rank, statement)| (*rank, statement.calls())));
+        let mut silent = awaited;
+        silent.retain(|rank| *rank != self.rank && self.is_present(*rank));
+        let left = self.left.clone();
+        let evidence = Evidence { statements, calls, left, silent };
+        match judge(&matter, by, &evidence) {
+            Finding::Failure { report, first_failed, conflict } => {
+                self.decide(now, report, by, first_failed, conflict, evidence.statements);
+            }
+            Finding::Patience { late } => {
+                if let Matter::Suspicion(Suspicion { sequence, .. }) = matter {
+                    self.ask_for_patience(now, by, sequence, late);
+                }
+            }
+        }
+    }
+
+    fn decide(
+        &mut self,
+        now: Duration,
+        report: Report,
+        reporter: u32,
+        first_failed: u64,
+        conflict: Option<Box<Conflict>>,
+        statements: BTreeMap<u32, Statement>,
+    ) {
+        let culprit = report.culprit;
+        let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
+        let host = host.cloned().unwrap_or_default();
+        let own = Verdict::provisional(report, reporter, host);
+        // The hub heard of a leave before any end of a link that came of it.
+        let left = culprit.and_then(|rank| self.left.get(&rank).copied());
+        let left_after = left.filter(|last| *last < own.sequence);
+        let (cause, first_failed) = match left_after {
+            Some(last) => (Cause::Left, last + 1),
+            None => (own.cause, first_failed),
+        };
+        let provisional = false;
+        let verdict =
+            Verdict { cause, left_after, first_failed, conflict, statements, provisional, ..own };
+        self.propose(now, verdict);
+    }
+
+    // The proposal and its seal.
+
+    /// Makes this hub's finding, or the one that it found, known to all.
+    fn propose(&mut self, now: Duration, verdict: Verdict) {
+        self.hold(now, self.rank, verdict.clone());
+        let awaited: BTreeSet<u32> = self.others().collect();
+        let message = Message::Proposal { ballot: self.rank, verdict: Box::new(verdict) };
+        self.tell_all(self.rank, &message);
+        self.sealing = Some(Sealing { awaited, until: now + SEAL_LIMIT });
+        self.try_seal(now);
+    }
+
+    fn hold(&mut self, now: Duration, ballot: u32, verdict: Verdict) {
+        self.inquiry = None;
+        let spares = verdict.first_failed > 0 && self.report.is_none();
+        let spares_until = match &self.held {
+            Some(before) => before.spares_until,
+            None => spares.then_some(now + SPARE_LIMIT),
+        };
+        self.actions.push_back(Action::Propose(verdict.clone()));
+        self.held = Some(Held { verdict, ballot, sealed: false, spares_until });
+    }
+
+    pub(super) fn proposed(&mut self, now: Duration, peer: u32, ballot: u32, verdict: Verdict) {
+        if let Some(verdict) = self.sealed() {
+            let verdict = Some(Box::new(verdict.clone()));
+            return self.send(peer, Message::News { left: Vec::new(), verdict });
+        }
+        let newer = self.held.as_ref().is_none_or(|held| ballot >= held.ballot);
+        if self.is_hub() {
+            // An earlier hub's, from one that this hub succeeds: what it has itself counts.
+            if self.held.is_none() {
+                self.propose(now, verdict);
+            }
+        } else if newer {
+            self.hold(now, ballot, verdict);
+            self.send(peer, Message::Accepted { ballot });
+        }
+    }
+
+    pub(super) fn accepted(&mut self, now: Duration, peer: u32, ballot: u32) {
+        if let Some(sealing) = self.sealing.as_mut().filter(|_| ballot == self.rank) {
+            sealing.awaited.remove(&peer);
+            self.try_seal(now);
+        }
+    }
+
+    /// Seals the proposal when all who are there know it, or have had their time.
+    pub(super) fn try_seal(&mut self, now: Duration) {
+        let Some(mut sealing) = self.sealing.take() else { return };
+        sealing.awaited.retain(|rank| self.is_present(*rank));
+        if !sealing.awaited.is_empty() && now < sealing.until {
+            self.sealing = Some(sealing);
+        } else if let Some(held) = &self.held {
+            self.adopt(now, held.verdict.clone(), self.rank);
+        }
+    }
+
+    /// Takes over the verdict that `source` has, unless there is one.
+    pub(super) fn adopt(&mut self, now: Duration, verdict: Verdict, source: u32) {
+        if self.sealed().is_some() {
+            return;
+        }
+        self.sealing = None;
+        if self.held.as_ref().is_none_or(|held| held.verdict != verdict) {
+            self.hold(now, self.hub, verdict.clone());
+        }
+        if let Some(held) = &mut self.held {
+            held.sealed = true;
+        }
+        self.actions.push_back(Action::Decide(verdict.clone()));
+        let verdict = Some(Box::new(verdict));
+        self.tell_all(source, &Message::News { left: Vec::new(), verdict });
+    }
+
+    pub(super) fn spare_no_longer(&mut self, now: Duration) {
+        let held = self.held.as_mut();
+        let over = held.and_then(|held| held.spares_until.take_if(|until| now >= *until));
+        if over.is_some() {
+            self.actions.push_back(Action::SpareNone);
+        }
+    }
+}
