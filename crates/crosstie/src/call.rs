@@ -1,10 +1,14 @@
 //! Owns the call of any collective on bytes: the checks of its arguments, and its run.
 
-use crosstie_bootstrap::Monitor;
+use std::panic::Location;
+use std::time::Duration;
+
+use crosstie_bootstrap::CallMark;
 use crosstie_exec::{Buffers, Call, Reducer};
 use crosstie_ir::{Collective, DataType, Rank, ReduceOp};
 
 use crate::programs::Form;
+use crate::verdict::Watched;
 use crate::{Communicator, Error, select, tag};
 
 impl Communicator {
@@ -15,6 +19,7 @@ impl Communicator {
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`] when a peer failed or
     /// the deadline passed; [`Error::AlreadyFailed`] on every call after that.
+    #[track_caller]
     pub fn call(
         &mut self,
         collective: Collective,
@@ -46,17 +51,21 @@ impl Communicator {
         let Some(program) = self.programs.slot(form).as_ref() else {
             return Ok(());
         };
-        let tag = tag::of_call(self.sequence, collective, form.algorithm, data_type, op, count);
-        let call = Call { program, map, reducer, buffers, limit: self.timeout, tag };
+        let (sequence, kind) =
+            (self.sequence, tag::kind(collective, form.algorithm, data_type, op));
+        let tag = tag::of_call(sequence, kind, count);
         let monitor = self.monitor.as_ref();
+        // The monitor has the clocks, which know more than how long this rank has waited.
+        let limit = if monitor.is_some() { Duration::MAX } else { self.timeout };
+        let call = Call { program, map, reducer, buffers, limit, tag };
         if let Some(monitor) = monitor {
-            monitor.call_started(self.sequence);
+            let site = Location::caller();
+            monitor.call_started(CallMark { sequence, tag, kind, count, site });
         }
-        let interrupted = || monitor.is_some_and(Monitor::failed);
-        match self.engine.run(call, &interrupted) {
+        match self.engine.run(call, &Watched { monitor, sequence }) {
             Ok(()) => {
                 if let Some(monitor) = monitor {
-                    monitor.call_finished(self.sequence);
+                    monitor.call_finished(sequence);
                 }
                 Ok(())
             }

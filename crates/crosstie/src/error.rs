@@ -1,18 +1,19 @@
 //! Owns the library's errors: a code, who is to blame, and what to do.
 
 mod code;
+mod failure;
 
 use std::fmt;
 use std::time::Duration;
 
-use crosstie_bootstrap::{BootstrapError, Cause, Verdict};
-use crosstie_ir::Collective;
+use crosstie_bootstrap::{BootstrapError, Cause};
 use crosstie_launch::LaunchError;
 use crosstie_net::NetError;
 use crosstie_planner::NodesError;
 use crosstie_transport::TransportError;
 
 pub use code::{Blame, Code, Explanation};
+pub use failure::Failure;
 
 /// Anything that a call of this library can fail with.
 ///
@@ -71,100 +72,6 @@ pub enum Error {
     },
 }
 
-/// What ended an operation: the verdict that all ranks share, and where this rank stood.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// The operation that this rank was in; `None` while it connected to its peers.
-    pub operation: Option<Collective>,
-    /// Its number on this communicator, counted from 1; 0 while connecting.
-    pub sequence: u64,
-    /// This rank.
-    pub rank: u32,
-    /// The rank to blame, where one is.
-    pub culprit: Option<u32>,
-    /// The culprit's host.
-    pub host: String,
-    /// What happened.
-    pub cause: Cause,
-    /// The rank that reported it first.
-    pub reporter: u32,
-    /// The number of the reporter's call; 0 while it connected.
-    pub reported_in: u64,
-    /// The reporter's own words.
-    pub detail: String,
-    /// Whether this rank had to judge alone, because no verdict reached it in time.
-    pub provisional: bool,
-    /// The number of the culprit's last call, where it left in order before this operation.
-    pub left_after: Option<u64>,
-    /// Where this rank stood when the operation ended.
-    pub local: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.culprit {
-            Some(rank) => {
-                write!(f, "rank {rank} on host {} {}", self.host, self.what())?;
-                if let Some(last) = self.left_after {
-                    write!(f, " after its call #{last}")?;
-                }
-            }
-            None => write!(f, "{}", self.what())?,
-        }
-        write!(f, " (reported by rank {} ", self.reporter)?;
-        match self.reported_in {
-            0 => f.write_str("while connecting")?,
-            call => write!(f, "in its call #{call}")?,
-        }
-        if self.provisional {
-            f.write_str("; provisional: no verdict reached this rank")?;
-        }
-        f.write_str(")")
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl Failure {
-    /// The failure of `rank`, which was at `operation` and saw of it what `local` says.
-    pub(crate) fn new(
-        verdict: Verdict,
-        rank: u32,
-        operation: Option<Collective>,
-        sequence: u64,
-        local: String,
-    ) -> Self {
-        Self {
-            operation,
-            sequence,
-            rank,
-            culprit: verdict.culprit,
-            host: verdict.culprit_host,
-            cause: verdict.cause,
-            reporter: verdict.reporter,
-            reported_in: verdict.sequence,
-            detail: verdict.detail,
-            provisional: verdict.provisional,
-            left_after: verdict.left_after,
-            local,
-        }
-    }
-
-    fn what(&self) -> &'static str {
-        match self.cause {
-            Cause::Died => "died or closed its links",
-            Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
-            Cause::Deadline => "did not take part before the deadline",
-            Cause::Protocol => {
-                "made another call than its peers (operation, type, count or order differ)"
-            }
-            Cause::Aborted => "gave up",
-            Cause::Left => "left in order",
-            _ => "failed",
-        }
-    }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.report())
@@ -215,7 +122,10 @@ impl Error {
             source = cause.source();
         }
         if let Self::Failed(failure) = self {
-            if !failure.detail.is_empty() && failure.detail != failure.local {
+            if failure.conflict.is_none()
+                && !failure.detail.is_empty()
+                && failure.detail != failure.local
+            {
                 text += &format!("\n  rank {} reported: {}", failure.reporter, failure.detail);
             }
             let call = match failure.operation {
@@ -223,6 +133,9 @@ impl Error {
                 None => "connecting".to_owned(),
             };
             text += &format!("\n  rank {} stood at: {call}: {}", failure.rank, failure.local);
+            if matches!(failure.cause, Cause::Deadline | Cause::Stalled) {
+                text += &failure.dump();
+            }
         }
         text += &format!("\n  to blame: {}", self.blame().name());
         text += &format!("\n  remedy: {}", self.remedy());
@@ -295,6 +208,7 @@ fn of_failure(failure: &Failure) -> u16 {
         Cause::Silent => 61,
         Cause::Deadline if failure.operation.is_none() => 51,
         Cause::Deadline => 62,
+        Cause::Stalled => 68,
         Cause::Protocol => 63,
         Cause::Aborted => 64,
         Cause::Left => 66,

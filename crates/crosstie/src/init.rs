@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crosstie_bootstrap::{Cause, Monitor, MonitorOptions, Record, Report, World};
+use crosstie_bootstrap::{Application, Cause, Monitor, MonitorOptions, Record, Report, World};
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{ChannelId, InputsFingerprint, Rank};
 use crosstie_launch::Identity;
@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::verdict::VERDICT_LIMIT;
-use crate::{Communicator, Error, Settings, Transport, select};
+use crate::{Communicator, Error, Settings, Transport, select, tag};
 
 /// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
 pub(crate) const CHANNELS: u16 = 2;
@@ -144,10 +144,17 @@ fn start_monitor(
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
 ) -> Result<Monitor, Error> {
-    let options = MonitorOptions { heartbeat: settings.heartbeat, silence: settings.silence };
+    let options = MonitorOptions {
+        heartbeat: settings.heartbeat,
+        silence: settings.silence,
+        arrival: settings.timeout,
+        stall: settings.stall,
+        ..MonitorOptions::default()
+    };
     let doorbell = Arc::clone(doorbell);
     let wake = Box::new(move || doorbell.ring());
-    Ok(Monitor::start(world, Arc::clone(inbox), options, wake, deadline)?)
+    let application = Application { wake, describe: tag::describe };
+    Ok(Monitor::start(world, Arc::clone(inbox), options, application, deadline)?)
 }
 
 /// Every rank knows by now whether the transport reaches all, so all are refused alike.

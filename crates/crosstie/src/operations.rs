@@ -12,6 +12,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths differ; [`Error::Failed`].
+    #[track_caller]
     pub fn all_reduce<T: Element>(
         &mut self,
         send: &[T],
@@ -25,6 +26,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Failed`].
+    #[track_caller]
     pub fn all_reduce_in_place<T: Element>(
         &mut self,
         buffer: &mut [T],
@@ -39,6 +41,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`].
+    #[track_caller]
     pub fn reduce_scatter<T: Element>(
         &mut self,
         send: &[T],
@@ -53,6 +56,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the length is no multiple of `size()`; [`Error::Failed`].
+    #[track_caller]
     pub fn reduce_scatter_in_place<T: Element>(
         &mut self,
         buffer: &mut [T],
@@ -67,6 +71,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`].
+    #[track_caller]
     pub fn all_gather<T: Element>(&mut self, send: &[T], recv: &mut [T]) -> Result<(), Error> {
         self.call(Collective::AllGather, T::TYPE, None, out_of_place(send, recv))
     }
@@ -76,6 +81,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the length is no multiple of `size()`; [`Error::Failed`].
+    #[track_caller]
     pub fn all_gather_in_place<T: Element>(&mut self, buffer: &mut [T]) -> Result<(), Error> {
         self.call(Collective::AllGather, T::TYPE, None, in_place(buffer))
     }
@@ -86,6 +92,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`].
+    #[track_caller]
     pub fn all_to_all<T: Element>(&mut self, send: &[T], recv: &mut [T]) -> Result<(), Error> {
         self.call(Collective::AllToAll, T::TYPE, None, out_of_place(send, recv))
     }
@@ -94,6 +101,7 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Argument`] when the length is no multiple of `size()`; [`Error::Failed`].
+    #[track_caller]
     pub fn all_to_all_in_place<T: Element>(&mut self, buffer: &mut [T]) -> Result<(), Error> {
         self.call(Collective::AllToAll, T::TYPE, None, in_place(buffer))
     }

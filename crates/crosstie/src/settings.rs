@@ -17,8 +17,8 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 use registry::{
-    HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, PULL, SILENCE, SLOT_BYTES, Setting,
-    TIMEOUT, TRANSPORT,
+    HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, PULL, SILENCE, SLOT_BYTES, STALL,
+    Setting, TIMEOUT, TRANSPORT,
 };
 
 /// Over what ranks exchange their data.
@@ -70,6 +70,7 @@ pub struct Settings {
     pub(crate) explicit: Explicit,
     pub(crate) transport: Option<Transport>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) stall: Option<Duration>,
     pub(crate) init_timeout: Option<Duration>,
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) silence: Option<Duration>,
@@ -101,6 +102,7 @@ pub(crate) struct Resolved {
     pub environment: BTreeMap<String, String>,
     pub transport: Transport,
     pub timeout: Duration,
+    pub stall: Duration,
     pub init_timeout: Duration,
     pub heartbeat: Duration,
     pub silence: Duration,
@@ -138,8 +140,13 @@ impl Settings {
     setters! {
         /// Over what ranks exchange data (`CROSSTIE_TRANSPORT`); default [`Transport::Auto`].
         transport: Transport,
-        /// How long a call may take (`CROSSTIE_TIMEOUT`, seconds); default 30 minutes.
+        /// How long a call waits for ranks that have not made it, the arrival clock
+        /// (`CROSSTIE_TIMEOUT`, seconds); default 30 minutes. After 30 seconds they are named in a
+        /// warning. A call that all have made may take as long as it moves.
         timeout: Duration,
+        /// How long a call that all have made may move nothing, on any rank: the stall clock
+        /// (`CROSSTIE_STALL`, seconds); default 30.
+        stall: Duration,
         /// How long setting up may take (`CROSSTIE_INIT_TIMEOUT`, seconds); default 2 minutes.
         init_timeout: Duration,
         /// How often monitors say that they live (`CROSSTIE_HEARTBEAT`, seconds); default 1.
@@ -230,6 +237,7 @@ impl Settings {
         Ok(Resolved {
             transport: TRANSPORT.value(self.transport, &environment)?,
             timeout: time(self.timeout, &TIMEOUT)?,
+            stall: time(self.stall, &STALL)?,
             init_timeout: time(self.init_timeout, &INIT_TIMEOUT)?,
             heartbeat: time(self.heartbeat, &HEARTBEAT)?,
             silence: time(self.silence, &SILENCE)?,

@@ -1,23 +1,19 @@
 //! Owns the tag of a call: a hash of all that must be alike on every rank, which travels with every
 //! message, so that ranks whose calls differ find out whatever the lengths of their messages.
 
+use crosstie_bootstrap::{CallMark, Signature};
 use crosstie_ir::{Collective, DataType, ReduceOp};
 use crosstie_planner::Algorithm;
 
-/// The tag of call number `sequence`: 24 bits, equal on ranks whose calls are alike and, but for one
-/// pair in 16 million, different where they differ.
+/// Operation, algorithm, type and reduction of a call, as the bytes of one word.
 ///
 /// `op` counts only where the collective reduces, and its factor never: that is each rank's own.
-/// Whether a call is in place is each rank's own
-/// affair, and is no part of it.
-pub(crate) const fn of_call(
-    sequence: u64,
+pub(crate) const fn kind(
     collective: Collective,
     algorithm: Algorithm,
     data_type: DataType,
     op: Option<ReduceOp>,
-    count: u64,
-) -> u32 {
+) -> u64 {
     let op = match op {
         Some(op) if collective.reduces() => op.code() as u64 + 1,
         _ => 0,
@@ -26,11 +22,39 @@ pub(crate) const fn of_call(
         Some(root) => root.0 as u64 + 1,
         None => 0,
     };
-    let kind = collective.code() as u64
+    collective.code() as u64
         | (algorithm as u64) << 8
         | (data_type.code() as u64) << 16
         | op << 24
-        | root << 32;
+        | root << 32
+}
+
+/// A call in words, for messages.
+pub(crate) fn describe(mark: &CallMark) -> Signature {
+    let byte = |at: u32| (mark.kind >> (8 * at)) as u8;
+    let operations = Collective::ALL.into_iter().chain([Collective::SendRecv]);
+    let operation = { operations }.find(|collective| collective.code() == usize::from(byte(0)));
+    let data_type = DataType::ALL.into_iter().find(|t| t.code() == byte(2));
+    let ops = [ReduceOp::Average, ReduceOp::pre_mul_sum(1)];
+    let op = ReduceOp::ALL.into_iter().chain(ops).find(|op| op.code() + 1 == byte(3));
+    let root = ((mark.kind >> 32) as u32).checked_sub(1);
+    Signature {
+        sequence: mark.sequence,
+        operation: operation.map_or("an operation", Collective::name).to_owned(),
+        data_type: data_type.map_or_else(String::new, |data_type| data_type.to_string()),
+        reduction: op.map(|op| op.to_string()),
+        count: Some(mark.count),
+        root,
+        tag: mark.tag,
+        site: mark.site.to_string(),
+    }
+}
+
+/// The tag of call number `sequence`: 24 bits, equal on ranks whose calls are alike and, but for one
+/// pair in 16 million, different where they differ.
+///
+/// Whether a call is in place is each rank's own affair, and is no part of it.
+pub(crate) const fn of_call(sequence: u64, kind: u64, count: u64) -> u32 {
     (mix(mix(mix(sequence) ^ count) ^ kind) >> 40) as u32
 }
 
@@ -84,18 +108,19 @@ mod tests {
         let mut seen = BTreeMap::new();
         for call in calls() {
             let (sequence, collective, algorithm, data_type, op, count) = call;
-            let tag = of_call(sequence, collective, algorithm, data_type, op, count);
+            let tag = of_call(sequence, kind(collective, algorithm, data_type, op), count);
             assert!(tag < 1 << 24);
             let before = seen.insert(tag, call);
             assert_eq!(before, None, "{call:?}");
         }
-        let of = |algorithm| of_call(1, Collective::AllReduce, algorithm, DataType::F32, None, 1);
+        let of =
+            |algorithm| of_call(1, kind(Collective::AllReduce, algorithm, DataType::F32, None), 1);
         assert_ne!(of(Algorithm::Ring), of(Algorithm::Direct));
     }
 
     #[test]
     fn a_reduce_operation_that_is_ignored_makes_no_difference() {
-        let of = |op| of_call(1, Collective::AllGather, Algorithm::Ring, DataType::U8, op, 9);
+        let of = |op| kind(Collective::AllGather, Algorithm::Ring, DataType::U8, op);
         assert_eq!(of(None), of(Some(ReduceOp::Max)));
     }
 }

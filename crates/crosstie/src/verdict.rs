@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crosstie_bootstrap::{Cause, Report, Verdict};
-use crosstie_exec::ExecError;
+use crosstie_bootstrap::{Cause, Monitor, Report, Verdict, Wait, WaitOn};
+use crosstie_exec::{ExecError, Waiting, WaitingFor, Watch};
 use crosstie_ir::Collective;
 use crosstie_transport::TransportError;
 
@@ -41,6 +41,47 @@ impl Communicator {
         self.failed = Some(failure.to_string());
         Error::Failed(Box::new(failure))
     }
+}
+
+/// Ties one call to this rank's monitor, in whatever thread drives it.
+pub(crate) struct Watched<'a> {
+    pub monitor: Option<&'a Monitor>,
+    pub sequence: u64,
+}
+
+impl Watch for Watched<'_> {
+    fn interrupted(&self) -> bool {
+        self.monitor.is_some_and(|monitor| monitor.interrupts(self.sequence))
+    }
+
+    fn moved(&self) {
+        if let Some(monitor) = self.monitor {
+            monitor.call_moved();
+        }
+    }
+
+    fn asks(&self) -> bool {
+        self.monitor.is_some_and(Monitor::asks)
+    }
+
+    #[cold]
+    fn tell(&self, waiting: Vec<Waiting>) {
+        if let Some(monitor) = self.monitor {
+            monitor.testify(waiting.into_iter().map(wait).collect());
+        }
+    }
+}
+
+/// The same, as monitors tell it each other.
+fn wait(waiting: Waiting) -> Wait {
+    let Waiting { block, step, window, on } = waiting;
+    let on = match on {
+        WaitingFor::Message { peer, channel } => WaitOn::Message { peer, channel, slot: None },
+        WaitingFor::Room { peer, channel } => WaitOn::Room { peer, channel, slot: None },
+        WaitingFor::Step { block, step } => WaitOn::Step { block, step },
+        _ => WaitOn::Step { block, step },
+    };
+    Wait { block, step, window, on }
 }
 
 /// How long a rank waits for the verdict before it judges alone (design: two seconds).

@@ -33,14 +33,34 @@ fn refused(
             let error =
                 result.expect_err(&format!("{what}, {transport:?}: rank {rank} of {ranks}"));
             assert_eq!(error.code().to_string(), "CT-063", "{what}: {}", error.report());
+            names_both_calls(&error, ranks);
         }
     }
 }
 
+/// The error says in full what the odd rank called, what the others did, and where.
+fn names_both_calls(error: &Error, ranks: u32) {
+    let text = error.report();
+    let Error::Failed(failure) = error else { panic!("{text}") };
+    let conflict = failure.conflict.as_ref().unwrap_or_else(|| panic!("{text}"));
+    let (usual, odd) = (&conflict.usual, &conflict.odd);
+    // A rank that has yet to make the call is no witness.
+    assert_eq!((odd.0, failure.culprit), (ODD, Some(ODD)), "{text}");
+    assert_ne!(usual.0, ODD, "{text}");
+    assert_ne!(usual.1.site, odd.1.site, "{text}");
+    for (_, call) in [usual, odd] {
+        assert!(call.site.contains("calls_that_differ.rs:"), "{text}");
+        assert!(call.sequence == odd.1.sequence && text.contains(&call.to_string()), "{text}");
+    }
+    assert_eq!(failure.statements.len(), ranks as usize, "{text}");
+}
+
+#[track_caller]
 fn sum(comm: &mut Communicator, count: usize) -> Result<(), Error> {
     reduce::<f32>(comm, count, ReduceOp::Sum)
 }
 
+#[track_caller]
 fn reduce<T: crosstie::Element>(
     comm: &mut Communicator,
     count: usize,

@@ -98,7 +98,15 @@ fn a_rank_that_sleeps_through_the_deadline_is_named() {
         for result in results {
             let error = result.unwrap_err();
             assert_eq!(error.code().to_string(), "CT-062", "{}", error.report());
-            assert_eq!(failure(&error).culprit, Some(2), "{}", error.report());
+            let failure = failure(&error);
+            assert_eq!(failure.culprit, Some(2), "{}", error.report());
+            // Where the others wait, and for whom.
+            assert_eq!(failure.statements.len(), 4, "{}", error.report());
+            let dump = failure.dump();
+            assert!(dump.contains("rank 2: in no call; it has made none"), "{dump}");
+            assert!(dump.contains("waits for a message from rank "), "{dump}");
+            assert!(dump.contains("failures.rs:") && error.report().contains(&dump), "{dump}");
+            assert!(failure.dump_json().starts_with(r#"{"culprit":2,"#));
         }
     }
 }

@@ -140,7 +140,7 @@ impl Machine {
         seat: &Seat<'_>,
     ) -> Result<Driven, ExecError> {
         let waiter = seat.driver as usize - Driver::Application as usize;
-        let mut busy: u32 = 0;
+        let (mut busy, mut told): (u32, u32) = (0, 0);
         loop {
             if self.progress(run)? {
                 self.waiters[waiter].moved();
@@ -150,7 +150,8 @@ impl Machine {
                 return Ok(Driven::Complete);
             }
             if busy == BUSY_ROUNDS {
-                busy = 0;
+                (busy, told) = (0, 0);
+                watch.moved();
                 self.left(clock, run)?;
                 if (seat.gives_way)() {
                     return Ok(Driven::GaveWay);
@@ -160,8 +161,15 @@ impl Machine {
             if paused == Paused::Spun {
                 continue;
             }
+            if told != busy {
+                told = busy;
+                watch.moved();
+            }
             if watch.interrupted() {
                 return Err(ExecError::Interrupted { waiting: self.waiting(run) });
+            }
+            if watch.asks() {
+                watch.tell(self.waiting(run));
             }
             if (seat.gives_way)() {
                 return Ok(Driven::GaveWay);
@@ -191,8 +199,9 @@ impl Machine {
     ) -> Result<(), ExecError> {
         seat.doorbell.fall_asleep();
         let found = self.progress(run);
-        let mut stays_up =
-            |moved| moved || self.is_done() || watch.interrupted() || (seat.gives_way)();
+        let mut stays_up = |moved| {
+            moved || self.is_done() || watch.interrupted() || watch.asks() || (seat.gives_way)()
+        };
         let waited = match found {
             Ok(moved) if stays_up(moved) => Ok(()),
             Ok(_) => {

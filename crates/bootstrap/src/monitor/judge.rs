@@ -160,7 +160,7 @@ fn stalled(mut report: Report, quiet_ms: u64, statements: &BTreeMap<u32, Stateme
     report.detail += &format!(", and nothing has moved for {:.1} s", quiet_ms as f64 / 1e3);
     let in_call = || statements.iter().filter(|(_, statement)| statement.is_in_call());
     let first = in_call().map(|(_, statement)| statement.started).min().unwrap_or(0);
-    let mute = in_call().find(|(_, statement)| statement.waits.is_empty());
+    let mute = in_call().find(|(_, statement)| !statement.testified);
     if let Some((rank, _)) = mute {
         report.culprit = Some(*rank);
         report.detail +=

@@ -77,6 +77,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The verdict as one JSON object, for machines.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers, texts and lists of them are always JSON")
+    }
+
     /// What `reporter` makes of its own report, as long as it knows of no other.
     pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
         let Report { culprit, cause, detail, sequence } = report;

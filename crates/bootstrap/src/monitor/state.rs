@@ -109,6 +109,8 @@ struct Link {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Testimony {
     pub recent: Vec<Signature>,
+    /// Whether the application itself says so.
+    pub testified: bool,
     pub waits: Vec<Wait>,
     pub more_waits: u64,
 }

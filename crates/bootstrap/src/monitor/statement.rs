@@ -20,7 +20,9 @@ pub struct Statement {
     pub since_ms: u64,
     /// How long its call has moved nothing, in milliseconds.
     pub quiet_ms: u64,
-    /// What the unfinished blocks of its call wait for; empty where the application did not say.
+    /// Whether the application answered for itself: whoever drives a call does, unless it is busy with it.
+    pub testified: bool,
+    /// What the unfinished blocks of its call wait for.
     pub waits: Vec<Wait>,
     /// How many more blocks wait than are listed.
     pub more_waits: u64,

@@ -16,6 +16,7 @@ use super::message::{Cause, Message, Report};
 use super::shared::{Request, Shared};
 use super::signature::Signature;
 use super::state::{Action, Event, State, Testimony};
+use super::statement::Wait;
 use crate::World;
 
 /// How long the next hub may take to answer: then the one after it is tried.
@@ -242,7 +243,7 @@ impl Watch {
         }
         let calls = self.shared.ledger.calls();
         if calls.started <= calls.finished || self.shared.failed() {
-            return self.testified(Vec::new(), 0);
+            return self.testified(None);
         }
         self.testimony_due = Some(Instant::now() + TESTIMONY_LIMIT);
         self.shared.ask();
@@ -254,19 +255,21 @@ impl Watch {
         let calls = self.shared.ledger.calls();
         let over = Instant::now() >= due || calls.started <= calls.finished;
         match self.shared.take_testimony() {
-            Some((waits, more)) => self.testified(waits, more),
-            None if over => self.testified(Vec::new(), 0),
+            None if over => self.testified(None),
+            Some(waits) => self.testified(Some(waits)),
             None => {}
         }
     }
 
-    fn testified(&mut self, waits: Vec<super::Wait>, more_waits: u64) {
+    fn testified(&mut self, answer: Option<(Vec<Wait>, u64)>) {
         self.testimony_due = None;
         self.shared.ask_no_longer();
         // Once more, so that the statement and the calls in it are of one time.
         let pace = self.shared.pace();
         self.state.note_pace(self.start.elapsed(), pace);
-        self.feed(Event::Testified(Testimony { recent: self.recent(), waits, more_waits }));
+        let (recent, testified) = (self.recent(), answer.is_some());
+        let (waits, more_waits) = answer.unwrap_or_default();
+        self.feed(Event::Testified(Testimony { recent, testified, waits, more_waits }));
     }
 
     fn recent(&self) -> Vec<Signature> {

@@ -287,10 +287,16 @@ static SIZE: Knob<u32> = Knob::new(
 );
 pub(crate) static SLOT_BYTES: Knob<SlotBytes> =
     Knob::new("CROSSTIE_SLOT_BYTES", Scope::World, "bytes of the longest message").default("128K");
+pub(crate) static STALL: Knob<Duration> = Knob::new(
+    "CROSSTIE_STALL",
+    Scope::Rank,
+    "how long a call that all ranks have made may move nothing, on any of them",
+)
+.default("30s");
 pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
     "CROSSTIE_TIMEOUT",
     Scope::Rank,
-    "how long a call may take (`30`, `500ms`, `2m`; a bare number is seconds)",
+    "how long a call waits for ranks that have not made it (`30`, `500ms`, `2m`; a bare number is seconds)",
 )
 .default("30m");
 pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
@@ -319,6 +325,7 @@ static ALL: &[&Setting] = &[
     &SILENCE.setting,
     &SIZE.setting,
     &SLOT_BYTES.setting,
+    &STALL.setting,
     &TIMEOUT.setting,
     &TRANSPORT.setting,
 ];

@@ -24,6 +24,7 @@ fn statement(recent: &[Signature], is_in_call: bool) -> Statement {
         recent: recent.to_vec(),
         since_ms: 40_000,
         quiet_ms: 31_000,
+        testified: true,
         ..Statement::default()
     }
 }
@@ -119,7 +120,8 @@ fn the_first_missing_step_is_of_the_lowest_window_and_step() {
 fn a_rank_whose_thread_does_not_answer_is_blamed_for_a_stall() {
     let calls = [call(2, "all_reduce", 8)];
     let waiting = Statement { waits: vec![message_from(1, 0, 0)], ..statement(&calls, true) };
-    let evidence = evidence([waiting.clone(), waiting, statement(&calls, true)]);
+    let mute = Statement { testified: false, ..statement(&calls, true) };
+    let evidence = evidence([waiting.clone(), waiting, mute]);
     let (report, ..) = failed(judge(&Matter::Suspicion(STALL), 0, &evidence));
     assert_eq!((report.culprit, report.cause), (Some(2), Cause::Stalled));
 }

@@ -483,6 +483,7 @@ proptest! {
             seat.calls = Calls { started: 7, finished: 6 };
             // All say that they wait for one.
             seat.testimony.waits = vec![wait(still)];
+            seat.testimony.testified = true;
             prop_assert!(*rank < size);
         }
         // One message each few seconds, on one rank, then none.

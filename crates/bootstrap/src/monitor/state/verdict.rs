@@ -154,13 +154,21 @@ impl State {
 
     /// This rank's application has said where it stands.
     pub(super) fn testified(&mut self, now: Duration, testimony: Testimony) {
-        let Testimony { recent, waits, more_waits } = testimony;
+        let Testimony { recent, testified, waits, more_waits } = testimony;
         let Calls { started, finished } = self.clock.calls();
         let (since, quiet) = self.clock.elapsed(now);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (since_ms, quiet_ms) = (ms(since), ms(quiet));
-        let statement =
-            Statement { started, finished, recent, since_ms, quiet_ms, waits, more_waits };
+        let statement = Statement {
+            started,
+            finished,
+            recent,
+            since_ms,
+            quiet_ms,
+            testified,
+            waits,
+            more_waits,
+        };
         for peer in std::mem::take(&mut self.askers) {
             self.send(peer, Message::Answer(Box::new(statement.clone())));
         }

@@ -1,0 +1,135 @@
+//! Owns the failure of an operation: the verdict that all ranks share, and this rank's own part in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crosstie_bootstrap::{Cause, Conflict, Statement, Verdict};
+use crosstie_ir::Collective;
+
+/// What ended an operation: the verdict that all ranks share, and where this rank stood.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The operation that this rank was in; `None` while it connected to its peers.
+    pub operation: Option<Collective>,
+    /// Its number on this communicator, counted from 1; 0 while connecting.
+    pub sequence: u64,
+    /// This rank.
+    pub rank: u32,
+    /// The rank to blame, where one is.
+    pub culprit: Option<u32>,
+    /// The culprit's host.
+    pub host: String,
+    /// What happened.
+    pub cause: Cause,
+    /// The rank that reported it first.
+    pub reporter: u32,
+    /// The number of the reporter's call; 0 while it connected.
+    pub reported_in: u64,
+    /// The reporter's own words.
+    pub detail: String,
+    /// Whether this rank had to judge alone, because no verdict reached it in time.
+    pub provisional: bool,
+    /// The number of the culprit's last call, where it left in order before this operation.
+    pub left_after: Option<u64>,
+    /// Where this rank stood when the operation ended.
+    pub local: String,
+    /// The two calls that differ, where that is what happened.
+    pub conflict: Option<Box<Conflict>>,
+    /// What each rank that answered said of itself, by rank, where that was asked: how far it is, its last calls,
+    /// and what its call waits for.
+    pub statements: BTreeMap<u32, Statement>,
+    /// The same as all ranks share it, for machines.
+    json: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.culprit {
+            Some(rank) => {
+                write!(f, "rank {rank} on host {} {}", self.host, self.what())?;
+                if let Some(last) = self.left_after {
+                    write!(f, " after its call #{last}")?;
+                }
+            }
+            None => write!(f, "{}", self.what())?,
+        }
+        if let Some(conflict) = &self.conflict {
+            write!(f, ": {conflict}")?;
+        }
+        write!(f, " (reported by rank {} ", self.reporter)?;
+        match self.reported_in {
+            0 => f.write_str("while connecting")?,
+            call => write!(f, "in its call #{call}")?,
+        }
+        if self.provisional {
+            f.write_str("; provisional: no verdict reached this rank")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    /// The failure of `rank`, which was at `operation` and saw of it what `local` says.
+    pub(crate) fn new(
+        verdict: Verdict,
+        rank: u32,
+        operation: Option<Collective>,
+        sequence: u64,
+        local: String,
+    ) -> Self {
+        let json = verdict.to_json();
+        Self {
+            json,
+            operation,
+            sequence,
+            rank,
+            culprit: verdict.culprit,
+            host: verdict.culprit_host,
+            cause: verdict.cause,
+            reporter: verdict.reporter,
+            reported_in: verdict.sequence,
+            detail: verdict.detail,
+            provisional: verdict.provisional,
+            left_after: verdict.left_after,
+            local,
+            conflict: verdict.conflict,
+            statements: verdict.statements,
+        }
+    }
+
+    /// Where every rank stood when the verdict was found, a line for each and one for each block that waited; the same
+    /// on all ranks. Empty where nobody was asked, for a death names itself.
+    pub fn dump(&self) -> String {
+        let mut text = String::new();
+        for (rank, statement) in &self.statements {
+            let lines = statement.to_string().replace('\n', "\n  ");
+            text += &format!("\n  rank {rank}: {lines}");
+        }
+        text
+    }
+
+    /// The whole verdict, with what every rank said, as one JSON object; the same on all ranks.
+    pub fn dump_json(&self) -> &str {
+        &self.json
+    }
+
+    fn what(&self) -> &'static str {
+        match self.cause {
+            Cause::Died => "died or closed its links",
+            Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
+            Cause::Deadline => "did not take part before the deadline",
+            Cause::Stalled => {
+                "holds up a call in which nothing moves, though all ranks have made it"
+            }
+            Cause::Protocol if self.conflict.is_some() => "made another call than its peers",
+            Cause::Protocol => {
+                "made another call than its peers (operation, type, count or order differ)"
+            }
+            Cause::Aborted => "gave up",
+            Cause::Left => "left in order",
+            _ => "failed",
+        }
+    }
+}
