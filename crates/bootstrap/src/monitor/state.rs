@@ -33,6 +33,8 @@ pub(super) const GRACE: Duration = Duration::from_millis(200);
 /// How long the hub waits to hear how far everyone is: monitors sleep in `poll`, so a living one answers within
 /// milliseconds even on a busy host; and a caller waits two seconds for the verdict.
 pub(super) const QUERY_LIMIT: Duration = Duration::from_millis(500);
+/// How long after its answer a rank that was about to make a call is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the hub waits for all to know its proposal before it seals it all the same.
 pub(super) const SEAL_LIMIT: Duration = Duration::from_millis(500);
 /// How long calls that a verdict leaves alone may go on before they are ended, too.
@@ -121,6 +123,8 @@ struct Inquiry {
     /// Who brought it, and how far that rank's application was then.
     by: u32,
     until: Duration,
+    /// When those who were about to make the call in question are asked again.
+    again: Option<Duration>,
     /// Those who have yet to answer, this rank itself among them.
     awaited: BTreeSet<u32>,
     statements: BTreeMap<u32, Statement>,
@@ -263,7 +267,8 @@ impl State {
             .map(|(_, link)| link.heard + self.silence);
         let missing = self.is_hub() && self.held.is_none() && self.missing().next().is_some();
         let links = missing.then(|| self.links_due.min(self.last_probe + PROBE_EVERY));
-        let inquiry = self.inquiry.as_ref().map(|inquiry| inquiry.until);
+        let inquiry = self.inquiry.as_ref();
+        let inquiry = inquiry.map(|i| i.again.map_or(i.until, |again| again.min(i.until)));
         let sealing = self.sealing.as_ref().map(|sealing| sealing.until);
         let spared = self.held.as_ref().and_then(|held| held.spares_until);
         let clock = self.clock.next().filter(|_| self.held.is_none());
@@ -481,6 +486,7 @@ impl State {
         self.find_silent(now);
         self.find_dead(now);
         self.look_at_the_clock(now);
+        self.ask_again(now);
         self.conclude(now);
         self.try_seal(now);
         self.spare_no_longer(now);

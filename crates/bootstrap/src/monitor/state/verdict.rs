@@ -9,7 +9,8 @@ use super::super::message::{Calls, Cause, Message, Report, Verdict};
 use super::super::signature::Conflict;
 use super::super::statement::Statement;
 use super::{
-    Action, Held, Inquiry, QUERY_LIMIT, SEAL_LIMIT, SPARE_LIMIT, Sealing, State, Testimony,
+    ASK_AGAIN, Action, Held, Inquiry, QUERY_LIMIT, SEAL_LIMIT, SPARE_LIMIT, Sealing, State,
+    Testimony,
 };
 
 impl State {
@@ -148,8 +149,8 @@ impl State {
         let awaited: BTreeSet<u32> = self.others().chain([self.rank]).collect();
         self.tell_all(self.rank, &Message::Query);
         self.actions.push_back(Action::Testify);
-        let (until, statements) = (now + QUERY_LIMIT, BTreeMap::new());
-        self.inquiry = Some(Inquiry { matter, by, until, awaited, statements });
+        let (until, again, statements) = (now + QUERY_LIMIT, None, BTreeMap::new());
+        self.inquiry = Some(Inquiry { matter, by, until, again, awaited, statements });
     }
 
     /// This rank's application has said where it stands.
@@ -185,8 +186,51 @@ impl State {
         self.conclude(now);
     }
 
+    /// Of two calls that differ the odd one shows when all ranks have made theirs: those who are about to have a little
+    /// more time.
+    fn asks_again(&mut self, now: Duration) -> bool {
+        let Some(inquiry) = &mut self.inquiry else { return false };
+        let Matter::Report(report) = &inquiry.matter else { return false };
+        if report.cause != Cause::Protocol || !inquiry.awaited.is_empty() || now >= inquiry.until {
+            return false;
+        }
+        let behind = inquiry.statements.iter();
+        let behind = behind.filter(|(_, statement)| statement.started < report.sequence);
+        let behind: Vec<u32> = behind.map(|(rank, _)| *rank).collect();
+        let behind: BTreeSet<u32> = behind
+            .into_iter()
+            .filter(|rank| *rank == self.rank || self.links.contains_key(rank))
+            .collect();
+        let Some(inquiry) = self.inquiry.as_mut().filter(|_| !behind.is_empty()) else {
+            return false;
+        };
+        inquiry.awaited = behind;
+        inquiry.again = Some(now + ASK_AGAIN);
+        true
+    }
+
+    /// Asks those again who were about to make the call.
+    pub(super) fn ask_again(&mut self, now: Duration) {
+        let inquiry = self.inquiry.as_mut();
+        let Some(inquiry) = inquiry.filter(|inquiry| inquiry.again.is_some_and(|at| now >= at))
+        else {
+            return;
+        };
+        inquiry.again = None;
+        for rank in inquiry.awaited.clone() {
+            if rank == self.rank {
+                self.actions.push_back(Action::Testify);
+            } else {
+                self.send(rank, Message::Query);
+            }
+        }
+    }
+
     /// Ends the inquiry when everyone answered or its time is over.
     pub(super) fn conclude(&mut self, now: Duration) {
+        if self.asks_again(now) {
+            return;
+        }
         let over = |inquiry: &Inquiry| inquiry.awaited.is_empty() || now >= inquiry.until;
         let Some(inquiry) = self.inquiry.take_if(|inquiry| over(inquiry)) else { return };
         let Inquiry { matter, by, awaited, statements, .. } = inquiry;
