@@ -1,10 +1,14 @@
 //! Owns the command line: every flag, its meaning, and how its value is read.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Code, Collective, DataType, ReduceOp};
+use crosstie::{Code, DataType, ReduceOp};
+use crosstie_ir::Factor;
+
+use crate::bench::operation::{self, Operation};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
@@ -63,6 +67,7 @@ Examples:
   crosstie bench all_reduce -b 8 -e 128M -f 2   the usual sweep of nccl-tests
   crosstie bench reduce_scatter -d bf16 -o all --ranks 5       every reduction
   crosstie bench all_gather --transport tcp --json             for scripts
+  crosstie bench all_reduce,all_to_all --plot sweep.svg        both in a picture
   mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
 
 Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline,
@@ -72,9 +77,10 @@ Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline,
 #[derive(Debug, Clone, Args)]
 #[command(after_help = BENCH_HELP)]
 pub struct BenchArgs {
-    /// all_reduce, all_gather, reduce_scatter or all_to_all (also without underscores)
-    #[arg(value_name = "OPERATION", value_parser = operation)]
-    pub operation: Collective,
+    /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter or
+    /// barrier (also without underscores); several as all_reduce,all_to_all; or all
+    #[arg(value_name = "OPERATION", value_parser = operations)]
+    pub operations: Choice<&'static Operation>,
 
     /// The smallest size: 8, 64K, 4M, 1G [default: 8]
     #[arg(short = 'b', long, alias = "minbytes", value_name = "SIZE", value_parser = crosstie::parse_bytes, help_heading = "Sizes")]
@@ -100,10 +106,20 @@ pub struct BenchArgs {
     #[arg(help_heading = "Data")]
     pub datatype: Choice<DataType>,
 
-    /// sum, prod, max, min, or all; for operations that reduce
+    /// sum, prod, max, min, avg, premulsum (each input times 2), or all; for operations that reduce
     #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = ops)]
     #[arg(help_heading = "Data")]
     pub op: Choice<ReduceOp>,
+
+    /// The root of broadcast, reduce, gather and scatter: a rank's number, or all in turn
+    #[arg(short = 'r', long, value_name = "N|all", default_value = "0", value_parser = root)]
+    #[arg(help_heading = "Data")]
+    pub root: Root,
+
+    /// private: memory as any program has it; shared: from the library's heap (comm.alloc), which
+    /// ranks of the same host read where it lies
+    #[arg(long, value_enum, default_value_t = BuffersArg::Private, help_heading = "Data")]
+    pub buffers: BuffersArg,
 
     /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]
@@ -153,8 +169,16 @@ pub struct BenchArgs {
     pub silence: Option<Duration>,
 
     /// Print one JSON object in place of the table
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Output", conflicts_with = "csv")]
     pub json: bool,
+
+    /// Print comma-separated values in place of the table: a line for each size and place
+    #[arg(long, help_heading = "Output")]
+    pub csv: bool,
+
+    /// Also draw time and bus bandwidth against size, both axes logarithmic
+    #[arg(long, value_name = "FILE.svg", value_parser = svg, help_heading = "Output")]
+    pub plot: Option<PathBuf>,
 
     /// Colour the table
     #[arg(long, value_enum, default_value_t = When::Auto, help_heading = "Output")]
@@ -343,6 +367,34 @@ pub enum When {
     Never,
 }
 
+/// Which ranks are the root, in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// This one.
+    One(u32),
+    /// Each of them.
+    All,
+}
+
+/// What memory is sent and received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BuffersArg {
+    /// Of the library's heap
+    Shared,
+    /// Of this process alone
+    Private,
+}
+
+impl BuffersArg {
+    /// As the command line writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Private => "private",
+        }
+    }
+}
+
 /// One value of a set, or all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice<T>(pub Vec<T>);
@@ -351,8 +403,15 @@ pub struct Choice<T>(pub Vec<T>);
 const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
 /// Operations that are to come, without underscores.
 const LATER_OPERATIONS: [&str; 2] = ["sendrecv", "alltoallv"];
-/// Reductions that are to come.
-const LATER_OPS: [&str; 3] = ["avg", "mulsum", "premulsum"];
+/// Every reduction, in the order of its code; the pre-multiplied sum with the factor 2 on all ranks.
+const REDUCTIONS: [ReduceOp; 6] = [
+    ReduceOp::Sum,
+    ReduceOp::Product,
+    ReduceOp::Max,
+    ReduceOp::Min,
+    ReduceOp::Average,
+    ReduceOp::PreMulSum(Factor::TWO),
+];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {
@@ -368,14 +427,29 @@ fn refused(name: &str, later: &[&str], there: &str) -> String {
     }
 }
 
-fn operation(text: &str) -> Result<Collective, String> {
-    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    Collective::ALL
-        .into_iter()
-        .find(|collective| plain(collective.name()) == plain(text))
-        .ok_or_else(|| {
-            refused(&plain(text), &LATER_OPERATIONS, &list(Collective::ALL.map(Collective::name)))
-        })
+fn operations(text: &str) -> Result<Choice<&'static Operation>, String> {
+    if text == "all" {
+        return Ok(Choice(operation::ALL.iter().collect()));
+    }
+    let there: Vec<&str> = operation::ALL.iter().map(|operation| operation.name).collect();
+    let named = |name: &str| {
+        let unknown = || refused(&operation::plain(name), &LATER_OPERATIONS, &there.join(", "));
+        Operation::named(name).ok_or_else(unknown)
+    };
+    text.split(',').map(named).collect::<Result<_, _>>().map(Choice)
+}
+
+/// A file to draw into: refused before anything is measured, where that can be told.
+fn svg(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_none_or(|extension| extension != "svg") {
+        return Err("only SVG is drawn: write a name that ends in .svg".to_owned());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Err(format!("there is no folder {}", folder.display())),
+        None => Ok(path),
+    }
 }
 
 fn types(text: &str) -> Result<Choice<DataType>, String> {
@@ -386,20 +460,29 @@ fn types(text: &str) -> Result<Choice<DataType>, String> {
         Ok(one) => Ok(Choice(vec![one])),
         Err(_) => {
             let there = format!("{}, all", list(DataType::ALL.map(DataType::name)));
-            Err(refused(&text.to_ascii_lowercase(), &[], &there))
+            Err(format!("expected one of {there}"))
         }
     }
 }
 
 fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     if text == "all" {
-        return Ok(Choice(ReduceOp::ALL.to_vec()));
+        return Ok(Choice(REDUCTIONS.to_vec()));
     }
-    match text.parse() {
-        Ok(one) => Ok(Choice(vec![one])),
-        Err(_) => {
-            let there = format!("{}, all", list(ReduceOp::ALL.map(ReduceOp::name)));
-            Err(refused(&text.to_ascii_lowercase(), &LATER_OPS, &there))
+    let name = match text {
+        "mulsum" => "premulsum", // nccl-tests' name
+        name => name,
+    };
+    let named = REDUCTIONS.into_iter().find(|op| op.name() == name).or(name.parse().ok());
+    let there = || format!("expected one of {}, all", list(REDUCTIONS.map(ReduceOp::name)));
+    named.map(|op| Choice(vec![op])).ok_or_else(there)
+}
+
+fn root(text: &str) -> Result<Root, String> {
+    match text {
+        "all" => Ok(Root::All),
+        number => {
+            number.parse().map(Root::One).map_err(|_| "expected a rank's number, or all".into())
         }
     }
 }
@@ -434,9 +517,12 @@ mod tests {
     #[test]
     fn operations_go_by_either_spelling() {
         for text in ["all_to_all", "alltoall", "all-to-all", "AllToAll"] {
-            assert_eq!(operation(text), Ok(Collective::AllToAll));
+            let Choice(found) = operations(text).unwrap();
+            assert_eq!(found.iter().map(|it| it.name).collect::<Vec<_>>(), ["all_to_all"]);
         }
-        assert!(operation("all_to_al").is_err());
+        assert!(operations("all_to_al").is_err());
+        assert_eq!(operations("all_gather,allreduce").unwrap().0.len(), 2);
+        assert_eq!(operations("all").unwrap().0.len(), operation::ALL.len());
     }
 
     #[test]

@@ -9,7 +9,16 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::Value;
 use support::{Running, crosstie, run};
 
-const OPERATIONS: [&str; 4] = ["all_reduce", "all_gather", "reduce_scatter", "all_to_all"];
+const OPERATIONS: [&str; 8] = [
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "broadcast",
+    "reduce",
+    "gather",
+    "scatter",
+];
 
 fn json(line: &str) -> Value {
     let done = run(&format!("{line} --json"));
@@ -63,14 +72,17 @@ fn json_is_one_object_of_schema_1() {
     assert_eq!(result["schema"], 1);
     assert_eq!(result["operation"], "reduce_scatter");
     assert_eq!((&result["ranks"], &result["nodes"]), (&3.into(), &1.into()));
-    assert_eq!(result["transport"], "shm");
+    assert_eq!((&result["transport"], &result["buffers"]), (&"shm".into(), &"private".into()));
     let rows = result["rows"].as_array().unwrap();
     assert_eq!(
         rows.iter().map(|row| row["bytes"].as_u64().unwrap()).collect::<Vec<_>>(),
         [12, 48, 192]
     );
     for row in rows {
-        assert_eq!(keys(row), ["bytes", "count", "in_place", "op", "out_of_place", "root", "type"]);
+        assert_eq!(
+            keys(row),
+            ["bytes", "count", "in_place", "op", "operation", "out_of_place", "root", "type"]
+        );
         assert_eq!((&row["type"], &row["op"]), (&"int32".into(), &"max".into()));
         assert_eq!(row["count"].as_u64().unwrap() * 12, row["bytes"].as_u64().unwrap());
         for place in ["out_of_place", "in_place"] {
@@ -91,6 +103,60 @@ fn json_is_one_object_of_schema_1() {
 }
 
 #[test]
+fn several_operations_share_one_world_and_one_table() {
+    let done = run("bench all_reduce,alltoall --ranks 2 -b 64 -e 64 -n 1 -w 0");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(done.out.matches("# crosstie").count(), 1);
+    let place = |text: &str| done.out.find(text).unwrap_or_else(|| panic!("{}", done.out));
+    assert!(place("# all_reduce\n") < place("# all_to_all\n"));
+    let rows = json("bench all_reduce,alltoall --ranks 2 -b 64 -e 64 -n 1 -w 0");
+    assert_eq!(rows["rows"][1]["operation"], "all_to_all");
+}
+
+#[test]
+fn csv_has_a_header_and_a_line_for_each_size_and_place() {
+    let done = run("bench all_reduce --ranks 2 -b 8 -e 64 -f 8 -n 2 --csv");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    let lines: Vec<Vec<&str>> = done.out.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 1 + 2 * 2, "{}", done.out);
+    let column = |name: &str| lines[0].iter().position(|it| *it == name).unwrap();
+    for line in &lines[1..] {
+        assert_eq!(line.len(), lines[0].len(), "{line:?}");
+        assert_eq!((line[column("operation")], line[column("wrong")]), ("all_reduce", "0"));
+        assert!(line[column("time_us")].parse::<f64>().unwrap() > 0.0);
+    }
+    let places: Vec<&str> = lines[1..].iter().map(|line| line[column("place")]).collect();
+    assert_eq!(places, ["out", "in", "out", "in"]);
+}
+
+#[test]
+fn a_plot_has_both_panels_and_names_every_line() {
+    let path = std::env::temp_dir().join(format!("crosstie-plot-{}.svg", std::process::id()));
+    let done = run(&format!(
+        "bench all_reduce,all_gather --ranks 2 -b 1K -e 64K -f 8 -n 1 -w 0 --plot {}",
+        path.display()
+    ));
+    let svg = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("# Out of bounds values"), "the table is there as well");
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    for text in [
+        "Time of one call",
+        "Bus bandwidth",
+        "bus bandwidth (GB/s)",
+        "8 KiB",
+        "all_reduce sum out of place",
+        "all_gather in place",
+        "2 ranks on 2 nodes",
+    ] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let lines = svg.matches("<polyline").count();
+    assert!(lines > 8, "two panels of four lines each: {lines}");
+}
+
+#[test]
 fn the_table_says_what_was_rounded_and_what_the_ranks_share() {
     let done = run("bench all_to_all --ranks 8 -e 64 -n 1 -w 0");
     let note = "# sizes are rounded down to multiples of 32 bytes\n";
@@ -102,22 +168,57 @@ fn the_table_says_what_was_rounded_and_what_the_ranks_share() {
 }
 
 #[test]
-fn every_type_and_reduction_is_right_on_an_odd_world() {
-    for operation in OPERATIONS {
+fn every_operation_type_reduction_and_root_is_right_on_an_odd_world() {
+    const TYPES: usize = 14;
+    const REDUCTIONS: usize = 6;
+    let every = [
+        ("all_reduce", TYPES * REDUCTIONS),
+        ("all_gather", TYPES),
+        ("reduce_scatter", TYPES * REDUCTIONS),
+        ("all_to_all", TYPES),
+        ("broadcast", TYPES * 5),
+        ("reduce", TYPES * REDUCTIONS * 5),
+        ("gather", TYPES * 5),
+        ("scatter", TYPES * 5),
+        ("barrier", 1),
+    ];
+    for buffers in ["private", "shared"] {
         let rows = json(&format!(
-            "bench {operation} --ranks 5 --nodes 3 -e 2K -f 16 -n 1 -w 0 -d all -o all"
+            "bench all -d all -o all -r all -b 120 -e 120 -n 1 -w 0 --ranks 5 --nodes 3 \
+             --buffers {buffers}"
         ));
+        assert_eq!(rows["buffers"], buffers);
         let rows = rows["rows"].as_array().unwrap();
-        let kinds = if operation.contains("reduce") { 6 * 3 } else { 6 };
-        assert!(rows.len() >= kinds, "{operation}: {} rows", rows.len());
+        for (operation, expected) in every {
+            let found = rows.iter().filter(|row| row["operation"] == operation).count();
+            assert_eq!(found, expected, "{operation}");
+        }
         for row in rows {
-            assert_eq!(
-                (&row["out_of_place"]["wrong"], &row["in_place"]["wrong"]),
-                (&0.into(), &0.into()),
-                "{row}"
-            );
+            let wrong = |place: &str| row[place]["wrong"].as_u64().unwrap_or(0);
+            assert_eq!((wrong("out_of_place"), wrong("in_place")), (0, 0), "{row}");
         }
     }
+}
+
+#[test]
+fn a_root_is_chosen_and_named() {
+    let roots = |line: &str| -> Vec<u64> {
+        let rows = json(&format!("bench broadcast -b 8 -e 8 -n 1 --ranks 3 {line}"));
+        rows["rows"].as_array().unwrap().iter().map(|row| row["root"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(roots(""), [0]);
+    assert_eq!(roots("-r 2"), [2]);
+    assert_eq!(roots("--root all"), [0, 1, 2]);
+}
+
+#[test]
+fn a_call_of_no_bytes_is_legal_and_a_barrier_has_one_row() {
+    let rows = json("bench all -b 0 -e 0 -n 2 --ranks 3");
+    let rows = rows["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), OPERATIONS.len() + 1);
+    let barrier = rows.iter().find(|row| row["operation"] == "barrier").unwrap();
+    assert_eq!((&barrier["type"], &barrier["in_place"]), (&"none".into(), &Value::Null));
+    assert!(barrier["out_of_place"]["time_us"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -187,10 +288,15 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --transport smoke", "'smoke'"),
         ("bench all_reduce --timeout never", "'never'"),
         ("bench all_reduce --frobnicate", "argument '--frobnicate'"),
+        ("bench all_reduce --plot picture.png", "ends in .svg"),
+        ("bench all_reduce --plot /no/such/folder/it.svg", "no folder /no/such/folder"),
+        ("bench all_reduce --json --csv", "cannot be used with"),
         ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
         ("bench all_to_all_v", "not yet in this version"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),
-        ("bench all_reduce -o avg", "not yet in this version, which has sum, prod, max, min"),
+        ("bench reduce --ranks 3 -r 3", "--root 3"),
+        ("bench reduce -r first", "'first'"),
+        ("bench all_reduce --buffers secret", "'secret'"),
         ("topo", "topo: not yet in this version"),
         ("bench", "required arguments were not provided"),
         ("run -n 2 -- no-such-program", "no-such-program"),

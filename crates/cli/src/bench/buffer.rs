@@ -3,7 +3,10 @@
 
 use std::{fs, io};
 
+use crosstie::Communicator;
+
 use super::sizes::Row;
+use crate::args::BuffersArg;
 use crate::exit::Failure;
 
 /// As peers' benchmarks align theirs; it also keeps slots of one row off another's cache lines.
@@ -36,15 +39,27 @@ fn available_bytes() -> Option<u64> {
 }
 
 /// Bytes that begin at a page.
-pub struct Buffer {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
+pub enum Buffer {
+    /// Of this process alone; from `start` on.
+    Private { bytes: Vec<u8>, start: usize },
+    /// Of the library's heap.
+    Shared(crosstie::Buffer<u8>),
 }
 
 impl Buffer {
     /// Zeroed memory, all of it touched.
-    pub fn new(length: usize) -> Result<Self, Failure> {
+    pub fn new(kind: BuffersArg, comm: &Communicator, length: usize) -> Result<Self, Failure> {
+        match kind {
+            BuffersArg::Private => Self::private(length),
+            BuffersArg::Shared => {
+                let mut buffer = comm.alloc(length)?;
+                buffer.fill(0);
+                Ok(Self::Shared(buffer))
+            }
+        }
+    }
+
+    fn private(length: usize) -> Result<Self, Failure> {
         let mut bytes = Vec::new();
         let room = length.checked_add(ALIGNMENT);
         let reserved = room.map(|room| bytes.try_reserve_exact(room).map(|()| room));
@@ -57,12 +72,14 @@ impl Buffer {
         };
         bytes.resize(room, 0);
         let start = bytes.as_ptr().align_offset(ALIGNMENT);
-        Ok(Self { bytes, start, length })
+        Ok(Self::Private { bytes, start })
     }
 
     /// The first `length` bytes.
     pub fn first(&mut self, length: usize) -> &mut [u8] {
-        debug_assert!(length <= self.length);
-        &mut self.bytes[self.start..self.start + length]
+        match self {
+            Self::Private { bytes, start } => &mut bytes[*start..*start + length],
+            Self::Shared(buffer) => &mut buffer[..length],
+        }
     }
 }

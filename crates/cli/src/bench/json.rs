@@ -25,6 +25,7 @@ struct Document<'a> {
     ranks: u32,
     nodes: u32,
     transport: &'a str,
+    buffers: &'a str,
     rows: &'a [JsonRow],
     counters: &'a BTreeMap<&'static str, Counters>,
 }
@@ -38,13 +39,14 @@ struct Failed<'a> {
 
 #[derive(Serialize)]
 struct JsonRow {
+    operation: &'static str,
     bytes: usize,
     count: usize,
     r#type: &'static str,
     op: Option<&'static str>,
     root: Option<u32>,
     out_of_place: Measured,
-    in_place: Measured,
+    in_place: Option<Measured>,
 }
 
 /// Prints that the benchmark has failed.
@@ -74,15 +76,21 @@ impl<W: Write> Report for Json<W> {
         Ok(())
     }
 
-    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure> {
+    fn row(
+        &mut self,
+        row: &Row,
+        out: &Measured,
+        in_place: Option<&Measured>,
+    ) -> Result<(), Failure> {
         self.rows.push(JsonRow {
+            operation: row.operation.name,
             bytes: row.bytes,
             count: row.count(),
-            r#type: row.dtype.name(),
+            r#type: row.type_name(),
             op: row.op.map(crosstie::ReduceOp::name),
-            root: None, // no operation so far has one
+            root: row.root,
             out_of_place: *out,
-            in_place: *in_place,
+            in_place: in_place.copied(),
         });
         self.progress.advance(row);
         Ok(())
@@ -93,10 +101,11 @@ impl<W: Write> Report for Json<W> {
         let Some(header) = &self.header else { return Ok(()) };
         let document = Document {
             schema: 1,
-            operation: header.operation,
+            operation: &header.operation,
             ranks: header.ranks,
             nodes: header.nodes,
             transport: &header.transport,
+            buffers: header.buffers,
             rows: &self.rows,
             counters,
         };

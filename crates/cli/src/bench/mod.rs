@@ -1,8 +1,11 @@
 //! Owns `crosstie bench`: being one rank of a world that someone else started, or starting one.
 
 mod buffer;
+mod csv;
 mod json;
 mod local;
+pub mod operation;
+mod plot;
 mod progress;
 mod rank;
 mod report;
@@ -137,8 +140,13 @@ fn report(args: &BenchArgs, watched: bool) -> Box<dyn Report + Send> {
         false => Progress::Silent,
     };
     let color = crate::color(args.color, watched && io::stdout().is_terminal());
-    match args.json {
-        true => Box::new(json::Json::new(io::stdout(), progress)),
-        false => Box::new(table::Table::new(io::stdout(), progress, color)),
+    let report: Box<dyn Report + Send> = match (args.json, args.csv) {
+        (true, _) => Box::new(json::Json::new(io::stdout(), progress)),
+        (_, true) => Box::new(csv::Csv::new(io::stdout(), progress)),
+        _ => Box::new(table::Table::new(io::stdout(), progress, color)),
+    };
+    match &args.plot {
+        Some(path) => Box::new(plot::Plotted::new(report, path.clone())),
+        None => report,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crosstie::{Buffers, Communicator, Error, ReduceOp};
+use crosstie_ir::Rank;
 use crosstie_ir::exact::Exact;
 
 use super::buffer::Buffer;
@@ -33,10 +34,13 @@ pub fn run(
     let mut wrong = 0;
     for row in &rows {
         let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
-        let in_place = bench.measure(&mut comm, row, Place::In)?;
-        wrong += out_of_place.wrong + in_place.wrong;
+        let in_place = match row.operation.in_place() {
+            true => Some(bench.measure(&mut comm, row, Place::In)?),
+            false => None,
+        };
+        wrong += out_of_place.wrong + in_place.map_or(0, |in_place| in_place.wrong);
         if let Some(report) = &mut report {
-            report.row(row, &out_of_place, &in_place)?;
+            report.row(row, &out_of_place, in_place.as_ref())?;
         }
     }
     let counters = all_counters(&mut comm)?;
@@ -75,10 +79,10 @@ impl Bench {
                 calls: args.iters,
                 budget: std::time::Duration::from_millis(args.budget_ms.into()),
             },
-            corrupt: args.corrupt_byte && comm.rank() == comm.size() - 1,
+            corrupt: args.corrupt_byte,
             checks: 0,
-            send: Buffer::new(largest)?,
-            receive: Buffer::new(largest)?,
+            send: Buffer::new(args.buffers, comm, largest)?,
+            receive: Buffer::new(args.buffers, comm, largest)?,
         })
     }
 
@@ -93,7 +97,9 @@ impl Bench {
         let effort = self.effort;
         for _ in 0..effort.warmup {
             self.call(comm, largest, Place::Out)?;
-            self.call(comm, largest, Place::In)?;
+            if largest.operation.in_place() {
+                self.call(comm, largest, Place::In)?;
+            }
         }
         if effort.warmup > 0 {
             let effort = Effort { calls: None, ..effort };
@@ -124,7 +130,7 @@ impl Bench {
                 recv: self.receive.first(case.output_bytes_of(self.rank)),
             },
         };
-        comm.call(row.collective, row.dtype, row.op, buffers)
+        comm.call(row.collective(), row.dtype, row.op, buffers)
     }
 
     /// One call on exact inputs: how many elements are wrong, on all ranks together.
@@ -144,8 +150,11 @@ impl Bench {
         };
         exact.fill_input(self.rank, send);
         self.call(comm, row, place)?;
+        let receivers = (0..self.ranks).rev();
+        let last = receivers.into_iter().find(|&rank| case.collective.has_output(Rank(rank)));
+        let corrupted = last == Some(self.rank);
         let result = &mut self.receive.first(case.in_place_bytes())[result];
-        if let Some(first) = result.first_mut().filter(|_| self.corrupt) {
+        if let Some(first) = result.first_mut().filter(|_| self.corrupt && corrupted) {
             *first ^= 1;
         }
         let mut wrong = [exact.wrong(self.rank, result) as i64];
@@ -158,12 +167,6 @@ impl Bench {
 /// scales it by what each rank's link must carry per byte of size, so that it can be held against
 /// the link's speed.
 fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
-    let share = f64::from(ranks - 1) / f64::from(ranks);
-    let factor = match row.collective {
-        crosstie::Collective::AllReduce => 2.0 * share,
-        crosstie::Collective::Broadcast { .. } | crosstie::Collective::Reduce { .. } => 1.0,
-        _ => share,
-    };
     let algbw_gb_s =
         if times.mean_us > 0.0 { row.bytes as f64 / (times.mean_us * 1e3) } else { 0.0 };
     Measured {
@@ -171,7 +174,7 @@ fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
         p50_us: times.p50_us,
         p99_us: times.p99_us,
         algbw_gb_s,
-        busbw_gb_s: algbw_gb_s * factor,
+        busbw_gb_s: algbw_gb_s * row.operation.bus_factor(ranks),
         wrong,
     }
 }

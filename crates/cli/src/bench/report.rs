@@ -13,8 +13,13 @@ use crate::exit::Failure;
 pub trait Report {
     /// The world is there; rows follow.
     fn begin(&mut self, header: &Header) -> Result<(), Failure>;
-    /// One row, out of place and in place.
-    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure>;
+    /// One row, out of place and, where that can be, in place.
+    fn row(
+        &mut self,
+        row: &Row,
+        out: &Measured,
+        in_place: Option<&Measured>,
+    ) -> Result<(), Failure>;
     /// All rows are done; what all ranks have sent, by transport.
     fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure>;
 }
@@ -22,8 +27,8 @@ pub trait Report {
 /// What is measured, and on what.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The operation's name.
-    pub operation: &'static str,
+    /// The operation's name; several are joined by commas.
+    pub operation: String,
     /// Ranks of the world.
     pub ranks: u32,
     /// Nodes that they are on.
@@ -34,6 +39,8 @@ pub struct Header {
     pub crowd: Option<Crowd>,
     /// What sizes were rounded down to multiples of, if any were: one for each size of element.
     pub rounded_to: Vec<u64>,
+    /// What memory is sent and received: `shared` or `private`.
+    pub buffers: &'static str,
     /// Rows to come.
     pub rows: usize,
     /// Calls before the clock starts.
@@ -58,13 +65,15 @@ impl Header {
         let crowded = ranks_here as usize > cores;
         let mut transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
         transports.sort_unstable();
+        let names: Vec<&str> = args.operations.0.iter().map(|operation| operation.name).collect();
         Self {
-            operation: args.operation.name(),
+            operation: names.join(","),
             ranks: comm.size(),
             nodes: comm.nodes(),
             transport: if transports.is_empty() { "none".into() } else { transports.join("+") },
             crowd: crowded.then_some(Crowd { ranks: ranks_here, cores }),
             rounded_to: sizes::rounded_to(args, comm.size()),
+            buffers: args.buffers.name(),
             rows: rows.len(),
             warmup_iters: args.warmup_iters,
             iters: args.iters,

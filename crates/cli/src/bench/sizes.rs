@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use crosstie::{Collective, DataType, ReduceOp};
+use crosstie_ir::Rank;
 use crosstie_ir::exact::Case;
 
-use crate::args::BenchArgs;
+use super::operation::{Kind, Operation};
+use crate::args::{BenchArgs, Root};
 use crate::exit::Failure;
 
 /// Where a sweep begins when -b does not say.
@@ -22,15 +24,17 @@ const MOST_SIZES: usize = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The operation.
-    pub collective: Collective,
+    pub operation: &'static Operation,
     /// The type of an element.
     pub dtype: DataType,
     /// The reduction, for operations that reduce.
     pub op: Option<ReduceOp>,
+    /// The rank that differs from the others, for operations that have one.
+    pub root: Option<u32>,
     /// One rank's buffer: the larger of what it sends and receives.
     pub bytes: usize,
-    /// Bytes of one of the parts that `bytes` consists of, one for each rank; `bytes` itself for
-    /// all_reduce, whose buffer has no parts that the caller sees.
+    /// Bytes of one of the parts that `bytes` consists of, one for each rank; `bytes` itself where
+    /// the buffer has no parts that the caller sees.
     pub part_bytes: usize,
 }
 
@@ -40,9 +44,24 @@ impl Row {
         self.part_bytes / self.dtype.size()
     }
 
+    /// The type's name; nccl-tests' word where there are no elements.
+    pub fn type_name(&self) -> &'static str {
+        if self.operation.carries() { self.dtype.name() } else { "none" }
+    }
+
+    /// The collective that this row measures.
+    pub fn collective(&self) -> Collective {
+        let Kind::Collective(collective) = self.operation.kind;
+        match self.root {
+            Some(root) => collective.with_root(Rank(root)),
+            None => collective,
+        }
+    }
+
     /// The call that this row makes, in a world of so many ranks.
     pub fn case(&self, ranks: u32) -> Case {
-        let Self { collective, dtype, op, .. } = *self;
+        let Self { dtype, op, .. } = *self;
+        let collective = self.collective();
         let op = op.unwrap_or(ReduceOp::Sum); // of no meaning where nothing is reduced
         Case { collective, dtype, op, ranks, count: self.count() }
     }
@@ -50,32 +69,52 @@ impl Row {
 
 /// Every row that the arguments ask for, in nccl-tests' order.
 pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
-    let collective = args.operation;
-    let ops: Vec<Option<ReduceOp>> = if collective.reduces() {
-        args.op.0.iter().copied().map(Some).collect()
-    } else {
-        vec![None]
-    };
     let mut rows = Vec::new();
-    for &dtype in &args.datatype.0 {
-        let sizes = sizes(args, dtype, ranks)?;
-        for &op in &ops {
-            rows.extend(sizes.iter().map(|&bytes| {
-                let parts = if has_parts(collective) { ranks as usize } else { 1 };
-                Row { collective, dtype, op, bytes, part_bytes: bytes / parts }
-            }));
+    for &operation in &args.operations.0 {
+        let roots = roots(args, operation, ranks)?;
+        let ops: Vec<Option<ReduceOp>> = if operation.reduces() {
+            args.op.0.iter().copied().map(Some).collect()
+        } else {
+            vec![None]
+        };
+        let types = if operation.carries() { &args.datatype.0[..] } else { &[DataType::U8] };
+        for &dtype in types {
+            let sizes = sizes(args, operation, dtype, ranks)?;
+            for (&op, &root) in ops.iter().flat_map(|op| roots.iter().map(move |root| (op, root))) {
+                rows.extend(sizes.iter().map(|&bytes| {
+                    let part_bytes = bytes / operation.parts(ranks) as usize;
+                    Row { operation, dtype, op, root, bytes, part_bytes }
+                }));
+            }
         }
     }
     Ok(rows)
 }
 
-fn has_parts(collective: Collective) -> bool {
-    !collective.is_whole()
+/// The roots that an operation is to be measured with: as asked, or none.
+fn roots(args: &BenchArgs, operation: &Operation, ranks: u32) -> Result<Vec<Option<u32>>, Failure> {
+    match args.root {
+        _ if !operation.rooted() => Ok(vec![None]),
+        Root::All => Ok((0..ranks).map(Some).collect()),
+        Root::One(root) if root < ranks => Ok(vec![Some(root)]),
+        Root::One(root) => Err(Failure::usage(
+            format!("--root {root}, but there are {ranks} ranks, numbered from 0"),
+            format!("give a root from 0 to {}, or all", ranks - 1),
+        )),
+    }
 }
 
 /// The sizes of one type: each rounded down to what the ranks can share, as nccl-tests does, but
 /// never to one that was measured already, nor to nothing.
-fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Failure> {
+fn sizes(
+    args: &BenchArgs,
+    operation: &Operation,
+    dtype: DataType,
+    ranks: u32,
+) -> Result<Vec<usize>, Failure> {
+    if !operation.carries() {
+        return Ok(vec![0]);
+    }
     let (min, max) = range(args);
     if min > max {
         return Err(Failure::usage(
@@ -83,11 +122,11 @@ fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Fa
             "give -b a size that is at most -e's",
         ));
     }
-    let unit = unit(args.operation, dtype, ranks);
+    let unit = unit(operation, dtype, ranks);
     if let Some(asked) = args.min_bytes {
         refuse_broken_elements(asked, dtype, dtype.size() as u64)?;
         if min == max && asked % unit != 0 {
-            return Err(uneven(asked, args.operation, dtype, ranks, unit));
+            return Err(uneven(asked, operation, dtype, ranks, unit));
         }
     }
     let mut sizes = Vec::new();
@@ -105,7 +144,7 @@ fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Fa
         }
     }
     if sizes.is_empty() {
-        return Err(uneven(max, args.operation, dtype, ranks, unit));
+        return Err(uneven(max, operation, dtype, ranks, unit));
     }
     Ok(sizes)
 }
@@ -113,15 +152,17 @@ fn sizes(args: &BenchArgs, dtype: DataType, ranks: u32) -> Result<Vec<usize>, Fa
 /// What the sizes that were asked for had to be rounded down to multiples of: nothing where each
 /// could be measured as it is, else one number for each size of element.
 pub fn rounded_to(args: &BenchArgs, ranks: u32) -> Vec<u64> {
-    let units = args.datatype.0.iter().map(|&dtype| unit(args.operation, dtype, ranks));
+    let types = args.datatype.0.iter();
+    let carrying = || args.operations.0.iter().filter(|operation| operation.carries());
+    let of_type = |&dtype| carrying().map(move |it| unit(it, dtype, ranks));
+    let units = types.flat_map(of_type);
     let rounded = |unit: &u64| asked(args).any(|asked| asked % unit != 0);
     units.filter(rounded).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What every size must be a multiple of.
-fn unit(collective: Collective, dtype: DataType, ranks: u32) -> u64 {
-    let parts = if has_parts(collective) { ranks.into() } else { 1 };
-    dtype.size() as u64 * parts
+fn unit(operation: &Operation, dtype: DataType, ranks: u32) -> u64 {
+    dtype.size() as u64 * u64::from(operation.parts(ranks))
 }
 
 /// The smallest and the largest size that may be measured.
@@ -154,8 +195,8 @@ fn refuse_broken_elements(asked: u64, dtype: DataType, element: u64) -> Result<(
     ))
 }
 
-fn uneven(asked: u64, collective: Collective, dtype: DataType, ranks: u32, unit: u64) -> Failure {
-    let name = collective.name();
+fn uneven(asked: u64, operation: &Operation, dtype: DataType, ranks: u32, unit: u64) -> Failure {
+    let name = operation.name;
     let above = asked - asked % unit + unit;
     Failure::usage(
         format!(
@@ -232,7 +273,7 @@ mod tests {
 
     #[test]
     fn all_types_and_reductions_make_rows() {
-        let (types, ops) = (DataType::ALL.len(), ReduceOp::ALL.len());
+        let (types, ops) = (DataType::ALL.len(), 6);
         let count = |words| rows(&parse(words), 3).unwrap().len();
         assert_eq!(count("all_reduce -b 64 -e 64 -d all -o all"), types * ops);
         assert_eq!(count("all_gather -b 48 -e 48 -d all -o all"), types);

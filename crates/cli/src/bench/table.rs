@@ -17,12 +17,15 @@ pub struct Table<W> {
     color: bool,
     wrong: u64,
     busbw_gb_s: Vec<f64>,
+    /// The operation whose rows are printed, where there are several.
+    group: Option<&'static str>,
+    grouped: bool,
 }
 
 impl<W: Write> Table<W> {
     /// Prints to `out`.
     pub fn new(out: W, progress: Progress, color: bool) -> Self {
-        Self { out, progress, color, wrong: 0, busbw_gb_s: Vec::new() }
+        Self { out, progress, color, wrong: 0, busbw_gb_s: Vec::new(), group: None, grouped: false }
     }
 
     fn print(&mut self, style: Style, text: &str) -> Result<(), Failure> {
@@ -40,15 +43,25 @@ impl<W: Write> Report for Table<W> {
         for line in head(header) {
             self.print(Style::new().dimmed(), &line)?;
         }
+        self.grouped = header.operation.contains(',');
         self.progress.begin(header.rows);
         Ok(())
     }
 
-    fn row(&mut self, row: &Row, out: &Measured, in_place: &Measured) -> Result<(), Failure> {
-        self.wrong += out.wrong + in_place.wrong;
-        self.busbw_gb_s.extend([out.busbw_gb_s, in_place.busbw_gb_s]);
-        let bad = out.wrong + in_place.wrong > 0;
-        let style = if bad { AnsiColor::Red.on_default().bold() } else { Style::new() };
+    fn row(
+        &mut self,
+        row: &Row,
+        out: &Measured,
+        in_place: Option<&Measured>,
+    ) -> Result<(), Failure> {
+        let wrong = out.wrong + in_place.map_or(0, |in_place| in_place.wrong);
+        self.wrong += wrong;
+        self.busbw_gb_s.extend([Some(out), in_place].into_iter().flatten().map(|it| it.busbw_gb_s));
+        if self.grouped && self.group != Some(row.operation.name) {
+            self.group = Some(row.operation.name);
+            self.print(Style::new().bold(), &format!("# {}", row.operation.name))?;
+        }
+        let style = if wrong > 0 { AnsiColor::Red.on_default().bold() } else { Style::new() };
         self.print(style, &line(row, out, in_place))?;
         self.progress.advance(row);
         Ok(())
@@ -90,7 +103,10 @@ fn head(header: &Header) -> Vec<String> {
             plural(header.nodes, "node"),
             header.transport
         ),
-        format!("# warmup iters: {}  iters: {iters}  every byte checked", header.warmup_iters),
+        format!(
+            "# warmup iters: {}  iters: {iters}  {} buffers  every byte checked",
+            header.warmup_iters, header.buffers
+        ),
     ];
     if let Some(Crowd { ranks, cores }) = header.crowd {
         let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
@@ -111,16 +127,20 @@ fn head(header: &Header) -> Vec<String> {
     lines
 }
 
-fn line(row: &Row, out: &Measured, in_place: &Measured) -> String {
+fn line(row: &Row, out: &Measured, in_place: Option<&Measured>) -> String {
     // nccl-tests' own words where an operation has no reduction or root.
-    let (op, root) = (row.op.map_or("none", crosstie::ReduceOp::name), -1);
+    let op = match row.op.map_or("none", crosstie::ReduceOp::name) {
+        "premulsum" => "mulsum",
+        name => name,
+    };
+    let root = row.root.map_or(-1, i64::from);
     format!(
         "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}",
         row.bytes,
         row.count(),
-        row.dtype.name(),
+        row.type_name(),
         half(out),
-        half(in_place)
+        in_place.map_or_else(|| format!("  {:>7}  {:>6}  {:>6}  {:>5}", "-", "-", "-", "-"), half)
     )
 }
 

@@ -1,0 +1,72 @@
+//! Owns the comma-separated form of a benchmark: a header, then a line for each row and place.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::progress::Progress;
+use super::report::{Counters, Header, Measured, Report};
+use super::sizes::Row;
+use crate::exit::Failure;
+
+const COLUMNS: &str = "operation,ranks,nodes,transport,bytes,count,type,redop,root,place,time_us,p50_us,p99_us,\
+                       algbw_gb_s,busbw_gb_s,wrong";
+
+/// Prints line by line. No value holds a comma or a quote.
+pub struct Csv<W> {
+    out: W,
+    progress: Progress,
+    /// Ranks, nodes and transports: the same in every line.
+    world: String,
+}
+
+impl<W: Write> Csv<W> {
+    /// Prints to `out`.
+    pub fn new(out: W, progress: Progress) -> Self {
+        Self { out, progress, world: String::new() }
+    }
+
+    fn print(&mut self, line: &str) -> Result<(), Failure> {
+        let out = &mut self.out;
+        let written = self.progress.aside(|| writeln!(out, "{line}").and_then(|()| out.flush()));
+        written.map_err(|e| Failure::host("write the values", e))
+    }
+}
+
+impl<W: Write> Report for Csv<W> {
+    fn begin(&mut self, header: &Header) -> Result<(), Failure> {
+        self.world = format!("{},{},{}", header.ranks, header.nodes, header.transport);
+        self.print(COLUMNS)?;
+        self.progress.begin(header.rows);
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        row: &Row,
+        out: &Measured,
+        in_place: Option<&Measured>,
+    ) -> Result<(), Failure> {
+        let places = [("out", Some(out)), ("in", in_place)].into_iter();
+        for (place, measured) in places.filter_map(|(place, it)| Some((place, it?))) {
+            let Measured { time_us, p50_us, p99_us, algbw_gb_s, busbw_gb_s, wrong } = measured;
+            let line = format!(
+                "{},{},{},{},{},{},{},{place},{time_us},{p50_us},{p99_us},{algbw_gb_s},{busbw_gb_s},{wrong}",
+                row.operation.name,
+                self.world,
+                row.bytes,
+                row.count(),
+                row.type_name(),
+                row.op.map_or("", crosstie::ReduceOp::name),
+                row.root.map_or(String::new(), |root| root.to_string()),
+            );
+            self.print(&line)?;
+        }
+        self.progress.advance(row);
+        Ok(())
+    }
+
+    fn end(&mut self, _: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+        self.progress.end();
+        Ok(())
+    }
+}
