@@ -6,9 +6,11 @@
 
 #![cfg(test)]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crosstie::{
-    Buffer, Buffers, Collective, Communicator, DataType, Error, ReduceOp, Settings, Threads,
-    Transport,
+    Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, ReduceOp, Settings,
+    Threads, Transport,
 };
 use crosstie_ir::Rank;
 use crosstie_ir::exact::{self, Exact};
@@ -16,18 +18,28 @@ use crosstie_testkit::pairwise::Combinations;
 
 const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
-const COLLECTIVES: [Collective; Collective::ALL.len()] = Collective::ALL;
+/// Those that move bytes; the root changes from call to call.
+const COLLECTIVES: [Collective; 8] = [
+    Collective::AllReduce,
+    Collective::AllGather,
+    Collective::ReduceScatter,
+    Collective::AllToAll,
+    Collective::Broadcast { root: Rank(0) },
+    Collective::Reduce { root: Rank(0) },
+    Collective::Gather { root: Rank(0) },
+    Collective::Scatter { root: Rank(0) },
+];
 const TYPES: [DataType; DataType::ALL.len()] = DataType::ALL;
 /// `None` where nothing is reduced.
-const OPS: [Option<ReduceOp>; 1 + ReduceOp::ALL.len()] = {
-    let mut ops = [None; 1 + ReduceOp::ALL.len()];
-    let mut index = 0;
-    while index < ReduceOp::ALL.len() {
-        ops[1 + index] = Some(ReduceOp::ALL[index]);
-        index += 1;
-    }
-    ops
-};
+const OPS: [Option<ReduceOp>; 7] = [
+    None,
+    Some(ReduceOp::Sum),
+    Some(ReduceOp::Product),
+    Some(ReduceOp::Max),
+    Some(ReduceOp::Min),
+    Some(ReduceOp::Average),
+    Some(ReduceOp::PreMulSum(Factor::TWO)),
+];
 const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
@@ -39,7 +51,7 @@ const AXES: [usize; 8] = [
     RANKS.len(),
     COLLECTIVES.len(),
     TYPES.len(),
-    OPS.len() + 1, // the last one has a factor
+    OPS.len(),
     COUNTS.len(),
     IN_PLACE.len(),
     KINDS.len(),
@@ -54,7 +66,7 @@ enum Wires {
     Mixed,
 }
 
-/// Of the whole buffer (all_reduce) or of one part.
+/// Of the whole buffer (all_reduce, broadcast, reduce) or of one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
     Elements(usize),
@@ -95,7 +107,7 @@ impl Case {
             ranks: RANKS[ranks],
             collective: COLLECTIVES[collective],
             data_type: TYPES[data_type],
-            op: OPS.get(op).copied().unwrap_or_else(|| Some(ReduceOp::pre_mul_sum(2))),
+            op: OPS[op],
             count: COUNTS[count],
             in_place: IN_PLACE[in_place],
             kind: KINDS[kind],
@@ -111,7 +123,6 @@ impl Case {
     fn elements(&self) -> usize {
         let whole = LARGE_BYTES / self.data_type.size();
         match self.count {
-            _ if self.collective == Collective::Barrier => 0,
             Count::Elements(count) => count,
             Count::Large if self.collective.is_whole() => whole,
             Count::Large => whole / self.ranks as usize,
@@ -150,7 +161,11 @@ impl Case {
             comm.call(collective, self.data_type, self.op, buffers)?;
             recv
         };
-        assert_eq!(known.wrong(rank, result), 0, "rank {rank}: wrong elements of {self:?}");
+        assert_eq!(
+            known.wrong(rank, result),
+            0,
+            "rank {rank}: wrong elements of {case:?}, {self:?}"
+        );
         Ok(())
     }
 }
@@ -190,10 +205,20 @@ fn run(cases: &[Case]) {
             if here.is_empty() {
                 continue;
             }
+            let arrived = AtomicU32::new(0);
             let body = |mut comm: Communicator| {
                 let mut memory = Memory::for_all(&here, &comm)?;
-                let mut calls = here.iter().zip(1..);
-                calls.try_for_each(|(case, call)| case.check(&mut comm, &mut memory, call))
+                for (case, call) in here.iter().zip(1..) {
+                    case.check(&mut comm, &mut memory, call)?;
+                }
+                arrived.fetch_add(1, Ordering::Relaxed);
+                comm.call(Collective::Barrier, DataType::U8, None, Buffers::InPlace(&mut []))?;
+                assert_eq!(
+                    arrived.load(Ordering::Relaxed),
+                    ranks,
+                    "a barrier holds until all came"
+                );
+                Ok(())
             };
             world(wires, ranks).run(body).unwrap();
         }
