@@ -21,7 +21,7 @@ pub use error::{ExecError, Waiting, WaitingFor};
 pub use memory::{Memory, Owned};
 pub use program::Program;
 pub use queue::Submission;
-pub use reduce::{Isa, Operand, ReduceError, Reducer};
+pub use reduce::{Isa, Operand, ReduceError, Reducer, copy_streaming};
 pub use scope::Scope;
 pub use ticket::Ticket;
 pub use wait::WaitPolicy;

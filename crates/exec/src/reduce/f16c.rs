@@ -1,93 +1,93 @@
-//! Owns the conversions of f16 by the instructions that x86-64 has for them.
+//! Owns the words of f16 that x86-64 has instructions to widen and to round.
 //!
-//! Their bits are those of [`Portable`]: subnormals are kept whatever the thread's modes say, and
-//! the canonical NaN of f32 becomes that of f16. (A NaN's payload may survive widening; what is
-//! computed from it is canonical.)
+//! Their bits are those of [`Portable`](super::narrow::Portable): subnormals are kept whatever the
+//! thread's modes say, and the canonical NaN of f32 becomes that of f16. (A NaN's payload may
+//! survive widening; what is computed from it is canonical.)
 
 use std::arch::x86_64::{
-    __m256i, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_castps_si256,
-    _mm256_castsi256_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_si256, _mm256_storeu_si256,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cvtph_ps, _mm512_cvtps_ph, _mm512_loadu_si512,
-    _mm512_storeu_si512,
+    _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_cvtps_ph,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps,
+    _mm512_cvtps_ph, _mm512_loadu_ps, _mm512_storeu_ps,
 };
 
-use half::f16;
+use super::element::{Op, Step};
+use super::word::{StepWord, Word};
 
-use super::narrow::{Convert, Portable};
+/// 8 at a time, by F16C.
+pub(super) struct F16x8;
+/// 16 at a time, by AVX-512.
+pub(super) struct F16x16;
 
-/// By F16C: 8 at a time.
-pub(super) struct F16c;
-/// By AVX-512: 16 at a time.
-pub(super) struct F16Avx512;
+macro_rules! f16_word {
+    ($word:ident, $lanes:literal, $bytes:literal, $load:ident, $widen:ident, $store_wide:ident,
+     $load_wide:ident, $narrow:ident, $store:ident) => {
+        impl $word {
+            /// # Safety
+            /// The CPU has the instructions.
+            #[inline(always)]
+            unsafe fn widened(bytes: [u8; $bytes]) -> [f32; $lanes] {
+                let mut wide = [0.0; $lanes];
+                // SAFETY: the arrays are as long as what is loaded and stored, at any alignment;
+                // the caller has seen to the instructions.
+                unsafe { $store_wide(wide.as_mut_ptr(), $widen($load(bytes.as_ptr().cast()))) };
+                wide
+            }
 
-impl Convert for F16c {
-    const BYTES: usize = 2;
-
-    #[inline(always)]
-    unsafe fn widen(from: &[u8], to: &mut [u32]) {
-        let (from, from_rest) = from.as_chunks::<16>();
-        let (to, to_rest) = to.as_chunks_mut::<8>();
-        for (to, from) in to.iter_mut().zip(from) {
-            // SAFETY: the arrays are as long as what is loaded and stored, at any alignment; the
-            // caller has seen to the instruction set.
-            unsafe {
-                let wide = _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()));
-                _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm256_castps_si256(wide));
+            /// # Safety
+            /// The CPU has the instructions.
+            #[inline(always)]
+            unsafe fn rounded(wide: [u32; $lanes]) -> [u8; $bytes] {
+                let mut bytes = [0; $bytes];
+                // SAFETY: as above.
+                unsafe {
+                    let wide = $load_wide(wide.as_ptr().cast());
+                    let narrow = $narrow::<{ _MM_FROUND_TO_NEAREST_INT }>(wide);
+                    $store(bytes.as_mut_ptr().cast(), narrow);
+                }
+                bytes
             }
         }
-        // SAFETY: it needs no instruction set.
-        unsafe { Portable::<f16>::widen(from_rest, to_rest) }
-    }
 
-    #[inline(always)]
-    unsafe fn narrow(from: &[u32], to: &mut [u8]) {
-        let (from, from_rest) = from.as_chunks::<8>();
-        let (to, to_rest) = to.as_chunks_mut::<16>();
-        for (to, from) in to.iter_mut().zip(from) {
-            // SAFETY: as above.
-            unsafe {
-                let wide: __m256i = _mm256_loadu_si256(from.as_ptr().cast());
-                let wide = _mm256_castsi256_ps(wide);
-                let narrow = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(wide);
-                _mm_storeu_si128(to.as_mut_ptr().cast(), narrow);
+        impl Word<$bytes> for $word {
+            #[inline(always)]
+            fn combine<O: Op>(op: O, a: [u8; $bytes], b: [u8; $bytes]) -> [u8; $bytes] {
+                // SAFETY: the loops over this word are chosen where the CPU has the instructions.
+                unsafe {
+                    let (a, b) = (Self::widened(a), Self::widened(b));
+                    Self::rounded(std::array::from_fn(|i| op.float(a[i], b[i])))
+                }
             }
         }
-        // SAFETY: it needs no instruction set.
-        unsafe { Portable::<f16>::narrow(from_rest, to_rest) }
-    }
+
+        impl StepWord<$bytes> for $word {
+            #[inline(always)]
+            fn take<S: Step>(step: S, src: [u8; $bytes]) -> [u8; $bytes] {
+                // SAFETY: the loops over this word are chosen where the CPU has the instructions.
+                unsafe { Self::rounded(Self::widened(src).map(|value| step.float(value))) }
+            }
+        }
+    };
 }
 
-impl Convert for F16Avx512 {
-    const BYTES: usize = 2;
-
-    #[inline(always)]
-    unsafe fn widen(from: &[u8], to: &mut [u32]) {
-        let (from, from_rest) = from.as_chunks::<32>();
-        let (to, to_rest) = to.as_chunks_mut::<16>();
-        for (to, from) in to.iter_mut().zip(from) {
-            // SAFETY: as above.
-            unsafe {
-                let wide = _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()));
-                _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_castps_si512(wide));
-            }
-        }
-        // SAFETY: AVX-512 includes F16C.
-        unsafe { F16c::widen(from_rest, to_rest) }
-    }
-
-    #[inline(always)]
-    unsafe fn narrow(from: &[u32], to: &mut [u8]) {
-        let (from, from_rest) = from.as_chunks::<16>();
-        let (to, to_rest) = to.as_chunks_mut::<32>();
-        for (to, from) in to.iter_mut().zip(from) {
-            // SAFETY: as above.
-            unsafe {
-                let wide = _mm512_castsi512_ps(_mm512_loadu_si512(from.as_ptr().cast()));
-                let narrow = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(wide);
-                _mm256_storeu_si256(to.as_mut_ptr().cast(), narrow);
-            }
-        }
-        // SAFETY: AVX-512 includes F16C.
-        unsafe { F16c::narrow(from_rest, to_rest) }
-    }
-}
+f16_word!(
+    F16x8,
+    8,
+    16,
+    _mm_loadu_si128,
+    _mm256_cvtph_ps,
+    _mm256_storeu_ps,
+    _mm256_loadu_ps,
+    _mm256_cvtps_ph,
+    _mm_storeu_si128
+);
+f16_word!(
+    F16x16,
+    16,
+    32,
+    _mm256_loadu_si256,
+    _mm512_cvtph_ps,
+    _mm512_storeu_ps,
+    _mm512_loadu_ps,
+    _mm512_cvtps_ph,
+    _mm256_storeu_si256
+);

@@ -3,7 +3,7 @@
 //!
 //! [`element`] says what happens to one element; [`word`] and [`narrow`] say how bytes become
 //! elements; [`kernel`] loops, and compiles the loops per instruction set; [`table`] and [`isa`]
-//! choose; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
+//! choose; [`stream`] stores past the cache; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
 //! every instruction set.
 
 mod element;
@@ -12,6 +12,7 @@ mod f16c;
 mod isa;
 mod kernel;
 mod narrow;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -126,6 +127,34 @@ impl Reducer {
         self.combine_in_place(onto, other, dst, ends)
     }
 
+    /// [`reduce`](Self::reduce) with stores that pass by the cache, unless it is in place: for a
+    /// destination that the cache would not hold until it is next read.
+    ///
+    /// When it returns, its stores are ordered before any later one.
+    ///
+    /// # Errors
+    /// As for [`reduce`](Self::reduce).
+    pub fn reduce_streaming(
+        &self,
+        received: Region,
+        src: Region,
+        dst: Region,
+        ends: Ends,
+    ) -> Result<(), ReduceError> {
+        let bytes = dst.len();
+        let equal = received.len() == bytes && src.len() == bytes && self.is_whole(bytes);
+        if !equal || !apart(received, dst) || !apart(src, dst) {
+            return self.reduce(received, src, dst, ends);
+        }
+        // SAFETY: as for `reduce`; `dst` lies apart from both others.
+        let (received, src, dst) =
+            unsafe { (as_slice(received), as_slice(src), as_mut_slice(dst)) };
+        let kernel = self.kernel(ends);
+        // SAFETY: the instruction set is there: `select_for` asked.
+        unsafe { stream::reduce(kernel, &self.scale, self.element_bytes, received, src, dst) };
+        Ok(())
+    }
+
     /// [`reduce`](Self::reduce) on bytes that are borrowed: `dst = received ∘ src`.
     ///
     /// # Errors
@@ -212,6 +241,27 @@ impl Reducer {
         Ok(())
     }
 
+    /// [`copy`](Self::copy) with stores that pass by the cache, unless it is in place: see
+    /// [`reduce_streaming`](Self::reduce_streaming).
+    ///
+    /// # Errors
+    /// As for [`reduce`](Self::reduce).
+    pub fn copy_streaming(&self, src: Region, dst: Region, ends: Ends) -> Result<(), ReduceError> {
+        if src.len() != dst.len() || !self.is_whole(dst.len()) || !apart(src, dst) {
+            return self.copy(src, dst, ends);
+        }
+        // SAFETY: as for `reduce`; the two lie apart.
+        let (src, dst) = unsafe { (as_slice(src), as_mut_slice(dst)) };
+        match self.step_at(ends) {
+            None => stream::copy(src, dst),
+            Some(step) => {
+                // SAFETY: the instruction set is there: `select_for` asked.
+                unsafe { stream::step(step.copy, &self.scale, self.element_bytes, src, dst) };
+            }
+        }
+        Ok(())
+    }
+
     /// The loops that reduce at these ends.
     #[inline]
     fn kernel(&self, ends: Ends) -> &'static Kernel {
@@ -234,6 +284,24 @@ impl Reducer {
     fn lengths(&self, received: usize, src: usize, dst: usize) -> ReduceError {
         ReduceError::Lengths { received, src, dst, element_bytes: self.element_bytes }
     }
+}
+
+/// Copies `src` into the front of `dst`, with stores that pass by the cache where they are disjoint:
+/// for a destination that the cache would not hold until it is next read. (Where they coincide
+/// there is nothing to do.)
+///
+/// Returns `false`, and copies nothing, when `src` is longer than `dst`.
+#[must_use]
+pub fn copy_streaming(src: Region, dst: Region) -> bool {
+    let Some(front) = dst.part(0, src.len()) else { return false };
+    if !apart(src, front) {
+        return dst.copy_from(src);
+    }
+    // SAFETY: `Region::from_raw_parts` vouches that each is valid and that nobody else touches it;
+    // the two lie apart.
+    let (src, dst) = unsafe { (as_slice(src), as_mut_slice(front)) };
+    stream::copy(src, dst);
+    true
 }
 
 /// An operand of a reduction, which in place is also the destination.

@@ -1,146 +1,16 @@
-//! Owns the floats that are too narrow to compute in: blocks of them are widened to f32, computed,
-//! and rounded back once.
-//!
-//! A block's f32 stay in the first-level cache, so widening, computing and rounding are loops of
-//! their own, each of which becomes vector instructions; the conversions may be written for an
-//! instruction set that has them.
+//! Owns the floats that are too narrow to compute in, by means that every instruction set has: they
+//! are widened to f32, computed, and rounded back once, in integers and f32 alone.
 
 use std::marker::PhantomData;
 
 use crosstie_ir::scalar::{F16_NAN, F32_NAN};
 use crosstie_ir::{F8E4M3, F8E5M2};
 
-use super::element::{Op, Scale, Step};
-use super::kernel::{Loops, StepLoops};
-
-/// Elements of a block: 2 KiB for two operands.
-const BLOCK: usize = 256;
-
-/// The way of a type's bytes to the bits of f32, and back. Slices hold equally many elements.
-pub(super) trait Convert {
-    /// Bytes of an element.
-    const BYTES: usize;
-    /// # Safety
-    /// The CPU has the instruction set that it is written for.
-    unsafe fn widen(from: &[u8], to: &mut [u32]);
-    /// Rounds to nearest even. A NaN is the canonical one.
-    ///
-    /// # Safety
-    /// The CPU has the instruction set that it is written for.
-    unsafe fn narrow(from: &[u32], to: &mut [u8]);
-}
-
-/// Loops over blocks.
-pub(super) struct Blocks<C, O>(PhantomData<(C, O)>);
-
-impl<C: Convert, O: Op> Loops for Blocks<C, O> {
-    const COMMUTES: bool = O::COMMUTES;
-
-    #[inline(always)]
-    unsafe fn disjoint(scale: &Scale, received: &[u8], src: &[u8], dst: &mut [u8]) {
-        let op = O::new(scale);
-        let (mut a, mut b) = ([0; BLOCK], [0; BLOCK]);
-        let bytes = BLOCK * C::BYTES;
-        let operands = received.chunks(bytes).zip(src.chunks(bytes));
-        for (dst, (received, src)) in dst.chunks_mut(bytes).zip(operands) {
-            let elements = dst.len() / C::BYTES;
-            let (a, b) = (&mut a[..elements], &mut b[..elements]);
-            // SAFETY: the caller has seen to the instruction set.
-            unsafe {
-                C::widen(received, a);
-                C::widen(src, b);
-                compute(op, a, b);
-                C::narrow(a, dst);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn onto_src(scale: &Scale, received: &[u8], dst: &mut [u8]) {
-        let op = O::new(scale);
-        let (mut a, mut b) = ([0; BLOCK], [0; BLOCK]);
-        let bytes = BLOCK * C::BYTES;
-        for (dst, received) in dst.chunks_mut(bytes).zip(received.chunks(bytes)) {
-            let elements = dst.len() / C::BYTES;
-            let (a, b) = (&mut a[..elements], &mut b[..elements]);
-            // SAFETY: the caller has seen to the instruction set.
-            unsafe {
-                C::widen(received, a);
-                C::widen(dst, b);
-                compute(op, a, b);
-                C::narrow(a, dst);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn onto_received(scale: &Scale, src: &[u8], dst: &mut [u8]) {
-        let op = O::new(scale);
-        let (mut a, mut b) = ([0; BLOCK], [0; BLOCK]);
-        let bytes = BLOCK * C::BYTES;
-        for (dst, src) in dst.chunks_mut(bytes).zip(src.chunks(bytes)) {
-            let elements = dst.len() / C::BYTES;
-            let (a, b) = (&mut a[..elements], &mut b[..elements]);
-            // SAFETY: the caller has seen to the instruction set.
-            unsafe {
-                C::widen(dst, a);
-                C::widen(src, b);
-                compute(op, a, b);
-                C::narrow(a, dst);
-            }
-        }
-    }
-}
-
-impl<C: Convert, S: Step> StepLoops for Blocks<C, S> {
-    #[inline(always)]
-    unsafe fn disjoint(scale: &Scale, src: &[u8], dst: &mut [u8]) {
-        let step = S::new(scale);
-        let mut a = [0; BLOCK];
-        let bytes = BLOCK * C::BYTES;
-        for (dst, src) in dst.chunks_mut(bytes).zip(src.chunks(bytes)) {
-            let a = &mut a[..dst.len() / C::BYTES];
-            // SAFETY: the caller has seen to the instruction set.
-            unsafe {
-                C::widen(src, a);
-                take(step, a);
-                C::narrow(a, dst);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn in_place(scale: &Scale, dst: &mut [u8]) {
-        let step = S::new(scale);
-        let mut a = [0; BLOCK];
-        for dst in dst.chunks_mut(BLOCK * C::BYTES) {
-            let a = &mut a[..dst.len() / C::BYTES];
-            // SAFETY: the caller has seen to the instruction set.
-            unsafe {
-                C::widen(dst, a);
-                take(step, a);
-                C::narrow(a, dst);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn compute<O: Op>(op: O, received: &mut [u32], src: &[u32]) {
-    for (received, &src) in received.iter_mut().zip(src) {
-        *received = op.float(f32::from_bits(*received), f32::from_bits(src));
-    }
-}
-
-#[inline(always)]
-fn take<S: Step>(step: S, values: &mut [u32]) {
-    for value in values {
-        *value = step.float(f32::from_bits(*value));
-    }
-}
+use super::element::{Op, Step};
+use super::word::{StepWord, Word};
 
 /// A format of sign, exponent and mantissa, as IEEE 754's, or nearly.
-pub(super) trait Format {
+pub(super) trait Format: 'static {
     const BYTES: usize;
     const MANTISSA_BITS: u32;
     const BIAS: u32;
@@ -175,36 +45,38 @@ impl Format for F8E4M3 {
     const SATURATES_AT: Option<f32> = Some(448.0);
 }
 
-/// Conversions in integers and f32 alone, on any instruction set.
-pub(super) struct Portable<F>(F);
+/// One element, of one byte or two.
+pub(super) struct Narrow<F>(PhantomData<F>);
 
-impl<F: Format> Convert for Portable<F> {
-    const BYTES: usize = F::BYTES;
-
+impl<F: Format> Word<1> for Narrow<F> {
     #[inline(always)]
-    unsafe fn widen(from: &[u8], to: &mut [u32]) {
-        if F::BYTES == 1 {
-            for (to, &code) in to.iter_mut().zip(from) {
-                *to = widened::<F>(code.into());
-            }
-        } else {
-            for (to, &code) in to.iter_mut().zip(from.as_chunks::<2>().0) {
-                *to = widened::<F>(u16::from_le_bytes(code).into());
-            }
-        }
+    fn combine<O: Op>(op: O, [a]: [u8; 1], [b]: [u8; 1]) -> [u8; 1] {
+        let [a, b] = [a, b].map(|code| f32::from_bits(widened::<F>(code.into())));
+        [narrowed::<F>(op.float(a, b)) as u8]
     }
+}
 
+impl<F: Format> StepWord<1> for Narrow<F> {
     #[inline(always)]
-    unsafe fn narrow(from: &[u32], to: &mut [u8]) {
-        if F::BYTES == 1 {
-            for (to, &bits) in to.iter_mut().zip(from) {
-                *to = narrowed::<F>(bits) as u8;
-            }
-        } else {
-            for (to, &bits) in to.as_chunks_mut::<2>().0.iter_mut().zip(from) {
-                *to = (narrowed::<F>(bits) as u16).to_le_bytes();
-            }
-        }
+    fn take<S: Step>(step: S, [src]: [u8; 1]) -> [u8; 1] {
+        [narrowed::<F>(step.float(f32::from_bits(widened::<F>(src.into())))) as u8]
+    }
+}
+
+impl<F: Format> Word<2> for Narrow<F> {
+    #[inline(always)]
+    fn combine<O: Op>(op: O, a: [u8; 2], b: [u8; 2]) -> [u8; 2] {
+        let [a, b] =
+            [a, b].map(|code| f32::from_bits(widened::<F>(u16::from_le_bytes(code).into())));
+        (narrowed::<F>(op.float(a, b)) as u16).to_le_bytes()
+    }
+}
+
+impl<F: Format> StepWord<2> for Narrow<F> {
+    #[inline(always)]
+    fn take<S: Step>(step: S, src: [u8; 2]) -> [u8; 2] {
+        let src = f32::from_bits(widened::<F>(u16::from_le_bytes(src).into()));
+        (narrowed::<F>(step.float(src)) as u16).to_le_bytes()
     }
 }
 

@@ -4,28 +4,20 @@ use crosstie_ir::{DataType, F8E4M3, F8E5M2};
 use half::{bf16, f16};
 
 use super::element::{Op, Step};
+#[cfg(target_arch = "x86_64")]
+use super::f16c::{F16x8, F16x16};
 use super::isa::Isa;
 use super::kernel::{Kernel, Loops, Plain, StepKernel, StepLoops};
-use super::narrow::{Blocks, Portable};
+use super::narrow::Narrow;
 use super::word::{Bf16Pair, Ordered};
-
-#[cfg(target_arch = "x86_64")]
-use super::f16c::{F16Avx512, F16c};
-/// Elsewhere there are only the portable ones.
-#[cfg(not(target_arch = "x86_64"))]
-type F16c = Portable<f16>;
-#[cfg(not(target_arch = "x86_64"))]
-type F16Avx512 = Portable<f16>;
 
 /// The loops of an operation that computes; `None` for a type that the host cannot reduce.
 pub(super) fn computing<O: Op>(isa: Isa, dtype: DataType) -> Option<&'static Kernel> {
     Some(match dtype {
         DataType::Bf16 => plain::<Plain<4, Bf16Pair, O>>(isa),
-        DataType::F16 => {
-            Kernel::of::<Blocks<Portable<f16>, O>, Blocks<F16c, O>, Blocks<F16Avx512, O>>(isa)
-        }
-        DataType::F8E4M3 => plain::<Blocks<Portable<F8E4M3>, O>>(isa),
-        DataType::F8E5M2 => plain::<Blocks<Portable<F8E5M2>, O>>(isa),
+        DataType::F16 => f16::<O>(isa),
+        DataType::F8E4M3 => plain::<Plain<1, Narrow<F8E4M3>, O>>(isa),
+        DataType::F8E5M2 => plain::<Plain<1, Narrow<F8E5M2>, O>>(isa),
         _ => return wide::<O>(isa, dtype),
     })
 }
@@ -72,13 +64,31 @@ pub(super) fn step<S: Step>(isa: Isa, dtype: DataType) -> Option<&'static StepKe
         DataType::F32 => plain_step::<Plain<4, f32, S>>(isa),
         DataType::F64 => plain_step::<Plain<8, f64, S>>(isa),
         DataType::Bf16 => plain_step::<Plain<4, Bf16Pair, S>>(isa),
-        DataType::F16 => {
-            StepKernel::of::<Blocks<Portable<f16>, S>, Blocks<F16c, S>, Blocks<F16Avx512, S>>(isa)
-        }
-        DataType::F8E4M3 => plain_step::<Blocks<Portable<F8E4M3>, S>>(isa),
-        DataType::F8E5M2 => plain_step::<Blocks<Portable<F8E5M2>, S>>(isa),
+        DataType::F16 => f16_step::<S>(isa),
+        DataType::F8E4M3 => plain_step::<Plain<1, Narrow<F8E4M3>, S>>(isa),
+        DataType::F8E5M2 => plain_step::<Plain<1, Narrow<F8E5M2>, S>>(isa),
         _ => return None,
     })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn f16<O: Op>(isa: Isa) -> &'static Kernel {
+    Kernel::of::<Plain<2, Narrow<f16>, O>, Plain<16, F16x8, O>, Plain<32, F16x16, O>>(isa)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn f16_step<S: Step>(isa: Isa) -> &'static StepKernel {
+    StepKernel::of::<Plain<2, Narrow<f16>, S>, Plain<16, F16x8, S>, Plain<32, F16x16, S>>(isa)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn f16<O: Op>(isa: Isa) -> &'static Kernel {
+    plain::<Plain<2, Narrow<f16>, O>>(isa)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn f16_step<S: Step>(isa: Isa) -> &'static StepKernel {
+    plain_step::<Plain<2, Narrow<f16>, S>>(isa)
 }
 
 fn plain<L: Loops>(isa: Isa) -> &'static Kernel {
