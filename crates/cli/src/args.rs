@@ -403,15 +403,6 @@ pub struct Choice<T>(pub Vec<T>);
 const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
 /// Operations that are to come, without underscores.
 const LATER_OPERATIONS: [&str; 2] = ["sendrecv", "alltoallv"];
-/// Every reduction, in the order of its code; the pre-multiplied sum with the factor 2 on all ranks.
-const REDUCTIONS: [ReduceOp; 6] = [
-    ReduceOp::Sum,
-    ReduceOp::Product,
-    ReduceOp::Max,
-    ReduceOp::Min,
-    ReduceOp::Average,
-    ReduceOp::PreMulSum(Factor::TWO),
-];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {
@@ -467,15 +458,10 @@ fn types(text: &str) -> Result<Choice<DataType>, String> {
 
 fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     if text == "all" {
-        return Ok(Choice(REDUCTIONS.to_vec()));
+        return Ok(Choice(ReduceOp::ALL.to_vec()));
     }
-    let name = match text {
-        "mulsum" => "premulsum", // nccl-tests' name
-        name => name,
-    };
-    let named = REDUCTIONS.into_iter().find(|op| op.name() == name).or(name.parse().ok());
-    let there = || format!("expected one of {}, all", list(REDUCTIONS.map(ReduceOp::name)));
-    named.map(|op| Choice(vec![op])).ok_or_else(there)
+    let there = || format!("expected one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)));
+    text.parse().map(|op| Choice(vec![op])).map_err(|_| there())
 }
 
 fn root(text: &str) -> Result<Root, String> {

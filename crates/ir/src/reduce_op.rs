@@ -32,8 +32,15 @@ pub enum ReduceOp {
 }
 
 impl ReduceOp {
-    /// Every operation, in the order of its [code](Self::code).
-    pub const ALL: [Self; 4] = [Self::Sum, Self::Product, Self::Max, Self::Min];
+    /// Every operation, in the order of its [code](Self::code); the pre-multiplied sum with factor 2.
+    pub const ALL: [Self; 6] = [
+        Self::Sum,
+        Self::Product,
+        Self::Max,
+        Self::Min,
+        Self::Average,
+        Self::PreMulSum(Factor::TWO),
+    ];
 
     /// [`PreMulSum`](Self::PreMulSum) with a factor of any number type.
     pub fn pre_mul_sum(factor: impl Into<Factor>) -> Self {
