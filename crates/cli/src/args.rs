@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crosstie::{Code, DataType, ReduceOp};
-use crosstie_ir::Factor;
 
 use crate::bench::operation::{self, Operation};
 
