@@ -1,0 +1,86 @@
+//! Random faults at random moments in worlds of processes: whatever happens to one rank, the others end soon, with a
+//! typed error, and all name the same culprit; what is no fault harms nobody.
+//!
+//! `CROSSTIE_FAULTS=1000 cargo test --release -p crosstie --test faults -- --ignored two_hundred` runs as many;
+//! `CROSSTIE_FAULT_SEED` repeats what a failed run printed.
+#![cfg(test)]
+
+#[path = "faults/fault.rs"]
+mod fault;
+#[path = "faults/rank.rs"]
+mod rank;
+#[path = "faults/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crosstie_testkit::random::Random;
+use fault::Case;
+
+/// Worlds at a time: they mostly sleep, and what runs of them shares two cores.
+const AT_A_TIME: usize = 5;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs `count` random faults, unless the environment asks for another number.
+fn run(count: u64) {
+    let count = number("CROSSTIE_FAULTS").unwrap_or(count);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = number("CROSSTIE_FAULT_SEED").unwrap_or_else(now);
+    println!("CROSSTIE_FAULT_SEED={seed} CROSSTIE_FAULTS={count}");
+    let (next, provisional, broken) =
+        (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let kinds = Mutex::new(BTreeMap::<&str, u32>::new());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    let case = Case::of(&mut Random::new(seed.wrapping_add(number)));
+                    match world::run(&case) {
+                        Ok(alone) => {
+                            provisional.fetch_add(alone, Ordering::Relaxed);
+                            *kinds.lock().unwrap().entry(case.fault.name()).or_insert(0) += 1;
+                        }
+                        Err(what) => {
+                            println!("fault {number}: {case:?}\n{what}");
+                            broken.lock().unwrap().push(number);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let broken = broken.into_inner().unwrap();
+    let alone = provisional.into_inner();
+    let kinds = kinds.into_inner().unwrap();
+    println!("{count} faults in {:.1?}, {alone} provisional verdicts: {kinds:?}", began.elapsed());
+    assert!(broken.is_empty(), "faults {broken:?} of CROSSTIE_FAULT_SEED={seed}");
+}
+
+#[test]
+fn a_dozen_random_faults_end_with_one_verdict_each() {
+    run(12);
+}
+
+#[test]
+#[ignore = "slow: two hundred worlds of processes"]
+fn two_hundred_random_faults_end_with_one_verdict_each() {
+    run(200);
+}
+
+/// What the worlds above run, as processes.
+#[test]
+#[ignore = "a part of other tests, which start it"]
+fn a_rank_of_a_faulty_world() {
+    rank::run();
+}

@@ -1,0 +1,140 @@
+//! Owns which fault happens to which world, and what must come of it.
+
+use std::time::Duration;
+
+use crosstie_testkit::random::Random;
+
+/// How often monitors say that they live, and after what silence a rank is given up: short, but long enough for
+/// monitors whose host runs some fifteen busy processes on two cores.
+pub const HEARTBEAT: Duration = Duration::from_millis(300);
+pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// Over what the ranks of a world exchange their data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wires {
+    SharedMemory,
+    Tcp,
+    /// Two nodes: shared memory inside, TCP between.
+    Mixed,
+}
+
+/// What happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The process is killed.
+    Kill,
+    /// It is killed while the ranks meet and connect.
+    KillEarly,
+    /// It is stopped for longer than the silence.
+    Stop,
+    /// It is stopped for less than that: no fault.
+    Delay,
+    /// A socket of the data between two ranks is shut down.
+    Cut {
+        /// The rank at the other end.
+        peer: u32,
+    },
+    /// Its sockets take a few bytes at a time: no fault.
+    ShortWrites,
+    /// It leaves in order, earlier than the others.
+    Leave,
+    /// Its program panics.
+    Panic,
+}
+
+impl Fault {
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Kill => "kill",
+            Fault::KillEarly => "early kill",
+            Fault::Stop => "stop",
+            Fault::Delay => "delay",
+            Fault::Cut { .. } => "cut",
+            Fault::ShortWrites => "short writes",
+            Fault::Leave => "leave",
+            Fault::Panic => "panic",
+        }
+    }
+}
+
+/// A world, and what happens to it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub seed: u64,
+    pub ranks: u32,
+    pub wires: Wires,
+    pub fault: Fault,
+    pub victim: u32,
+    /// How long after its ranks are ready (for [`Fault::KillEarly`]: were started).
+    pub after: Duration,
+}
+
+impl Case {
+    pub fn of(random: &mut Random) -> Case {
+        let seed = random.bits();
+        let ranks = 2 + random.below(4) as u32;
+        let wires = [Wires::SharedMemory, Wires::Tcp, Wires::Mixed][random.below(3) as usize];
+        let victim = random.below(u64::from(ranks)) as u32;
+        let fault = match random.below(10) {
+            0 | 1 => Fault::Kill,
+            2 => Fault::KillEarly,
+            3 => Fault::Stop,
+            4 => Fault::Delay,
+            5 => Fault::ShortWrites,
+            6 => Fault::Leave,
+            7 => Fault::Panic,
+            // Of two ranks that are no hub: theirs are sockets of data alone.
+            _ if ranks > 2 => Fault::Cut { peer: 0 },
+            _ => Fault::Kill,
+        };
+        let after = Duration::from_micros(random.below(300_000));
+        let case = Case { seed, ranks, wires, fault, victim, after };
+        match fault {
+            Fault::Cut { .. } => {
+                let victim = 1 + random.below(u64::from(ranks) - 1) as u32;
+                let others = (1..ranks).filter(|rank| *rank != victim);
+                let others: Vec<u32> = others.collect();
+                let peer = others[random.below(others.len() as u64) as usize];
+                Case { wires: Wires::Tcp, victim, fault: Fault::Cut { peer }, ..case }
+            }
+            Fault::ShortWrites if wires == Wires::SharedMemory => {
+                Case { wires: Wires::Tcp, ..case }
+            }
+            Fault::KillEarly => Case { after: after / 3, ..case },
+            _ => case,
+        }
+    }
+
+    /// Whether all ranks are to go on as if nothing had happened.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self.fault, Fault::Delay | Fault::ShortWrites)
+    }
+
+    /// Whether it happens to others than this rank, so that it must end as all others do.
+    pub fn spares(&self, rank: u32) -> bool {
+        self.is_harmless() || rank != self.victim || matches!(self.fault, Fault::Cut { .. })
+    }
+
+    /// Whether a verdict may blame this rank.
+    pub fn may_blame(&self, culprit: u32) -> bool {
+        let peer = match self.fault {
+            Fault::Cut { peer } => Some(peer),
+            _ => None,
+        };
+        culprit == self.victim || Some(culprit) == peer
+    }
+
+    /// The codes of which a survivor's error must have one.
+    pub fn codes(&self) -> &'static [&'static str] {
+        match self.fault {
+            Fault::Kill => &["CT-060"],
+            // Wherever the ranks happen to be: in the meeting, at its end, while connecting.
+            Fault::KillEarly => &["CT-010", "CT-014", "CT-050", "CT-060"],
+            Fault::Stop => &["CT-061"],
+            Fault::Cut { .. } => &["CT-060"],
+            Fault::Leave => &["CT-066"],
+            Fault::Panic => &["CT-064"],
+            Fault::Delay | Fault::ShortWrites => &[],
+        }
+    }
+}
