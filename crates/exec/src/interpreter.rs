@@ -84,6 +84,13 @@ impl Area {
             Self::Each(regions) => regions.get(index as usize).copied(),
         }
     }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(region) => region.len(),
+            Self::Each(regions) => regions.iter().map(Region::len).sum(),
+        }
+    }
 }
 
 /// A program bound to one call's sizes and memory.
@@ -100,6 +107,8 @@ pub(crate) struct Run<'a> {
     pub slot_bytes: usize,
     /// What every message of this call carries.
     pub tag: u32,
+    /// Whether the call is on more memory than caches hold.
+    pub streams: bool,
 }
 
 impl Run<'_> {
@@ -315,9 +324,19 @@ impl Run<'_> {
             {
                 Ok(reducer.copy(only, target, ends)?)
             }
+            (Some(only), None, _) | (None, Some(only), _) if self.streams(instr) => {
+                stream(only, target)
+            }
             (Some(only), None, _) | (None, Some(only), _) => copy(only, target),
             (None, None, _) => Err(wrong_port()),
         }
+    }
+
+    /// Whether a copy goes past the caches: to where the caller wants it and nobody is sent it from, in a
+    /// call on more memory than caches hold.
+    fn streams(&self, instr: &Instr) -> bool {
+        let caller = |chunk: Chunk| chunk.space != Space::Scratch;
+        self.streams && instr.send_port().is_none() && instr.dst_port().is_some_and(caller)
     }
 
     /// Whether a value that is only sent is made on the way: multiplied, or divided.
@@ -424,6 +443,14 @@ fn check_intact(
         }
         _ => Ok(()),
     }
+}
+
+/// As [`copy`], past the caches.
+fn stream(from: Region, to: Region) -> Result<(), ExecError> {
+    if from.as_ptr() == to.as_ptr() || to.stream_from(from) {
+        return Ok(());
+    }
+    Err(binding("a value longer than its chunk"))
 }
 
 /// In place, source and target may be the same memory, and often are.

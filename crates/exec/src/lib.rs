@@ -2,6 +2,7 @@
 //! engine that drives its endpoints and waits for them.
 
 mod buffers;
+mod cache;
 mod engine;
 mod error;
 mod interpreter;

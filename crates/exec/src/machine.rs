@@ -9,6 +9,7 @@ use crosstie_transport::seam::{Endpoint, TAG_MASK};
 use crosstie_transport::{Doorbell, Driver, Region, TransportError};
 
 use crate::buffers::Scratch;
+use crate::cache;
 use crate::interpreter::{Advance, Area, BlockState, Run};
 use crate::wait::{Paused, Waiter};
 use crate::{ExecError, Program, Reducer, WaitPolicy, Waiting, Watch};
@@ -21,6 +22,8 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 pub(crate) struct Machine {
     pub endpoints: Vec<Box<dyn Endpoint>>,
     pub scratch: Scratch,
+    /// From how many bytes of buffers on results are written past the caches.
+    streams_from: usize,
     /// Descriptors of endpoints whose peers do not ring the doorbell.
     wake: Vec<OwnedFd>,
     states: Vec<BlockState>,
@@ -70,8 +73,10 @@ impl Clock {
 
 impl Machine {
     pub fn new(endpoints: Vec<Box<dyn Endpoint>>, wake: Vec<OwnedFd>, policy: WaitPolicy) -> Self {
+        let neighbours: usize = endpoints.iter().map(|endpoint| endpoint.neighbours()).sum();
         Self {
             endpoints,
+            streams_from: cache::streams_from(1 + neighbours),
             scratch: Scratch::default(),
             wake,
             states: Vec::new(),
@@ -99,7 +104,8 @@ impl Machine {
         let scratch = self.scratch.at_least(scratch_bytes + bounce_bytes);
         let bounce = scratch.part(scratch_bytes, bounce_bytes).unwrap_or(Region::empty());
         let tag = tag & TAG_MASK;
-        Run { program, map, input, output, scratch, bounce, reducer, slot_bytes, tag }
+        let streams = input.bytes() + output.bytes() >= self.streams_from;
+        Run { program, map, input, output, scratch, bounce, reducer, slot_bytes, tag, streams }
     }
 
     /// Readies endpoints and blocks for an operation whose messages carry `tag`.

@@ -121,6 +121,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         if self.delayed() { Ok(None) } else { self.inner.begin_lend(sender, value) }
     }
 
+    fn neighbours(&self) -> usize {
+        self.inner.neighbours()
+    }
+
     fn heap(&self) -> Option<&Heap> {
         self.inner.heap()
     }

@@ -288,6 +288,10 @@ impl Endpoint for LocalEndpoint {
         Ok(room.then_some(SendSpace::Lent))
     }
 
+    fn neighbours(&self) -> usize {
+        self.peers.len()
+    }
+
     fn heap(&self) -> Option<&Heap> {
         Some(&self.heap)
     }

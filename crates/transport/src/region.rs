@@ -79,6 +79,18 @@ impl Region {
         true
     }
 
+    /// As [`copy_from`](Self::copy_from), past the caches: for memory that nobody reads before much
+    /// else went through them. The two are disjoint.
+    #[must_use]
+    pub fn stream_from(&self, from: Region) -> bool {
+        if from.len > self.len {
+            return false;
+        }
+        // SAFETY: both are valid for `from.len` bytes by `from_raw_parts`.
+        unsafe { stream(from.as_ptr(), self.as_ptr(), from.len) };
+        true
+    }
+
     /// A copy of its bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         // SAFETY: valid for reads of `len` bytes by `from_raw_parts`, and not written meanwhile.
@@ -96,5 +108,67 @@ impl Region {
         // SAFETY: valid for writes of `len` bytes by `from_raw_parts`; `copy` allows overlap.
         unsafe { std::ptr::copy(bytes.as_ptr(), self.as_ptr(), bytes.len()) };
         true
+    }
+}
+
+/// Bytes of a cache line: what one step of a streaming copy writes.
+#[cfg(target_arch = "x86_64")]
+const LINE_BYTES: usize = 64;
+
+/// Copies with stores that bypass the caches and own no line for it (which would read it first).
+///
+/// # Safety
+/// As for [`std::ptr::copy`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn stream(from: *const u8, to: *mut u8, len: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    let head = to.align_offset(LINE_BYTES).min(len);
+    let lines = (len - head) / LINE_BYTES;
+    // SAFETY: all that is read and written lies in the `len` bytes that the caller vouches for; the
+    // stores are aligned, for they begin at a line. SSE2 is a part of x86-64. The fence orders them before
+    // any store that tells others of them.
+    unsafe {
+        std::ptr::copy(from, to, head);
+        for line in 0..lines {
+            let at = head + line * LINE_BYTES;
+            let (from, to) = (from.add(at).cast::<__m128i>(), to.add(at).cast::<__m128i>());
+            let words = [0, 1, 2, 3].map(|i| _mm_loadu_si128(from.add(i)));
+            for (i, word) in words.into_iter().enumerate() {
+                _mm_stream_si128(to.add(i), word);
+            }
+        }
+        _mm_sfence();
+        let done = head + lines * LINE_BYTES;
+        std::ptr::copy(from.add(done), to.add(done), len - done);
+    }
+}
+
+/// # Safety
+/// As for [`std::ptr::copy`].
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn stream(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: as for the caller.
+    unsafe { std::ptr::copy(from, to, len) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streaming_copies_what_copying_copies_at_every_alignment() {
+        let from = Region::leak((0..1000u32).map(|i| (i * 7) as u8).collect());
+        for len in (0..130).chain([500, 640, 777]) {
+            for (skip, shift) in [(0, 0), (1, 3), (17, 63), (64, 1)] {
+                let to = Region::leak(vec![0; 1000].into());
+                let part = from.part(skip, len).unwrap();
+                assert!(to.part(shift, len + 1).unwrap().stream_from(part));
+                let mut expected = vec![0; 1000];
+                expected[shift..shift + len].copy_from_slice(&part.to_vec());
+                assert!(to.to_vec() == expected, "{len} bytes from {skip} to {shift}");
+            }
+        }
+        let short = Region::leak(vec![0; 9].into());
+        assert!(!short.stream_from(from.part(0, 10).unwrap()));
     }
 }

@@ -154,6 +154,11 @@ pub trait Endpoint: Send {
         self.begin_send(sender, value.len())
     }
 
+    /// How many ranks it reaches that share this host's memory and caches.
+    fn neighbours(&self) -> usize {
+        0
+    }
+
     /// The heap whose blocks can be lent; `None` where nothing is.
     fn heap(&self) -> Option<&Heap> {
         None
@@ -282,6 +287,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
         value: Region,
     ) -> Result<Option<SendSpace>, TransportError> {
         (**self).begin_lend(sender, value)
+    }
+    fn neighbours(&self) -> usize {
+        (**self).neighbours()
     }
     fn heap(&self) -> Option<&Heap> {
         (**self).heap()
