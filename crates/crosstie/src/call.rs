@@ -35,14 +35,10 @@ impl Communicator {
         let count = elements(collective, data_type, &buffers, self.world.rank, ranks)?;
         let reducer = reducer(collective, data_type, op, ranks)?;
         self.sequence += 1;
+        let bytes = count * data_type.size() as u64;
         let form = Form {
             collective,
-            algorithm: select::algorithm(
-                collective,
-                count * data_type.size() as u64,
-                &self.nodes,
-                self.direct_bytes,
-            ),
+            algorithm: self.selection.algorithm(collective, &self.nodes, bytes),
             in_place: buffers.in_place(),
         };
         let parts = form.algorithm.parts(collective, ranks);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crosstie_bootstrap::{Cause, Monitor, Report, World};
 use crosstie_exec::Engine;
-use crosstie_planner::Nodes;
+use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
 
 use crate::programs::Programs;
@@ -24,8 +24,8 @@ pub struct Communicator {
     pub(crate) timeout: Duration,
     /// Bytes of the longest message; the same on all ranks.
     pub(crate) slot_bytes: usize,
-    /// Buffers up to this size go directly; the same on all ranks.
-    pub(crate) direct_bytes: u64,
+    /// How algorithms are chosen; the same on all ranks.
+    pub(crate) selection: Selection,
     pub(crate) programs: Programs,
     pub(crate) sequence: u64,
     pub(crate) failed: Option<String>,

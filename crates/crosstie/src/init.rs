@@ -74,7 +74,7 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
         monitor,
         timeout: settings.timeout,
         slot_bytes: settings.limits.slot_bytes,
-        direct_bytes: select::direct_bytes(settings.transport, &nodes),
+        selection: select::selection(&settings, &nodes),
         programs: Programs::default(),
         sequence: 0,
         failed: None,

@@ -40,6 +40,7 @@ pub use crosstie_bootstrap::{Cause, Conflict, Signature, Statement, Wait, WaitOn
 pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
+pub use crosstie_planner::{Algorithm, ReductionOrder};
 pub use element::Element;
 pub use error::{Blame, Code, Error, Explanation, Failure};
 pub use half::{bf16, f16};

@@ -4,9 +4,10 @@
 use std::num::NonZero;
 
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank};
-use crosstie_planner::{Algorithm, Nodes, PlanRequest};
+use crosstie_planner::{Algorithm, Nodes, PlanRequest, Reach, Selection};
 
 use crate::Transport;
+use crate::settings::Resolved;
 
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
@@ -29,29 +30,14 @@ pub(crate) fn chunk_map(
     ChunkMap::new(Layout::Blocks { stride: count }, element, count, message)
 }
 
-/// Up to which size buffers go directly, in a world on these nodes.
-pub(crate) fn direct_bytes(transport: Transport, nodes: &Nodes) -> u64 {
-    if nodes.count() == 1 && transport != Transport::Tcp { DIRECT_BYTES } else { 0 }
-}
-
-/// How a collective is carried out: `bytes` of the buffer where it is whole, else of one part.
-pub(crate) fn algorithm(
-    collective: Collective,
-    bytes: u64,
-    nodes: &Nodes,
-    direct_bytes: u64,
-) -> Algorithm {
-    let whole = if collective.is_whole() { bytes } else { bytes * u64::from(nodes.ranks()) };
-    match collective {
-        Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter => {
-            if whole <= direct_bytes { Algorithm::Direct } else { Algorithm::Ring }
-        }
-        Collective::Broadcast { .. } | Collective::Reduce { .. } if nodes.ranks() > 4 => {
-            Algorithm::Tree
-        }
-        Collective::Barrier => Algorithm::Flat,
-        _ => Algorithm::Direct,
-    }
+/// What choices depend on in a world on these nodes; the same on all ranks.
+pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
+    let reach = match settings.transport {
+        Transport::Tcp => Reach::Network,
+        _ if nodes.count() == 1 => Reach::Memory,
+        _ => Reach::Nodes,
+    };
+    Selection { reach, forced: settings.algorithm, order: settings.reduction_order }
 }
 
 /// The plan of a collective for one rank.
@@ -67,16 +53,12 @@ pub(crate) fn plan(
     crosstie_planner::plan(&request, Rank(rank))
 }
 
-/// Where all ranks share memory, buffers up to this size go directly: above it the ring's fewer passes through
-/// memory win. Measured with `bench all_reduce --nodes 1 -b 4K -e 4M -f 4` on 2 cores, direct
-/// against ring, p50 in µs: 8 ranks 4 KiB 25 : 45, 64 KiB 58 : 78, 256 KiB 221 : 228, 1 MiB
-/// 983 : 919; 4 ranks 64 KiB 23 : 28, 256 KiB 72 : 65. Over TCP, where a message costs more than a
-/// step, the ring won at every size: 2 nodes of 4 ranks, 64 B 185 : 110.
-const DIRECT_BYTES: u64 = 128 << 10;
-
 #[cfg(test)]
 mod tests {
-    use crosstie_ir::{Options, verify};
+    use std::collections::BTreeSet;
+
+    use crosstie_ir::{Class, Options, verify};
+    use crosstie_planner::ReductionOrder;
 
     use super::*;
     use crate::Settings;
@@ -92,22 +74,34 @@ mod tests {
     fn whatever_is_chosen_is_proved_with_the_slots_that_there_are() {
         let limits = Settings::default().limits(&std::collections::BTreeMap::new()).unwrap();
         let options = Options::copy(limits.slots);
+        let mut chosen = BTreeSet::new();
         for node_of in (1..=9).chain([16]).flat_map(assignments) {
             let nodes = Nodes::new(node_of).unwrap();
-            for collective in Collective::ALL {
-                for bytes in [0, DIRECT_BYTES, DIRECT_BYTES + 1] {
-                    let direct_bytes = direct_bytes(Transport::Auto, &nodes);
-                    let algorithm = algorithm(collective, bytes, &nodes, direct_bytes);
-                    for in_place in [false, true] {
-                        let of = |rank| plan(collective, algorithm, in_place, &nodes, rank);
-                        let slices: Vec<Plan> = (0..nodes.ranks()).map(of).collect();
-                        let options = Options { in_place, ..options };
-                        let proof = verify(&Plan::merge(&slices).unwrap(), &options);
-                        let what = (collective, algorithm, in_place, &nodes);
-                        assert!(proof.is_ok(), "{what:?}: {proof:?}");
+            for reach in [Reach::Memory, Reach::Nodes, Reach::Network] {
+                let selection = Selection { reach, forced: None, order: ReductionOrder::default() };
+                for collective in Collective::ALL {
+                    for bytes in SIZES {
+                        let algorithm = selection.algorithm(collective, &nodes, bytes);
+                        chosen.insert((collective, algorithm, nodes.assignment().to_vec()));
                     }
                 }
             }
         }
+        for (collective, algorithm, node_of) in chosen {
+            let nodes = Nodes::new(node_of).unwrap();
+            for (in_place, class) in
+                [false, true].into_iter().flat_map(|p| [(p, Class::Copy), (p, Class::Lend)])
+            {
+                let of = |rank| plan(collective, algorithm, in_place, &nodes, rank);
+                let slices: Vec<Plan> = (0..nodes.ranks()).map(of).collect();
+                let options = Options { in_place, class, ..options };
+                let proof = verify(&Plan::merge(&slices).unwrap(), &options);
+                let what = (collective, algorithm, in_place, &nodes);
+                assert!(proof.is_ok(), "{what:?}: {proof:?}");
+            }
+        }
     }
+
+    /// Some from every line of the cost table.
+    const SIZES: [u64; 8] = [0, 8, 3 << 10, 12 << 10, 100 << 10, 300 << 10, 1 << 20, 1 << 30];
 }

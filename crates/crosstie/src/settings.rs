@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use crosstie_launch::{Explicit, Launcher};
 use crosstie_net::{Secret, UniqueId};
+use crosstie_planner::{Algorithm, ReductionOrder, UnknownOrder};
 use crosstie_transport::Heap;
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
 use crate::Error;
 use registry::{
-    HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, PULL, SILENCE, SLOT_BYTES, STALL,
-    Setting, TIMEOUT, TRANSPORT,
+    ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, PULL, REDUCTION_ORDER,
+    SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
 };
 
 /// Over what ranks exchange their data.
@@ -76,6 +77,8 @@ pub struct Settings {
     pub(crate) silence: Option<Duration>,
     pub(crate) slot_bytes: Option<usize>,
     pub(crate) heap_bytes: Option<usize>,
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) reduction_order: Option<ReductionOrder>,
     pub(crate) fabric: Option<SharedFabric>,
 }
 
@@ -109,6 +112,8 @@ pub(crate) struct Resolved {
     pub limits: Limits,
     pub heap_bytes: usize,
     pub pull: bool,
+    pub algorithm: Option<Algorithm>,
+    pub reduction_order: ReductionOrder,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
     pub fabric: Option<SharedFabric>,
@@ -121,6 +126,8 @@ impl Resolved {
             ("transport", self.transport.name().to_owned()),
             ("slot_bytes", self.limits.slot_bytes.to_string()),
             ("slots", self.limits.slots.to_string()),
+            ("algorithm", self.algorithm.map_or("auto", Algorithm::name).to_owned()),
+            ("reduction_order", self.reduction_order.name().to_owned()),
         ]
     }
 }
@@ -153,6 +160,12 @@ impl Settings {
         heartbeat: Duration,
         /// Silence after which a rank is given up (`CROSSTIE_SILENCE`, seconds); default 10.
         silence: Duration,
+        /// The algorithm to take wherever it suits (`CROSSTIE_ALGORITHM`); equal on all ranks;
+        /// default: the fastest for each call.
+        algorithm: Algorithm,
+        /// In which order contributions are reduced (`CROSSTIE_REDUCTION_ORDER`); equal on all
+        /// ranks; default [`ReductionOrder::Fast`].
+        reduction_order: ReductionOrder,
         /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default
         /// 128 KiB.
         slot_bytes: usize,
@@ -244,6 +257,10 @@ impl Settings {
             limits,
             heap_bytes,
             pull: PULL.value(None, &environment)?.0.unwrap_or(PULLS),
+            algorithm: ALGORITHM
+                .value(self.algorithm.map(|one| Forced(Some(one))), &environment)?
+                .0,
+            reduction_order: REDUCTION_ORDER.value(self.reduction_order, &environment)?,
             ports: PORTS.value(None, &environment)?,
             interface: INTERFACE.optional(None, &environment)?,
             fabric: self.fabric,
@@ -287,6 +304,26 @@ impl Value for Duration {
 impl Value for Transport {
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse()
+    }
+}
+
+/// An algorithm to take wherever it suits; none for `auto`.
+pub(crate) struct Forced(pub Option<Algorithm>);
+
+impl Value for Forced {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let names = || Algorithm::ALL.map(Algorithm::name).join(", ");
+        let named = Algorithm::named(text);
+        named.map(|one| Self(Some(one))).ok_or_else(|| format!("expected auto, {}", names()))
+    }
+}
+
+impl Value for ReductionOrder {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: UnknownOrder| error.to_string())
     }
 }
 

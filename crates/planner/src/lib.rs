@@ -12,11 +12,13 @@ mod algo;
 mod nodes;
 mod request;
 mod route;
+mod select;
 
 pub use algo::exchange::Messages;
 pub use nodes::{Nodes, NodesError};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
+pub use select::{Reach, ReductionOrder, Selection, UnknownOrder};
 
 /// The planner's version: it goes up whenever the same request gives another plan, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.

@@ -45,6 +45,11 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
     /// A small number for tables.
     pub const fn code(self) -> usize {
         self as usize

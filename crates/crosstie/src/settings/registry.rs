@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crosstie_net::UniqueId;
+use crosstie_planner::ReductionOrder;
 
-use super::{Pull, SlotBytes, Transport, Value};
+use super::{Forced, Pull, SlotBytes, Transport, Value};
 use crate::Error;
 
 /// Variables by name.
@@ -208,6 +209,14 @@ fn own_part(name: &str) -> &str {
     name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
+pub(crate) static ALGORITHM: Knob<Forced> = Knob::new(
+    "CROSSTIE_ALGORITHM",
+    Scope::World,
+    "algorithm to take wherever it suits: `ring`, `direct`, `flat`, `tree`, `hierarchical`, \
+     `canonical`; `auto`: the fastest for each call",
+)
+.default("auto")
+.nccl("NCCL_ALGO", algorithm_of_nccl);
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
     "CROSSTIE_HEAP_BYTES",
     Scope::Rank,
@@ -264,6 +273,12 @@ static RANK: Knob<u32> = Knob::new(
     Scope::Rank,
     "this rank's number, from 0; unset: the launcher's word",
 );
+pub(crate) static REDUCTION_ORDER: Knob<ReductionOrder> = Knob::new(
+    "CROSSTIE_REDUCTION_ORDER",
+    Scope::World,
+    "`fast`, or `canonical`: the same bits on any nodes, transports and algorithms",
+)
+.default("fast");
 static ROOT: Knob<String> = Knob::new(
     "CROSSTIE_ROOT",
     Scope::World,
@@ -308,6 +323,7 @@ pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
 .nccl("NCCL_SHM_DISABLE", transport_of_nccl);
 
 static ALL: &[&Setting] = &[
+    &ALGORITHM.setting,
     &HEAP_BYTES.setting,
     &HEARTBEAT.setting,
     &ID.setting,
@@ -319,6 +335,7 @@ static ALL: &[&Setting] = &[
     &PORTS.setting,
     &PULL.setting,
     &RANK.setting,
+    &REDUCTION_ORDER.setting,
     &ROOT.setting,
     &SECRET.setting,
     &SECRET_FILE.setting,
@@ -334,6 +351,12 @@ static ALL: &[&Setting] = &[
 fn interface_of_nccl(value: &str) -> Option<String> {
     let plain = !value.is_empty() && !value.starts_with(['^', '=']) && !value.contains(',');
     plain.then(|| value.to_owned())
+}
+
+/// NCCL also has lists, and algorithms of its switches.
+fn algorithm_of_nccl(value: &str) -> Option<String> {
+    let name = value.to_ascii_lowercase();
+    matches!(name.as_str(), "ring" | "tree").then_some(name)
 }
 
 fn level_of_nccl(value: &str) -> Option<String> {
