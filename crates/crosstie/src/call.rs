@@ -147,3 +147,33 @@ fn reducer(
     let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
     Reducer::select(data_type, op, ranks).map(Some).map_err(|e| wrong(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, ReduceOp, Settings, Threads, Transport};
+
+    /// Calls are numbered with 64 bits, of which tags and messages of the monitors must lose none.
+    #[test]
+    fn calls_beyond_every_smaller_number_still_match_and_are_named() {
+        for transport in [Transport::Loopback, Transport::SharedMemory, Transport::Tcp] {
+            let settings = Settings::default().transport(transport);
+            let results = Threads::new(3).settings(settings).run_each(|mut comm| {
+                comm.sequence = u64::from(u32::MAX) - 20;
+                for _ in 0..40 {
+                    let mut sum = [comm.rank()];
+                    comm.all_reduce_in_place(&mut sum, ReduceOp::Sum)?;
+                    assert_eq!(sum, [3]);
+                }
+                let count = if comm.rank() == 1 { 2 } else { 1 };
+                comm.all_reduce_in_place(&mut [0_u8; 2][..count], ReduceOp::Sum)
+            });
+            for result in results {
+                let error = result.unwrap_err();
+                let Error::Failed(failure) = &error else { panic!("{}", error.report()) };
+                let conflict = failure.conflict.as_ref().expect("two calls differ");
+                assert_eq!(conflict.odd.1.sequence, u64::from(u32::MAX) + 21);
+                assert_eq!(conflict.odd.0, 1, "{}", error.report());
+            }
+        }
+    }
+}

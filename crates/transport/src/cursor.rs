@@ -63,6 +63,11 @@ impl SendCursor {
         Self { next: Place::new(slots), released: 0 }
     }
 
+    /// As if `passed` messages had come and gone before the first.
+    pub(crate) fn number_from(&mut self, passed: u32) {
+        (self.next.number, self.released) = (passed.wrapping_add(1), passed);
+    }
+
     /// The slot of the next message.
     #[inline]
     pub(crate) fn slot(&self) -> u32 {
@@ -125,6 +130,11 @@ pub(crate) struct ReceiveCursor {
 impl ReceiveCursor {
     pub(crate) fn new(slots: u32) -> Self {
         Self { next: Place::new(slots) }
+    }
+
+    /// As if `passed` messages had come and gone before the first.
+    pub(crate) fn number_from(&mut self, passed: u32) {
+        self.next.number = passed.wrapping_add(1);
     }
 
     /// The slot of the awaited message.

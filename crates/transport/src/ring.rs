@@ -241,6 +241,17 @@ impl SendEnd {
         Self { ring: Ring::new(memory, index, layout), cursor, begun: None, lent: None, own, peer }
     }
 
+    /// Leaves the ring, before its first message, as one that `passed` messages have passed.
+    pub(crate) fn number_from(&mut self, passed: u32) {
+        self.cursor.number_from(passed);
+        let slots = self.ring.layout.limits.slots;
+        for slot in 0..slots {
+            let last = passed.wrapping_add(1).wrapping_add(slot).wrapping_sub(slots);
+            self.ring.header(slot).sequence.store(last, Ordering::Release);
+        }
+        self.ring.control().released.0.store(passed, Ordering::Release);
+    }
+
     /// The slot for a message of `len` bytes of the call `tag`, if one is free.
     #[inline]
     pub(crate) fn begin(&mut self, len: usize, tag: u32) -> Result<Option<Region>, TransportError> {
@@ -439,6 +450,11 @@ impl ReceiveEnd {
         let cursor = ReceiveCursor::new(layout.limits.slots);
         let (ring, stage) = (Ring::new(memory, index, layout), Stage::Idle);
         Self { ring, cursor, stage, peer, spare: Vec::new() }
+    }
+
+    /// As the sender's [`number_from`](SendEnd::number_from).
+    pub(crate) fn number_from(&mut self, passed: u32) {
+        self.cursor.number_from(passed);
     }
 
     /// Posts a receive of at most `limit` bytes, which may be put into `place`.

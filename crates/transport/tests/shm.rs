@@ -15,19 +15,31 @@ const BARE: Subject = Subject { connect, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(3), ..BARE });
+conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
 conformance!(pulling, Subject { connect: connect_pulling, ..BARE });
 conformance!(pulling_behind_delays, Subject { connect: connect_pulling, faults: Some(4) });
 
 fn connect(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
-    connect_with(ranks, channels, limits, false)
+    connect_with(ranks, channels, limits, false, 0)
 }
 
 /// Messages that no heap has are read out of their senders' memory.
 fn connect_pulling(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
-    connect_with(ranks, channels, limits, true)
+    connect_with(ranks, channels, limits, true, 0)
 }
 
-fn connect_with(ranks: u32, channels: u16, limits: Limits, pull: bool) -> Vec<Box<dyn Endpoint>> {
+/// Every number passes its end soon after the start.
+fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    connect_with(ranks, channels, limits, true, u32::MAX - 2)
+}
+
+fn connect_with(
+    ranks: u32,
+    channels: u16,
+    limits: Limits,
+    pull: bool,
+    passed: u32,
+) -> Vec<Box<dyn Endpoint>> {
     let secret = Secret::generate().expect("random bytes");
     let deadline = Instant::now() + Duration::from_secs(10);
     let end = |rank| -> Box<dyn Endpoint> {
@@ -36,7 +48,9 @@ fn connect_with(ranks: u32, channels: u16, limits: Limits, pull: bool) -> Vec<Bo
         let options =
             ShmOptions { secret, rank, local_ranks, channels, limits, heap_bytes, pull, deadline };
         let doorbell = Doorbell::new().expect("an eventfd");
-        Box::new(shm::connect(&options, &doorbell, &|| false).expect("all are there"))
+        let mut end = shm::connect(&options, &doorbell, &|| false).expect("all are there");
+        end.number_from(passed);
+        Box::new(end)
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..ranks).map(|rank| scope.spawn(move || end(rank))).collect();

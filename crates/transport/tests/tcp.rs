@@ -20,16 +20,22 @@ const BARE: Subject = Subject { connect: over_loopback, faults: None };
 
 conformance!(bare, BARE);
 conformance!(behind_delays, Subject { faults: Some(1), ..BARE });
+conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
 conformance!(over_short_writes, Subject { connect: over_tiny_buffers, ..BARE });
 
 fn over_loopback(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
-    endpoints(ranks, channels, limits, &|_| {})
+    endpoints(ranks, channels, limits, 0, &|_| {})
+}
+
+/// Every number passes its end soon after the start.
+fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    endpoints(ranks, channels, limits, u32::MAX - 2, &|_| {})
 }
 
 /// Every write of more than a few kilobytes is cut short. (The receive buffer is left alone: with
 /// less than a segment of it, the kernel's timers, not this transport, set the pace.)
 fn over_tiny_buffers(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
-    endpoints(ranks, channels, limits, &|stream| {
+    endpoints(ranks, channels, limits, 0, &|stream| {
         rustix::net::sockopt::set_socket_send_buffer_size(stream, 4096).expect("SO_SNDBUF");
     })
 }
@@ -38,6 +44,7 @@ fn endpoints(
     ranks: u32,
     channels: u16,
     limits: Limits,
+    passed: u32,
     prepare: &dyn Fn(&TcpStream),
 ) -> Vec<Box<dyn Endpoint>> {
     let mut streams: Vec<Vec<(u32, TcpStream)>> = (0..ranks).map(|_| Vec::new()).collect();
@@ -51,7 +58,9 @@ fn endpoints(
         }
     }
     let connect = |(rank, streams)| -> Box<dyn Endpoint> {
-        Box::new(TcpEndpoint::from_streams(rank, streams, channels, limits).expect("sockets"))
+        let mut end = TcpEndpoint::from_streams(rank, streams, channels, limits).expect("sockets");
+        end.number_from(passed);
+        Box::new(end)
     };
     (0..).zip(streams).map(connect).collect()
 }

@@ -79,6 +79,11 @@ impl Outbox {
         }
     }
 
+    /// As if `passed` wire messages had passed.
+    pub fn number_from(&mut self, passed: u32) {
+        self.counter = passed;
+    }
+
     /// Whether no batch is under way.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()

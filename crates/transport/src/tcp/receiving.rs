@@ -103,6 +103,12 @@ impl ReceivingEnd {
         }
     }
 
+    /// As if `passed` messages of every kind had passed.
+    pub fn number_from(&mut self, passed: u32) {
+        (self.next_seq, self.next_receive) = (passed, passed);
+        (self.eager, self.emptied, self.offered) = (passed, passed, passed);
+    }
+
     /// Makes room for the next message; whether the sender must be told at once.
     pub fn post(&mut self, grant: &Grant) -> bool {
         debug_assert!(self.posted.is_none(), "a receive was posted before the last was released");

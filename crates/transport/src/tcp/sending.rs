@@ -119,6 +119,12 @@ impl SendingEnd {
         }
     }
 
+    /// As if `passed` messages of every kind had passed.
+    pub fn number_from(&mut self, passed: u32) {
+        (self.head_seq, self.set_aside) = (passed, passed);
+        (self.eager_made, self.eager_put, self.eager_emptied) = (passed, passed, passed);
+    }
+
     /// Room for a message of `len` bytes of the call `tag`, or the refusal that ended this connection.
     pub fn begin(&mut self, len: usize, tag: u32) -> Result<Option<SendSpace>, Refusal> {
         if let Some(refused) = self.refused {

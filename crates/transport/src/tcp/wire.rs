@@ -66,6 +66,13 @@ impl Wire {
         }
     }
 
+    /// As if `passed` messages of every kind had passed on each of its connections.
+    pub fn number_from(&mut self, passed: u32) {
+        self.sending.iter_mut().for_each(|end| end.number_from(passed));
+        self.receiving.iter_mut().for_each(|end| end.number_from(passed));
+        self.outbox.number_from(passed);
+    }
+
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
