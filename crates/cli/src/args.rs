@@ -54,6 +54,16 @@ process is one rank, and every result is checked.
   algbw   size / time
   busbw   algbw times the bytes that the best algorithm moves per byte of size
   #wrong  elements with a wrong value, on all ranks
+  ceil%   the least time predicted for this call, in percent of time: out of
+          place, in place. An estimate, so that numbers can be judged that are
+          not compared with anything: before the first row it measures how fast
+          the ranks here read and write memory (one alone, and all at once, at
+          several sizes), how soon one core hears of another (or how long all ranks take
+          turns on the cores), and TCP over loopback; then it counts the bytes
+          that the operation must read and write, or send between nodes, if
+          none is copied twice. Caches make it too high for middle sizes, and
+          calls that overlap (broadcast) can exceed it. No ceiling on several
+          hosts: their links are not measured.
 In --json alone, of calls that are timed one by one, on the slowest rank each:
   p50_us  half of the calls took no longer
   p99_us  99 of 100 calls took no longer
@@ -69,7 +79,7 @@ Examples:
   crosstie bench all_reduce,all_to_all --plot sweep.svg        both in a picture
   mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
 
-Exit code: 0 good, 1 wrong result, 2 usage, 3 a peer or a deadline,
+Exit code: 0 good, 1 wrong result or less than --fail-below, 2 usage, 3 a peer or a deadline,
 4 the environment, 130 Ctrl-C.";
 
 /// Arguments of `crosstie bench`.
@@ -166,6 +176,10 @@ pub struct BenchArgs {
     /// A rank that shows no sign of life for this long is gone [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = crosstie::parse_duration, help_heading = "Deadlines")]
     pub silence: Option<Duration>,
+
+    /// Exit with 1 where a size reaches less than this share of the predicted ceiling (ceil%)
+    #[arg(long, value_name = "PCT", value_parser = percent, help_heading = "Output")]
+    pub fail_below: Option<f64>,
 
     /// Print one JSON object in place of the table
     #[arg(long, help_heading = "Output", conflicts_with = "csv")]
@@ -461,6 +475,12 @@ fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     }
     let there = || format!("expected one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)));
     text.parse().map(|op| Choice(vec![op])).map_err(|_| there())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim().parse().ok();
+    let percent = number.filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "expected a number of percent from 0 to 100".to_owned())
 }
 
 fn root(text: &str) -> Result<Root, String> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Exit {
     /// All went well: 0.
     Good,
-    /// A result was wrong: 1.
+    /// A result was wrong, or too far below the ceiling: 1.
     WrongResult,
     /// The command line asked for something that cannot be: 2.
     Usage,

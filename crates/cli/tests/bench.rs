@@ -61,7 +61,7 @@ fn the_table_has_the_columns_of_nccl_tests() {
         .collect();
     assert_eq!(rows.len(), 1, "{}", done.out);
     assert_eq!(rows[0][..5], ["1024", "128", "float", "none", "-1"]);
-    assert_eq!(rows[0].len(), 13);
+    assert_eq!(rows[0].len(), 13 + 2, "and the two shares of the ceiling after them");
     assert_eq!((rows[0][8], rows[0][12]), ("0", "0"), "#wrong");
 }
 
@@ -89,7 +89,15 @@ fn json_is_one_object_of_schema_1() {
             let half = &row[place];
             assert_eq!(
                 keys(half),
-                ["algbw_gb_s", "busbw_gb_s", "p50_us", "p99_us", "time_us", "wrong"]
+                [
+                    "algbw_gb_s",
+                    "busbw_gb_s",
+                    "ceil_percent",
+                    "p50_us",
+                    "p99_us",
+                    "time_us",
+                    "wrong"
+                ]
             );
             assert_eq!(half["wrong"], 0);
             assert!(half["p50_us"].as_f64().unwrap() <= half["p99_us"].as_f64().unwrap());
@@ -100,6 +108,21 @@ fn json_is_one_object_of_schema_1() {
     let counters = &result["counters"]["shm"];
     assert_eq!(keys(counters), ["bytes", "mean_group", "messages", "wire_messages"]);
     assert!(counters["messages"].as_u64().unwrap() > 0 && counters["bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn the_share_of_the_ceiling_decides_the_exit_code() {
+    let line = "bench all_reduce --ranks 2 -b 1K -e 1K -n 20 --fail-below";
+    let done = run(&format!("{line} 0"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let said =
+        |word: &str| done.out.lines().any(|line| line.starts_with("# ") && line.contains(word));
+    assert!(said("ceil% (estimate): of 1024 bytes one rank reads"), "{}", done.out);
+    // No call of a kilobyte over TCP, in a build that is not optimised, reaches that.
+    let done = run(&format!("{line} 100 --transport tcp"));
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("below 100 % of the predicted ceiling"), "{}", done.err);
+    assert!(done.err.contains("all_reduce of 1024 bytes of float, out of place: "), "{}", done.err);
 }
 
 #[test]
@@ -288,6 +311,8 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --transport smoke", "'smoke'"),
         ("bench all_reduce --timeout never", "'never'"),
         ("bench all_reduce --frobnicate", "argument '--frobnicate'"),
+        ("bench all_reduce --fail-below 101", "from 0 to 100"),
+        ("bench all_reduce --fail-below fast", "'fast'"),
         ("bench all_reduce --plot picture.png", "ends in .svg"),
         ("bench all_reduce --plot /no/such/folder/it.svg", "no folder /no/such/folder"),
         ("bench all_reduce --json --csv", "cannot be used with"),

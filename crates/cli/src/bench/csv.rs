@@ -9,7 +9,7 @@ use super::sizes::Row;
 use crate::exit::Failure;
 
 const COLUMNS: &str = "operation,ranks,nodes,transport,bytes,count,type,redop,root,place,time_us,p50_us,p99_us,\
-                       algbw_gb_s,busbw_gb_s,wrong";
+                       algbw_gb_s,busbw_gb_s,ceil_percent,wrong";
 
 /// Prints line by line. No value holds a comma or a quote.
 pub struct Csv<W> {
@@ -48,9 +48,10 @@ impl<W: Write> Report for Csv<W> {
     ) -> Result<(), Failure> {
         let places = [("out", Some(out)), ("in", in_place)].into_iter();
         for (place, measured) in places.filter_map(|(place, it)| Some((place, it?))) {
-            let Measured { time_us, p50_us, p99_us, algbw_gb_s, busbw_gb_s, wrong } = measured;
+            let Measured { time_us, p50_us, p99_us, algbw_gb_s, busbw_gb_s, wrong, .. } = measured;
+            let ceiling = measured.ceil_percent.map(|it| it.to_string()).unwrap_or_default();
             let line = format!(
-                "{},{},{},{},{},{},{},{place},{time_us},{p50_us},{p99_us},{algbw_gb_s},{busbw_gb_s},{wrong}",
+                "{},{},{},{},{},{},{},{place},{time_us},{p50_us},{p99_us},{algbw_gb_s},{busbw_gb_s},{ceiling},{wrong}",
                 row.operation.name,
                 self.world,
                 row.bytes,

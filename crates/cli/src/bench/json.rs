@@ -26,6 +26,7 @@ struct Document<'a> {
     nodes: u32,
     transport: &'a str,
     buffers: &'a str,
+    ceiling: Option<&'a str>,
     rows: &'a [JsonRow],
     counters: &'a BTreeMap<&'static str, Counters>,
 }
@@ -106,6 +107,7 @@ impl<W: Write> Report for Json<W> {
             nodes: header.nodes,
             transport: &header.transport,
             buffers: header.buffers,
+            ceiling: header.ceiling.as_deref(),
             rows: &self.rows,
             counters,
         };

@@ -1,6 +1,7 @@
 //! Owns `crosstie bench`: being one rank of a world that someone else started, or starting one.
 
 mod buffer;
+mod ceiling;
 mod csv;
 mod json;
 mod local;
@@ -10,6 +11,7 @@ mod progress;
 mod rank;
 mod report;
 mod sizes;
+mod speeds;
 mod table;
 mod timing;
 

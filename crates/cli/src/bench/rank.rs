@@ -1,16 +1,19 @@
 //! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use crosstie::{Buffers, Communicator, Error, ReduceOp};
 use crosstie_ir::Rank;
 use crosstie_ir::exact::Exact;
 
 use super::buffer::Buffer;
+use super::ceiling::Ceiling;
 use super::report::{Counters, Header, Measured, Report};
 use super::sizes::{self, Row};
+use super::speeds;
 use super::timing::{self, Effort, Times};
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
 
 /// Every transport there is: what the ranks add up their counters by.
@@ -27,11 +30,15 @@ pub fn run(
     let rows = sizes::rows(args, comm.size())?;
     let mut report = report.filter(|_| comm.rank() == 0);
     let mut bench = Bench::new(args, &comm, &rows)?;
+    bench.predict(&mut comm, args, &rows)?;
     if let Some(report) = &mut report {
-        report.begin(&Header::new(args, &comm, &rows, ranks_here))?;
+        let mut header = Header::new(args, &comm, &rows, ranks_here);
+        header.ceiling = bench.ceiling.as_ref().map(|ceiling| ceiling.in_words(largest(&rows)));
+        report.begin(&header)?;
     }
     bench.settle(&mut comm, &rows)?;
     let mut wrong = 0;
+    let mut below = Vec::new();
     for row in &rows {
         let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
         let in_place = match row.operation.in_place() {
@@ -39,6 +46,7 @@ pub fn run(
             false => None,
         };
         wrong += out_of_place.wrong + in_place.map_or(0, |in_place| in_place.wrong);
+        below.extend(shortfalls(args, row, &out_of_place, in_place.as_ref()));
         if let Some(report) = &mut report {
             report.row(row, &out_of_place, in_place.as_ref())?;
         }
@@ -48,7 +56,45 @@ pub fn run(
     if let Some(report) = &mut report {
         report.end(&counters)?;
     }
-    Ok(if wrong == 0 { Exit::Good } else { Exit::WrongResult })
+    tell_of_shortfalls(args, &below);
+    Ok(if wrong == 0 && below.is_empty() { Exit::Good } else { Exit::WrongResult })
+}
+
+/// What of a row falls short of --fail-below, in words.
+fn shortfalls(
+    args: &BenchArgs,
+    row: &Row,
+    out: &Measured,
+    in_place: Option<&Measured>,
+) -> Vec<String> {
+    let Some(least) = args.fail_below else { return Vec::new() };
+    let places = [("out of place", Some(out)), ("in place", in_place)];
+    let short = |(place, measured): (&str, Option<&Measured>)| {
+        let percent = measured?.ceil_percent.filter(|percent| *percent < least)?;
+        Some(format!(
+            "{} of {} bytes of {}, {place}: {percent:.1} %",
+            row.operation.name,
+            row.bytes,
+            row.type_name()
+        ))
+    };
+    places.into_iter().filter_map(short).collect()
+}
+
+/// More would say no more.
+const SHORTFALLS_TOLD: usize = 5;
+
+fn tell_of_shortfalls(args: &BenchArgs, below: &[String]) {
+    let (Some(least), false) = (args.fail_below, below.is_empty()) else { return };
+    let mut error = io::stderr().lock();
+    // Nothing stands in the way when nobody reads it.
+    let _ = writeln!(error, "crosstie: below {least} % of the predicted ceiling:");
+    for line in below.iter().take(SHORTFALLS_TOLD) {
+        let _ = writeln!(error, "  {line}");
+    }
+    if below.len() > SHORTFALLS_TOLD {
+        let _ = writeln!(error, "  and {} more", below.len() - SHORTFALLS_TOLD);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,13 +110,15 @@ struct Bench {
     corrupt: bool,
     /// Calls that were checked: each gets inputs of its own.
     checks: u64,
+    /// Where ceilings come from, on rank 0.
+    ceiling: Option<Ceiling>,
     send: Buffer,
     receive: Buffer,
 }
 
 impl Bench {
     fn new(args: &BenchArgs, comm: &Communicator, rows: &[Row]) -> Result<Self, Failure> {
-        let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
+        let largest = largest(rows);
         Ok(Self {
             rank: comm.rank(),
             ranks: comm.size(),
@@ -81,9 +129,29 @@ impl Bench {
             },
             corrupt: args.corrupt_byte,
             checks: 0,
+            ceiling: None,
             send: Buffer::new(args.buffers, comm, largest)?,
             receive: Buffer::new(args.buffers, comm, largest)?,
         })
+    }
+
+    /// Measures what ceilings are predicted from.
+    fn predict(
+        &mut self,
+        comm: &mut Communicator,
+        args: &BenchArgs,
+        rows: &[Row],
+    ) -> Result<(), Failure> {
+        let speeds = speeds::measure(comm, &mut self.send, &mut self.receive, largest(rows))?;
+        let ceiling = Ceiling::new(speeds, comm, args.transport == TransportArg::Tcp);
+        if args.fail_below.is_some() && ceiling.is_unknown() {
+            return Err(Failure::usage(
+                "--fail-below, but the ranks are on several hosts, whose links are not measured",
+                "leave it out, or run on one host",
+            ));
+        }
+        self.ceiling = Some(ceiling).filter(|_| comm.rank() == 0);
+        Ok(())
     }
 
     /// Lets everything find its place before the first row: the largest size touches all memory
@@ -118,7 +186,9 @@ impl Bench {
         let wrong = self.check(comm, row, place)?;
         let effort = self.effort;
         let times = timing::measure(comm, &effort, &mut |comm| self.call(comm, row, place))?;
-        Ok(measured(row, self.ranks, &times, wrong))
+        let ceiling = self.ceiling.as_ref();
+        let least_us = ceiling.and_then(|ceiling| ceiling.time_us(row, place == Place::In));
+        Ok(measured(row, self.ranks, &times, least_us, wrong))
     }
 
     fn call(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<(), Error> {
@@ -163,10 +233,14 @@ impl Bench {
     }
 }
 
+fn largest(rows: &[Row]) -> usize {
+    rows.iter().map(|row| row.bytes).max().unwrap_or(0)
+}
+
 /// Bandwidths as nccl-tests defines them: algorithm bandwidth is size over time, bus bandwidth
 /// scales it by what each rank's link must carry per byte of size, so that it can be held against
 /// the link's speed.
-fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
+fn measured(row: &Row, ranks: u32, times: &Times, least_us: Option<f64>, wrong: u64) -> Measured {
     let algbw_gb_s =
         if times.mean_us > 0.0 { row.bytes as f64 / (times.mean_us * 1e3) } else { 0.0 };
     Measured {
@@ -175,6 +249,7 @@ fn measured(row: &Row, ranks: u32, times: &Times, wrong: u64) -> Measured {
         p99_us: times.p99_us,
         algbw_gb_s,
         busbw_gb_s: algbw_gb_s * row.operation.bus_factor(ranks),
+        ceil_percent: least_us.map(|least_us| 100.0 * least_us / times.mean_us),
         wrong,
     }
 }

@@ -41,6 +41,8 @@ pub struct Header {
     pub rounded_to: Vec<u64>,
     /// What memory is sent and received: `shared` or `private`.
     pub buffers: &'static str,
+    /// What ceilings are predicted from, in words, where they can be.
+    pub ceiling: Option<String>,
     /// Rows to come.
     pub rows: usize,
     /// Calls before the clock starts.
@@ -74,6 +76,7 @@ impl Header {
             crowd: crowded.then_some(Crowd { ranks: ranks_here, cores }),
             rounded_to: sizes::rounded_to(args, comm.size()),
             buffers: args.buffers.name(),
+            ceiling: None,
             rows: rows.len(),
             warmup_iters: args.warmup_iters,
             iters: args.iters,
@@ -94,6 +97,9 @@ pub struct Measured {
     pub algbw_gb_s: f64,
     /// The same, scaled to what each rank's link must carry.
     pub busbw_gb_s: f64,
+    /// The time predicted to be the least possible, in percent of the time measured; none where
+    /// none can be predicted.
+    pub ceil_percent: Option<f64>,
     /// Elements with a wrong value, on all ranks.
     pub wrong: u64,
 }

@@ -87,11 +87,13 @@ impl<W: Write> Report for Table<W> {
 fn head(header: &Header) -> Vec<String> {
     let plural = |n: u32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let iters = header.iters.map_or("auto".to_owned(), |iters| iters.to_string());
-    let columns = |first: [&str; 5], half: [&str; 4]| {
+    let columns = |first: [&str; 5], half: [&str; 4], last: &str| {
         let [size, count, kind, op, root] = first;
         let [time, algbw, busbw, wrong] = half;
         let half = format!("  {time:>7}  {algbw:>6}  {busbw:>6} {wrong:>6}");
-        let line = format!("# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}");
+        let line = format!(
+            "# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}  {last:>5}  {last:>5}"
+        );
         line.trim_end().to_owned()
     };
     let mut lines = vec![
@@ -112,6 +114,9 @@ fn head(header: &Header) -> Vec<String> {
         let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
         lines.push(format!("# {ranks} ranks share {cores}: times include waiting for a core"));
     }
+    if let Some(ceiling) = &header.ceiling {
+        lines.push(format!("# ceil% (estimate): {ceiling}"));
+    }
     if !header.rounded_to.is_empty() {
         let units: Vec<String> = header.rounded_to.iter().map(u64::to_string).collect();
         let by_type = if units.len() > 1 { ", by type" } else { "" };
@@ -120,9 +125,13 @@ fn head(header: &Header) -> Vec<String> {
     }
     lines.extend([
         "#".to_owned(),
-        format!("# {:>69}{:>34}", "out-of-place", "in-place"),
-        columns(["size", "count", "type", "redop", "root"], ["time", "algbw", "busbw", "#wrong"]),
-        columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""]),
+        format!("# {:>69}{:>34}{:>17}", "out-of-place", "in-place", "out     in"),
+        columns(
+            ["size", "count", "type", "redop", "root"],
+            ["time", "algbw", "busbw", "#wrong"],
+            "ceil%",
+        ),
+        columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""], ""),
     ]);
     lines
 }
@@ -134,13 +143,19 @@ fn line(row: &Row, out: &Measured, in_place: Option<&Measured>) -> String {
         name => name,
     };
     let root = row.root.map_or(-1, i64::from);
+    let ceiling = |measured: Option<&Measured>| {
+        let percent = measured.and_then(|measured| measured.ceil_percent);
+        percent.map_or("-".to_owned(), |percent| format!("{percent:.1}"))
+    };
     format!(
-        "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}",
+        "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}  {:>5}  {:>5}",
         row.bytes,
         row.count(),
         row.type_name(),
         half(out),
-        in_place.map_or_else(|| format!("  {:>7}  {:>6}  {:>6}  {:>5}", "-", "-", "-", "-"), half)
+        in_place.map_or_else(|| format!("  {:>7}  {:>6}  {:>6}  {:>5}", "-", "-", "-", "-"), half),
+        ceiling(Some(out)),
+        ceiling(in_place)
     )
 }
 
