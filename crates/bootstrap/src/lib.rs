@@ -13,7 +13,7 @@ mod pmi1;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
-pub use meeting::{MeetingHost, meet};
+pub use meeting::{MeetingHost, meet, meet_again};
 pub use monitor::{
     Application, CallMark, Cause, Conflict, Describe, Monitor, MonitorOptions, Report, Signature,
     Statement, Verdict, Wait, WaitOn,

@@ -85,6 +85,24 @@ impl World {
         nodes
     }
 
+    /// The world of `ranks` of this one, in this order, for whose links another secret is derived; `purpose` names
+    /// it among those made of this world. `None` where this rank is not among them, or one is none of this world.
+    pub fn part(&self, ranks: &[u32], purpose: &str) -> Option<World> {
+        let own = ranks.iter().position(|&rank| rank == self.rank)?;
+        let record = |(new, &old): (u32, &u32)| {
+            let record = self.records.get(usize::try_from(old).ok()?)?;
+            Some(Record { rank: new, ..record.clone() })
+        };
+        let records = (0..).zip(ranks).map(record).collect::<Option<Vec<Record>>>()?;
+        Some(World {
+            rank: u32::try_from(own).ok()?,
+            size: u32::try_from(ranks.len()).ok()?,
+            secret: self.secret.derive(purpose),
+            records,
+            phases: Vec::new(),
+        })
+    }
+
     /// The host of `rank`, for messages; `?` for a rank outside the world.
     pub fn host(&self, rank: u32) -> &str {
         let record = usize::try_from(rank).ok().and_then(|rank| self.records.get(rank));
@@ -114,6 +132,18 @@ mod tests {
     fn nodes_are_numbered_by_first_appearance_however_they_interleave() {
         assert_eq!(world(&["b", "a", "b", "c", "a"]).nodes(), [0, 1, 0, 2, 1]);
         assert_eq!(world(&["x"]).nodes(), [0]);
+    }
+
+    #[test]
+    fn a_part_is_numbered_in_its_own_order_and_has_a_secret_of_its_own() {
+        let world = world(&["a", "b", "c"]);
+        let part = world.part(&[2, 0], "x").unwrap();
+        assert_eq!((part.rank, part.size), (1, 2));
+        let who: Vec<_> = part.records.iter().map(|r| (r.rank, r.node_key.as_str())).collect();
+        assert_eq!(who, [(0, "c"), (1, "a")]);
+        assert_ne!(part.secret, world.secret);
+        assert_ne!(part.secret, world.part(&[2, 0], "y").unwrap().secret);
+        assert!(world.part(&[1, 2], "x").is_none() && world.part(&[0, 3], "x").is_none());
     }
 
     #[test]

@@ -56,6 +56,16 @@ impl Communicator {
     }
 }
 
+impl<T: Element> Buffer<T> {
+    pub(crate) fn into_block(self) -> HeapBlock {
+        self.block
+    }
+
+    pub(crate) fn from_block(block: HeapBlock) -> Self {
+        Self { block, elements: PhantomData }
+    }
+}
+
 impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

@@ -1,24 +1,35 @@
-//! Owns the call of any collective on bytes: the checks of its arguments, and its run.
+//! Owns the call of any operation on bytes: the checks of its arguments, and its run.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crosstie_bootstrap::CallMark;
-use crosstie_exec::{Buffers, Call, Reducer};
-use crosstie_ir::{Collective, DataType, Rank, ReduceOp};
+use crosstie_exec::{Buffers, Call, Program, Reducer, Submission};
+use crosstie_ir::{ChunkMap, Collective, DataType, ReduceOp};
 
+use crate::counts::{Place, Sizes};
+use crate::operation::Operation;
 use crate::programs::Form;
-use crate::verdict::Watched;
+use crate::standing::{CallName, Watched};
 use crate::{Communicator, Error, select, tag};
 
+/// A call that has been checked and has its number: what to run it takes.
+struct Admitted {
+    form: Form,
+    map: ChunkMap,
+    reducer: Option<Reducer>,
+    call: CallName,
+    mark: CallMark,
+}
+
 impl Communicator {
-    /// Any collective, on bytes: what the typed forms above come to.
+    /// Any collective, on bytes; [`perform`](Self::perform) for one that needs counts beside.
     ///
     /// `op` is needed where the collective reduces, and ignored elsewhere.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`] when a peer failed or
-    /// the deadline passed; [`Error::AlreadyFailed`] on every call after that.
+    /// As [`perform`](Self::perform).
     #[track_caller]
     pub fn call(
         &mut self,
@@ -27,115 +38,98 @@ impl Communicator {
         op: Option<ReduceOp>,
         buffers: Buffers<'_>,
     ) -> Result<(), Error> {
-        if let Some(first) = &self.failed {
-            return Err(Error::AlreadyFailed { first: first.clone() });
-        }
-        let ranks = self.world.size;
-        self.check_root(collective)?;
-        let count = elements(collective, data_type, &buffers, self.world.rank, ranks)?;
-        let reducer = reducer(collective, data_type, op, ranks)?;
-        self.sequence += 1;
-        let bytes = count * data_type.size() as u64;
-        let form = Form {
-            collective,
-            algorithm: self.selection.algorithm(collective, &self.nodes, bytes),
-            in_place: buffers.in_place(),
-        };
-        let parts = form.algorithm.parts(collective, ranks);
-        let map = select::chunk_map(collective, data_type, count, parts, self.slot_bytes);
-        self.prepare(form)?;
-        let Some(program) = self.programs.slot(form).as_ref() else {
-            return Ok(());
-        };
-        let (sequence, kind) =
-            (self.sequence, tag::kind(collective, form.algorithm, data_type, op));
-        let tag = tag::of_call(sequence, kind, count);
-        let monitor = self.monitor.as_ref();
+        self.perform(Operation { op, ..Operation::new(collective, data_type) }, buffers)
+    }
+
+    /// Any operation, on bytes: what the typed forms come to.
+    ///
+    /// Buffers hold whole elements of the operation's type, in this host's byte order, at any address. A
+    /// rank that has no such side, as all but the root of a gather have no receive buffer, gives an
+    /// empty one.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`] when a peer failed or
+    /// the deadline passed; [`Error::AlreadyFailed`] on every call after that.
+    #[track_caller]
+    pub fn perform(&mut self, operation: Operation<'_>, buffers: Buffers<'_>) -> Result<(), Error> {
+        let admitted = self.admit(operation, &buffers, Location::caller())?;
+        let limit = self.limit();
+        let Admitted { form, map, reducer, call, mark } = admitted;
+        let Some(program) = self.programs.slot(form).as_deref() else { return Ok(()) };
+        let watched = Watched { standing: &*self.standing, call, mark: Some(mark) };
+        let run = Call { program, map, reducer, buffers, limit, tag: mark.tag };
+        self.engine.run(run, &watched).map_err(|seen| self.standing.fail(call, &seen))
+    }
+
+    /// The same call for later, on buffers like these.
+    pub(crate) fn submission(
+        &mut self,
+        operation: Operation<'_>,
+        buffers: &Buffers<'_>,
+        site: &'static Location<'static>,
+    ) -> Result<(Submission, CallName), Error> {
+        let Admitted { form, map, reducer, call, mark } = self.admit(operation, buffers, site)?;
+        let limit = self.limit();
+        let program = self.program(form, call)?;
+        let standing = Arc::clone(&self.standing);
+        let watch = Box::new(Watched { standing, call, mark: Some(mark) });
+        Ok((Submission { program, map, reducer, limit, tag: mark.tag, watch }, call))
+    }
+
+    /// How long the engine lets a call take by itself.
+    pub(crate) fn limit(&self) -> Duration {
         // The monitor has the clocks, which know more than how long this rank has waited.
-        let limit = if monitor.is_some() { Duration::MAX } else { self.timeout };
-        let call = Call { program, map, reducer, buffers, limit, tag };
-        if let Some(monitor) = monitor {
-            let site = Location::caller();
-            monitor.call_started(CallMark { sequence, tag, kind, count, site });
-        }
-        match self.engine.run(call, &Watched { monitor, sequence }) {
-            Ok(()) => {
-                if let Some(monitor) = monitor {
-                    monitor.call_finished(sequence);
-                }
-                Ok(())
+        if self.standing.monitor.is_some() { Duration::MAX } else { self.timeout }
+    }
+
+    /// Checks a call, gives it its number, and sees to its plan.
+    fn admit(
+        &mut self,
+        operation: Operation<'_>,
+        buffers: &Buffers<'_>,
+        site: &'static Location<'static>,
+    ) -> Result<Admitted, Error> {
+        self.standing.check()?;
+        let (rank, ranks) = (self.world.rank, self.world.size);
+        let Operation { collective, data_type, .. } = operation;
+        let sizes = Sizes::of(&operation, buffers, Place { rank, ranks })?;
+        let Sizes { count, bytes, table, digest } = sizes;
+        let reducer = reducer(&operation, ranks)?;
+        let algorithm = match self.selection.algorithm(collective, &self.nodes, bytes) {
+            chosen if !operation.is_ragged() => chosen,
+            chosen => select::without_scratch(&operation, chosen)?,
+        };
+        self.sequence += 1;
+        let form = Form { collective, algorithm, in_place: buffers.in_place() };
+        let map = match table {
+            Some(table) => select::ragged_map(table, data_type, self.slot_bytes),
+            None => {
+                let parts = algorithm.parts(collective, ranks);
+                select::chunk_map(collective, data_type, count, parts, self.slot_bytes)
             }
-            Err(error) => Err(self.fail(collective, error)),
-        }
+        };
+        let sequence = self.sequence;
+        let call = CallName { collective, name: operation.name(), sequence };
+        self.prepare(form, call)?;
+        let kind = tag::kind(&operation, algorithm);
+        let tag = tag::of_call(sequence, kind, count ^ digest);
+        let mark = CallMark { sequence, tag, kind, count, site };
+        Ok(Admitted { form, map, reducer, call, mark })
+    }
+
+    /// A plan that has been prepared.
+    fn program(&mut self, form: Form, call: CallName) -> Result<Arc<Program>, Error> {
+        self.prepare(form, call)?;
+        let lost = || Error::Argument {
+            operation: call.name,
+            what: "its plan was prepared, and is not there; please report this".to_owned(),
+        };
+        self.programs.slot(form).clone().ok_or_else(lost)
     }
 }
 
-impl Communicator {
-    fn check_root(&self, collective: Collective) -> Result<(), Error> {
-        match collective.root() {
-            Some(root) if root.0 >= self.world.size => Err(Error::Argument {
-                operation: collective.name(),
-                what: format!("root {root} is none of the {} ranks, 0 on", self.world.size),
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Equal parts of each side of a call on `rank`; none where it has no such side.
-fn parts(collective: Collective, rank: u32, ranks: u32) -> [usize; 2] {
-    let rank = Rank(rank);
-    [collective.input_chunks(rank, ranks, 1), collective.output_chunks(rank, ranks, 1)]
-        .map(|parts| parts as usize)
-}
-
-/// What the operation's size counts: elements of the buffer where it is whole, else of one part.
-fn elements(
-    collective: Collective,
-    data_type: DataType,
-    buffers: &Buffers<'_>,
-    rank: u32,
-    ranks: u32,
-) -> Result<u64, Error> {
-    let operation = collective.name();
-    let wrong = |what: String| Error::Argument { operation, what };
-    let [input, output] = parts(collective, rank, ranks);
-    let (longer, whole) = match buffers {
-        Buffers::OutOfPlace { send, .. } if input >= output => (input, send.len()),
-        Buffers::OutOfPlace { recv, .. } => (output, recv.len()),
-        Buffers::InPlace(buffer) => (input.max(output), buffer.len()),
-        Buffers::Messages { .. } => return Err(wrong("takes no separate messages".to_owned())),
-    };
-    let size = data_type.size();
-    if !whole.is_multiple_of(longer * size) {
-        return Err(wrong(format!(
-            "a buffer of {whole} bytes does not hold {longer} equal part(s) of {data_type} \
-             ({size} bytes each element); make it a multiple of {} bytes",
-            longer * size
-        )));
-    }
-    let part = whole / longer;
-    if let Buffers::OutOfPlace { send, recv } = buffers {
-        let expected = (input * part, output * part);
-        if (send.len(), recv.len()) != expected {
-            return Err(wrong(format!(
-                "send has {} bytes and recv {}; rank {rank} of {ranks} needs {} and {}",
-                send.len(),
-                recv.len(),
-                expected.0,
-                expected.1
-            )));
-        }
-    }
-    Ok((part / size) as u64)
-}
-
-fn reducer(
-    collective: Collective,
-    data_type: DataType,
-    op: Option<ReduceOp>,
-    ranks: u32,
-) -> Result<Option<Reducer>, Error> {
+fn reducer(operation: &Operation<'_>, ranks: u32) -> Result<Option<Reducer>, Error> {
+    let Operation { collective, data_type, op, .. } = *operation;
     if collective == Collective::Barrier {
         // It reduces no bytes, but its plans reduce.
         return Ok(Reducer::select(DataType::U8, ReduceOp::Sum, ranks).ok());
@@ -143,7 +137,7 @@ fn reducer(
     if !collective.reduces() {
         return Ok(None);
     }
-    let wrong = |what: String| Error::Argument { operation: collective.name(), what };
+    let wrong = |what: String| Error::Argument { operation: operation.name(), what };
     let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
     Reducer::select(data_type, op, ranks).map(Some).map_err(|e| wrong(e.to_string()))
 }

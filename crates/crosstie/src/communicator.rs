@@ -1,13 +1,17 @@
 //! Owns the communicator: what it is made of, what it tells of itself, and how it is left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crosstie_bootstrap::{Cause, Monitor, Report, World};
+use crosstie_bootstrap::World;
 use crosstie_exec::Engine;
+use crosstie_net::Listener;
 use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
 
 use crate::programs::Programs;
+use crate::settings::Resolved;
+use crate::standing::Standing;
 use crate::{Error, Settings};
 
 /// A group of ranks that carry out collectives together.
@@ -19,8 +23,10 @@ pub struct Communicator {
     pub(crate) nodes: Nodes,
     pub(crate) engine: Engine,
     pub(crate) heap: Heap,
-    /// `None` once left, and in a world of one rank.
-    pub(crate) monitor: Option<Monitor>,
+    pub(crate) standing: Arc<Standing>,
+    /// What it was made with, for the communicators that are made of it.
+    pub(crate) settings: Resolved,
+    pub(crate) listener: Arc<Listener>,
     pub(crate) timeout: Duration,
     /// Bytes of the longest message; the same on all ranks.
     pub(crate) slot_bytes: usize,
@@ -28,7 +34,11 @@ pub struct Communicator {
     pub(crate) selection: Selection,
     pub(crate) programs: Programs,
     pub(crate) sequence: u64,
-    pub(crate) failed: Option<String>,
+    /// How often it was shrunk.
+    pub(crate) shrinks: u64,
+    /// Bytes of the slots of all connections.
+    pub(crate) slot_memory: u64,
+    pub(crate) has_left: bool,
 }
 
 impl Communicator {
@@ -83,25 +93,29 @@ impl Communicator {
 
     /// Tells the others that no call of this rank will come, for its program has panicked.
     fn give_up(&mut self) {
-        let Some(monitor) = self.monitor.take() else { return };
-        let (culprit, cause) = (Some(self.world.rank), Cause::Aborted);
-        let detail = "the thread that held the communicator panicked".to_owned();
-        monitor.report(Report { culprit, cause, detail, sequence: self.sequence });
-        monitor.leave(self.sequence);
+        self.standing.abort("the thread that held the communicator panicked");
+        self.engine.settle();
+        self.standing.leave(self.sequence);
     }
 
     fn leave_in_order(&mut self) -> Result<(), Error> {
-        let Some(monitor) = self.monitor.take() else { return Ok(()) };
+        if std::mem::replace(&mut self.has_left, true) {
+            return Ok(());
+        }
         let limit = DRAIN_LIMIT.min(self.timeout);
         let drained = self.engine.drain(limit);
-        monitor.leave(self.sequence);
+        self.standing.leave(self.sequence);
         if drained? { Ok(()) } else { Err(Error::NotDelivered { waited: limit }) }
     }
 }
 
 impl Drop for Communicator {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // The copy of a communicator in a forked child is nobody's farewell.
+        if self.standing.is_forked() {
+            return;
+        }
+        if std::thread::panicking() && !self.has_left {
             return self.give_up();
         }
         if let Err(error) = self.leave_in_order() {
@@ -116,7 +130,7 @@ impl std::fmt::Debug for Communicator {
             .field("rank", &self.world.rank)
             .field("size", &self.world.size)
             .field("sequence", &self.sequence)
-            .field("failed", &self.failed)
+            .field("has_failed", &self.standing.has_failed())
             .finish_non_exhaustive()
     }
 }

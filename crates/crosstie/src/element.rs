@@ -5,7 +5,7 @@ use crosstie_ir::{DataType, F8E4M3, F8E5M2};
 /// A Rust type that buffers can hold.
 ///
 /// Sealed: each implementation is a promise that the bytes are laid out as [`DataType`] says.
-pub trait Element: bytemuck::Pod + sealed::Sealed {
+pub trait Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
     /// Its type in plans and on wires.
     const TYPE: DataType;
 }

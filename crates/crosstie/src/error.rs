@@ -64,7 +64,13 @@ pub enum Error {
     /// An operation failed on a communicator, or ranks did while it was set up; every rank gets the same verdict.
     #[error(transparent)]
     Failed(Box<Failure>),
-    /// An earlier operation failed on this communicator; only dropping it works.
+    /// A call in a forked child of the process that connected.
+    #[error("rank {rank} connected before this process was forked from it")]
+    Forked {
+        /// The rank that the communicator is.
+        rank: u32,
+    },
+    /// An earlier operation failed on this communicator; only shrinking and dropping it work.
     #[error("this communicator has failed before: {first}")]
     AlreadyFailed {
         /// The first failure, in one line.
@@ -153,6 +159,7 @@ impl Error {
             Self::Transport(error) => of_transport(error),
             Self::Failed(failure) => of_failure(failure),
             Self::AlreadyFailed { .. } => 65,
+            Self::Forked { .. } => 70,
             Self::NotDelivered { .. } => 67,
         }
     }

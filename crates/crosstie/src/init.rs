@@ -19,7 +19,7 @@ use crosstie_transport::{Doorbell, Heap, TransportError};
 use crate::error::Failure;
 use crate::programs::Programs;
 use crate::settings::Resolved;
-use crate::verdict::VERDICT_LIMIT;
+use crate::standing::{Standing, VERDICT_LIMIT};
 use crate::{Communicator, Error, Settings, Transport, select, tag};
 
 /// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
@@ -45,7 +45,17 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
         interface: settings.interface.clone(),
     })?;
     let record = own_record(&settings, &identity, &listener);
-    let mut world = crosstie_bootstrap::meet(&identity, &listener, record, deadline)?;
+    let world = crosstie_bootstrap::meet(&identity, &listener, record, deadline)?;
+    join(settings, world, listener, deadline)
+}
+
+/// Connects the ranks of a world that have met.
+pub(crate) fn join(
+    settings: Resolved,
+    mut world: World,
+    listener: Arc<Listener>,
+    deadline: Instant,
+) -> Result<Communicator, Error> {
     let nodes = Nodes::new(world.nodes())?;
     check_reach(&settings, &nodes)?;
 
@@ -66,19 +76,25 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
 
     let wait = wait_policy(&world);
     let Connected { endpoints, heap } = connected;
-    let engine = Engine::new(Rank(world.rank), world.size, endpoints, doorbell, wait)?;
+    let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
+    let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
+    let standing = Arc::new(Standing::new(world.rank, monitor, doorbell));
     Ok(Communicator {
         world,
         engine,
         heap,
-        monitor,
+        standing,
         timeout: settings.timeout,
         slot_bytes: settings.limits.slot_bytes,
         selection: select::selection(&settings, &nodes),
         programs: Programs::default(),
         sequence: 0,
-        failed: None,
+        shrinks: 0,
+        slot_memory,
+        has_left: false,
         nodes,
+        settings,
+        listener,
     })
 }
 

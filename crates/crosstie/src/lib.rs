@@ -18,22 +18,31 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod abort;
 mod buffer;
 mod call;
 mod communicator;
+mod counts;
 mod element;
 mod error;
 mod init;
 mod meeting;
 mod metrics;
+mod operation;
 mod operations;
+mod owned;
 mod programs;
+mod scope;
 mod select;
 mod settings;
+mod split;
+mod standing;
 mod tag;
 mod threads;
-mod verdict;
+mod together;
+mod work;
 
+pub use abort::AbortHandle;
 pub use buffer::Buffer;
 pub use communicator::Communicator;
 pub use crosstie_bootstrap::{Cause, Conflict, Signature, Statement, Wait, WaitOn};
@@ -45,7 +54,11 @@ pub use element::Element;
 pub use error::{Blame, Code, Error, Explanation, Failure};
 pub use half::{bf16, f16};
 pub use meeting::Meeting;
-pub use metrics::TransportCounters;
-pub use settings::registry::{Origin, Scope, Setting, Told};
+pub use metrics::{Metrics, TransportCounters};
+pub use operation::Operation;
+pub use owned::{OwnedBuffer, OwnedCalls, Returned};
+pub use scope::{Scope, ScopedWork};
+pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};
 pub use settings::{Settings, Transport, parse_bytes, parse_duration};
 pub use threads::Threads;
+pub use work::Work;

@@ -15,8 +15,38 @@ pub struct TransportCounters {
     pub bytes: u64,
 }
 
+/// What a communicator has done, and the memory that it takes; from [`Communicator::metrics`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Calls that this rank has completed.
+    pub operations: u64,
+    /// What has travelled, by transport.
+    pub transports: Vec<TransportCounters>,
+    /// Bytes that messages pass through on their way: this rank's share of the slots of all connections,
+    /// as far as they can grow. A slot takes up memory once it was used.
+    pub slot_bytes: u64,
+    /// Bytes in which algorithms keep values between their steps, as much as any call needed so far.
+    pub scratch_bytes: u64,
+    /// Bytes of the buffers from [`Communicator::alloc`] that are alive, in whole pages.
+    pub allocated_bytes: u64,
+    /// Bytes of buffers that failed calls keep for ever, because a peer or a transport may still reach
+    /// them.
+    pub leaked_bytes: u64,
+}
+
 impl Communicator {
     /// What this rank has sent, by transport.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// comm.all_to_all(&[1, 2], &mut [0, 0])?;
+    /// assert_eq!(comm.counters()[0].messages, 1);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn counters(&self) -> Vec<TransportCounters> {
         let counters = self.engine.counters().into_iter();
         counters
@@ -27,5 +57,28 @@ impl Communicator {
                 bytes: c.bytes,
             })
             .collect()
+    }
+
+    /// What this rank has done on this communicator, and the memory that it takes.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// comm.all_to_all(&[1, 2], &mut [0, 0])?;
+    /// let metrics = comm.metrics();
+    /// assert_eq!((metrics.operations, metrics.leaked_bytes), (1, 0));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            operations: self.standing.completed(),
+            transports: self.counters(),
+            slot_bytes: self.slot_memory,
+            scratch_bytes: self.engine.scratch_bytes(),
+            allocated_bytes: self.heap.in_use() as u64,
+            leaked_bytes: self.engine.leaked_bytes(),
+        }
     }
 }

@@ -1,19 +1,21 @@
 //! Owns the plans that a communicator has resolved, each found by index.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crosstie_exec::Program;
 use crosstie_ir::Collective;
 use crosstie_planner::Algorithm;
 
+use crate::standing::CallName;
 use crate::{Communicator, Error, select};
 
 /// The plans resolved so far, found by index: one for each collective and algorithm, out of place
 /// and in place. Those around a root are found by search.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    by_index: [Option<Program>; FORMS],
-    rooted: BTreeMap<Form, Option<Program>>,
+    by_index: [Option<Arc<Program>>; FORMS],
+    rooted: BTreeMap<Form, Option<Arc<Program>>>,
 }
 
 const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 2;
@@ -25,7 +27,7 @@ impl Default for Programs {
 }
 
 impl Programs {
-    pub fn slot(&mut self, form: Form) -> &mut Option<Program> {
+    pub fn slot(&mut self, form: Form) -> &mut Option<Arc<Program>> {
         let Form { collective, algorithm, in_place } = form;
         if collective.root().is_some() {
             return self.rooted.entry(form).or_default();
@@ -45,14 +47,14 @@ pub(crate) struct Form {
 
 impl Communicator {
     /// Plans and resolves the operation the first time it is called.
-    pub(crate) fn prepare(&mut self, form: Form) -> Result<(), Error> {
+    pub(crate) fn prepare(&mut self, form: Form, call: CallName) -> Result<(), Error> {
         if self.programs.slot(form).is_some() {
             return Ok(());
         }
         let Form { collective, algorithm, in_place } = form;
         let plan = select::plan(collective, algorithm, in_place, &self.nodes, self.world.rank);
-        let program = self.engine.resolve(plan).map_err(|e| self.fail(collective, e))?;
-        *self.programs.slot(form) = Some(program);
+        let program = self.engine.resolve(plan).map_err(|seen| self.standing.fail(call, &seen))?;
+        *self.programs.slot(form) = Some(Arc::new(program));
         Ok(())
     }
 }

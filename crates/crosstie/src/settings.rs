@@ -217,6 +217,11 @@ impl Settings {
         self
     }
 
+    /// Whether it says itself where the ranks meet.
+    pub(crate) fn names_a_meeting(&self) -> bool {
+        self.explicit.id.is_some() || self.explicit.root.is_some()
+    }
+
     pub(crate) fn fabric(mut self, fabric: Arc<Fabric>) -> Self {
         self.fabric = Some(SharedFabric(fabric));
         self

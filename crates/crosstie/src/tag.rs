@@ -5,15 +5,13 @@ use crosstie_bootstrap::{CallMark, Signature};
 use crosstie_ir::{Collective, DataType, ReduceOp};
 use crosstie_planner::Algorithm;
 
+use crate::operation::Operation;
+
 /// Operation, algorithm, type and reduction of a call, as the bytes of one word.
 ///
 /// `op` counts only where the collective reduces, and its factor never: that is each rank's own.
-pub(crate) const fn kind(
-    collective: Collective,
-    algorithm: Algorithm,
-    data_type: DataType,
-    op: Option<ReduceOp>,
-) -> u64 {
+pub(crate) const fn kind(operation: &Operation<'_>, algorithm: Algorithm) -> u64 {
+    let Operation { collective, data_type, op, .. } = *operation;
     let op = match op {
         Some(op) if collective.reduces() => op.code() as u64 + 1,
         _ => 0,
@@ -27,7 +25,11 @@ pub(crate) const fn kind(
         | (data_type.code() as u64) << 16
         | op << 24
         | root << 32
+        | if operation.is_ragged() { RAGGED } else { 0 }
 }
+
+/// Set for operations whose blocks differ in length; roots end below.
+const RAGGED: u64 = 1 << 60;
 
 /// A call in words, for messages.
 pub(crate) fn describe(mark: &CallMark) -> Signature {
@@ -37,10 +39,11 @@ pub(crate) fn describe(mark: &CallMark) -> Signature {
     let data_type = DataType::ALL.into_iter().find(|t| t.code() == byte(2));
     let ops = [ReduceOp::Average, ReduceOp::pre_mul_sum(1)];
     let op = ReduceOp::ALL.into_iter().chain(ops).find(|op| op.code() + 1 == byte(3));
-    let root = ((mark.kind >> 32) as u32).checked_sub(1);
+    let root = ((mark.kind >> 32) as u32 & 0x0fff_ffff).checked_sub(1);
+    let suffix = if mark.kind & RAGGED == 0 { "" } else { "_v" };
     Signature {
         sequence: mark.sequence,
-        operation: operation.map_or("an operation", Collective::name).to_owned(),
+        operation: operation.map_or("an operation", Collective::name).to_owned() + suffix,
         data_type: data_type.map_or_else(String::new, |data_type| data_type.to_string()),
         reduction: op.map(|op| op.to_string()),
         count: Some(mark.count),
@@ -108,19 +111,21 @@ mod tests {
         let mut seen = BTreeMap::new();
         for call in calls() {
             let (sequence, collective, algorithm, data_type, op, count) = call;
-            let tag = of_call(sequence, kind(collective, algorithm, data_type, op), count);
+            let operation = Operation { op, ..Operation::new(collective, data_type) };
+            let tag = of_call(sequence, kind(&operation, algorithm), count);
             assert!(tag < 1 << 24);
             let before = seen.insert(tag, call);
             assert_eq!(before, None, "{call:?}");
         }
-        let of =
-            |algorithm| of_call(1, kind(Collective::AllReduce, algorithm, DataType::F32, None), 1);
+        let sum = Operation::new(Collective::AllReduce, DataType::F32);
+        let of = |algorithm| of_call(1, kind(&sum, algorithm), 1);
         assert_ne!(of(Algorithm::Ring), of(Algorithm::Direct));
     }
 
     #[test]
     fn a_reduce_operation_that_is_ignored_makes_no_difference() {
-        let of = |op| kind(Collective::AllGather, Algorithm::Ring, DataType::U8, op);
+        let gather = Operation::new(Collective::AllGather, DataType::U8);
+        let of = |op| kind(&Operation { op, ..gather }, Algorithm::Ring);
         assert_eq!(of(None), of(Some(ReduceOp::Max)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use crosstie_ir::Collective;
+use crosstie_ir::{ChunkMap, Collective, Plan};
 use crosstie_transport::Region;
 
 use crate::ExecError;
@@ -56,16 +56,21 @@ impl Buffers<'_> {
     /// (input, output) as regions that stay valid while `self` is borrowed.
     pub(crate) fn regions(
         &mut self,
-        collective: Collective,
-        rank: u32,
-        ranks: u32,
+        plan: &Plan,
+        map: &ChunkMap,
+        place: (u32, u32),
     ) -> Result<(Area, Area), ExecError> {
         match self {
             Self::OutOfPlace { send, recv } => {
                 Ok((Area::Whole(read_only(send)), Area::Whole(writable(recv))))
             }
             Self::InPlace(buffer) => {
-                let (input, output) = in_place(writable(buffer), collective, rank, ranks)?;
+                let whole = writable(buffer);
+                // A map whose blocks differ says itself where in the buffer they lie.
+                let (input, output) = match map.is_ragged() {
+                    true => (whole, whole),
+                    false => in_place(whole, plan.collective, place)?,
+                };
                 Ok((Area::Whole(input), Area::Whole(output)))
             }
             Self::Messages { sends, recvs } => Ok((
@@ -81,8 +86,7 @@ impl Buffers<'_> {
 fn in_place(
     whole: Region,
     collective: Collective,
-    rank: u32,
-    ranks: u32,
+    (rank, ranks): (u32, u32),
 ) -> Result<(Region, Region), ExecError> {
     let block = || {
         let len = whole.len() / ranks.max(1) as usize;
@@ -119,6 +123,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// How much there is.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.words[..])
+    }
+
     /// At least `bytes` of it, for the operation that runs now.
     pub fn at_least(&mut self, bytes: usize) -> Region {
         let words = bytes.div_ceil(size_of::<u128>());

@@ -89,7 +89,7 @@ impl Engine {
     pub fn run(&mut self, mut call: Call<'_>, watch: &dyn Watch) -> Result<(), ExecError> {
         let Call { program, ref map, reducer, tag, .. } = call;
         let (input, output) =
-            call.buffers.regions(program.plan.collective, self.rank.0, self.ranks)?;
+            call.buffers.regions(&program.plan, map, (self.rank.0, self.ranks))?;
         let mut helm = self.core.helm();
         let doorbell = &self.core.doorbell;
         if helm.machine.poisoned || !doorbell.take(Driver::Application) {
@@ -112,8 +112,8 @@ impl Engine {
     /// # Errors
     /// [`ExecError::Binding`]; [`ExecError::Transport`] when the background thread cannot start.
     pub fn submit(&self, what: Submission, mut memory: Owned) -> Result<Ticket, ExecError> {
-        let collective = what.program.plan.collective;
-        let regions = memory.borrow().regions(collective, self.rank.0, self.ranks)?;
+        let place = (self.rank.0, self.ranks);
+        let regions = memory.borrow().regions(&what.program.plan, &what.map, place)?;
         let done = self.core.submit(what, regions, Some(memory))?;
         Ok(Ticket::new(&self.core, done))
     }
@@ -137,6 +137,11 @@ impl Engine {
             machine.endpoints.iter().map(|e| (e.name(), e.counters())).collect()
         };
         self.core.visit(endpoints)
+    }
+
+    /// Bytes of scratch memory: as much as any operation needed so far.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.core.visit(|machine| machine.scratch.bytes() as u64)
     }
 
     /// Bytes of memory that operations keep for ever, because something may still reach it.

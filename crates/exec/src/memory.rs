@@ -50,6 +50,23 @@ unsafe impl<T: Pod + Send> Memory for Box<[T]> {
     }
 }
 
+/// Stands for a buffer that a rank does not have.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+// SAFETY: there are no bytes.
+unsafe impl Memory for Nothing {
+    fn bytes(&self) -> &[u8] {
+        &[]
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
 // SAFETY: a block stays where it lies in its heap until it is dropped, and is its owner's alone.
 unsafe impl Memory for HeapBlock {
     fn bytes(&self) -> &[u8] {

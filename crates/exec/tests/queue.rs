@@ -182,7 +182,7 @@ fn a_scope_ends_after_its_operations_though_handles_are_forgotten_or_it_panics()
         for panics in [false, true] {
             let mut mine = vec![rank as i32; 50_000];
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                engine.scope(|scope| {
+                engine.scopes().scope(|scope| {
                     let what = sum(&program, 50_000, RANKS, 1, LIMIT);
                     let buffers = Buffers::InPlace(bytemuck::cast_slice_mut(&mut mine));
                     let ticket = scope.submit(what, buffers).unwrap();

@@ -96,6 +96,11 @@ impl ChunkMap {
         Self::new(Layout::Table(table), element_bytes, count, window)
     }
 
+    /// Whether chunks have each a length and a place of their own.
+    pub fn is_ragged(&self) -> bool {
+        matches!(self.layout, Layout::Table(_))
+    }
+
     /// How often the plan is repeated; 1 for an empty buffer, so that ranks still meet.
     pub fn windows(&self) -> u64 {
         self.count.div_ceil(self.window).max(1)

@@ -215,4 +215,8 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
     fn counters(&self) -> Counters {
         self.inner.counters()
     }
+
+    fn slot_memory(&self) -> u64 {
+        self.inner.slot_memory()
+    }
 }

@@ -12,6 +12,8 @@ mod cursor;
 pub mod doorbell;
 mod error;
 #[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
 mod heap;
 #[cfg(not(loom))]
 mod local;
@@ -36,6 +38,8 @@ pub mod tcp;
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;
 pub use error::TransportError;
+#[cfg(not(loom))]
+pub use fork::ForkMark;
 #[cfg(not(loom))]
 pub use heap::{Heap, HeapBlock};
 #[cfg(not(loom))]

@@ -416,6 +416,10 @@ impl Endpoint for LocalEndpoint {
     fn counters(&self) -> Counters {
         self.counters
     }
+
+    fn slot_memory(&self) -> u64 {
+        self.limits.slot_memory(self.receivers.len())
+    }
 }
 
 impl Drop for LocalEndpoint {

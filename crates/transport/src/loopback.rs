@@ -4,9 +4,11 @@
 //! Here too only what lies in a heap is lent, though a thread can reach all memory: an operation that
 //! fails gives its buffers back while a peer may still be reading them, and a heap stays mapped.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::TransportError;
 use crate::doorbell::Doorbell;
@@ -29,6 +31,15 @@ pub struct Fabric {
     bells: Vec<Bell>,
     heaps: Vec<Heap>,
     taken: Vec<AtomicBool>,
+    /// Fabrics made of this one that not all of their ranks have taken yet, by key.
+    children: Mutex<BTreeMap<u64, Child>>,
+}
+
+/// A fabric whose ranks are still to come.
+#[derive(Debug)]
+struct Child {
+    fabric: Arc<Fabric>,
+    to_come: u32,
 }
 
 impl Fabric {
@@ -65,7 +76,40 @@ impl Fabric {
         let bells = (0..ranks).map(|_| Arc::new(OnceLock::new())).collect();
         let heaps = (0..ranks).map(|_| Heap::private(heap_bytes)).collect();
         let taken = (0..ranks).map(|_| AtomicBool::new(false)).collect();
-        Ok(Arc::new(Self { memory, layout, ranks, channels, bells, heaps, taken }))
+        Ok(Arc::new(Self {
+            memory,
+            layout,
+            ranks,
+            channels,
+            bells,
+            heaps,
+            taken,
+            children: Mutex::default(),
+        }))
+    }
+
+    /// The fabric of `ranks` ranks, some of this one's, that is known by `key`: the same one for each of
+    /// them, who ask once. It has the limits and heaps of this one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn child(&self, key: u64, ranks: u32) -> Result<Arc<Self>, TransportError> {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = match children.entry(key) {
+            Entry::Occupied(child) => child.into_mut(),
+            Entry::Vacant(place) => {
+                let heap_bytes = self.heaps.first().map_or(0, Heap::len);
+                let limits = self.layout.limits();
+                let fabric = Self::with_heaps(ranks, self.channels, limits, heap_bytes)?;
+                place.insert(Child { fabric, to_come: ranks })
+            }
+        };
+        let fabric = Arc::clone(&child.fabric);
+        child.to_come = child.to_come.saturating_sub(1);
+        if child.to_come == 0 {
+            children.remove(&key);
+        }
+        Ok(fabric)
     }
 
     /// The endpoint of `rank`, which peers wake by `doorbell`. Waits for nobody.

@@ -54,6 +54,13 @@ pub struct Limits {
     pub slot_bytes: usize,
 }
 
+impl Limits {
+    /// Bytes of the slots of so many receiving ends.
+    pub const fn slot_memory(&self, receivers: usize) -> u64 {
+        (self.slots as u64).saturating_mul(self.slot_bytes as u64).saturating_mul(receivers as u64)
+    }
+}
+
 /// Where the value of a message goes.
 #[derive(Debug, Clone, Copy)]
 pub enum SendSpace {
@@ -256,6 +263,9 @@ pub trait Endpoint: Send {
 
     /// What has been moved so far.
     fn counters(&self) -> Counters;
+
+    /// Bytes of the slots that this rank's ends of connections can come to use.
+    fn slot_memory(&self) -> u64;
 }
 
 impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
@@ -341,5 +351,8 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+    fn slot_memory(&self) -> u64 {
+        (**self).slot_memory()
     }
 }

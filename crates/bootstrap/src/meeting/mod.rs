@@ -14,6 +14,7 @@ use crosstie_launch::Identity;
 use crosstie_net::{Dial, Link, Listener, NetError, Purpose, Secret, Target, dial};
 
 use crate::error::BootstrapError;
+use crate::meeting::host::Door;
 use crate::meeting::message::{Join, Outcome, broken};
 use crate::meeting::place::{Place, Server};
 use crate::world::{Record, World};
@@ -43,6 +44,63 @@ pub fn meet(
     phases.end("waiting for all ranks");
     let Identity { rank, size, .. } = *identity;
     Ok(World { rank, size, secret: place.secret, records, phases: phases.ended })
+}
+
+/// Brings `ranks` of a world together again, to make a world of their own: those that are left after a failure.
+///
+/// Each of them calls it with the same list and `purpose`; the lowest serves the meeting. An error tells ranks by
+/// their numbers in `world`: those that did not come, the one that serves too.
+pub fn meet_again(
+    world: &World,
+    ranks: &[u32],
+    purpose: &str,
+    listener: &Arc<Listener>,
+    deadline: Instant,
+) -> Result<World, BootstrapError> {
+    let mut phases = Phases::begin();
+    let outside = || BootstrapError::CalledOff {
+        reason: format!("rank {} is not among those that meet again: {ranks:?}", world.rank),
+    };
+    let part = world.part(ranks, purpose).ok_or_else(outside)?;
+    let host = match part.rank {
+        0 => Some(MeetingHost::serve(listener, &part.secret, Door::Stays)?),
+        _ => None,
+    };
+    let (server, root) = (ranks[0], &part.records[0]);
+    let place = Place::of_rank0(
+        (root.addresses.clone(), part.secret.clone()),
+        format!("rank {server} of the world that they leave"),
+        host,
+    );
+    let own = part.records[part.rank as usize].clone();
+    let started = Instant::now();
+    let missing = |ranks: Vec<u32>, waited: Duration| BootstrapError::Missing {
+        ranks,
+        size: world.size,
+        waited,
+        strangers: listener.strangers().to_string(),
+    };
+    let call = Dial {
+        from: Some(world.rank),
+        ..Dial::new(&place.addresses, &place.secret, Target::Meeting, Purpose::Meeting, deadline)
+    };
+    let link = match dial(&call) {
+        Ok(link) => link,
+        Err(error) => {
+            tracing::warn!(%error, "rank {server}, which serves the meeting, cannot be reached");
+            return Err(missing(vec![server], started.elapsed()));
+        }
+    };
+    phases.end("reaching it");
+    let records = attend(link, &place, part.size, own, deadline).map_err(|error| match error {
+        BootstrapError::Missing { ranks: new, waited, .. } => missing(
+            new.iter().filter_map(|&new| ranks.get(new as usize).copied()).collect(),
+            waited,
+        ),
+        other => other,
+    })?;
+    phases.end("waiting for all ranks");
+    Ok(World { records, phases: phases.ended, ..part })
 }
 
 fn alone(identity: &Identity, own: Record) -> Result<World, BootstrapError> {

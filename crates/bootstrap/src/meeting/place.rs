@@ -50,6 +50,15 @@ impl fmt::Display for Server {
 }
 
 impl Place {
+    /// A place that rank 0 serves, found in this way.
+    pub(crate) fn of_rank0(
+        (addresses, secret): (Vec<SocketAddr>, Secret),
+        how: String,
+        host: Option<MeetingHost>,
+    ) -> Place {
+        Place { addresses, secret, server: Server::Rank0(how), _host: host }
+    }
+
     /// The place of the identity's meeting; none where it is alone.
     pub(crate) fn find(
         identity: &Identity,

@@ -13,7 +13,7 @@ mod state;
 mod statement;
 mod thread;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,8 @@ pub struct Monitor {
     rank: u32,
     hosts: Vec<String>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once it was told to end.
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that started the thread: a forked child has no part in it.
     pid: u32,
 }
@@ -134,7 +135,7 @@ impl Monitor {
                 source,
             })?;
         let (rank, pid) = (world.rank, std::process::id());
-        Ok(Monitor { rank, hosts, shared, thread: Some(thread), pid })
+        Ok(Monitor { rank, hosts, shared, thread: Mutex::new(Some(thread)), pid })
     }
 
     /// Whether this rank knows of a failure: one load, cheap enough for every poll of an engine.
@@ -210,12 +211,13 @@ impl Monitor {
 
     /// Leaves in order: tells the others that the call with this number was the last, and ends the thread. It takes
     /// about a round trip, for the lowest rank up to 0.2 s while others stay; and never more than about 2 s.
-    pub fn leave(mut self, last_sequence: u64) {
+    pub fn leave(&self, last_sequence: u64) {
         self.end(Request::Leave(last_sequence));
     }
 
-    fn end(&mut self, request: Request) {
-        let Some(thread) = self.thread.take() else { return };
+    fn end(&self, request: Request) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
         if self.pid == std::process::id() {
             self.shared.request(request);
             // A panic of that thread has been printed; there is nothing to add here.

@@ -494,6 +494,19 @@ const ENTRIES: &[Explanation] = &[
         meaning: "Something failed that this release has no better name for.",
         causes: &["a later release at the other end", "a fault of this library"],
     },
+    Explanation {
+        number: 70,
+        title: "a call in a forked child",
+        blame: Blame::Caller,
+        remedy: "connect after the fork, or start the child as a program of its own",
+        meaning: "A communicator belongs to the process that connected it: its connections, its monitor and its place \
+                  among the ranks are that process's. Its copy in a forked child can only be dropped, which disturbs \
+                  nobody.",
+        causes: &[
+            "a data loader that forks after the ranks have connected",
+            "a daemon that forks after its start",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -316,4 +316,9 @@ impl Endpoint for TcpEndpoint {
     fn counters(&self) -> Counters {
         self.counters
     }
+
+    /// A sender's messages wait aside where the receiver has no slot yet.
+    fn slot_memory(&self) -> u64 {
+        self.limits.slot_memory(self.wires.len() * usize::from(self.channels))
+    }
 }

@@ -1,0 +1,246 @@
+//! Owns how a communicator stands: what it, its calls under way and its abort handles share, and the way
+//! from what one rank saw to the verdict that all ranks share.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crosstie_bootstrap::{CallMark, Cause, Monitor, Report, Verdict, Wait, WaitOn};
+use crosstie_exec::{ExecError, Waiting, WaitingFor, Watch};
+use crosstie_ir::Collective;
+use crosstie_transport::{Doorbell, ForkMark, TransportError};
+
+use crate::Error;
+use crate::error::Failure;
+
+/// How a communicator stands with its peers.
+pub(crate) struct Standing {
+    pub rank: u32,
+    /// `None` in a world of one rank.
+    pub monitor: Option<Monitor>,
+    doorbell: Arc<Doorbell>,
+    fork: ForkMark,
+    /// Whether a call failed or somebody aborted: all that a call looks at before it begins.
+    has_failed: AtomicBool,
+    aborted: OnceLock<Report>,
+    seen: OnceLock<Seen>,
+    failure: OnceLock<Failure>,
+    completed: AtomicU64,
+}
+
+/// A call, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallName {
+    pub collective: Collective,
+    pub name: &'static str,
+    /// Its number on the communicator, from 1.
+    pub sequence: u64,
+}
+
+/// The first failure that this rank saw itself.
+#[derive(Debug)]
+struct Seen {
+    call: CallName,
+    report: Report,
+}
+
+impl Standing {
+    pub fn new(rank: u32, monitor: Option<Monitor>, doorbell: Arc<Doorbell>) -> Self {
+        Self {
+            rank,
+            monitor,
+            doorbell,
+            fork: ForkMark::new(),
+            has_failed: AtomicBool::new(false),
+            aborted: OnceLock::new(),
+            seen: OnceLock::new(),
+            failure: OnceLock::new(),
+            completed: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether calls can be made: two loads.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyFailed`]; [`Error::Forked`].
+    #[inline]
+    pub fn check(&self) -> Result<(), Error> {
+        if self.has_failed.load(Ordering::Acquire) || self.fork.is_forked() {
+            return Err(self.refusal());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self) -> Error {
+        if self.fork.is_forked() {
+            return Error::Forked { rank: self.rank };
+        }
+        Error::AlreadyFailed { first: self.failure().to_string() }
+    }
+
+    /// Whether a call has failed, or somebody aborted.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// Whether this process is a forked child of the one that connected.
+    pub fn is_forked(&self) -> bool {
+        self.fork.is_forked()
+    }
+
+    /// Calls that were completed.
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    /// The error of `call`, which ended as `seen` says: the verdict that all ranks share, if it was this
+    /// call that failed, and not one before it.
+    #[cold]
+    pub fn fail(&self, call: CallName, seen: &ExecError) -> Error {
+        self.note(call, seen);
+        let failure = self.failure();
+        if matches!(seen, ExecError::Poisoned) {
+            return Error::AlreadyFailed { first: failure.to_string() };
+        }
+        Error::Failed(Box::new(failure.clone()))
+    }
+
+    /// Keeps what this rank saw, if it is the first, and tells the others.
+    #[cold]
+    fn note(&self, call: CallName, seen: &ExecError) {
+        let cause = match seen {
+            ExecError::Deadline { .. } => Cause::Deadline,
+            ExecError::Transport { source, .. }
+                if matches!(**source, TransportError::PeerGone { .. }) =>
+            {
+                Cause::Died
+            }
+            _ => Cause::Protocol,
+        };
+        let (culprit, detail) = (seen.peer(), seen.to_string());
+        let report = Report { culprit, cause, detail, sequence: call.sequence };
+        let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
+        self.has_failed.store(true, Ordering::Release);
+        let is_own = !matches!(seen, ExecError::Interrupted { .. } | ExecError::Poisoned);
+        if let (true, true, Some(monitor)) = (is_first, is_own, &self.monitor) {
+            monitor.report(report);
+        }
+    }
+
+    /// The verdict; waited for, up to two seconds, by the first who asks.
+    fn failure(&self) -> &Failure {
+        self.failure.get_or_init(|| {
+            let seen = self.seen.get();
+            let report = self.aborted.get().or(seen.map(|seen| &seen.report)).cloned();
+            let local = seen.map_or_else(String::new, |seen| seen.report.detail.clone());
+            let verdict = match (&self.monitor, report) {
+                (Some(monitor), _) => monitor.verdict(VERDICT_LIMIT),
+                (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
+                (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
+            };
+            let (operation, sequence) = match seen {
+                Some(seen) => (Some(seen.call.collective), seen.call.sequence),
+                None => (None, 0),
+            };
+            Failure::new(verdict, self.rank, operation, sequence, local)
+        })
+    }
+
+    /// Ends the calls under way, here and on all other ranks, and refuses all that come.
+    pub fn abort(&self, why: &str) {
+        let (culprit, cause) = (Some(self.rank), Cause::Aborted);
+        let report = Report { culprit, cause, detail: why.to_owned(), sequence: self.completed() };
+        if self.aborted.set(report.clone()).is_err() {
+            return;
+        }
+        if let Some(monitor) = &self.monitor {
+            monitor.report(report);
+        }
+        self.has_failed.store(true, Ordering::Release);
+        self.doorbell.ring();
+    }
+
+    /// Leaves in order, or as one that has given up: see [`Monitor::leave`].
+    pub fn leave(&self, last_sequence: u64) {
+        if let Some(monitor) = &self.monitor {
+            monitor.leave(last_sequence);
+        }
+    }
+}
+
+#[cold]
+fn unknown() -> Report {
+    let detail = "no failure is known".to_owned();
+    Report { culprit: None, cause: Cause::Unknown, detail, sequence: 0 }
+}
+
+/// Ties one call to its communicator's standing, in whatever thread drives it.
+pub(crate) struct Watched<S> {
+    pub standing: S,
+    pub call: CallName,
+    /// How the monitor notes it; `None` for calls in which only some ranks take part.
+    pub mark: Option<CallMark>,
+}
+
+impl<S: Deref<Target = Standing>> Watch for Watched<S> {
+    fn began(&self) {
+        if let (Some(monitor), Some(mark)) = (&self.standing.monitor, self.mark) {
+            monitor.call_started(mark);
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        let interrupts = |monitor: &Monitor| monitor.interrupts(self.call.sequence);
+        self.standing.monitor.as_ref().is_some_and(interrupts)
+            || self.standing.aborted.get().is_some()
+    }
+
+    fn moved(&self) {
+        if let Some(monitor) = &self.standing.monitor {
+            monitor.call_moved();
+        }
+    }
+
+    fn asks(&self) -> bool {
+        self.standing.monitor.as_ref().is_some_and(Monitor::asks)
+    }
+
+    #[cold]
+    fn tell(&self, waiting: Vec<Waiting>) {
+        if let Some(monitor) = &self.standing.monitor {
+            monitor.testify(waiting.into_iter().map(wait).collect());
+        }
+    }
+
+    fn ended(&self, result: &Result<(), ExecError>) {
+        match result {
+            Ok(()) => {
+                // One thread at a time drives the calls, so this need not be a read-modify-write.
+                let completed = self.standing.completed();
+                self.standing.completed.store(completed + 1, Ordering::Relaxed);
+                if let (Some(monitor), Some(mark)) = (&self.standing.monitor, self.mark) {
+                    monitor.call_finished(mark.sequence);
+                }
+            }
+            Err(ExecError::Poisoned) => {}
+            Err(seen) => self.standing.note(self.call, seen),
+        }
+    }
+}
+
+/// The same, as monitors tell it each other.
+fn wait(waiting: Waiting) -> Wait {
+    let Waiting { block, step, window, on } = waiting;
+    let on = match on {
+        WaitingFor::Message { peer, channel } => WaitOn::Message { peer, channel, slot: None },
+        WaitingFor::Room { peer, channel } => WaitOn::Room { peer, channel, slot: None },
+        WaitingFor::Step { block, step } => WaitOn::Step { block, step },
+        _ => WaitOn::Step { block, step },
+    };
+    Wait { block, step, window, on }
+}
+
+/// How long a rank waits for the verdict before it judges alone (design: two seconds).
+pub(crate) const VERDICT_LIMIT: Duration = Duration::from_secs(2);
