@@ -10,6 +10,7 @@ use crosstie_ir::Rank;
 pub struct Nodes {
     node_of: Vec<u32>,
     count: u32,
+    per_node: Option<u32>,
     ring: Vec<Rank>,
     position: Vec<u32>,
 }
@@ -50,7 +51,8 @@ impl Nodes {
         for (&Rank(rank), at) in ring.iter().zip(0..) {
             position[rank as usize] = at;
         }
-        Ok(Self { node_of, count, ring, position })
+        let per_node = equal_size(&node_of);
+        Ok(Self { node_of, count, per_node, ring, position })
     }
 
     /// Ranks in the world.
@@ -65,13 +67,7 @@ impl Nodes {
 
     /// Ranks of each node, where that is the same for all.
     pub fn per_node(&self) -> Option<u32> {
-        let mut sizes: BTreeMap<u32, u32> = BTreeMap::new();
-        for &node in &self.node_of {
-            *sizes.entry(node).or_default() += 1;
-        }
-        let mut sizes = sizes.into_values();
-        let first = sizes.next()?;
-        sizes.all(|size| size == first).then_some(first)
+        self.per_node
     }
 
     /// The node number given for `rank`; `None` when there is no such rank.
@@ -99,6 +95,17 @@ impl Nodes {
     pub(crate) fn ring_at(&self, position: u32, steps: u32) -> Rank {
         self.ring[(position as usize + steps as usize) % self.ring.len()]
     }
+}
+
+/// Ranks of each node, where that is the same for all.
+fn equal_size(node_of: &[u32]) -> Option<u32> {
+    let mut sizes: BTreeMap<u32, u32> = BTreeMap::new();
+    for &node in node_of {
+        *sizes.entry(node).or_default() += 1;
+    }
+    let mut sizes = sizes.into_values();
+    let first = sizes.next()?;
+    sizes.all(|size| size == first).then_some(first)
 }
 
 /// Ranks node by node, nodes in the order of their lowest rank; and how many nodes there are.

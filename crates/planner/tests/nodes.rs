@@ -47,3 +47,15 @@ fn whatever_plans_are_made_from_shows_in_the_fingerprint() {
     ];
     assert!(others.iter().all(|other| *other != fingerprint));
 }
+
+#[test]
+fn nodes_of_equal_size_know_it() {
+    for (node_of, expected) in [
+        (vec![0], Some(1)),
+        (vec![4, 4, 9, 9], Some(2)),
+        (vec![0, 1, 2, 0, 1, 2], Some(2)),
+        (vec![0, 0, 1], None),
+    ] {
+        assert_eq!(Nodes::new(node_of).unwrap().per_node(), expected);
+    }
+}
