@@ -3,6 +3,7 @@
 //!
 //! The meaning is `crosstie_ir::scalar`'s; the forms differ, the bits must not.
 
+use std::num::NonZeroU32;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul};
 
 use crosstie_ir::scalar::{F32_NAN, F64_NAN};
@@ -13,7 +14,7 @@ pub(super) struct Scale {
     /// The factor, as bits of the type that is computed in.
     pub(super) factor: u64,
     /// What an average divides by.
-    pub(super) ranks: u32,
+    pub(super) ranks: NonZeroU32,
 }
 
 /// An operation on any type, with its first or last step where that belongs to it.
@@ -49,7 +50,7 @@ pub(super) struct Average(Divide);
 pub(super) struct PreMulSum(Multiply);
 #[derive(Clone, Copy)]
 pub(super) struct Divide {
-    ranks: u32,
+    ranks: NonZeroU32,
 }
 #[derive(Clone, Copy)]
 pub(super) struct Multiply {
@@ -183,7 +184,7 @@ impl Step for Divide {
 
     #[inline(always)]
     fn float<T: Float>(self, src: T) -> T::Bits {
-        (src / T::from_ranks(self.ranks)).canonical()
+        (src / T::from_ranks(self.ranks.get())).canonical()
     }
 }
 
@@ -209,7 +210,7 @@ pub(super) trait Int: Copy + Ord {
     fn wrapping_add(self, other: Self) -> Self;
     fn wrapping_mul(self, other: Self) -> Self;
     /// The quotient, truncated.
-    fn divided_by(self, ranks: u32) -> Self;
+    fn divided_by(self, ranks: NonZeroU32) -> Self;
 }
 
 macro_rules! int {
@@ -231,8 +232,8 @@ macro_rules! int {
             }
 
             #[inline(always)]
-            fn divided_by(self, $ranks: u32) -> Self {
-                let $n = self;
+            fn divided_by(self, ranks: NonZeroU32) -> Self {
+                let ($n, $ranks) = (self, ranks.get());
                 $quotient
             }
         }
@@ -241,16 +242,26 @@ macro_rules! int {
 
 // Vectors divide no integers, but floats. A quotient that is not whole lies at least 1/ranks away
 // from the next whole number, and a float whose mantissa is longer than the dividend rounds it by
-// less than that: truncating gives the same. (For 64 bits no float is long enough.)
+// less than that: truncating gives the same. (For 64 bits no float is long enough.) A conversion
+// that saturates would not become vector instructions.
 int! {
-    i8: |n, ranks| (f32::from(n) / ranks as f32) as i8;
-    u8: |n, ranks| (f32::from(n) / ranks as f32) as u8;
-    i16: |n, ranks| (f32::from(n) / ranks as f32) as i16;
-    u16: |n, ranks| (f32::from(n) / ranks as f32) as u16;
-    i32: |n, ranks| (f64::from(n) / f64::from(ranks)) as i32;
-    u32: |n, ranks| (f64::from(n) / f64::from(ranks)) as u32;
+    i8: |n, ranks| truncated_f32(f32::from(n) / ranks as f32) as i8;
+    u8: |n, ranks| truncated_f32(f32::from(n) / ranks as f32) as u8;
+    i16: |n, ranks| truncated_f32(f32::from(n) / ranks as f32) as i16;
+    u16: |n, ranks| truncated_f32(f32::from(n) / ranks as f32) as u16;
+    // SAFETY: `ranks` is not zero, so the quotient is in the dividend's range.
+    i32: |n, ranks| unsafe { (f64::from(n) / f64::from(ranks)).to_int_unchecked() };
+    // SAFETY: as above.
+    u32: |n, ranks| unsafe { (f64::from(n) / f64::from(ranks)).to_int_unchecked() };
     i64: |n, ranks| n / i64::from(ranks);
     u64: |n, ranks| n / u64::from(ranks);
+}
+
+/// A quotient of 16 bits at most, truncated.
+#[inline(always)]
+fn truncated_f32(quotient: f32) -> i32 {
+    // SAFETY: 16 bits divided by a `NonZeroU32` are finite, and of a magnitude below 2^17.
+    unsafe { quotient.to_int_unchecked() }
 }
 
 pub(super) trait Float:

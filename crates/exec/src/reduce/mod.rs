@@ -1,14 +1,16 @@
 //! Owns the host's reductions: `dst = received ∘ src` on memory, for every type and operation, in
 //! the widest vectors that the CPU has.
 //!
-//! [`element`] says what happens to one element; [`word`] and [`narrow`] say how bytes become
-//! elements; [`kernel`] loops, and compiles the loops per instruction set; [`table`] and [`isa`]
+//! [`element`] says what happens to one element; [`word`] and [`narrow`], and on x86-64 `f16` and
+//! `e5m2`, say how bytes become elements; [`kernel`] loops, and compiles the loops per instruction set; [`table`] and [`isa`]
 //! choose; [`stream`] stores past the cache; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
 //! every instruction set.
 
+#[cfg(target_arch = "x86_64")]
+mod e5m2;
 mod element;
 #[cfg(target_arch = "x86_64")]
-mod f16c;
+mod f16;
 mod isa;
 mod kernel;
 mod narrow;
@@ -17,6 +19,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod word;
+
+use std::num::NonZeroU32;
 
 use crosstie_ir::scalar::Ends;
 use crosstie_ir::{DataType, FactorMisfit, ReduceOp};
@@ -73,7 +77,8 @@ impl Reducer {
         if !isa.is_available() {
             return Err(ReduceError::Isa { isa });
         }
-        let mut scale = Scale { factor: 0, ranks: ranks.max(1) };
+        let ranks = NonZeroU32::new(ranks).unwrap_or(NonZeroU32::MIN);
+        let mut scale = Scale { factor: 0, ranks };
         if let ReduceOp::PreMulSum(factor) = op {
             scale.factor = factor.bits(dtype)?;
         }

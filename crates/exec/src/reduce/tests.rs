@@ -6,7 +6,7 @@ use crosstie_ir::scalar::{Ends, Reduction};
 use crosstie_ir::{DataType, ReduceOp};
 use crosstie_transport::Region;
 
-use super::{Isa, ReduceError, Reducer};
+use super::{Isa, ReduceError, Reducer, copy_streaming};
 
 /// Where the destination lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -433,6 +433,57 @@ fn steps_alone_are_exact_at_every_length_and_touch_nothing_else() {
             }
         }
     }
+}
+
+/// As the plain stores: around lines, pieces, and elements that lie across lines.
+#[test]
+fn stores_past_the_cache_are_those_of_plain_ones() {
+    for elements in [0, 1, 7, 15, 16, 63, 64, 65, 255, 257, 1000, 1023, 1024, 1031, 4099] {
+        for form in DataType::ALL.into_iter().flat_map(forms) {
+            let size = form.dtype.size();
+            let len = elements * size;
+            let (mut received, mut src) = (mixed_bytes(1, len), mixed_bytes(2, len));
+            let wanted = [form.reference(Some(&received), &src), form.reference(None, &src)];
+            for start in [0, size, 24, 63] {
+                let mut memory = [vec![0x5a; len + 192], vec![0x5a; len + 192]];
+                let at = |bytes: &[u8]| bytes.as_ptr().align_offset(64) + start;
+                let [reduced, copied] = memory.each_mut().map(|bytes| {
+                    let start = at(bytes);
+                    region(&mut bytes[start..start + len])
+                });
+                let reducer = form.reducer(Isa::best());
+                let (received, src) = (region(&mut received), region(&mut src));
+                reducer.reduce_streaming(received, src, reduced, form.ends).unwrap();
+                reducer.copy_streaming(src, copied, form.ends).unwrap();
+                for (memory, wanted) in memory.iter().zip(&wanted) {
+                    let (before, rest) = memory.split_at(at(memory));
+                    let (found, after) = rest.split_at(len);
+                    assert!(found == wanted, "{form:?} x{elements} at {start}");
+                    assert!(before.iter().chain(after).all(|&byte| byte == 0x5a), "{form:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn stores_past_the_cache_in_place_are_plain_and_overlaps_are_refused() {
+    let form = forms(DataType::F32)[4];
+    let (mut received, mut src) = (mixed_bytes(1, 4096), mixed_bytes(2, 4096));
+    let wanted = form.reference(Some(&received), &src);
+    let (other, own) = (region(&mut received), region(&mut src));
+    let reducer = form.reducer(Isa::best());
+    reducer.reduce_streaming(other, own, own, form.ends).unwrap();
+    assert_eq!(src, wanted);
+
+    let (own, part) = (region(&mut src), |offset| own.part(offset, 2048).unwrap());
+    let error = reducer.reduce_streaming(part(0), part(2048), part(4), form.ends).unwrap_err();
+    assert!(matches!(error, ReduceError::Overlap { .. }), "{error}");
+    let error = reducer.copy_streaming(part(0), part(4), form.ends).unwrap_err();
+    assert!(matches!(error, ReduceError::Overlap { .. }), "{error}");
+    assert!(copy_streaming(part(0), own) && copy_streaming(own, own));
+    assert!(!copy_streaming(own, part(0)), "longer than its destination");
+    assert_eq!(src, wanted);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Owns the words of f16 that x86-64 has instructions to widen and to round.
 //!
-//! Their bits are those of [`Portable`](super::narrow::Portable): subnormals are kept whatever the
+//! Their bits are those of [`Narrow`](super::narrow::Narrow): subnormals are kept whatever the
 //! thread's modes say, and the canonical NaN of f32 becomes that of f16. (A NaN's payload may
 //! survive widening; what is computed from it is canonical.)
 
@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps,
     _mm512_cvtps_ph, _mm512_loadu_ps, _mm512_storeu_ps,
 };
+use std::array::from_fn;
 
 use super::element::{Op, Step};
 use super::word::{StepWord, Word};
@@ -54,7 +55,7 @@ macro_rules! f16_word {
                 // SAFETY: the loops over this word are chosen where the CPU has the instructions.
                 unsafe {
                     let (a, b) = (Self::widened(a), Self::widened(b));
-                    Self::rounded(std::array::from_fn(|i| op.float(a[i], b[i])))
+                    Self::rounded(from_fn(|i| op.float(a[i], b[i])))
                 }
             }
         }
@@ -63,7 +64,10 @@ macro_rules! f16_word {
             #[inline(always)]
             fn take<S: Step>(step: S, src: [u8; $bytes]) -> [u8; $bytes] {
                 // SAFETY: the loops over this word are chosen where the CPU has the instructions.
-                unsafe { Self::rounded(Self::widened(src).map(|value| step.float(value))) }
+                unsafe {
+                    let src = Self::widened(src);
+                    Self::rounded(from_fn(|i| step.float(src[i])))
+                }
             }
         }
     };
