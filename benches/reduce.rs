@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use crosstie_exec::{Isa, Operand, Reducer, copy_streaming};
+use crosstie_exec::{Isa, Operand, Reducer};
 use crosstie_ir::scalar::Ends;
 use crosstie_ir::{DataType, ReduceOp};
 use crosstie_transport::Region;
@@ -85,7 +85,7 @@ fn streaming(c: &mut Criterion) {
         };
         group.throughput(Throughput::Bytes(2 * bytes as u64));
         group.bench_function("copy/plain", |b| b.iter(|| dst.copy_from(black_box(src))));
-        group.bench_function("copy/past", |b| b.iter(|| copy_streaming(black_box(src), dst)));
+        group.bench_function("copy/past", |b| b.iter(|| dst.stream_from(black_box(src))));
         group.throughput(Throughput::Bytes(3 * bytes as u64));
         for dtype in [DataType::F32, DataType::Bf16] {
             let Ok(reducer) = Reducer::select(dtype, ReduceOp::Sum, 2) else { continue };

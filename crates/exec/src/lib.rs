@@ -22,7 +22,7 @@ pub use error::{ExecError, Waiting, WaitingFor};
 pub use memory::{Memory, Nothing, Owned};
 pub use program::Program;
 pub use queue::Submission;
-pub use reduce::{Isa, Operand, ReduceError, Reducer, copy_streaming};
+pub use reduce::{Isa, Operand, ReduceError, Reducer};
 pub use scope::{Scope, ScopedTicket, Scopes};
 pub use ticket::Ticket;
 pub use wait::WaitPolicy;

@@ -255,15 +255,13 @@ impl Reducer {
         if src.len() != dst.len() || !self.is_whole(dst.len()) || !apart(src, dst) {
             return self.copy(src, dst, ends);
         }
+        let Some(step) = self.step_at(ends) else {
+            return if dst.stream_from(src) { Ok(()) } else { self.copy(src, dst, ends) };
+        };
         // SAFETY: as for `reduce`; the two lie apart.
         let (src, dst) = unsafe { (as_slice(src), as_mut_slice(dst)) };
-        match self.step_at(ends) {
-            None => stream::copy(src, dst),
-            Some(step) => {
-                // SAFETY: the instruction set is there: `select_for` asked.
-                unsafe { stream::step(step.copy, &self.scale, self.element_bytes, src, dst) };
-            }
-        }
+        // SAFETY: the instruction set is there: `select_for` asked.
+        unsafe { stream::step(step.copy, &self.scale, self.element_bytes, src, dst) };
         Ok(())
     }
 
@@ -289,24 +287,6 @@ impl Reducer {
     fn lengths(&self, received: usize, src: usize, dst: usize) -> ReduceError {
         ReduceError::Lengths { received, src, dst, element_bytes: self.element_bytes }
     }
-}
-
-/// Copies `src` into the front of `dst`, with stores that pass by the cache where they are disjoint:
-/// for a destination that the cache would not hold until it is next read. (Where they coincide
-/// there is nothing to do.)
-///
-/// Returns `false`, and copies nothing, when `src` is longer than `dst`.
-#[must_use]
-pub fn copy_streaming(src: Region, dst: Region) -> bool {
-    let Some(front) = dst.part(0, src.len()) else { return false };
-    if !apart(src, front) {
-        return dst.copy_from(src);
-    }
-    // SAFETY: `Region::from_raw_parts` vouches that each is valid and that nobody else touches it;
-    // the two lie apart.
-    let (src, dst) = unsafe { (as_slice(src), as_mut_slice(front)) };
-    stream::copy(src, dst);
-    true
 }
 
 /// An operand of a reduction, which in place is also the destination.

@@ -1,4 +1,4 @@
-//! Owns stores that pass by the cache: for destinations too large for it, whose lines would first be
+//! Owns reductions whose stores pass by the cache: for destinations too large for it, whose lines would first be
 //! read from memory for nothing, and drive out what is still needed.
 //!
 //! Reductions are made a piece at a time in the first-level cache and stored from there, so that
@@ -7,8 +7,11 @@
 //! It pays where operands and destination do not fit into the last-level cache together, and costs
 //! where the result is read again from it. Three arrays of f32 on an EPYC with 32 MiB of such cache,
 //! GiB/s of all streams (`cargo bench -p crosstie-benches --bench reduce streaming`): of 4 MiB 56
-//! either way, of 16 MiB 30 and 36 past the cache, of 64 MiB 23 and 30. Copies: of 4 MiB 84 and 53,
-//! of 16 MiB 48 and 52, of 64 MiB 26 and 39.
+//! either way, of 16 MiB 30 and 36 past the cache, of 64 MiB 23 and 30.
+//!
+//! The interpreter does not reduce so: in whole operations, whose results other ranks read, nothing
+//! came of it (`crosstie bench all_reduce --ranks 2 --transport shm --buffers shared -b 64M -e 64M`,
+//! out of place, three times each in turn: 13.0, 13.2 and 14.5 ms; past the cache 13.9, 16.8 and 14.9).
 
 use super::element::Scale;
 use super::kernel::{Kernel, StepKernel};
@@ -72,15 +75,6 @@ pub(super) unsafe fn step(
         unsafe { (kernel.disjoint)(scale, src, piece) };
         store(piece, dst);
     }
-    fence();
-}
-
-/// `dst = src`, which are equally long.
-pub(super) fn copy(src: &[u8], dst: &mut [u8]) {
-    let head = to_line(dst, 1);
-    let ((src_head, src), (dst_head, dst)) = (src.split_at(head), dst.split_at_mut(head));
-    dst_head.copy_from_slice(src_head);
-    store(src, dst);
     fence();
 }
 
