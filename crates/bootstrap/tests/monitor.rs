@@ -227,7 +227,7 @@ fn answer(monitors: &[Monitor], limit: Duration) {
     while !monitors.iter().all(Monitor::failed) && Instant::now() < deadline {
         for (rank, monitor) in (0..).zip(monitors) {
             if monitor.asks() {
-                let (peer, channel, slot) = ((rank + 1) % 3, 0, Some(3));
+                let (peer, channel, slot) = ((rank + 1) % 3, 0, 3);
                 let on = WaitOn::Message { peer, channel, slot };
                 monitor.testify(vec![Wait { block: 0, step: 5 - rank, window: 0, on }]);
             }

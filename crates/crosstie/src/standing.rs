@@ -234,8 +234,8 @@ impl<S: Deref<Target = Standing>> Watch for Watched<S> {
 fn wait(waiting: Waiting) -> Wait {
     let Waiting { block, step, window, on } = waiting;
     let on = match on {
-        WaitingFor::Message { peer, channel } => WaitOn::Message { peer, channel, slot: None },
-        WaitingFor::Room { peer, channel } => WaitOn::Room { peer, channel, slot: None },
+        WaitingFor::Message { peer, channel, slot } => WaitOn::Message { peer, channel, slot },
+        WaitingFor::Room { peer, channel, slot } => WaitOn::Room { peer, channel, slot },
         WaitingFor::Step { block, step } => WaitOn::Step { block, step },
         _ => WaitOn::Step { block, step },
     };

@@ -130,6 +130,8 @@ pub enum WaitingFor {
         peer: u32,
         /// The connection's channel.
         channel: u16,
+        /// How many messages of the operation came before it on the connection.
+        slot: u64,
     },
     /// A peer to make room for a message, or to take one.
     Room {
@@ -137,6 +139,8 @@ pub enum WaitingFor {
         peer: u32,
         /// The connection's channel.
         channel: u16,
+        /// How many messages of the operation went before it on the connection.
+        slot: u64,
     },
     /// A step of another block of this rank.
     Step {
@@ -178,11 +182,14 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "block {} step {} ", self.block, self.step)?;
         match self.on {
-            WaitingFor::Message { peer, channel } => {
-                write!(f, "waits for a message from rank {peer} (channel {channel})")
+            WaitingFor::Message { peer, channel, slot } => {
+                write!(f, "waits for a message from rank {peer} (channel {channel}, slot {slot})")
             }
-            WaitingFor::Room { peer, channel } => {
-                write!(f, "waits for rank {peer} to take a message (channel {channel})")
+            WaitingFor::Room { peer, channel, slot } => {
+                write!(
+                    f,
+                    "waits for rank {peer} to take a message (channel {channel}, slot {slot})"
+                )
             }
             WaitingFor::Step { block, step } => write!(f, "waits for block {block} step {step}"),
         }

@@ -372,13 +372,19 @@ impl Run<'_> {
     pub fn waiting(&self, states: &[BlockState], index: usize) -> Option<Waiting> {
         let state = &states[index];
         let instr = self.program.plan.blocks[index].instrs.get(state.step as usize)?;
+        let instrs = &self.program.plan.blocks[index].instrs;
+        // A connection's end belongs to one block, so that block alone tells how many messages went before.
+        let slot = |c, port: fn(&Instr) -> Option<_>| {
+            let uses = |instrs: &[Instr]| instrs.iter().filter(|i| port(i) == Some(c)).count();
+            state.window * uses(instrs) as u64 + uses(&instrs[..state.step as usize]) as u64
+        };
         let message = |c| {
-            let end = self.program.end(c);
-            WaitingFor::Message { peer: end.peer, channel: end.channel }
+            let (end, slot) = (self.program.end(c), slot(c, Instr::recv_port));
+            WaitingFor::Message { peer: end.peer, channel: end.channel, slot }
         };
         let room = |c| {
-            let end = self.program.end(c);
-            WaitingFor::Room { peer: end.peer, channel: end.channel }
+            let (end, slot) = (self.program.end(c), slot(c, Instr::send_port));
+            WaitingFor::Room { peer: end.peer, channel: end.channel, slot }
         };
         let on = match state.stage {
             Stage::Start => {

@@ -86,7 +86,7 @@ fn a_peer_that_never_calls_is_named_at_the_deadline() {
         Some(error)
     });
     let Some(ExecError::Deadline { waiting, .. }) = &errors[0] else { panic!("{errors:?}") };
-    assert_eq!(waiting[0].on, WaitingFor::Message { peer: 1, channel: 0 });
+    assert_eq!(waiting[0].on, WaitingFor::Message { peer: 1, channel: 0, slot: 0 });
     assert_eq!(errors[0].as_ref().unwrap().peer(), Some(1));
 }
 

@@ -127,9 +127,13 @@ impl Monitor {
                 None => watch.found_dead(0),
             }
         }
+        let guard = Guard(Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("crosstie-monitor".to_owned())
-            .spawn(move || watch.run())
+            .spawn(move || {
+                let _guard = guard;
+                watch.run();
+            })
             .map_err(|source| BootstrapError::System {
                 call: "starting a thread".to_owned(),
                 source,
@@ -235,6 +239,18 @@ impl Drop for Monitor {
 impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Monitor of rank {}", self.rank)
+    }
+}
+
+/// Ends the application's calls if the monitor's thread ends in a panic: without a monitor they might hang.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail_from(0);
+            self.0.learn(|known| known.ended = true);
+        }
     }
 }
 

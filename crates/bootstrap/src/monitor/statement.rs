@@ -56,14 +56,14 @@ pub struct Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum WaitOn {
-    /// A message from `peer`, number `slot` on that connection, counted from 0.
+    /// A message from `peer`.
     Message {
         /// The sending rank.
         peer: u32,
         /// The connection's channel.
         channel: u16,
-        /// How many messages came before it on the connection, where that is known.
-        slot: Option<u64>,
+        /// How many messages of the call came before it on the connection.
+        slot: u64,
     },
     /// Room for a message to `peer`, or the end of one's sending.
     Room {
@@ -71,8 +71,8 @@ pub enum WaitOn {
         peer: u32,
         /// The connection's channel.
         channel: u16,
-        /// How many messages went before it on the connection, where that is known.
-        slot: Option<u64>,
+        /// How many messages of the call went before it on the connection.
+        slot: u64,
     },
     /// A step of another block of the same rank.
     Step {
@@ -107,9 +107,7 @@ impl fmt::Display for Wait {
             }
             WaitOn::Step { block, step } => return write!(f, "block {block} step {step}"),
         };
-        write!(f, " (channel {channel}")?;
-        slot.map_or(Ok(()), |slot| write!(f, ", slot {slot}"))?;
-        f.write_str(")")
+        write!(f, " (channel {channel}, slot {slot})")
     }
 }
 

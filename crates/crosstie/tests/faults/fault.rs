@@ -25,6 +25,13 @@ pub enum Fault {
     Kill,
     /// It is killed while the ranks meet and connect.
     KillEarly,
+    /// It is killed, and another up to some milliseconds later: amid the succession of hubs, often.
+    KillTwo {
+        /// The other.
+        second: u32,
+        /// How much later.
+        gap: Duration,
+    },
     /// It is stopped for longer than the silence.
     Stop,
     /// It is stopped for less than that: no fault.
@@ -47,6 +54,7 @@ impl Fault {
         match self {
             Fault::Kill => "kill",
             Fault::KillEarly => "early kill",
+            Fault::KillTwo { .. } => "two kills",
             Fault::Stop => "stop",
             Fault::Delay => "delay",
             Fault::Cut { .. } => "cut",
@@ -75,8 +83,12 @@ impl Case {
         let ranks = 2 + random.below(4) as u32;
         let wires = [Wires::SharedMemory, Wires::Tcp, Wires::Mixed][random.below(3) as usize];
         let victim = random.below(u64::from(ranks)) as u32;
-        let fault = match random.below(10) {
-            0 | 1 => Fault::Kill,
+        let fault = match random.below(11) {
+            0 => Fault::Kill,
+            1 | 10 if ranks > 2 => {
+                let second = (victim + 1 + random.below(u64::from(ranks) - 1) as u32) % ranks;
+                Fault::KillTwo { second, gap: Duration::from_micros(random.below(5000)) }
+            }
             2 => Fault::KillEarly,
             3 => Fault::Stop,
             4 => Fault::Delay,
@@ -112,22 +124,32 @@ impl Case {
 
     /// Whether it happens to others than this rank, so that it must end as all others do.
     pub fn spares(&self, rank: u32) -> bool {
-        self.is_harmless() || rank != self.victim || matches!(self.fault, Fault::Cut { .. })
+        match self.fault {
+            Fault::Delay | Fault::ShortWrites | Fault::Cut { .. } => true,
+            Fault::KillTwo { second, .. } => rank != self.victim && rank != second,
+            _ => rank != self.victim,
+        }
+    }
+
+    /// Whether it happens to the hub of the verdict, for whom no other answers.
+    pub fn is_of_the_hub(&self) -> bool {
+        self.victim == 0 || matches!(self.fault, Fault::KillTwo { second: 0, .. })
     }
 
     /// Whether a verdict may blame this rank.
     pub fn may_blame(&self, culprit: u32) -> bool {
-        let peer = match self.fault {
+        let other = match self.fault {
             Fault::Cut { peer } => Some(peer),
+            Fault::KillTwo { second, .. } => Some(second),
             _ => None,
         };
-        culprit == self.victim || Some(culprit) == peer
+        culprit == self.victim || Some(culprit) == other
     }
 
     /// The codes of which a survivor's error must have one.
     pub fn codes(&self) -> &'static [&'static str] {
         match self.fault {
-            Fault::Kill => &["CT-060"],
+            Fault::Kill | Fault::KillTwo { .. } => &["CT-060"],
             // Wherever the ranks happen to be: in the meeting, at its end, while connecting.
             Fault::KillEarly => &["CT-010", "CT-014", "CT-050", "CT-060"],
             Fault::Stop => &["CT-061"],

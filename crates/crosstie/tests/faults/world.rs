@@ -192,7 +192,7 @@ fn victim_ends(case: &Case, victim: &Process) -> Result<(), String> {
     let end = end.map_err(|what| format!("the victim {what}"))?;
     let starts = |with: &str| end.as_deref().is_some_and(|end| end.starts_with(with));
     let right = match case.fault {
-        Fault::Kill | Fault::KillEarly | Fault::Panic => end.is_none(),
+        Fault::Kill | Fault::KillEarly | Fault::KillTwo { .. } | Fault::Panic => end.is_none(),
         Fault::Leave => starts("done"),
         // It has learnt what became of it.
         Fault::Stop => starts("failed"),
@@ -206,6 +206,11 @@ fn inflict(case: &Case, ranks: &mut [Process]) -> Duration {
     let at = case.victim as usize;
     match case.fault {
         Fault::Kill | Fault::KillEarly => ranks[at].signal(Signal::KILL),
+        Fault::KillTwo { second, gap } => {
+            ranks[at].signal(Signal::KILL);
+            std::thread::sleep(gap);
+            ranks[second as usize].signal(Signal::KILL);
+        }
         Fault::Stop => ranks[at].signal(Signal::STOP),
         Fault::Leave => ranks[at].order("leave"),
         Fault::Panic => ranks[at].order("panic"),
@@ -273,7 +278,7 @@ fn judge(case: &Case, end: Option<&str>) -> Result<End, String> {
     }
     match kind {
         Some("single") => Ok(End::Early),
-        Some("provisional") if case.victim == 0 => Ok(End::Alone),
+        Some("provisional") if case.is_of_the_hub() => Ok(End::Alone),
         Some("provisional") => Err("judged alone, though the hub lived".to_owned()),
         _ => {
             let culprit = culprit.and_then(|rank| rank.parse().ok());

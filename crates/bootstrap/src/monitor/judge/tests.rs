@@ -30,7 +30,7 @@ fn statement(recent: &[Signature], is_in_call: bool) -> Statement {
 }
 
 fn message_from(peer: u32, window: u64, step: u32) -> Wait {
-    Wait { block: 0, step, window, on: WaitOn::Message { peer, channel: 0, slot: Some(7) } }
+    Wait { block: 0, step, window, on: WaitOn::Message { peer, channel: 0, slot: 7 } }
 }
 
 fn evidence(statements: impl IntoIterator<Item = Statement>) -> Evidence {

@@ -476,7 +476,7 @@ proptest! {
     ) {
         let (mut sim, slow, still) = (Sim::new(size, seed), slow % size, still % size);
         let wait = |peer| {
-            let on = WaitOn::Message { peer, channel: 0, slot: None };
+            let on = WaitOn::Message { peer, channel: 0, slot: 0 };
             Wait { block: 0, step: peer, window: 0, on }
         };
         for (rank, seat) in &mut sim.seats {
