@@ -13,7 +13,7 @@
 //!
 //! What overlap gains is what a rank would else spend waiting. Where the cores that compute also move
 //! the bytes, that is little, and with more ranks than cores less than nothing; where a device computes,
-//! it is nearly all of the communication. The example measures both and says what it was;
+//! it is much of the communication. The example measures both and says what it was;
 //! CROSSTIE_TRANSPORT=tcp gives it more to hide.
 
 mod common;

@@ -44,13 +44,13 @@ fn layer(mut comm: Communicator) -> Result<(), Error> {
     // Dispatch: ordered by expert, and so by rank.
     let (sends, receives) = (elements_per_rank(&routes.per_expert), elements_per_rank(&arriving));
     let mut dispatched = vec![0.0; receives.iter().sum()];
-    comm.all_to_all_v(&routes.gather(&tokens), &mut dispatched, &sends, &receives)?;
+    comm.all_to_all_v(&routes.gather(&tokens), &sends, &mut dispatched, &receives)?;
 
     run_experts(rank, &arriving, &mut dispatched);
 
     // Combine: the same exchange, the other way.
     let mut answers = vec![0.0; sends.iter().sum()];
-    comm.all_to_all_v(&dispatched, &mut answers, &receives, &sends)?;
+    comm.all_to_all_v(&dispatched, &receives, &mut answers, &sends)?;
     let combined = routes.combine(&answers);
 
     check(rank, &routes, &combined);
