@@ -6,11 +6,13 @@
 
 #![cfg(test)]
 
+mod ragged;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crosstie::{
-    Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, ReduceOp, Settings,
-    Threads, Transport,
+    Algorithm, Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, ReduceOp,
+    ReductionOrder, Settings, Threads, Transport,
 };
 use crosstie_ir::Rank;
 use crosstie_ir::exact::{self, Exact};
@@ -44,9 +46,11 @@ const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
 const KINDS: [Kind; 2] = [Kind::Private, Kind::Shared];
+/// Whether blocks differ in length: all_gather_v, reduce_scatter_v, all_to_all_v.
+const RAGGED: [bool; 2] = [false, true];
 
 /// How many values each axis has, in the order in which [`Case::new`] reads them.
-const AXES: [usize; 8] = [
+const AXES: [usize; 9] = [
     WIRES.len(),
     RANKS.len(),
     COLLECTIVES.len(),
@@ -55,6 +59,7 @@ const AXES: [usize; 8] = [
     COUNTS.len(),
     IN_PLACE.len(),
     KINDS.len(),
+    RAGGED.len(),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,11 +100,13 @@ struct Case {
     count: Count,
     in_place: bool,
     kind: Kind,
+    ragged: bool,
 }
 
 impl Case {
     fn new(values: &[usize]) -> Self {
-        let &[wires, ranks, collective, data_type, op, count, in_place, kind] = values else {
+        let &[wires, ranks, collective, data_type, op, count, in_place, kind, ragged] = values
+        else {
             panic!("{} values for {} axes", values.len(), AXES.len());
         };
         Self {
@@ -111,13 +118,19 @@ impl Case {
             count: COUNTS[count],
             in_place: IN_PLACE[in_place],
             kind: KINDS[kind],
+            ragged: RAGGED[ragged],
         }
     }
 
-    /// A reduction has an operation, and nothing else has one.
+    /// A reduction has an operation, and nothing else has one; some collectives have a v-form.
     fn exists(values: &[usize]) -> bool {
         let case = Self::new(values);
-        case.collective.reduces() == case.op.is_some()
+        let ragged = match case.collective {
+            Collective::AllGather | Collective::ReduceScatter => true,
+            Collective::AllToAll => !case.in_place,
+            _ => false,
+        };
+        case.collective.reduces() == case.op.is_some() && (ragged || !case.ragged)
     }
 
     fn elements(&self) -> usize {
@@ -140,6 +153,9 @@ impl Case {
     }
 
     fn check(&self, comm: &mut Communicator, memory: &mut Memory, call: u64) -> Result<(), Error> {
+        if self.ragged {
+            return ragged::check(self, comm, memory, call);
+        }
         let rank = comm.rank();
         let collective = self.collective.with_root(Rank(call as u32 % self.ranks));
         let case = exact::Case { collective, ..self.exact() };
@@ -197,7 +213,7 @@ impl Memory {
 }
 
 /// Runs the cases, those of one world together: a world takes long to set up, a call does not.
-fn run(cases: &[Case]) {
+fn run(cases: &[Case], settings: &Settings) {
     for wires in WIRES {
         for ranks in RANKS {
             let here: Vec<Case> =
@@ -212,7 +228,7 @@ fn run(cases: &[Case]) {
                     case.check(&mut comm, &mut memory, call)?;
                 }
                 arrived.fetch_add(1, Ordering::Relaxed);
-                comm.call(Collective::Barrier, DataType::U8, None, Buffers::InPlace(&mut []))?;
+                comm.barrier()?;
                 assert_eq!(
                     arrived.load(Ordering::Relaxed),
                     ranks,
@@ -220,12 +236,12 @@ fn run(cases: &[Case]) {
                 );
                 Ok(())
             };
-            world(wires, ranks).run(body).unwrap();
+            world(wires, ranks, settings.clone()).run(body).unwrap();
         }
     }
 }
 
-fn world(wires: Wires, ranks: u32) -> Threads {
+fn world(wires: Wires, ranks: u32, settings: Settings) -> Threads {
     let transport = match wires {
         Wires::Loopback => Transport::Loopback,
         Wires::SharedMemory => Transport::SharedMemory,
@@ -233,7 +249,7 @@ fn world(wires: Wires, ranks: u32) -> Threads {
         Wires::Mixed => Transport::Auto,
     };
     let nodes = if wires == Wires::Mixed { 2.min(ranks) } else { 1 };
-    Threads::new(ranks).nodes(nodes).settings(Settings::default().transport(transport))
+    Threads::new(ranks).nodes(nodes).settings(settings.transport(transport))
 }
 
 /// A pairwise sample of the cases that exist and that `wanted` wants.
@@ -247,7 +263,7 @@ fn sample(wanted: impl Fn(&Case) -> bool) -> Vec<Case> {
 
 #[test]
 fn a_pairwise_sample_of_the_matrix_gives_the_right_bytes() {
-    run(&sample(|_| true));
+    run(&sample(|_| true), &Settings::default());
 }
 
 #[test]
@@ -257,11 +273,26 @@ fn the_whole_matrix_gives_the_right_bytes() {
     let small = Combinations::new(&AXES, &small);
     let cases: Vec<Case> = small.all().map(|values| Case::new(&values)).collect();
     println!("{} cases", cases.len());
-    run(&cases);
+    run(&cases, &Settings::default());
 }
 
 #[test]
 #[ignore = "slow: buffers of 4 MiB"]
 fn a_pairwise_sample_of_large_buffers_gives_the_right_bytes() {
-    run(&sample(|case| case.count == Count::Large));
+    run(&sample(|case| case.count == Count::Large), &Settings::default());
+}
+
+#[test]
+#[ignore = "slow: worlds for each algorithm"]
+fn every_algorithm_gives_the_right_bytes_wherever_it_suits() {
+    let small = |case: &Case| case.count != Count::Large;
+    // reduce_scatter_v has no canonical order, and says so.
+    let canonical = sample(|case| small(case) && !(case.ragged && case.op.is_some()));
+    let any = sample(small);
+    for algorithm in Algorithm::ALL {
+        println!("{}", algorithm.name());
+        let cases = if algorithm == Algorithm::Canonical { &canonical } else { &any };
+        run(cases, &Settings::default().algorithm(algorithm));
+    }
+    run(&canonical, &Settings::default().reduction_order(ReductionOrder::Canonical));
 }
