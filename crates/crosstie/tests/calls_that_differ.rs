@@ -8,7 +8,7 @@ use crosstie::{Communicator, Error, ReduceOp, Settings, Threads, Transport};
 
 const WIRES: [Transport; 3] = [Transport::Loopback, Transport::SharedMemory, Transport::Tcp];
 /// Within what a rank hears of it.
-const PROMPT: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(5);
 const ODD: u32 = 1;
 
 fn world(ranks: u32, transport: Transport) -> Threads {
@@ -115,6 +115,57 @@ fn operations_whose_messages_are_alike() {
             },
         );
     }
+}
+
+/// Two roots of one broadcast may have no message for each other, and find out in the next call.
+#[test]
+fn roots_that_send() {
+    for count in [3, 50_000] {
+        refused(
+            "roots of a broadcast",
+            |comm| comm.broadcast(&mut vec![1_u8; count], 0).and_then(|()| sum(comm, 5)),
+            |comm| comm.broadcast(&mut vec![2_u8; count], 1).and_then(|()| sum(comm, 5)),
+        );
+    }
+}
+
+/// They wait for each other and have no message, so the monitors compare the calls after a second.
+#[test]
+fn roots_that_receive() {
+    refused(
+        "roots of a reduce",
+        |comm| to_root(comm, 3, 0).and_then(|()| sum(comm, 5)),
+        |comm| to_root(comm, 3, 1).and_then(|()| sum(comm, 5)),
+    );
+}
+
+/// The others have done their part by then, and left.
+#[test]
+fn roots_that_wait_for_ranks_that_have_left() {
+    for transport in WIRES {
+        let results = world(4, transport).run_each(|mut comm| {
+            let root = u32::from(comm.rank() == ODD);
+            to_root(&mut comm, 3, root)
+        });
+        for (rank, result) in (0..).zip(results) {
+            if rank == ODD || rank == 0 {
+                let error = result.expect_err("nobody sends to this rank all that it waits for");
+                assert_eq!(error.code().to_string(), "CT-063", "{}", error.report());
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn to_root(comm: &mut Communicator, count: usize, root: u32) -> Result<(), Error> {
+    let mut sum = vec![0_u32; count];
+    let recv = (comm.rank() == root).then_some(&mut sum[..]);
+    comm.reduce(&vec![1_u32; count], recv, ReduceOp::Sum, root)
+}
+
+#[test]
+fn a_barrier_and_a_call_with_data() {
+    refused("a barrier", |comm| comm.barrier(), |comm| sum(comm, 1));
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(super) struct Suspicion {
     /// Whether the patience with a call that does not move is over; and that patience, in milliseconds.
     pub stall_over: bool,
     pub stall_ms: u64,
+    /// Whether it is time to compare the calls, should all have made them: ranks whose calls differ may wait for each
+    /// other, or have no message for each other.
+    pub doubts: bool,
 }
 
 /// How far an application is, as its monitor last saw it.
@@ -54,6 +57,7 @@ pub(super) struct Clock {
     /// When the hub is asked next.
     ask: Duration,
     warned: bool,
+    compared: bool,
 }
 
 impl Clock {
@@ -66,6 +70,7 @@ impl Clock {
             moved: zero,
             ask: zero,
             warned: false,
+            compared: false,
         }
     }
 
@@ -83,7 +88,7 @@ impl Clock {
         if pace.calls != self.pace.calls {
             self.since = now;
             self.ask = now;
-            self.warned = false;
+            (self.warned, self.compared) = (false, false);
         }
         if pace != self.pace {
             self.moved = now;
@@ -105,10 +110,12 @@ impl Clock {
         let (age, quiet) = self.elapsed(now);
         let (arrival_over, stall_over) =
             (age >= self.patience.arrival, quiet >= self.patience.stall);
-        if !(arrival_over || stall_over || self.warning_due(now)) {
+        let doubts = !self.compared && quiet >= self.doubt();
+        if !(arrival_over || stall_over || doubts || self.warning_due(now)) {
             return None;
         }
-        self.ask = now + self.patience.look_every().clamp(ASK_EVERY.0, ASK_EVERY.1);
+        let pause = self.patience.look_every().clamp(ASK_EVERY.0, ASK_EVERY.1);
+        self.ask = now + if doubts { pause.min(DOUBT) } else { pause };
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(Suspicion {
             sequence: started,
@@ -117,7 +124,18 @@ impl Clock {
             arrival_over,
             stall_over,
             stall_ms: ms(self.patience.stall),
+            doubts,
         })
+    }
+
+    /// After how long without a move the calls are compared, once.
+    fn doubt(&self) -> Duration {
+        DOUBT.min(self.patience.stall)
+    }
+
+    /// The calls of all ranks have been compared, or cannot be told apart.
+    pub(super) fn compared(&mut self, sequence: u64) {
+        self.compared |= sequence == self.pace.calls.started;
     }
 
     /// When a suspicion may become due, if a call is under way.
@@ -125,6 +143,7 @@ impl Clock {
         let Patience { arrival, stall, warning } = self.patience;
         let is_in_call = self.pace.calls.started > self.pace.calls.finished;
         let warning = if self.warned { arrival } else { warning };
+        let stall = if self.compared { stall } else { self.doubt() };
         let due = (self.since + arrival.min(warning)).min(self.moved + stall);
         is_in_call.then_some(due.max(self.ask))
     }
@@ -140,6 +159,9 @@ impl Clock {
         due
     }
 }
+
+/// Long for a call that moves nothing, short for people who wait to be told of a mistake.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// How soon the hub is asked again, at least and at most.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
@@ -163,8 +185,9 @@ mod tests {
         let mut clock = Clock::new(PATIENCE);
         (1..seconds).find_map(|now| {
             clock.note(s(now), pace(5, 4, moves(now)));
-            // A warning is no suspicion of a stall.
+            // A warning is no suspicion of a stall, nor is a comparison.
             clock.warned = true;
+            clock.compared = true;
             clock.suspicion(s(now)).map(|suspicion| (now, suspicion))
         })
     }

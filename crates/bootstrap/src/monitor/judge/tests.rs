@@ -46,6 +46,7 @@ const STALL: Suspicion = Suspicion {
     arrival_over: false,
     stall_over: true,
     stall_ms: 30_000,
+    doubts: false,
 };
 
 fn failed(finding: Finding) -> (Report, u64, Option<Box<Conflict>>) {

@@ -292,12 +292,21 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Message::Query),
         statement(calls.clone()).prop_map(|statement| Message::Answer(Box::new(statement))),
         (report, calls).prop_map(|(report, calls)| Message::Report(report, calls)),
-        any::<(u64, bool, bool)>().prop_map(|(sequence, arrival_over, stall_over)| {
-            let (age_ms, quiet_ms, stall_ms) = (9, 9, 9);
-            let suspicion =
-                Suspicion { sequence, age_ms, quiet_ms, arrival_over, stall_over, stall_ms };
-            Message::Suspect(suspicion)
-        }),
+        any::<(u64, bool, bool, bool)>().prop_map(
+            |(sequence, arrival_over, stall_over, doubts)| {
+                let (age_ms, quiet_ms, stall_ms) = (9, 9, 9);
+                let suspicion = Suspicion {
+                    sequence,
+                    age_ms,
+                    quiet_ms,
+                    arrival_over,
+                    stall_over,
+                    stall_ms,
+                    doubts,
+                };
+                Message::Suspect(suspicion)
+            }
+        ),
         any::<u64>().prop_map(|sequence| Message::Patience { sequence, late: vec![(0, 1)] }),
         any::<u32>().prop_map(|ballot| Message::Accepted { ballot }),
         any::<u64>().prop_map(|sequence| Message::Leave { sequence }),
@@ -674,8 +683,19 @@ fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
     let leave = Event::Heard(1, Message::Leave { sequence: 3 });
     let report = report(Cause::Died, Some(1), sequence);
     let blame = Event::Heard(2, Message::Report(report, Calls::default()));
+    // What it left after is inquired into: the calls may have differed.
+    let answer = Event::Heard(2, Message::Answer(Box::default()));
+    let own = Event::Testified(Testimony::default());
     let known = Event::Heard(2, Message::Accepted { ballot: 0 });
-    let actions = Single::new(0).actions([Event::Linked(1), Event::Linked(2), leave, blame, known]);
+    let actions = Single::new(0).actions([
+        Event::Linked(1),
+        Event::Linked(2),
+        leave,
+        blame,
+        answer,
+        own,
+        known,
+    ]);
     let mut verdicts = actions.into_iter().filter_map(|action| match action {
         Action::Decide(verdict) => Some((verdict.cause, verdict.left_after)),
         _ => None,

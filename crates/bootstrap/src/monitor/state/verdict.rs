@@ -13,6 +13,9 @@ use super::{
     Testimony,
 };
 
+/// How many late ranks one that waits is told of.
+const LATE_NAMED: usize = 16;
+
 impl State {
     /// The verdict, if there is one that no death can change any more.
     pub(super) fn sealed(&self) -> Option<&Verdict> {
@@ -73,7 +76,11 @@ impl State {
         if self.held.is_some() {
             return;
         }
-        if matches!(report.cause, Cause::Deadline | Cause::Stalled | Cause::Protocol) {
+        // Who left after that call has made it, and no message of it is missing: the calls must differ.
+        let left = report.culprit.and_then(|rank| self.left.get(&rank));
+        let has_made_it = left.is_some_and(|last| *last >= report.sequence);
+        let is_judged = matches!(report.cause, Cause::Deadline | Cause::Stalled | Cause::Protocol);
+        if is_judged || (has_made_it && report.cause == Cause::Died) {
             return self.inquire(now, Matter::Report(report), reporter);
         }
         let gave_up = report.cause == Cause::Aborted && report.culprit == Some(reporter);
@@ -107,15 +114,16 @@ impl State {
         if self.held.is_some() || self.inquiry.is_some() || !self.is_hub() {
             return;
         }
-        let Suspicion { sequence, arrival_over, stall_over, .. } = suspicion;
+        let Suspicion { sequence, arrival_over, stall_over, doubts, .. } = suspicion;
         let behind = |rank: &u32| self.calls_of(*rank).started < sequence;
         let all = self.others().chain([self.rank]);
         let late: Vec<u32> = all.filter(behind).collect();
         let has_left = self.left.values().any(|last| *last < sequence);
-        if arrival_over || has_left || (stall_over && late.is_empty()) {
+        if arrival_over || has_left || ((stall_over || doubts) && late.is_empty()) {
             return self.inquire(now, Matter::Suspicion(suspicion), by);
         }
-        let late = late.into_iter().map(|rank| (rank, self.calls_of(rank).started)).collect();
+        let late = late.into_iter().take(LATE_NAMED);
+        let late = late.map(|rank| (rank, self.calls_of(rank).started)).collect();
         self.ask_for_patience(now, by, sequence, late);
     }
 
@@ -128,7 +136,9 @@ impl State {
     }
 
     pub(super) fn be_patient(&mut self, now: Duration, sequence: u64, late: Vec<(u32, u64)>) {
-        if !late.is_empty() && self.clock.warns(now, sequence) {
+        if late.is_empty() {
+            self.clock.compared(sequence);
+        } else if self.clock.warns(now, sequence) {
             let waited = self.clock.elapsed(now).0;
             self.actions.push_back(Action::Warn { sequence, waited, late });
         }
