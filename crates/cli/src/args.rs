@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Code, DataType, ReduceOp};
+use crosstie::{Algorithm, Code, DataType, ReduceOp};
 
+use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
 
 const HELP: &str = "\
@@ -76,6 +77,7 @@ Examples:
   crosstie bench all_reduce -b 8 -e 128M -f 2   the usual sweep of nccl-tests
   crosstie bench reduce_scatter -d bf16 -o all --ranks 5       every reduction
   crosstie bench all_gather --transport tcp --json             for scripts
+  crosstie bench all_to_all_v --matrix zipf --buffers shared    unequal parts
   crosstie bench all_reduce,all_to_all --plot sweep.svg        both in a picture
   mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
 
@@ -86,8 +88,9 @@ Exit code: 0 good, 1 wrong result or less than --fail-below, 2 usage, 3 a peer o
 #[derive(Debug, Clone, Args)]
 #[command(after_help = BENCH_HELP)]
 pub struct BenchArgs {
-    /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter or
-    /// barrier (also without underscores); several as all_reduce,all_to_all; or all
+    /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter,
+    /// all_gather_v, reduce_scatter_v, all_to_all_v or barrier (also without underscores); several
+    /// as all_reduce,all_to_all; or all
     #[arg(value_name = "OPERATION", value_parser = operations)]
     pub operations: Choice<&'static Operation>,
 
@@ -129,6 +132,19 @@ pub struct BenchArgs {
     /// ranks of the same host read where it lies
     #[arg(long, value_enum, default_value_t = BuffersArg::Private, help_heading = "Data")]
     pub buffers: BuffersArg,
+
+    /// How long the blocks of all_to_all_v, all_gather_v and reduce_scatter_v are: uniform (all
+    /// alike), zipf (rank r's is 1/(r+1) of the first), one-hot (half of all goes to rank 0: a hot
+    /// expert); or for all_to_all_v a file: a line for each sender, a number of elements for each
+    /// receiver
+    #[arg(long, value_name = "SKEW|FILE", default_value = "uniform", value_parser = lengths)]
+    #[arg(help_heading = "Data")]
+    pub matrix: Lengths,
+
+    /// The algorithm to take wherever it suits: ring, direct, flat, tree, hierarchical, canonical
+    /// [default: auto, the fastest for each size]
+    #[arg(long, value_name = "NAME", value_parser = algorithm, help_heading = "World")]
+    pub algo: Option<Forced>,
 
     /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]
@@ -415,7 +431,7 @@ pub struct Choice<T>(pub Vec<T>);
 /// Subcommands that are designed and to come.
 const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
 /// Operations that are to come, without underscores.
-const LATER_OPERATIONS: [&str; 2] = ["sendrecv", "alltoallv"];
+const LATER_OPERATIONS: [&str; 1] = ["sendrecv"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {
@@ -475,6 +491,31 @@ fn ops(text: &str) -> Result<Choice<ReduceOp>, String> {
     }
     let there = || format!("expected one of {}, all", list(ReduceOp::ALL.map(ReduceOp::name)));
     text.parse().map(|op| Choice(vec![op])).map_err(|_| there())
+}
+
+fn lengths(text: &str) -> Result<Lengths, String> {
+    if let Some((_, skew)) = Skew::NAMES.into_iter().find(|(name, _)| *name == text) {
+        return Ok(Lengths::Skew(skew));
+    }
+    let path = PathBuf::from(text);
+    match path.is_file() {
+        true => Ok(Lengths::File(path)),
+        false => Err("expected uniform, zipf, one-hot, or a file that is there".to_owned()),
+    }
+}
+
+/// An algorithm that is forced, if any is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forced(pub Option<Algorithm>);
+
+fn algorithm(text: &str) -> Result<Forced, String> {
+    let names = || list(Algorithm::ALL.map(Algorithm::name));
+    match text {
+        "auto" => Ok(Forced(None)),
+        name => Algorithm::named(name)
+            .map(|algorithm| Forced(Some(algorithm)))
+            .ok_or_else(|| format!("expected auto, {}", names())),
+    }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

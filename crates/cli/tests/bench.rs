@@ -203,12 +203,15 @@ fn every_operation_type_reduction_and_root_is_right_on_an_odd_world() {
         ("reduce", TYPES * REDUCTIONS * 5),
         ("gather", TYPES * 5),
         ("scatter", TYPES * 5),
+        ("all_gather_v", TYPES),
+        ("reduce_scatter_v", TYPES * REDUCTIONS),
+        ("all_to_all_v", TYPES),
         ("barrier", 1),
     ];
-    for buffers in ["private", "shared"] {
+    for (buffers, skew) in [("private", "zipf"), ("shared", "one-hot")] {
         let rows = json(&format!(
             "bench all -d all -o all -r all -b 120 -e 120 -n 1 -w 0 --ranks 5 --nodes 3 \
-             --buffers {buffers}"
+             --buffers {buffers} --matrix {skew}"
         ));
         assert_eq!(rows["buffers"], buffers);
         let rows = rows["rows"].as_array().unwrap();
@@ -221,6 +224,37 @@ fn every_operation_type_reduction_and_root_is_right_on_an_odd_world() {
             assert_eq!((wrong("out_of_place"), wrong("in_place")), (0, 0), "{row}");
         }
     }
+}
+
+#[test]
+fn a_matrix_says_what_each_rank_sends_to_each() {
+    let path = std::env::temp_dir().join(format!("crosstie-matrix-{}.txt", std::process::id()));
+    let line = format!("bench all_to_all_v --ranks 3 -n 1 --matrix {}", path.display());
+    std::fs::write(&path, "0 5 70000  # sparse\n0..\n1, 2, 3\n").unwrap();
+    let rows = json(&line);
+    std::fs::write(&path, "0 5 7\n0..\n1 two 3\n").unwrap();
+    let refused = run(&line);
+    std::fs::remove_file(&path).unwrap();
+    let row = &rows["rows"][0];
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 1);
+    assert_eq!((&row["bytes"], &row["out_of_place"]["wrong"]), (&(70_005 * 4).into(), &0.into()));
+    assert_eq!(row["in_place"], Value::Null);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.err.contains("line 3, column 3: \"two\" is no number"), "{}", refused.err);
+}
+
+#[test]
+fn an_algorithm_can_be_forced_where_there_is_it() {
+    for algorithm in ["ring", "direct", "flat", "tree", "hierarchical", "canonical", "auto"] {
+        let line = format!("bench all_reduce --ranks 4 -b 64 -e 4K -f 64 -n 1 --algo {algorithm}");
+        let rows = json(&line);
+        for row in rows["rows"].as_array().unwrap() {
+            assert_eq!(row["out_of_place"]["wrong"], 0, "{algorithm}");
+        }
+    }
+    let done = run("bench barrier --ranks 2 --algo ring");
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("barrier has no such algorithm"), "{}", done.err);
 }
 
 #[test]
@@ -238,7 +272,7 @@ fn a_root_is_chosen_and_named() {
 fn a_call_of_no_bytes_is_legal_and_a_barrier_has_one_row() {
     let rows = json("bench all -b 0 -e 0 -n 2 --ranks 3");
     let rows = rows["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), OPERATIONS.len() + 1);
+    assert_eq!(rows.len(), OPERATIONS.len() + 3 + 1, "the v-forms and barrier");
     let barrier = rows.iter().find(|row| row["operation"] == "barrier").unwrap();
     assert_eq!((&barrier["type"], &barrier["in_place"]), (&"none".into(), &Value::Null));
     assert!(barrier["out_of_place"]["time_us"].as_f64().unwrap() > 0.0);
@@ -317,7 +351,9 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --plot /no/such/folder/it.svg", "no folder /no/such/folder"),
         ("bench all_reduce --json --csv", "cannot be used with"),
         ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
-        ("bench all_to_all_v", "not yet in this version"),
+        ("bench send_recv", "not yet in this version"),
+        ("bench all_to_all_v --matrix nowhere", "'nowhere'"),
+        ("bench all_reduce --algo best", "'best'"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),
         ("bench reduce --ranks 3 -r 3", "--root 3"),
         ("bench reduce -r first", "'first'"),

@@ -12,6 +12,7 @@
 //!   | reduce: every rank a part | n S + S | S + S/n |
 //!   | gather: the root copies | S + S | S + S |
 //!   | scatter | S + S | S/n + S/n |
+//!   | all_to_all_v | twice the sum of the matrix | twice its fullest column |
 //!
 //!   in place less what lies there already: (n − 1) / n of it for all_gather, all_to_all, gather and
 //!   scatter. So nothing is copied twice, as when ranks lend each other their memory. It takes that at
@@ -33,8 +34,8 @@ use std::collections::BTreeSet;
 
 use crosstie::{Collective, Communicator};
 
-use super::operation::Kind;
-use super::sizes::Row;
+use super::matrix::Matrix;
+use super::sizes::{Counts, Row};
 use super::speeds::{Curve, Memory, Speeds};
 
 /// What ceilings are predicted from.
@@ -92,8 +93,10 @@ impl Ceiling {
         let (n, nodes, size) = (self.ranks, self.networked, row.bytes as f64);
         let moved = if in_place { (n - 1.0) / n } else { 1.0 };
         let others = nodes - 1.0;
-        let Kind::Collective(collective) = row.operation.kind;
-        let (all, busiest, network) = match collective {
+        if let Some(Counts::Pairs(matrix)) = row.counts.as_deref() {
+            return self.pairs(matrix, row.dtype.size());
+        }
+        let (all, busiest, network) = match row.collective() {
             Collective::AllReduce => ([2.0 * n - 1.0, n], [2.0 - 1.0 / n, 1.0], 2.0 * others),
             Collective::ReduceScatter | Collective::Reduce { .. } => {
                 ([n, 1.0], [1.0, 1.0 / n], others)
@@ -107,6 +110,17 @@ impl Ceiling {
         };
         let bytes = |factors: [f64; 2]| factors.map(|factor| factor * size);
         Traffic { all: bytes(all), busiest: bytes(busiest), network: network * size }
+    }
+
+    /// What a matrix says: every rank reads and writes what it receives.
+    fn pairs(&self, matrix: &Matrix, element: usize) -> Traffic {
+        let bytes = |elements: usize| (elements * element) as f64;
+        let received = |rank| matrix.received(rank).into_iter().sum();
+        let busiest = (0..self.ranks as u32).map(received).max().unwrap_or(0);
+        let per_node = (self.ranks / self.networked).ceil().max(1.0) as usize;
+        let network = matrix.sum(|from, to| from / per_node != to / per_node);
+        let all = matrix.sum(|_, _| true);
+        Traffic { all: [bytes(all); 2], busiest: [bytes(busiest); 2], network: bytes(network) }
     }
 
     /// What it is predicted from, for buffers of so many bytes, in words.
@@ -138,7 +152,15 @@ mod tests {
         let ceiling = Ceiling { speeds: Speeds::default(), ranks, networked, hosts: 1 };
         let operation = Operation::named(name).unwrap();
         let dtype = crosstie::DataType::U8;
-        let row = Row { operation, dtype, op: None, root: None, bytes: 1000, part_bytes: 250 };
+        let row = Row {
+            operation,
+            dtype,
+            op: None,
+            root: None,
+            bytes: 1000,
+            part_bytes: 250,
+            counts: None,
+        };
         ceiling.traffic(&row, in_place)
     }
 

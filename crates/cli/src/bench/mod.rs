@@ -5,6 +5,7 @@ mod ceiling;
 mod csv;
 mod json;
 mod local;
+pub mod matrix;
 pub mod operation;
 mod plot;
 mod progress;
@@ -13,6 +14,7 @@ mod report;
 mod sizes;
 mod speeds;
 mod table;
+mod task;
 mod timing;
 
 use std::io::{self, IsTerminal};
@@ -20,7 +22,7 @@ use std::io::{self, IsTerminal};
 use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
-use crate::args::{BenchArgs, TransportArg};
+use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure};
 use crate::launch::{node_name, ranks_per_node, refuse_empty_nodes};
 use progress::Progress;
@@ -119,6 +121,9 @@ fn settings(args: &BenchArgs) -> Settings {
         TransportArg::Tcp => settings.transport(Transport::Tcp),
         TransportArg::Loopback => settings.transport(Transport::Loopback),
     };
+    if let Some(algorithm) = args.algo.and_then(|Forced(algorithm)| algorithm) {
+        settings = settings.algorithm(algorithm);
+    }
     if let Some(timeout) = args.timeout {
         settings = settings.timeout(timeout);
     }

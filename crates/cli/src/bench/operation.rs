@@ -44,10 +44,16 @@ pub enum Bus {
 pub enum Kind {
     /// As one of the library's collectives; around another root where it has one.
     Collective(Collective),
+    /// The same with blocks of different lengths.
+    Ragged(Collective),
 }
 
 const fn collective(collective: Collective, size: Size, bus: Bus) -> Operation {
     Operation { name: collective.name(), size, bus, kind: Kind::Collective(collective) }
+}
+
+const fn ragged(name: &'static str, collective: Collective) -> Operation {
+    Operation { name, size: Size::Parts, bus: Bus::Others, kind: Kind::Ragged(collective) }
 }
 
 const ROOT: Rank = Rank(0);
@@ -62,6 +68,9 @@ pub static ALL: &[Operation] = &[
     collective(Collective::Reduce { root: ROOT }, Size::Whole, Bus::One),
     collective(Collective::Gather { root: ROOT }, Size::Parts, Bus::Others),
     collective(Collective::Scatter { root: ROOT }, Size::Parts, Bus::Others),
+    ragged("all_gather_v", Collective::AllGather),
+    ragged("reduce_scatter_v", Collective::ReduceScatter),
+    ragged("all_to_all_v", Collective::AllToAll),
     collective(Collective::Barrier, Size::Nothing, Bus::One),
 ];
 
@@ -79,18 +88,26 @@ impl Operation {
         ALL.iter().find(|operation| plain(operation.name) == plain(text))
     }
 
+    /// The collective that it calls, with blocks of equal lengths or not.
+    pub fn collective(&self) -> Collective {
+        match self.kind {
+            Kind::Collective(collective) | Kind::Ragged(collective) => collective,
+        }
+    }
+
+    /// Whether blocks differ in length.
+    pub fn is_ragged(&self) -> bool {
+        matches!(self.kind, Kind::Ragged(_))
+    }
+
     /// Whether elements are combined, so that there is a reduction to choose.
     pub fn reduces(&self) -> bool {
-        match self.kind {
-            Kind::Collective(collective) => collective.reduces(),
-        }
+        self.collective().reduces()
     }
 
     /// Whether one rank differs from the others.
     pub fn rooted(&self) -> bool {
-        match self.kind {
-            Kind::Collective(collective) => collective.root().is_some(),
-        }
+        self.collective().root().is_some()
     }
 
     /// Whether there are elements, whose type can be chosen.
@@ -100,7 +117,7 @@ impl Operation {
 
     /// Whether it can be called with one buffer for what is sent and received.
     pub fn in_place(&self) -> bool {
-        self.carries()
+        self.carries() && self.kind != Kind::Ragged(Collective::AllToAll)
     }
 
     /// Into how many parts its size falls, on so many ranks.
@@ -135,7 +152,9 @@ mod tests {
     fn bus_factors_are_those_of_nccl_tests() {
         let factor = |name| Operation::named(name).unwrap().bus_factor(4);
         assert_eq!(factor("all_reduce"), 1.5);
-        for name in ["all_gather", "reduce_scatter", "all_to_all", "gather", "scatter"] {
+        for name in
+            ["all_gather", "reduce_scatter", "all_to_all", "gather", "scatter", "all_to_all_v"]
+        {
             assert_eq!(factor(name), 0.75, "{name}");
         }
         for name in ["broadcast", "reduce"] {

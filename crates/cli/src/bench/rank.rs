@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crosstie::{Buffers, Communicator, Error, ReduceOp};
+use crosstie::{Communicator, Error, ReduceOp};
 use crosstie_ir::Rank;
-use crosstie_ir::exact::Exact;
 
 use super::buffer::Buffer;
 use super::ceiling::Ceiling;
 use super::report::{Counters, Header, Measured, Report};
 use super::sizes::{self, Row};
 use super::speeds;
+use super::task::{Place, Task};
 use super::timing::{self, Effort, Times};
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
@@ -97,12 +97,6 @@ fn tell_of_shortfalls(args: &BenchArgs, below: &[String]) {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Out,
-    In,
-}
-
 struct Bench {
     rank: u32,
     ranks: u32,
@@ -163,15 +157,16 @@ impl Bench {
             (rows.iter().min_by_key(by_size), rows.iter().max_by_key(by_size));
         let (Some(smallest), Some(largest)) = (smallest, largest) else { return Ok(()) };
         let effort = self.effort;
+        let (small, large) = (self.task(smallest), self.task(largest));
         for _ in 0..effort.warmup {
-            self.call(comm, largest, Place::Out)?;
+            self.call(comm, &large, Place::Out)?;
             if largest.operation.in_place() {
-                self.call(comm, largest, Place::In)?;
+                self.call(comm, &large, Place::In)?;
             }
         }
         if effort.warmup > 0 {
             let effort = Effort { calls: None, ..effort };
-            timing::settle(comm, &effort, &mut |comm| self.call(comm, smallest, Place::Out))?;
+            timing::settle(comm, &effort, &mut |comm| self.call(comm, &small, Place::Out))?;
         }
         Ok(())
     }
@@ -183,51 +178,38 @@ impl Bench {
         row: &Row,
         place: Place,
     ) -> Result<Measured, Error> {
-        let wrong = self.check(comm, row, place)?;
+        let task = self.task(row);
+        let wrong = self.check(comm, row, &task, place)?;
         let effort = self.effort;
-        let times = timing::measure(comm, &effort, &mut |comm| self.call(comm, row, place))?;
+        let times = timing::measure(comm, &effort, &mut |comm| self.call(comm, &task, place))?;
         let ceiling = self.ceiling.as_ref();
         let least_us = ceiling.and_then(|ceiling| ceiling.time_us(row, place == Place::In));
         Ok(measured(row, self.ranks, &times, least_us, wrong))
     }
 
-    fn call(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<(), Error> {
-        let case = row.case(self.ranks);
-        let buffers = match place {
-            Place::In => Buffers::InPlace(self.receive.first(case.in_place_bytes_of(self.rank))),
-            Place::Out => Buffers::OutOfPlace {
-                send: self.send.first(case.input_bytes_of(self.rank)),
-                recv: self.receive.first(case.output_bytes_of(self.rank)),
-            },
-        };
-        comm.call(row.collective(), row.dtype, row.op, buffers)
+    fn task(&self, row: &Row) -> Task {
+        Task::new(row, self.rank, self.ranks)
+    }
+
+    fn call(&mut self, comm: &mut Communicator, task: &Task, place: Place) -> Result<(), Error> {
+        task.call(comm, place, &mut self.send, &mut self.receive)
     }
 
     /// One call on exact inputs: how many elements are wrong, on all ranks together.
-    fn check(&mut self, comm: &mut Communicator, row: &Row, place: Place) -> Result<u64, Error> {
+    fn check(
+        &mut self,
+        comm: &mut Communicator,
+        row: &Row,
+        task: &Task,
+        place: Place,
+    ) -> Result<u64, Error> {
         self.checks += 1;
-        let case = row.case(self.ranks);
-        let exact = Exact::new(case, self.checks);
-        let (input, result) = match place {
-            Place::Out => (0..case.input_bytes_of(self.rank), 0..case.output_bytes_of(self.rank)),
-            Place::In => (case.input_in_place(self.rank), case.output_in_place(self.rank)),
-        };
-        let receive = self.receive.first(case.in_place_bytes());
-        exact.spoil(self.rank, &mut receive[result.clone()]);
-        let send = match place {
-            Place::Out => self.send.first(input.len()),
-            Place::In => &mut receive[input],
-        };
-        exact.fill_input(self.rank, send);
-        self.call(comm, row, place)?;
-        let receivers = (0..self.ranks).rev();
-        let last = receivers.into_iter().find(|&rank| case.collective.has_output(Rank(rank)));
-        let corrupted = last == Some(self.rank);
-        let result = &mut self.receive.first(case.in_place_bytes())[result];
-        if let Some(first) = result.first_mut().filter(|_| self.corrupt && corrupted) {
-            *first ^= 1;
-        }
-        let mut wrong = [exact.wrong(self.rank, result) as i64];
+        let mut receivers = (0..self.ranks).rev();
+        let last = receivers.find(|&rank| row.collective().has_output(Rank(rank)));
+        let corrupt = self.corrupt && last == Some(self.rank);
+        let buffers = [&mut self.send, &mut self.receive];
+        let wrong = task.check(comm, place, buffers, self.checks, corrupt)?;
+        let mut wrong = [wrong as i64];
         comm.all_reduce_in_place(&mut wrong, ReduceOp::Sum)?;
         Ok(wrong[0] as u64)
     }

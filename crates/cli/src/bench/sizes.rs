@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::iter;
+use std::path::Path;
+use std::sync::Arc;
 
-use crosstie::{Collective, DataType, ReduceOp};
+use crosstie::{Algorithm, Collective, DataType, ReduceOp};
 use crosstie_ir::Rank;
 use crosstie_ir::exact::Case;
 
+use super::matrix::{Lengths, Matrix};
 use super::operation::{Kind, Operation};
-use crate::args::{BenchArgs, Root};
+use crate::args::{BenchArgs, Forced, Root};
 use crate::exit::Failure;
 
 /// Where a sweep begins when -b does not say.
@@ -21,7 +24,7 @@ const DEFAULT_MAX_BYTES: u64 = 8 << 20;
 const MOST_SIZES: usize = 100_000;
 
 /// One line of the table: what is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The operation.
     pub operation: &'static Operation,
@@ -36,6 +39,17 @@ pub struct Row {
     /// Bytes of one of the parts that `bytes` consists of, one for each rank; `bytes` itself where
     /// the buffer has no parts that the caller sees.
     pub part_bytes: usize,
+    /// The blocks, where they differ in length.
+    pub counts: Option<Arc<Counts>>,
+}
+
+/// Elements of blocks that differ in length.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Of each rank's block.
+    Blocks(Vec<usize>),
+    /// Of what each rank sends to each.
+    Pairs(Matrix),
 }
 
 impl Row {
@@ -51,7 +65,7 @@ impl Row {
 
     /// The collective that this row measures.
     pub fn collective(&self) -> Collective {
-        let Kind::Collective(collective) = self.operation.kind;
+        let collective = self.operation.collective();
         match self.root {
             Some(root) => collective.with_root(Rank(root)),
             None => collective,
@@ -60,7 +74,7 @@ impl Row {
 
     /// The call that this row makes, in a world of so many ranks.
     pub fn case(&self, ranks: u32) -> Case {
-        let Self { dtype, op, .. } = *self;
+        let (dtype, op) = (self.dtype, self.op);
         let collective = self.collective();
         let op = op.unwrap_or(ReduceOp::Sum); // of no meaning where nothing is reduced
         Case { collective, dtype, op, ranks, count: self.count() }
@@ -71,6 +85,7 @@ impl Row {
 pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for &operation in &args.operations.0 {
+        refuse_foreign_algorithm(args, operation)?;
         let roots = roots(args, operation, ranks)?;
         let ops: Vec<Option<ReduceOp>> = if operation.reduces() {
             args.op.0.iter().copied().map(Some).collect()
@@ -79,16 +94,78 @@ pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
         };
         let types = if operation.carries() { &args.datatype.0[..] } else { &[DataType::U8] };
         for &dtype in types {
-            let sizes = sizes(args, operation, dtype, ranks)?;
+            let sizes = match &args.matrix {
+                Lengths::File(path) if operation.is_ragged() => {
+                    of_file(operation, path, dtype, ranks)?
+                }
+                _ => sizes(args, operation, dtype, ranks)?
+                    .into_iter()
+                    .map(|bytes| (bytes, skewed(args, operation, bytes / dtype.size(), ranks)))
+                    .collect(),
+            };
             for (&op, &root) in ops.iter().flat_map(|op| roots.iter().map(move |root| (op, root))) {
-                rows.extend(sizes.iter().map(|&bytes| {
+                rows.extend(sizes.iter().map(|(bytes, counts)| {
+                    let (bytes, counts) = (*bytes, counts.clone());
                     let part_bytes = bytes / operation.parts(ranks) as usize;
-                    Row { operation, dtype, op, root, bytes, part_bytes }
+                    Row { operation, dtype, op, root, bytes, part_bytes, counts }
                 }));
             }
         }
     }
     Ok(rows)
+}
+
+/// A forced algorithm that cannot carry out an operation would be ignored: better said.
+fn refuse_foreign_algorithm(args: &BenchArgs, operation: &Operation) -> Result<(), Failure> {
+    let has = Algorithm::of(operation.collective());
+    match args.algo.and_then(|Forced(algorithm)| algorithm) {
+        Some(algorithm) if !has.contains(&algorithm) => {
+            let names: Vec<&str> = has.iter().map(|algorithm| algorithm.name()).collect();
+            let name = operation.name;
+            Err(Failure::usage(
+                format!("--algo {}, but {name} has no such algorithm", algorithm.name()),
+                format!("give one that {name} has: {}, or auto", names.join(", ")),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes, and the blocks that they fall into where those differ.
+type BytesAndCounts = (usize, Option<Arc<Counts>>);
+
+/// Blocks that fill a size of so many elements, as the skew has them.
+fn skewed(
+    args: &BenchArgs,
+    operation: &Operation,
+    elements: usize,
+    ranks: u32,
+) -> Option<Arc<Counts>> {
+    let Lengths::Skew(skew) = args.matrix else { return None };
+    let counts = match operation.kind {
+        Kind::Ragged(Collective::AllToAll) => Counts::Pairs(skew.matrix(elements, ranks)),
+        Kind::Ragged(_) => Counts::Blocks(skew.blocks(elements, ranks)),
+        Kind::Collective(_) => return None,
+    };
+    Some(Arc::new(counts))
+}
+
+/// The one size that a matrix has: the most that a rank sends or receives.
+fn of_file(
+    operation: &Operation,
+    path: &Path,
+    dtype: DataType,
+    ranks: u32,
+) -> Result<Vec<BytesAndCounts>, Failure> {
+    if operation.kind != Kind::Ragged(Collective::AllToAll) {
+        return Err(Failure::usage(
+            format!("--matrix {}, but {} has one block for a rank", path.display(), operation.name),
+            "a file is for all_to_all_v; give uniform, zipf or one-hot",
+        ));
+    }
+    let matrix = Matrix::read(path, ranks)?;
+    let bytes = matrix.fullest() * dtype.size();
+    Ok(vec![(bytes, Some(Arc::new(Counts::Pairs(matrix))))])
 }
 
 /// The roots that an operation is to be measured with: as asked, or none.
@@ -153,7 +230,9 @@ fn sizes(
 /// could be measured as it is, else one number for each size of element.
 pub fn rounded_to(args: &BenchArgs, ranks: u32) -> Vec<u64> {
     let types = args.datatype.0.iter();
-    let carrying = || args.operations.0.iter().filter(|operation| operation.carries());
+    let of_file = matches!(args.matrix, Lengths::File(_));
+    let counted = |it: &Operation| it.carries() && !(it.is_ragged() && of_file);
+    let carrying = || args.operations.0.iter().filter(|operation| counted(operation));
     let of_type = |&dtype| carrying().map(move |it| unit(it, dtype, ranks));
     let units = types.flat_map(of_type);
     let rounded = |unit: &u64| asked(args).any(|asked| asked % unit != 0);
@@ -265,9 +344,9 @@ mod tests {
 
     #[test]
     fn counts_are_those_of_nccl_tests() {
-        let row = rows(&parse("all_to_all -b 8M"), 8).unwrap()[0];
+        let row = rows(&parse("all_to_all -b 8M"), 8).unwrap()[0].clone();
         assert_eq!((row.bytes, row.count()), (8 << 20, 262_144));
-        let row = rows(&parse("all_reduce -b 8M"), 8).unwrap()[0];
+        let row = rows(&parse("all_reduce -b 8M"), 8).unwrap()[0].clone();
         assert_eq!((row.bytes, row.count()), (8 << 20, 2 << 20));
     }
 
