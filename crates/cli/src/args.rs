@@ -519,9 +519,10 @@ fn algorithm(text: &str) -> Result<Forced, String> {
 }
 
 fn percent(text: &str) -> Result<f64, String> {
-    let number = text.trim_end_matches('%').trim().parse().ok();
-    let percent = number.filter(|percent| (0.0..=100.0).contains(percent));
-    percent.ok_or_else(|| "expected a number of percent from 0 to 100".to_owned())
+    let number: Option<f64> = text.trim_end_matches('%').trim().parse().ok();
+    // The ceiling is an estimate, so that more than 100 can be meant.
+    let percent = number.filter(|percent| percent.is_finite() && *percent >= 0.0);
+    percent.ok_or_else(|| "expected a number of percent, 0 or more".to_owned())
 }
 
 fn root(text: &str) -> Result<Root, String> {
