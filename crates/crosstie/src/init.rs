@@ -51,13 +51,14 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
 
 /// Connects the ranks of a world that have met.
 pub(crate) fn join(
-    settings: Resolved,
+    mut settings: Resolved,
     mut world: World,
     listener: Arc<Listener>,
     deadline: Instant,
 ) -> Result<Communicator, Error> {
     let nodes = Nodes::new(world.nodes())?;
     check_reach(&settings, &nodes)?;
+    settings.fit_slots(settings.transport == Transport::Tcp || nodes.count() == world.size);
 
     let started = Instant::now();
     let doorbell = Arc::new(Doorbell::new()?);

@@ -194,6 +194,11 @@ impl<T: Value> Knob<T> {
         value.ok_or_else(|| self.wrong(String::new(), "has no value".to_owned()))
     }
 
+    /// Its name in the environment.
+    pub fn name(&self) -> &'static str {
+        self.setting.name
+    }
+
     /// The refusal of a value.
     pub fn wrong(&self, value: String, what: String) -> Error {
         Error::Setting { name: self.setting.name, value, what }
@@ -300,8 +305,12 @@ static SIZE: Knob<u32> = Knob::new(
     Scope::World,
     "how many ranks there are; unset: the launcher's word",
 );
-pub(crate) static SLOT_BYTES: Knob<SlotBytes> =
-    Knob::new("CROSSTIE_SLOT_BYTES", Scope::World, "bytes of the longest message").default("128K");
+pub(crate) static SLOT_BYTES: Knob<SlotBytes> = Knob::new(
+    "CROSSTIE_SLOT_BYTES",
+    Scope::World,
+    "bytes of the longest message; unset: 512K where all go over the network",
+)
+.default("128K");
 pub(crate) static STALL: Knob<Duration> = Knob::new(
     "CROSSTIE_STALL",
     Scope::Rank,
