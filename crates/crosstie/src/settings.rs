@@ -176,9 +176,8 @@ impl Settings {
         /// In which order contributions are reduced (`CROSSTIE_REDUCTION_ORDER`); equal on all
         /// ranks; default [`ReductionOrder::Fast`].
         reduction_order: ReductionOrder,
-        /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default 512 KiB where
-        /// all of them go over the network, else
-        /// 128 KiB.
+        /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default 512 KiB
+        /// where all messages go over the network, else 128 KiB.
         slot_bytes: usize,
         /// Bytes that buffers of [`Communicator::alloc`](crate::Communicator::alloc) may have together
         /// (`CROSSTIE_HEAP_BYTES`); default as many as the host has memory. Only what is allocated and
@@ -493,11 +492,11 @@ fn warn_of_a_weak_secret(environment: &BTreeMap<String, String>) {
 /// kernel pins pages and copies slower than the slots' two copies in cache.
 const PULLS: bool = false;
 const STRONG_SECRET_BYTES: usize = 16;
-/// Where no message goes through memory: each waits for its grant, so fewer and longer ones are faster,
-/// where in shared memory they would leave the cache. Measured with `CROSSTIE_TRANSPORT=tcp
-/// CROSSTIE_SLOT_BYTES=…` and `benches/buffers.rs`, all_reduce on 2 ranks over loopback, 128, 256, 512
-/// and 1024 KiB, in µs: of 1 MiB 365, 271, 257 and 263; 2 MiB 750, 562, 445 and 695; 4 MiB 1592, 1258, 1115 and
-/// 1593.
+/// Where no message goes through memory: each waits for its grant, so fewer and longer ones are
+/// faster; in shared memory they would leave the cache. Measured with `CROSSTIE_TRANSPORT=tcp
+/// CROSSTIE_SLOT_BYTES=…` and `benches/buffers.rs`, all_reduce on 2 ranks over loopback, slots of 128,
+/// 256, 512 and 1024 KiB, in µs: of 1 MiB 365, 271, 257 and 263; of 2 MiB 750, 562, 445 and 695; of
+/// 4 MiB 1592, 1258, 1115 and 1593.
 const NETWORK_SLOT_BYTES: usize = 512 << 10;
 const SMALLEST_SLOT_BYTES: usize = 64;
 const LARGEST_SLOT_BYTES: usize = 16 << 20;
