@@ -7,6 +7,7 @@ use std::time::Duration;
 use crosstie_bootstrap::CallMark;
 use crosstie_exec::{Buffers, Call, Program, Reducer, Submission};
 use crosstie_ir::{ChunkMap, Collective, DataType, ReduceOp};
+use crosstie_planner::ReductionOrder;
 
 use crate::counts::{Place, Sizes};
 use crate::operation::Operation;
@@ -94,18 +95,21 @@ impl Communicator {
         let Operation { collective, data_type, .. } = operation;
         let sizes = Sizes::of(&operation, buffers, Place { rank, ranks })?;
         let Sizes { count, bytes, table, digest } = sizes;
-        let reducer = reducer(&operation, ranks)?;
+        let reducer = self.reducer(&operation)?;
+        let rounds_once = reducer.is_some_and(|reducer| reducer.rounds_to().is_some());
         let algorithm = match self.selection.algorithm(collective, &self.nodes, bytes) {
             chosen if !operation.is_ragged() => chosen,
-            chosen => select::without_scratch(&operation, chosen)?,
+            chosen => select::for_ragged(collective, chosen),
         };
         self.sequence += 1;
-        let form = Form { collective, algorithm, in_place: buffers.in_place() };
+        let in_place = buffers.in_place() && !rounds_once;
+        let form = Form { collective, algorithm, in_place };
+        let computed = if rounds_once { DataType::F32 } else { data_type };
         let map = match table {
-            Some(table) => select::ragged_map(table, data_type, self.slot_bytes),
+            Some(table) => select::ragged_map(table, computed, self.slot_bytes),
             None => {
                 let parts = algorithm.parts(collective, ranks);
-                select::chunk_map(collective, data_type, count, parts, self.slot_bytes)
+                select::chunk_map(collective, computed, count, parts, self.slot_bytes)
             }
         };
         let sequence = self.sequence;
@@ -117,6 +121,26 @@ impl Communicator {
         Ok(Admitted { form, map, reducer, call, mark })
     }
 
+    fn reducer(&self, operation: &Operation<'_>) -> Result<Option<Reducer>, Error> {
+        let Operation { collective, data_type, op, .. } = *operation;
+        let ranks = self.world.size;
+        if collective == Collective::Barrier {
+            // It reduces no bytes, but its plans reduce.
+            return Ok(Reducer::select(DataType::U8, ReduceOp::Sum, ranks).ok());
+        }
+        if !collective.reduces() {
+            return Ok(None);
+        }
+        let wrong = |what: String| Error::Argument { operation: operation.name(), what };
+        let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
+        let select = match self.selection.order {
+            // One rank alone has nothing to round between.
+            ReductionOrder::Canonical if ranks > 1 => Reducer::rounding_once,
+            _ => Reducer::select,
+        };
+        select(data_type, op, ranks).map(Some).map_err(|e| wrong(e.to_string()))
+    }
+
     /// A plan that has been prepared.
     fn program(&mut self, form: Form, call: CallName) -> Result<Arc<Program>, Error> {
         self.prepare(form, call)?;
@@ -126,20 +150,6 @@ impl Communicator {
         };
         self.programs.slot(form).clone().ok_or_else(lost)
     }
-}
-
-fn reducer(operation: &Operation<'_>, ranks: u32) -> Result<Option<Reducer>, Error> {
-    let Operation { collective, data_type, op, .. } = *operation;
-    if collective == Collective::Barrier {
-        // It reduces no bytes, but its plans reduce.
-        return Ok(Reducer::select(DataType::U8, ReduceOp::Sum, ranks).ok());
-    }
-    if !collective.reduces() {
-        return Ok(None);
-    }
-    let wrong = |what: String| Error::Argument { operation: operation.name(), what };
-    let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
-    Reducer::select(data_type, op, ranks).map(Some).map_err(|e| wrong(e.to_string()))
 }
 
 #[cfg(test)]

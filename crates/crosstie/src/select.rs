@@ -6,9 +6,8 @@ use std::num::NonZero;
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, Table};
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, Reach, Selection};
 
-use crate::operation::Operation;
+use crate::Transport;
 use crate::settings::Resolved;
-use crate::{Error, Transport};
 
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
@@ -37,22 +36,12 @@ pub(crate) fn ragged_map(table: Table, data_type: DataType, slot_bytes: usize) -
     ChunkMap::of_table(table, element, (slot_bytes / element).max(1) as u64)
 }
 
-/// `chosen`, or what takes its place where blocks differ in length: then there is no scratch memory.
-///
-/// # Errors
-/// [`Error::Argument`] where the order of reduction is to be canonical, for which there is no other.
-pub(crate) fn without_scratch(
-    operation: &Operation<'_>,
-    chosen: Algorithm,
-) -> Result<Algorithm, Error> {
-    match (operation.collective, chosen) {
-        (Collective::ReduceScatter, Algorithm::Canonical) => Err(Error::Argument {
-            operation: operation.name(),
-            what: "has no canonical order of reduction in this version; reduce_scatter has"
-                .to_owned(),
-        }),
-        (Collective::ReduceScatter, Algorithm::Hierarchical) => Ok(Algorithm::Ring),
-        _ => Ok(chosen),
+/// `chosen`, or what takes its place where blocks differ in length: then a scratch chunk is as long as the
+/// input chunk of its number.
+pub(crate) fn for_ragged(collective: Collective, chosen: Algorithm) -> Algorithm {
+    match (collective, chosen) {
+        (Collective::ReduceScatter, Algorithm::Hierarchical) => Algorithm::Ring,
+        _ => chosen,
     }
 }
 

@@ -97,6 +97,10 @@ fn in_place(
     Ok(match collective {
         Collective::AllGather => (block()?, whole),
         Collective::Gather { .. } if is_root => (block()?, whole),
+        // Who ends with nothing keeps its buffer as it is.
+        Collective::Gather { .. } | Collective::Reduce { .. } if !is_root => {
+            (whole, Region::empty())
+        }
         Collective::ReduceScatter => (whole, block()?),
         Collective::Scatter { .. } if is_root => (whole, block()?),
         _ => (whole, whole),

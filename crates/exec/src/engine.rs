@@ -13,6 +13,7 @@ use crate::machine::{Clock, Machine, Seat};
 use crate::memory::Owned;
 use crate::queue::{Core, Submission};
 use crate::reduce::Reducer;
+use crate::wide::Wide;
 use crate::{Buffers, ExecError, Program, Ticket, WaitPolicy, Watch};
 
 /// Drives one rank's connections.
@@ -90,19 +91,24 @@ impl Engine {
         let Call { program, ref map, reducer, tag, .. } = call;
         let (input, output) =
             call.buffers.regions(&program.plan, map, (self.rank.0, self.ranks))?;
+        let wide = Wide::of(reducer, map, (&input, &output))?;
+        let areas = wide.as_ref().map_or((&input, &output), Wide::areas);
         let mut helm = self.core.helm();
         let doorbell = &self.core.doorbell;
         if helm.machine.poisoned || !doorbell.take(Driver::Application) {
             return Err(ExecError::Poisoned);
         }
-        let run = helm.machine.bind(program, map, (&input, &output), reducer, tag);
+        let run = helm.machine.bind(program, map, areas, reducer, tag);
         helm.machine.begin(program, tag);
         watch.began();
         let seat = Seat { driver: Driver::Application, doorbell, gives_way: &|| false };
         let result = helm.machine.drive(&run, &mut Clock::new(call.limit), watch, &seat);
         doorbell.leave();
+        let result = result.and_then(|_| wide.as_ref().map_or(Ok(()), Wide::round));
+        if result.is_err() && helm.machine.is_borrowed() {
+            std::mem::forget(wide);
+        }
         drop(helm);
-        let result = result.map(|_| ());
         watch.ended(&result);
         result
     }

@@ -15,6 +15,7 @@ mod scope;
 mod ticket;
 mod wait;
 mod watch;
+mod wide;
 
 pub use buffers::Buffers;
 pub use engine::{Call, Engine};

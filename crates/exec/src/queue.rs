@@ -28,6 +28,7 @@ use crosstie_transport::{Doorbell, Driver, TransportError};
 use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
+use crate::wide::Wide;
 use crate::{ExecError, Program, Reducer, Watch};
 
 /// What to run later, on buffers that are given beside it.
@@ -51,6 +52,7 @@ pub(crate) struct Operation {
     what: Submission,
     input: Area,
     output: Area,
+    wide: Option<Wide>,
     clock: Clock,
     /// `None` where a scope holds the borrow of the memory.
     memory: Option<Owned>,
@@ -175,6 +177,7 @@ impl Core {
         memory: Option<Owned>,
     ) -> Result<Arc<Completion>, ExecError> {
         let done = Arc::<Completion>::default();
+        let wide = Wide::of(what.reducer, &what.map, (&input, &output))?;
         let mut queue = lock(&self.queue);
         if queue.background.is_none() {
             let core = Arc::clone(self);
@@ -188,7 +191,8 @@ impl Core {
             queue.background = Some(thread.map_err(ExecError::transport)?);
         }
         let clock = Clock::new(what.limit);
-        let operation = Operation { what, input, output, clock, memory, done: Arc::clone(&done) };
+        let operation =
+            Operation { what, input, output, wide, clock, memory, done: Arc::clone(&done) };
         queue.operations.push_back(operation);
         queue.last = Some(Arc::clone(&done));
         self.pending.fetch_add(1, Ordering::Release);
@@ -301,13 +305,13 @@ impl Core {
             self.end(operation, Err(ExecError::Poisoned));
             return None;
         }
-        let Operation { what, input, output, clock, .. } = &mut operation;
-        let areas = (&*input, &*output);
+        let Operation { what, input, output, wide, clock, .. } = &mut operation;
+        let areas = wide.as_ref().map_or((&*input, &*output), Wide::areas);
         let run = machine.bind(&what.program, &what.map, areas, what.reducer, what.tag);
         let drive = || machine.drive(&run, clock, &*what.watch, seat);
         let result = match catch_unwind(AssertUnwindSafe(drive)) {
             Ok(Ok(Driven::GaveWay)) => return Some(operation),
-            Ok(Ok(Driven::Complete)) => Ok(()),
+            Ok(Ok(Driven::Complete)) => wide.as_ref().map_or(Ok(()), Wide::round),
             Ok(Err(error)) => {
                 // A peer that still reads what it was lent must not see it become somebody else's.
                 if machine.is_borrowed() {
@@ -327,6 +331,7 @@ impl Core {
 
     #[cold]
     fn leak(&self, operation: &mut Operation) {
+        std::mem::forget(operation.wide.take());
         if let Some(memory) = operation.memory.take() {
             self.leaked_bytes.fetch_add(memory.bytes() as u64, Ordering::Relaxed);
             memory.leak();

@@ -23,8 +23,8 @@ pub enum Layout {
         stride: u64,
     },
     /// A block of its own length and place for each chunk (the v-forms, groups of sends and
-    /// receives); a window covers the same part of each, or what there is of it. There is no
-    /// scratch.
+    /// receives); a window covers the same part of each, or what there is of it. A scratch chunk is
+    /// as long as the input chunk of its number, so only plans that keep to that suit it.
     Table(Table),
 }
 
@@ -96,6 +96,14 @@ impl ChunkMap {
         Self::new(Layout::Table(table), element_bytes, count, window)
     }
 
+    /// The output chunks, where chunks have each a length and a place of their own.
+    pub fn output_spans(&self) -> Option<&[Span]> {
+        match &self.layout {
+            Layout::Table(table) => Some(&table.output),
+            _ => None,
+        }
+    }
+
     /// Whether chunks have each a length and a place of their own.
     pub fn is_ragged(&self) -> bool {
         matches!(self.layout, Layout::Table(_))
@@ -148,8 +156,13 @@ impl ChunkMap {
                 let at = start.min(span.elements);
                 (span.offset + at, self.window.min(span.elements - at))
             }
-            (Layout::Blocks { .. } | Layout::Table(_), Space::Scratch) => {
+            (Layout::Blocks { .. }, Space::Scratch) => {
                 (u64::from(index) * self.chunk_elements(), length)
+            }
+            (Layout::Table(table), Space::Scratch) => {
+                let of_input = table.span(Space::Input, index).elements;
+                let elements = self.window.min(of_input - start.min(of_input));
+                (u64::from(index) * self.chunk_elements(), elements)
             }
         };
         let (at, elements) = part(elements, u32::from(slice), u32::from(slices));

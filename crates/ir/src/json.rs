@@ -9,7 +9,7 @@
 //!
 //! A connection is `[src, dst, channel]`; an instruction has any of `recv`, `src`, `dst`, `send`,
 //! `after` (`[block, step]`) and `slice` (`[slice, slices]`, left out when whole), and of the marks
-//! `accumulate`, `finish` and `copied`. A rooted collective has a `root`. What is decoded is a form, not yet a good plan: [`crate::verify`] judges that.
+//! `accumulate`, `finish` and `copied`. A rooted collective has a `root`. What is decoded is a form, not yet a good plan: [`crate::verify()`] judges that.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -8,7 +8,7 @@ use crate::plan::{After, Block, Instr, Plan};
 pub struct Lowering {
     /// Slices into which each instruction's chunks are cut, so that a rank passes on the first
     /// while the next is under way. 0 is taken as 1. A plan whose instructions begin a chain needs
-    /// about this many more slots for each connection; [`crate::verify`] says how many.
+    /// about this many more slots for each connection; [`crate::verify()`] says how many.
     pub slices: u16,
 }
 

@@ -15,7 +15,7 @@ use crate::{ChunkMap, DataType, ReduceOp};
 ///
 /// `inputs[r]` is rank r's input, also where it lies inside the output (`in_place`); bytes beyond
 /// what `map` covers are ignored. Outputs are as long as `map` says; memory that nothing was
-/// written to reads as zero. For a plan that [`crate::verify`] accepts, every interleaving gives
+/// written to reads as zero. For a plan that [`crate::verify()`] accepts, every interleaving gives
 /// these bytes.
 ///
 /// # Errors

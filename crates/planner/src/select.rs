@@ -16,8 +16,9 @@ pub enum ReductionOrder {
     /// and settings.
     #[default]
     Fast,
-    /// A balanced tree over rank numbers: equal inputs give equal bits on any nodes and transports,
-    /// whatever the algorithm would have been. Costs speed.
+    /// A balanced tree over rank numbers, in which floats of 8 and 16 bits are summed in f32 and rounded
+    /// once, at its end: equal inputs give equal bits on any nodes and transports, whatever the algorithm
+    /// would have been. Costs speed.
     Canonical,
 }
 

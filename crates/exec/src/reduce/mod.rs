@@ -3,9 +3,10 @@
 //!
 //! [`element`] says what happens to one element; [`word`] and [`narrow`], and on x86-64 `f16` and
 //! `e5m2`, say how bytes become elements; [`kernel`] loops, and compiles the loops per instruction set; [`table`] and [`isa`]
-//! choose; [`stream`] stores past the cache; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
+//! choose; [`stream`] stores past the cache; [`convert`] goes between types; [`Reducer`] is that choice made once. The bits are those of `crosstie_ir::scalar`, on
 //! every instruction set.
 
+mod convert;
 #[cfg(target_arch = "x86_64")]
 mod e5m2;
 mod element;
@@ -27,6 +28,8 @@ use crosstie_ir::{DataType, FactorMisfit, ReduceOp};
 use crosstie_transport::Region;
 use thiserror::Error;
 
+use self::convert::is_narrow;
+pub(crate) use self::convert::{round, widen};
 use self::element::{Average, Divide, Max, Min, Multiply, PreMulSum, Product, Scale, Sum};
 pub use self::isa::Isa;
 use self::kernel::{Kernel, StepKernel};
@@ -40,6 +43,8 @@ pub struct Reducer {
     step: Option<Stepped>,
     scale: Scale,
     element_bytes: usize,
+    /// The type of the caller's elements, where they are narrower than those reduced here.
+    rounds_to: Option<DataType>,
 }
 
 /// The first or last step of an operation. No operation has both.
@@ -83,7 +88,25 @@ impl Reducer {
             scale.factor = factor.bits(dtype)?;
         }
         let (middle, step) = loops(isa, dtype, op).ok_or(ReduceError::Unsupported { dtype, op })?;
-        Ok(Self { middle, step, scale, element_bytes: dtype.size() })
+        Ok(Self { middle, step, scale, element_bytes: dtype.size(), rounds_to: None })
+    }
+
+    /// The reduction that rounds once: floats of 8 and 16 bits become f32 before the plan runs, and its
+    /// result is rounded. For other types, and where nothing is rounded, it is [`select`](Self::select).
+    ///
+    /// # Errors
+    /// As for [`select`](Self::select).
+    pub fn rounding_once(dtype: DataType, op: ReduceOp, ranks: u32) -> Result<Self, ReduceError> {
+        if !is_narrow(dtype) || matches!(op, ReduceOp::Min | ReduceOp::Max) {
+            return Self::select(dtype, op, ranks);
+        }
+        let wide = Self::select(DataType::F32, op, ranks)?;
+        Ok(Self { rounds_to: Some(dtype), ..wide })
+    }
+
+    /// The type of the caller's elements, where the plan runs on f32 in their place.
+    pub const fn rounds_to(&self) -> Option<DataType> {
+        self.rounds_to
     }
 
     /// Whether instructions without a receive only copy, at whatever ends of the reduction they
@@ -390,6 +413,12 @@ pub enum ReduceError {
         dtype: DataType,
         /// The operation.
         op: ReduceOp,
+    },
+    /// Elements of this type are computed in themselves, and never converted.
+    #[error("elements of type {dtype} are computed in themselves; please report this")]
+    NotNarrow {
+        /// The type of the elements.
+        dtype: DataType,
     },
     /// This CPU lacks the instruction set that was asked for.
     #[error("this CPU does not offer {}", isa.name())]

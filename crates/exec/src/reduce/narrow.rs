@@ -85,7 +85,7 @@ const F32_SIGN: u32 = 1 << 31;
 
 /// The bits of the f32 that a code stands for.
 #[inline(always)]
-fn widened<F: Format>(code: u32) -> u32 {
+pub(super) fn widened<F: Format>(code: u32) -> u32 {
     let sign = 1 << (8 * F::BYTES as u32 - 1);
     let magnitude = (code & (sign - 1)) << (23 - F::MANTISSA_BITS);
     let normal = magnitude + ((127 - F::BIAS) << 23);
@@ -105,7 +105,7 @@ fn widened<F: Format>(code: u32) -> u32 {
 
 /// The code of what is nearest to an f32, ties to even.
 #[inline(always)]
-fn narrowed<F: Format>(bits: u32) -> u32 {
+pub(super) fn narrowed<F: Format>(bits: u32) -> u32 {
     let dropped = 23 - F::MANTISSA_BITS;
     let magnitude = bits & !F32_SIGN;
     let bounded = match F::SATURATES_AT {
