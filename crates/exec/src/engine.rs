@@ -106,7 +106,7 @@ impl Engine {
         doorbell.leave();
         let result = result.and_then(|_| wide.as_ref().map_or(Ok(()), Wide::round));
         if result.is_err() && helm.machine.is_borrowed() {
-            std::mem::forget(wide);
+            wide.into_iter().for_each(Wide::leak);
         }
         drop(helm);
         watch.ended(&result);

@@ -331,7 +331,7 @@ impl Core {
 
     #[cold]
     fn leak(&self, operation: &mut Operation) {
-        std::mem::forget(operation.wide.take());
+        operation.wide.take().into_iter().for_each(Wide::leak);
         if let Some(memory) = operation.memory.take() {
             self.leaked_bytes.fetch_add(memory.bytes() as u64, Ordering::Relaxed);
             memory.leak();

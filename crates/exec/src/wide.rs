@@ -1,6 +1,7 @@
 //! Owns the memory of calls that compute narrow floats in f32 from end to end: what the caller gave becomes f32
 //! before the plan runs, and its result is rounded once behind it.
 
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 
 use crosstie_ir::{ChunkMap, DataType};
@@ -63,6 +64,11 @@ impl Wide {
     /// Input and output of the plan.
     pub fn areas(&self) -> (&Area, &Area) {
         (&self.areas.0, &self.areas.1)
+    }
+
+    /// Keeps the memory for ever: a peer may still read it.
+    pub fn leak(self) {
+        let _ = ManuallyDrop::new(self);
     }
 
     /// Rounds what the plan made: when it is complete.

@@ -2,7 +2,7 @@
 //! choice of interface.
 //!
 //! A process opens one [`Listener`], and subscribes to it for each part it plays in a world. Another process
-//! [`dial`]s it; both prove that they hold the world's [`Secret`] (Noise NNpsk0), and have a [`Link`]: framed,
+//! [`dial()`]s it; both prove that they hold the world's [`Secret`] (Noise NNpsk0), and have a [`Link`]: framed,
 //! encrypted messages, each call with a deadline. A link can become a plain stream for data.
 #![forbid(unsafe_code)]
 

@@ -72,7 +72,7 @@ impl Subject {
 }
 
 /// Makes a module of tests out of the suite: `conformance!(name, subject)`, where `subject` is an
-/// expression of type [`Subject`](crate::conformance::Subject).
+/// expression of type [`Subject`].
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $subject:expr) => {
