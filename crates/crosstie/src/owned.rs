@@ -6,6 +6,7 @@ use crosstie_exec::{Memory, Nothing, Owned};
 use crosstie_ir::{Collective, Rank, ReduceOp};
 use crosstie_transport::HeapBlock;
 
+use crate::group::Route;
 use crate::operation::Operation;
 use crate::work::Pending;
 use crate::{Buffer, Communicator, Element, Error, Work};
@@ -93,6 +94,9 @@ impl<B: OwnedBuffer> Returned for B {
         match owned? {
             Owned::InPlace(memory) => B::from_memory(memory),
             Owned::OutOfPlace { .. } => None,
+            Owned::Messages { sends, recvs } => {
+                sends.into_iter().chain(recvs).next().and_then(B::from_memory)
+            }
         }
     }
 }
@@ -115,7 +119,7 @@ impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (S, Option<R>) {
     fn from_owned(owned: Option<Owned>) -> Option<Self> {
         match owned? {
             Owned::OutOfPlace { send, recv } => Some((S::from_memory(send)?, R::from_memory(recv))),
-            Owned::InPlace(_) => None,
+            _ => None,
         }
     }
 }
@@ -125,7 +129,7 @@ impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (Option<S>, R) {
     fn from_owned(owned: Option<Owned>) -> Option<Self> {
         match owned? {
             Owned::OutOfPlace { send, recv } => Some((S::from_memory(send), R::from_memory(recv)?)),
-            Owned::InPlace(_) => None,
+            _ => None,
         }
     }
 }
@@ -496,6 +500,56 @@ impl OwnedCalls<'_> {
             Operation::of::<S::Element>(Collective::AllToAll).with_pairs(send_counts, recv_counts);
         let memory = Owned::OutOfPlace { send: send.into_memory(), recv: recv.into_memory() };
         self.run(operation, memory, Location::caller())
+    }
+
+    /// As [`Communicator::send`]; the buffer comes back.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    pub fn send<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
+        let memory = buffer.into_memory();
+        let route = Route::of_one(Some((peer, memory.bytes())), None);
+        self.exchange("send", route, Owned::Messages { sends: vec![memory], recvs: Vec::new() })
+    }
+
+    /// As [`Communicator::recv`]; the buffer comes back.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    pub fn recv<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
+        let memory = buffer.into_memory();
+        let route = Route::of_one(None, Some((peer, memory.bytes())));
+        self.exchange("recv", route, Owned::Messages { sends: Vec::new(), recvs: vec![memory] })
+    }
+
+    /// As [`Communicator::send_recv`]; the buffers come back.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    pub fn send_recv<S: OwnedBuffer, R: OwnedBuffer<Element = S::Element>>(
+        &mut self,
+        send: S,
+        to: u32,
+        recv: R,
+        from: u32,
+    ) -> Result<Work<(S, R)>, Error> {
+        let (send, recv) = (send.into_memory(), recv.into_memory());
+        let route = Route::of_one(Some((to, send.bytes())), Some((from, recv.bytes())));
+        let memory = Owned::Messages { sends: vec![send], recvs: vec![recv] };
+        self.exchange("send_recv", route, memory)
+    }
+
+    fn exchange<B: Returned>(
+        &mut self,
+        name: &'static str,
+        route: Route,
+        memory: Owned,
+    ) -> Result<Work<B>, Error> {
+        let (what, call) = self.comm.group_submission(name, route)?;
+        let standing = &self.comm.standing;
+        let ticket = self.comm.engine.submit(what, memory);
+        let ticket = ticket.map_err(|seen| standing.fail(call, &seen))?;
+        Ok(Work::new(Pending::new(ticket, standing, call)))
     }
 
     /// As [`Communicator::barrier`].

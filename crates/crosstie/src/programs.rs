@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crosstie_exec::Program;
-use crosstie_ir::Collective;
+use crosstie_ir::{Collective, Rank};
 use crosstie_planner::Algorithm;
 
 use crate::standing::CallName;
@@ -16,17 +16,30 @@ use crate::{Communicator, Error, select};
 pub(crate) struct Programs {
     by_index: [Option<Arc<Program>>; FORMS],
     rooted: BTreeMap<Form, Option<Arc<Program>>>,
+    /// Those of groups, by the ranks that their messages go to and come from, in order.
+    pub groups: BTreeMap<(Vec<Rank>, Vec<Rank>), Arc<Program>>,
 }
+
+/// Plans of groups that are kept: a program has few patterns, or too many to keep.
+const GROUPS_KEPT: usize = 256;
 
 const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 2;
 
 impl Default for Programs {
     fn default() -> Self {
-        Self { by_index: [const { None }; FORMS], rooted: BTreeMap::new() }
+        Self { by_index: [const { None }; FORMS], rooted: BTreeMap::new(), groups: BTreeMap::new() }
     }
 }
 
 impl Programs {
+    /// Keeps the plan of a group for the next one like it.
+    pub fn keep_group(&mut self, peers: (Vec<Rank>, Vec<Rank>), program: &Arc<Program>) {
+        if self.groups.len() >= GROUPS_KEPT {
+            self.groups.clear();
+        }
+        self.groups.insert(peers, Arc::clone(program));
+    }
+
     pub fn slot(&mut self, form: Form) -> &mut Option<Arc<Program>> {
         let Form { collective, algorithm, in_place } = form;
         if collective.root().is_some() {

@@ -12,7 +12,7 @@ use crosstie_ir::{Collective, Rank, ReduceOp};
 use crate::operation::Operation;
 use crate::operations::{in_place, out_of_place};
 use crate::standing::{CallName, Standing};
-use crate::{Communicator, Element, Error};
+use crate::{Communicator, Element, Error, Group};
 
 /// Where asynchronous calls borrow their buffers; from [`Communicator::scope`].
 ///
@@ -375,6 +375,25 @@ impl<'scope> Scope<'scope, '_> {
         let operation =
             Operation::of::<T>(Collective::AllToAll).with_pairs(send_counts, recv_counts);
         self.run(operation, out_of_place(send, recv), Location::caller())
+    }
+
+    /// As [`Communicator::group`]; nothing comes back from its work.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the messages do not fit; [`Error::AlreadyFailed`].
+    pub fn group(
+        &self,
+        body: impl FnOnce(&mut Group<'scope>),
+    ) -> Result<ScopedWork<'scope, u8>, Error> {
+        let mut comm = self.comm.borrow_mut();
+        let mut group = Group::new(comm.size());
+        body(&mut group);
+        let (route, buffers) = group.into_parts(comm.slot_bytes)?;
+        let (what, call) = comm.group_submission("group", route)?;
+        let ticket = self.inner.submit(what, buffers);
+        let ticket = ticket.map_err(|seen| comm.standing.fail(call, &seen))?;
+        let standing = Arc::clone(&comm.standing);
+        Ok(ScopedWork { ticket, standing, call, elements: PhantomData })
     }
 
     /// As [`Communicator::barrier`].

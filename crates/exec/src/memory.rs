@@ -91,6 +91,13 @@ pub enum Owned {
     },
     /// One buffer, as in [`Buffers::InPlace`].
     InPlace(Box<dyn Memory>),
+    /// A buffer for each message of a group, as in [`Buffers::Messages`].
+    Messages {
+        /// What is sent.
+        sends: Vec<Box<dyn Memory>>,
+        /// What is received.
+        recvs: Vec<Box<dyn Memory>>,
+    },
 }
 
 impl Owned {
@@ -101,6 +108,10 @@ impl Owned {
                 Buffers::OutOfPlace { send: send.bytes(), recv: recv.bytes_mut() }
             }
             Self::InPlace(buffer) => Buffers::InPlace(buffer.bytes_mut()),
+            Self::Messages { sends, recvs } => Buffers::Messages {
+                sends: sends.iter().map(|memory| memory.bytes()).collect(),
+                recvs: recvs.iter_mut().map(|memory| memory.bytes_mut()).collect(),
+            },
         }
     }
 
@@ -113,6 +124,7 @@ impl Owned {
                 leak(recv);
             }
             Self::InPlace(buffer) => leak(buffer),
+            Self::Messages { sends, recvs } => sends.into_iter().chain(recvs).for_each(leak),
         }
     }
 
@@ -121,6 +133,9 @@ impl Owned {
         match self {
             Self::OutOfPlace { send, recv } => send.bytes().len() + recv.bytes().len(),
             Self::InPlace(buffer) => buffer.bytes().len(),
+            Self::Messages { sends, recvs } => {
+                sends.iter().chain(recvs).map(|memory| memory.bytes().len()).sum()
+            }
         }
     }
 }

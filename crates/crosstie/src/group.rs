@@ -1,0 +1,327 @@
+//! Owns sends and receives between pairs of ranks, alone and in groups.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crosstie_exec::{Buffers, Call, Program, Submission};
+use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
+use crosstie_planner::Messages;
+
+use crate::operation::Operation;
+use crate::standing::{CallName, Watched};
+use crate::{Communicator, Element, Error, select, tag};
+
+/// Sends and receives that are carried out together; made by [`Communicator::group`].
+#[derive(Debug)]
+pub struct Group<'a> {
+    ranks: u32,
+    sends: Vec<(Rank, &'a [u8])>,
+    recvs: Vec<(Rank, &'a mut [u8])>,
+    wrong: Option<Error>,
+}
+
+impl<'a> Group<'a> {
+    pub(crate) fn new(ranks: u32) -> Self {
+        Self { ranks, sends: Vec::new(), recvs: Vec::new(), wrong: None }
+    }
+
+    /// Sends `buffer` to rank `peer`, this rank itself included; several messages to one rank go in the
+    /// order in which they were asked for.
+    pub fn send<T: Element>(&mut self, buffer: &'a [T], peer: u32) {
+        if self.is_there("send", peer) {
+            self.sends.push((Rank(peer), bytemuck::cast_slice(buffer)));
+        }
+    }
+
+    /// Receives a message of exactly `buffer.len()` elements from rank `peer`, the next that it sends.
+    pub fn recv<T: Element>(&mut self, buffer: &'a mut [T], peer: u32) {
+        if self.is_there("recv", peer) {
+            self.recvs.push((Rank(peer), bytemuck::cast_slice_mut(buffer)));
+        }
+    }
+
+    /// Adds what `body` asks for to this group: groups may nest, and the outermost is one.
+    pub fn group(&mut self, body: impl FnOnce(&mut Self)) {
+        body(self);
+    }
+
+    fn is_there(&mut self, operation: &'static str, peer: u32) -> bool {
+        let is_there = peer < self.ranks;
+        if !is_there {
+            let what = format!("rank {peer} is none of the {} ranks, 0 on", self.ranks);
+            self.wrong.get_or_insert(Error::Argument { operation, what });
+        }
+        is_there
+    }
+
+    /// Who sends how much to whom, and the memory; in messages of at most `slot_bytes` where several go
+    /// one way.
+    pub(crate) fn into_parts(mut self, slot_bytes: usize) -> Result<(Route, Buffers<'a>), Error> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        // The plan's windows take turns between the messages of a connection, where the peer may receive
+        // one after the other, in a call each.
+        if repeats(self.sends.iter().map(|(peer, _)| *peer)) {
+            let cut =
+                |(peer, bytes): (Rank, &'a [u8])| pieces(bytes, slot_bytes).map(move |b| (peer, b));
+            self.sends = self.sends.into_iter().flat_map(cut).collect();
+        }
+        if repeats(self.recvs.iter().map(|(peer, _)| *peer)) {
+            self.recvs = (self.recvs.into_iter())
+                .flat_map(|(peer, bytes)| pieces_mut(bytes, slot_bytes).map(move |b| (peer, b)))
+                .collect();
+        }
+        let (to, sends): (Vec<Rank>, Vec<&[u8]>) = self.sends.into_iter().unzip();
+        let (from, recvs): (Vec<Rank>, Vec<&mut [u8]>) = self.recvs.into_iter().unzip();
+        let sent = sends.iter().map(|bytes| span(bytes.len())).collect();
+        let received = recvs.iter().map(|bytes| span(bytes.len())).collect();
+        Ok((Route { to, from, sent, received }, Buffers::Messages { sends, recvs }))
+    }
+}
+
+/// Whether some rank is there more than once.
+fn repeats(peers: impl Iterator<Item = Rank>) -> bool {
+    let mut seen = BTreeSet::new();
+    { peers }.any(|peer| !seen.insert(peer))
+}
+
+/// The bytes in pieces, one empty piece where there are none.
+fn pieces(bytes: &[u8], longest: usize) -> impl Iterator<Item = &[u8]> {
+    let none = bytes.is_empty().then_some(bytes);
+    bytes.chunks(longest).chain(none)
+}
+
+fn pieces_mut(bytes: &mut [u8], longest: usize) -> impl Iterator<Item = &mut [u8]> {
+    let none: Option<&mut [u8]> = bytes.is_empty().then_some(&mut []);
+    bytes.chunks_mut(longest).chain(none)
+}
+
+fn span(bytes: usize) -> Span {
+    Span { offset: 0, elements: bytes as u64 }
+}
+
+/// The messages of a group, apart from their memory.
+#[derive(Debug)]
+pub(crate) struct Route {
+    to: Vec<Rank>,
+    from: Vec<Rank>,
+    sent: Vec<Span>,
+    received: Vec<Span>,
+}
+
+impl Route {
+    /// At most one message each way.
+    pub fn of_one(send: Option<(u32, &[u8])>, recv: Option<(u32, &[u8])>) -> Self {
+        let rank = |side: &Option<(u32, &[u8])>| side.iter().map(|(r, _)| Rank(*r)).collect();
+        let spans = |side: &Option<(u32, &[u8])>| side.iter().map(|(_, b)| span(b.len())).collect();
+        Self { to: rank(&send), from: rank(&recv), sent: spans(&send), received: spans(&recv) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.to.is_empty() && self.from.is_empty()
+    }
+
+    /// Whether ranks are there, and what this rank sends to itself is what it receives from itself.
+    fn check(&self, name: &'static str, rank: u32, ranks: u32) -> Result<(), Error> {
+        let wrong = |what: String| Err(Error::Argument { operation: name, what });
+        if let Some(peer) = self.to.iter().chain(&self.from).find(|peer| peer.0 >= ranks) {
+            return wrong(format!("rank {peer} is none of the {ranks} ranks, 0 on"));
+        }
+        let most = self.to.len().max(self.from.len());
+        if most > Chunk::MAX_INDEX as usize {
+            return wrong(format!("{most} messages one way; {} are possible", Chunk::MAX_INDEX));
+        }
+        let own = |peers: &[Rank], spans: &[Span]| -> Vec<u64> {
+            let own = peers.iter().zip(spans).filter(|(peer, _)| peer.0 == rank);
+            own.map(|(_, span)| span.elements).collect()
+        };
+        let (sent, received) = (own(&self.to, &self.sent), own(&self.from, &self.received));
+        if sent != received {
+            return wrong(format!(
+                "rank {rank} sends itself messages of {sent:?} bytes, and receives {received:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Communicator {
+    /// Carries out all sends and receives that `body` asks for, together: in whatever order the ranks
+    /// ask, none waits for another.
+    ///
+    /// Only ranks that have a message take part. Each message is received with the length with which it
+    /// was sent.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(3).run(|mut comm| {
+    /// // Everyone passes a number to the right.
+    /// let (rank, size) = (comm.rank(), comm.size());
+    /// let (mine, mut left) = ([rank * 10], [0]);
+    /// comm.group(|g| {
+    ///     g.send(&mine, (rank + 1) % size);
+    ///     g.recv(&mut left, (rank + size - 1) % size);
+    /// })?;
+    /// assert_eq!(left, [(rank + size - 1) % size * 10]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank, or this rank's messages to itself do not fit each
+    /// other; [`Error::Failed`] when a peer failed, did not make its part before the deadline, or sent a
+    /// message of another length; [`Error::AlreadyFailed`]; [`Error::Forked`].
+    #[track_caller]
+    pub fn group<'a>(&mut self, body: impl FnOnce(&mut Group<'a>)) -> Result<(), Error> {
+        let mut group = Group::new(self.size());
+        body(&mut group);
+        let (route, buffers) = group.into_parts(self.slot_bytes)?;
+        self.exchange("group", route, buffers)
+    }
+
+    /// Sends `buffer` to rank `peer`, which [receives](Self::recv) it. Returns when the buffer may be
+    /// changed, which may be before the peer has called.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut numbers = [comm.rank(); 3];
+    /// match comm.rank() {
+    ///     0 => comm.send(&[4_u32, 5, 6], 1)?,
+    ///     _ => comm.recv(&mut numbers, 0)?,
+    /// }
+    /// assert_eq!(numbers, [[0, 0, 0], [4, 5, 6]][comm.rank() as usize]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`group`](Self::group). A send to this rank itself needs a group, with its receive.
+    #[track_caller]
+    pub fn send<T: Element>(&mut self, buffer: &[T], peer: u32) -> Result<(), Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(buffer);
+        let buffers = Buffers::Messages { sends: vec![bytes], recvs: Vec::new() };
+        self.exchange("send", Route::of_one(Some((peer, bytes)), None), buffers)
+    }
+
+    /// Receives the next message that rank `peer` [sends](Self::send) to this one, of exactly
+    /// `buffer.len()` elements.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// if comm.rank() == 0 {
+    ///     let mut answer = [0.0_f32];
+    ///     comm.recv(&mut answer, 1)?;
+    ///     assert_eq!(answer, [42.0]);
+    /// } else {
+    ///     comm.send(&[42.0_f32], 0)?;
+    /// }
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    #[track_caller]
+    pub fn recv<T: Element>(&mut self, buffer: &mut [T], peer: u32) -> Result<(), Error> {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(buffer);
+        let route = Route::of_one(None, Some((peer, bytes)));
+        self.exchange("recv", route, Buffers::Messages { sends: Vec::new(), recvs: vec![bytes] })
+    }
+
+    /// Sends `send` to rank `to` and receives `recv` from rank `from`, both at once.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let other = 1 - comm.rank();
+    /// let mut theirs = [0];
+    /// comm.send_recv(&[comm.rank() + 5], other, &mut theirs, other)?;
+    /// assert_eq!(theirs, [other + 5]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    #[track_caller]
+    pub fn send_recv<T: Element>(
+        &mut self,
+        send: &[T],
+        to: u32,
+        recv: &mut [T],
+        from: u32,
+    ) -> Result<(), Error> {
+        let send: &[u8] = bytemuck::cast_slice(send);
+        let recv: &mut [u8] = bytemuck::cast_slice_mut(recv);
+        let route = Route::of_one(Some((to, send)), Some((from, recv)));
+        let buffers = Buffers::Messages { sends: vec![send], recvs: vec![recv] };
+        self.exchange("send_recv", route, buffers)
+    }
+
+    fn exchange(
+        &mut self,
+        name: &'static str,
+        route: Route,
+        buffers: Buffers<'_>,
+    ) -> Result<(), Error> {
+        self.standing.check()?;
+        if route.is_empty() {
+            return Ok(());
+        }
+        let (program, map, call) = self.admit_group(name, route)?;
+        let (limit, tag) = (self.timeout, tag_of_groups());
+        let watched = Watched { standing: &*self.standing, call, mark: None };
+        let run = Call { program: &program, map, reducer: None, buffers, limit, tag };
+        self.engine.run(run, &watched).map_err(|seen| self.standing.fail(call, &seen))
+    }
+
+    /// The same for later.
+    pub(crate) fn group_submission(
+        &mut self,
+        name: &'static str,
+        route: Route,
+    ) -> Result<(Submission, CallName), Error> {
+        self.standing.check()?;
+        let (program, map, call) = self.admit_group(name, route)?;
+        let (limit, tag): (Duration, u32) = (self.timeout, tag_of_groups());
+        let watch = Box::new(Watched { standing: Arc::clone(&self.standing), call, mark: None });
+        Ok((Submission { program, map, reducer: None, limit, tag, watch }, call))
+    }
+
+    fn admit_group(
+        &mut self,
+        name: &'static str,
+        route: Route,
+    ) -> Result<(Arc<Program>, ChunkMap, CallName), Error> {
+        route.check(name, self.world.rank, self.world.size)?;
+        // Groups have no numbers, for not all ranks take part: this one stands before the next call.
+        let call = CallName { collective: Collective::SendRecv, name, sequence: self.sequence + 1 };
+        let Route { to, from, sent, received } = route;
+        let table = Table { input: sent.into(), output: received.into(), repeats: Repeats::Block };
+        let map = select::ragged_map(table, DataType::U8, self.slot_bytes);
+        let key = (to, from);
+        if let Some(program) = self.programs.groups.get(&key) {
+            return Ok((Arc::clone(program), map, call));
+        }
+        let messages = Messages { sends: &key.0, recvs: &key.1 };
+        let plan = crosstie_planner::plan_group(&messages, &self.nodes, Rank(self.world.rank));
+        let program = self.engine.resolve(plan).map_err(|seen| self.standing.fail(call, &seen))?;
+        let program = Arc::new(program);
+        self.programs.keep_group(key, &program);
+        Ok((program, map, call))
+    }
+}
+
+/// What tells messages of groups from those of collectives: the same for all groups.
+fn tag_of_groups() -> u32 {
+    let group = Operation::new(Collective::SendRecv, DataType::U8);
+    tag::of_call(0, tag::kind(&group, crosstie_planner::Algorithm::Direct), 0)
+}
