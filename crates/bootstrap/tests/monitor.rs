@@ -90,7 +90,8 @@ fn one_verdict(monitors: &[Monitor], limit: Duration) -> Verdict {
 }
 
 fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
-    Report { culprit, cause, detail: "as the test has it".to_owned(), sequence }
+    let detail = "as the test has it".to_owned();
+    Report { culprit, cause, detail, sequence, in_group: false }
 }
 
 #[test]

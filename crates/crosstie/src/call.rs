@@ -113,7 +113,7 @@ impl Communicator {
             }
         };
         let sequence = self.sequence;
-        let call = CallName { collective, name: operation.name(), sequence };
+        let call = CallName { collective, name: operation.name(), sequence, site: None };
         self.prepare(form, call)?;
         let kind = tag::kind(&operation, algorithm);
         let tag = tag::of_call(sequence, kind, count ^ digest);

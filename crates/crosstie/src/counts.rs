@@ -41,6 +41,10 @@ impl Sizes {
         place: Place,
     ) -> Result<Self, Error> {
         let Operation { collective, data_type, counts, .. } = *operation;
+        if collective == Collective::SendRecv {
+            let what = "messages between pairs are asked for by send, recv and group".to_owned();
+            return Err(wrong(operation, what));
+        }
         if let Some(root) = collective.root()
             && root.0 >= place.ranks
         {

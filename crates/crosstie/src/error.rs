@@ -134,11 +134,8 @@ impl Error {
             {
                 text += &format!("\n  rank {} reported: {}", failure.reporter, failure.detail);
             }
-            let call = match failure.operation {
-                Some(operation) => format!("{} #{}", operation.name(), failure.sequence),
-                None => "connecting".to_owned(),
-            };
-            text += &format!("\n  rank {} stood at: {call}: {}", failure.rank, failure.local);
+            let (rank, place, local) = (failure.rank, &failure.place, &failure.local);
+            text += &format!("\n  rank {rank} stood at: {place}: {local}");
             if matches!(failure.cause, Cause::Deadline | Cause::Stalled) {
                 text += &failure.dump();
             }

@@ -1,14 +1,13 @@
 //! Owns sends and receives between pairs of ranks, alone and in groups.
 
 use std::collections::BTreeSet;
+use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crosstie_exec::{Buffers, Call, Program, Submission};
+use crosstie_exec::{Buffers, Call, Message, Program, Submission};
 use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
 use crosstie_planner::Messages;
 
-use crate::operation::Operation;
 use crate::standing::{CallName, Watched};
 use crate::{Communicator, Element, Error, select, tag};
 
@@ -16,8 +15,8 @@ use crate::{Communicator, Element, Error, select, tag};
 #[derive(Debug)]
 pub struct Group<'a> {
     ranks: u32,
-    sends: Vec<(Rank, &'a [u8])>,
-    recvs: Vec<(Rank, &'a mut [u8])>,
+    sends: Vec<(Rank, Message<&'a [u8]>)>,
+    recvs: Vec<(Rank, Message<&'a mut [u8]>)>,
     wrong: Option<Error>,
 }
 
@@ -28,20 +27,68 @@ impl<'a> Group<'a> {
 
     /// Sends `buffer` to rank `peer`, this rank itself included; several messages to one rank go in the
     /// order in which they were asked for.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(1).run(|mut comm| {
+    /// let mut copy = [0; 2];
+    /// comm.group(|g| {
+    ///     g.send(&[3, 4], 0);
+    ///     g.recv(&mut copy, 0);
+    /// })?;
+    /// assert_eq!(copy, [3, 4]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn send<T: Element>(&mut self, buffer: &'a [T], peer: u32) {
         if self.is_there("send", peer) {
-            self.sends.push((Rank(peer), bytemuck::cast_slice(buffer)));
+            self.sends.push((Rank(peer), message::<T, _>(bytemuck::cast_slice(buffer))));
         }
     }
 
     /// Receives a message of exactly `buffer.len()` elements from rank `peer`, the next that it sends.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(3).run(|mut comm| {
+    /// // Everyone's number, at rank 0.
+    /// let (rank, mut numbers) = ([comm.rank()], [[0]; 3]);
+    /// comm.group(|g| {
+    ///     g.send(&rank, 0);
+    ///     if rank == [0] {
+    ///         (0..).zip(&mut numbers).for_each(|(peer, number)| g.recv(number, peer));
+    ///     }
+    /// })?;
+    /// assert_eq!(numbers, if rank == [0] { [[0], [1], [2]] } else { [[0]; 3] });
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn recv<T: Element>(&mut self, buffer: &'a mut [T], peer: u32) {
         if self.is_there("recv", peer) {
-            self.recvs.push((Rank(peer), bytemuck::cast_slice_mut(buffer)));
+            self.recvs.push((Rank(peer), message::<T, _>(bytemuck::cast_slice_mut(buffer))));
         }
     }
 
     /// Adds what `body` asks for to this group: groups may nest, and the outermost is one.
+    ///
+    /// ```
+    /// # use crosstie::{Group, Threads};
+    /// fn to_both<'a>(group: &mut Group<'a>, data: &'a [f32]) {
+    ///     group.group(|g| (0..2).for_each(|peer| g.send(data, peer)));
+    /// }
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (mine, mut all) = ([comm.rank() as f32], [[9.0]; 2]);
+    /// comm.group(|g| {
+    ///     to_both(g, &mine);
+    ///     (0..).zip(&mut all).for_each(|(peer, theirs)| g.recv(theirs, peer));
+    /// })?;
+    /// assert_eq!(all, [[0.0], [1.0]]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn group(&mut self, body: impl FnOnce(&mut Self)) {
         body(self);
     }
@@ -55,36 +102,46 @@ impl<'a> Group<'a> {
         is_there
     }
 
-    /// Who sends how much to whom, and the memory; in messages of at most `slot_bytes` where several go
-    /// one way.
-    pub(crate) fn into_parts(mut self, slot_bytes: usize) -> Result<(Route, Buffers<'a>), Error> {
-        if let Some(wrong) = self.wrong {
+    /// Who sends how much to whom, and the memory; where several messages go one way between two ranks,
+    /// in pieces of at most `slot_bytes`.
+    ///
+    /// A plan's windows take turns between the messages of a connection, where the peer may receive one
+    /// after the other, in a call each.
+    pub(crate) fn into_parts(self, slot_bytes: usize) -> Result<(Route, Buffers<'a>), Error> {
+        let Self { sends, recvs, wrong, .. } = self;
+        if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        // The plan's windows take turns between the messages of a connection, where the peer may receive
-        // one after the other, in a call each.
-        if repeats(self.sends.iter().map(|(peer, _)| *peer)) {
-            let cut =
-                |(peer, bytes): (Rank, &'a [u8])| pieces(bytes, slot_bytes).map(move |b| (peer, b));
-            self.sends = self.sends.into_iter().flat_map(cut).collect();
-        }
-        if repeats(self.recvs.iter().map(|(peer, _)| *peer)) {
-            self.recvs = (self.recvs.into_iter())
-                .flat_map(|(peer, bytes)| pieces_mut(bytes, slot_bytes).map(move |b| (peer, b)))
-                .collect();
-        }
-        let (to, sends): (Vec<Rank>, Vec<&[u8]>) = self.sends.into_iter().unzip();
-        let (from, recvs): (Vec<Rank>, Vec<&mut [u8]>) = self.recvs.into_iter().unzip();
-        let sent = sends.iter().map(|bytes| span(bytes.len())).collect();
-        let received = recvs.iter().map(|bytes| span(bytes.len())).collect();
+        let longest = longest_pieces(&sends, slot_bytes);
+        let sends = sends.into_iter().flat_map(|(peer, Message { memory, tag, whole })| {
+            let piece = move |memory| (peer, Message { memory, tag, whole });
+            pieces(memory, longest(peer)).map(piece)
+        });
+        let longest = longest_pieces(&recvs, slot_bytes);
+        let recvs = recvs.into_iter().flat_map(|(peer, Message { memory, tag, whole })| {
+            let piece = move |memory| (peer, Message { memory, tag, whole });
+            pieces_mut(memory, longest(peer)).map(piece)
+        });
+        let (to, sends): (Vec<Rank>, Vec<_>) = sends.unzip();
+        let (from, recvs): (Vec<Rank>, Vec<_>) = recvs.unzip();
+        let sent = sends.iter().map(|message| span(message.memory.len())).collect();
+        let received = recvs.iter().map(|message| span(message.memory.len())).collect();
         Ok((Route { to, from, sent, received }, Buffers::Messages { sends, recvs }))
     }
 }
 
-/// Whether some rank is there more than once.
-fn repeats(peers: impl Iterator<Item = Rank>) -> bool {
+/// A whole message in elements of `T`.
+pub(crate) fn message<T: Element, B: AsRef<[u8]>>(memory: B) -> Message<B> {
+    let whole = memory.as_ref().len() as u64;
+    Message { memory, tag: tag::of_message(T::TYPE, whole), whole }
+}
+
+/// How long the pieces are that messages of each rank are cut into: whole, where a rank has one.
+fn longest_pieces<M>(messages: &[(Rank, M)], slot_bytes: usize) -> impl Fn(Rank) -> usize + use<M> {
     let mut seen = BTreeSet::new();
-    { peers }.any(|peer| !seen.insert(peer))
+    let again = messages.iter().map(|(peer, _)| *peer).filter(|&peer| !seen.insert(peer));
+    let several: BTreeSet<Rank> = again.collect();
+    move |peer| if several.contains(&peer) { slot_bytes } else { usize::MAX }
 }
 
 /// The bytes in pieces, one empty piece where there are none.
@@ -112,11 +169,12 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// At most one message each way.
-    pub fn of_one(send: Option<(u32, &[u8])>, recv: Option<(u32, &[u8])>) -> Self {
-        let rank = |side: &Option<(u32, &[u8])>| side.iter().map(|(r, _)| Rank(*r)).collect();
-        let spans = |side: &Option<(u32, &[u8])>| side.iter().map(|(_, b)| span(b.len())).collect();
-        Self { to: rank(&send), from: rank(&recv), sent: spans(&send), received: spans(&recv) }
+    /// At most one message each way: a rank, and bytes.
+    pub fn of_one(send: Option<(u32, usize)>, recv: Option<(u32, usize)>) -> Self {
+        let rank = |side: Option<(u32, usize)>| side.iter().map(|(rank, _)| Rank(*rank)).collect();
+        let spans =
+            |side: Option<(u32, usize)>| side.iter().map(|(_, bytes)| span(*bytes)).collect();
+        Self { to: rank(send), from: rank(recv), sent: spans(send), received: spans(recv) }
     }
 
     fn is_empty(&self) -> bool {
@@ -179,7 +237,7 @@ impl Communicator {
         let mut group = Group::new(self.size());
         body(&mut group);
         let (route, buffers) = group.into_parts(self.slot_bytes)?;
-        self.exchange("group", route, buffers)
+        self.exchange("group", route, buffers, Location::caller())
     }
 
     /// Sends `buffer` to rank `peer`, which [receives](Self::recv) it. Returns when the buffer may be
@@ -203,9 +261,8 @@ impl Communicator {
     /// As [`group`](Self::group). A send to this rank itself needs a group, with its receive.
     #[track_caller]
     pub fn send<T: Element>(&mut self, buffer: &[T], peer: u32) -> Result<(), Error> {
-        let bytes: &[u8] = bytemuck::cast_slice(buffer);
-        let buffers = Buffers::Messages { sends: vec![bytes], recvs: Vec::new() };
-        self.exchange("send", Route::of_one(Some((peer, bytes)), None), buffers)
+        let (route, buffers) = one_way_out(buffer, peer);
+        self.exchange("send", route, buffers, Location::caller())
     }
 
     /// Receives the next message that rank `peer` [sends](Self::send) to this one, of exactly
@@ -230,9 +287,8 @@ impl Communicator {
     /// As [`group`](Self::group).
     #[track_caller]
     pub fn recv<T: Element>(&mut self, buffer: &mut [T], peer: u32) -> Result<(), Error> {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(buffer);
-        let route = Route::of_one(None, Some((peer, bytes)));
-        self.exchange("recv", route, Buffers::Messages { sends: Vec::new(), recvs: vec![bytes] })
+        let (route, buffers) = one_way_in(buffer, peer);
+        self.exchange("recv", route, buffers, Location::caller())
     }
 
     /// Sends `send` to rank `to` and receives `recv` from rank `from`, both at once.
@@ -259,11 +315,8 @@ impl Communicator {
         recv: &mut [T],
         from: u32,
     ) -> Result<(), Error> {
-        let send: &[u8] = bytemuck::cast_slice(send);
-        let recv: &mut [u8] = bytemuck::cast_slice_mut(recv);
-        let route = Route::of_one(Some((to, send)), Some((from, recv)));
-        let buffers = Buffers::Messages { sends: vec![send], recvs: vec![recv] };
-        self.exchange("send_recv", route, buffers)
+        let (route, buffers) = both_ways((send, to), (recv, from));
+        self.exchange("send_recv", route, buffers, Location::caller())
     }
 
     fn exchange(
@@ -271,15 +324,16 @@ impl Communicator {
         name: &'static str,
         route: Route,
         buffers: Buffers<'_>,
+        site: &'static Location<'static>,
     ) -> Result<(), Error> {
         self.standing.check()?;
         if route.is_empty() {
             return Ok(());
         }
-        let (program, map, call) = self.admit_group(name, route)?;
-        let (limit, tag) = (self.timeout, tag_of_groups());
+        let (program, map, call) = self.admit_group(name, route, site)?;
         let watched = Watched { standing: &*self.standing, call, mark: None };
-        let run = Call { program: &program, map, reducer: None, buffers, limit, tag };
+        let (reducer, limit, tag) = (None, self.timeout, 0);
+        let run = Call { program: &program, map, reducer, buffers, limit, tag };
         self.engine.run(run, &watched).map_err(|seen| self.standing.fail(call, &seen))
     }
 
@@ -288,22 +342,24 @@ impl Communicator {
         &mut self,
         name: &'static str,
         route: Route,
+        site: &'static Location<'static>,
     ) -> Result<(Submission, CallName), Error> {
         self.standing.check()?;
-        let (program, map, call) = self.admit_group(name, route)?;
-        let (limit, tag): (Duration, u32) = (self.timeout, tag_of_groups());
+        let (program, map, call) = self.admit_group(name, route, site)?;
         let watch = Box::new(Watched { standing: Arc::clone(&self.standing), call, mark: None });
-        Ok((Submission { program, map, reducer: None, limit, tag, watch }, call))
+        let (reducer, limit, tag) = (None, self.timeout, 0);
+        Ok((Submission { program, map, reducer, limit, tag, watch }, call))
     }
 
     fn admit_group(
         &mut self,
         name: &'static str,
         route: Route,
+        site: &'static Location<'static>,
     ) -> Result<(Arc<Program>, ChunkMap, CallName), Error> {
         route.check(name, self.world.rank, self.world.size)?;
-        // Groups have no numbers, for not all ranks take part: this one stands before the next call.
-        let call = CallName { collective: Collective::SendRecv, name, sequence: self.sequence + 1 };
+        let (collective, sequence) = (Collective::SendRecv, self.sequence + 1);
+        let call = CallName { collective, name, sequence, site: Some(site) };
         let Route { to, from, sent, received } = route;
         let table = Table { input: sent.into(), output: received.into(), repeats: Repeats::Block };
         let map = select::ragged_map(table, DataType::U8, self.slot_bytes);
@@ -320,8 +376,27 @@ impl Communicator {
     }
 }
 
-/// What tells messages of groups from those of collectives: the same for all groups.
-fn tag_of_groups() -> u32 {
-    let group = Operation::new(Collective::SendRecv, DataType::U8);
-    tag::of_call(0, tag::kind(&group, crosstie_planner::Algorithm::Direct), 0)
+/// One message to `peer`.
+pub(crate) fn one_way_out<T: Element>(buffer: &[T], peer: u32) -> (Route, Buffers<'_>) {
+    let sent = message::<T, &[u8]>(bytemuck::cast_slice(buffer));
+    let route = Route::of_one(Some((peer, sent.memory.len())), None);
+    (route, Buffers::Messages { sends: vec![sent], recvs: Vec::new() })
+}
+
+/// One message from `peer`.
+pub(crate) fn one_way_in<T: Element>(buffer: &mut [T], peer: u32) -> (Route, Buffers<'_>) {
+    let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(buffer));
+    let route = Route::of_one(None, Some((peer, received.memory.len())));
+    (route, Buffers::Messages { sends: Vec::new(), recvs: vec![received] })
+}
+
+/// One message to the one rank, and one from the other.
+pub(crate) fn both_ways<'a, T: Element>(
+    (send, to): (&'a [T], u32),
+    (recv, from): (&'a mut [T], u32),
+) -> (Route, Buffers<'a>) {
+    let sent = message::<T, &[u8]>(bytemuck::cast_slice(send));
+    let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(recv));
+    let route = Route::of_one(Some((to, sent.memory.len())), Some((from, received.memory.len())));
+    (route, Buffers::Messages { sends: vec![sent], recvs: vec![received] })
 }

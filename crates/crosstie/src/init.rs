@@ -110,7 +110,7 @@ fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
     let (culprit, cause) = report.unwrap_or((None, Cause::Unknown));
     if report.is_some() {
         let (culprit, detail) = (culprit.or(Some(world.rank)), error.to_string());
-        monitor.report(Report { culprit, cause, detail, sequence: 0 });
+        monitor.report(Report { culprit, cause, detail, sequence: 0, in_group: false });
     }
     // Of a deadline and of a fault of its own this rank knows the most itself.
     let says_more = cause == Cause::Aborted || (cause == Cause::Deadline && !known);
@@ -118,7 +118,7 @@ fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
         error
     } else {
         let verdict = monitor.verdict(VERDICT_LIMIT);
-        Error::Failed(Box::new(Failure::new(verdict, world.rank, None, 0, error.to_string())))
+        Error::Failed(Box::new(Failure::new(verdict, world.rank, None, error.to_string())))
     };
     monitor.leave(0);
     error

@@ -2,11 +2,11 @@
 
 use std::panic::Location;
 
-use crosstie_exec::{Memory, Nothing, Owned};
+use crosstie_exec::{Memory, Message, Nothing, Owned};
 use crosstie_ir::{Collective, Rank, ReduceOp};
 use crosstie_transport::HeapBlock;
 
-use crate::group::Route;
+use crate::group::{Route, message};
 use crate::operation::Operation;
 use crate::work::Pending;
 use crate::{Buffer, Communicator, Element, Error, Work};
@@ -95,7 +95,8 @@ impl<B: OwnedBuffer> Returned for B {
             Owned::InPlace(memory) => B::from_memory(memory),
             Owned::OutOfPlace { .. } => None,
             Owned::Messages { sends, recvs } => {
-                sends.into_iter().chain(recvs).next().and_then(B::from_memory)
+                let only = sends.into_iter().chain(recvs).next()?;
+                B::from_memory(only.memory)
             }
         }
     }
@@ -107,6 +108,10 @@ impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (S, R) {
         match owned? {
             Owned::OutOfPlace { send, recv } => {
                 Some((S::from_memory(send)?, R::from_memory(recv)?))
+            }
+            Owned::Messages { mut sends, mut recvs } => {
+                let (sent, received) = (sends.pop()?.memory, recvs.pop()?.memory);
+                Some((S::from_memory(sent)?, R::from_memory(received)?))
             }
             Owned::InPlace(_) => None,
         }
@@ -506,26 +511,31 @@ impl OwnedCalls<'_> {
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
     pub fn send<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
-        let memory = buffer.into_memory();
-        let route = Route::of_one(Some((peer, memory.bytes())), None);
-        self.exchange("send", route, Owned::Messages { sends: vec![memory], recvs: Vec::new() })
+        let sent = owned_message::<B>(buffer);
+        let route = Route::of_one(Some((peer, sent.memory.bytes().len())), None);
+        let memory = Owned::Messages { sends: vec![sent], recvs: Vec::new() };
+        self.exchange("send", route, memory, Location::caller())
     }
 
     /// As [`Communicator::recv`]; the buffer comes back.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
     pub fn recv<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
-        let memory = buffer.into_memory();
-        let route = Route::of_one(None, Some((peer, memory.bytes())));
-        self.exchange("recv", route, Owned::Messages { sends: Vec::new(), recvs: vec![memory] })
+        let received = owned_message::<B>(buffer);
+        let route = Route::of_one(None, Some((peer, received.memory.bytes().len())));
+        let memory = Owned::Messages { sends: Vec::new(), recvs: vec![received] };
+        self.exchange("recv", route, memory, Location::caller())
     }
 
     /// As [`Communicator::send_recv`]; the buffers come back.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
     pub fn send_recv<S: OwnedBuffer, R: OwnedBuffer<Element = S::Element>>(
         &mut self,
         send: S,
@@ -533,10 +543,11 @@ impl OwnedCalls<'_> {
         recv: R,
         from: u32,
     ) -> Result<Work<(S, R)>, Error> {
-        let (send, recv) = (send.into_memory(), recv.into_memory());
-        let route = Route::of_one(Some((to, send.bytes())), Some((from, recv.bytes())));
-        let memory = Owned::Messages { sends: vec![send], recvs: vec![recv] };
-        self.exchange("send_recv", route, memory)
+        let (sent, received) = (owned_message::<S>(send), owned_message::<R>(recv));
+        let [out, back] = [&sent, &received].map(|message| message.memory.bytes().len());
+        let route = Route::of_one(Some((to, out)), Some((from, back)));
+        let memory = Owned::Messages { sends: vec![sent], recvs: vec![received] };
+        self.exchange("send_recv", route, memory, Location::caller())
     }
 
     fn exchange<B: Returned>(
@@ -544,8 +555,9 @@ impl OwnedCalls<'_> {
         name: &'static str,
         route: Route,
         memory: Owned,
+        site: &'static Location<'static>,
     ) -> Result<Work<B>, Error> {
-        let (what, call) = self.comm.group_submission(name, route)?;
+        let (what, call) = self.comm.group_submission(name, route, site)?;
         let standing = &self.comm.standing;
         let ticket = self.comm.engine.submit(what, memory);
         let ticket = ticket.map_err(|seen| standing.fail(call, &seen))?;
@@ -569,6 +581,12 @@ impl OwnedCalls<'_> {
             None => Box::new(Nothing),
         }
     }
+}
+
+fn owned_message<B: OwnedBuffer>(buffer: B) -> Message<Box<dyn Memory>> {
+    let memory = buffer.into_memory();
+    let Message { tag, whole, .. } = message::<B::Element, &[u8]>(memory.bytes());
+    Message { memory, tag, whole }
 }
 
 fn pair(send: impl OwnedBuffer, recv: impl OwnedBuffer) -> Owned {

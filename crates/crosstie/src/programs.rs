@@ -23,6 +23,9 @@ pub(crate) struct Programs {
 /// Plans of groups that are kept: a program has few patterns, or too many to keep.
 const GROUPS_KEPT: usize = 256;
 
+/// Plans of more messages, pieces counted, are made anew: to carry them out takes much longer.
+const LONGEST_KEPT: usize = 4096;
+
 const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 2;
 
 impl Default for Programs {
@@ -34,6 +37,9 @@ impl Default for Programs {
 impl Programs {
     /// Keeps the plan of a group for the next one like it.
     pub fn keep_group(&mut self, peers: (Vec<Rank>, Vec<Rank>), program: &Arc<Program>) {
+        if peers.0.len() + peers.1.len() > LONGEST_KEPT {
+            return;
+        }
         if self.groups.len() >= GROUPS_KEPT {
             self.groups.clear();
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crosstie_exec::{Buffers, ScopedTicket};
 use crosstie_ir::{Collective, Rank, ReduceOp};
 
+use crate::group::{Route, both_ways, one_way_in, one_way_out};
 use crate::operation::Operation;
 use crate::operations::{in_place, out_of_place};
 use crate::standing::{CallName, Standing};
@@ -381,15 +382,71 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// [`Error::Argument`] when the messages do not fit; [`Error::AlreadyFailed`].
+    #[track_caller]
     pub fn group(
         &self,
         body: impl FnOnce(&mut Group<'scope>),
     ) -> Result<ScopedWork<'scope, u8>, Error> {
-        let mut comm = self.comm.borrow_mut();
-        let mut group = Group::new(comm.size());
+        let (ranks, slot_bytes) = {
+            let comm = self.comm.borrow();
+            (comm.size(), comm.slot_bytes)
+        };
+        let mut group = Group::new(ranks);
         body(&mut group);
-        let (route, buffers) = group.into_parts(comm.slot_bytes)?;
-        let (what, call) = comm.group_submission("group", route)?;
+        let parts = group.into_parts(slot_bytes)?;
+        let work = self.exchange("group", parts, Location::caller())?;
+        Ok(ScopedWork { ticket: work.ticket.without_result(), ..work })
+    }
+
+    /// As [`Communicator::send`]; nothing comes back from its work.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
+    pub fn send<T: Element>(
+        &self,
+        buffer: &'scope [T],
+        peer: u32,
+    ) -> Result<ScopedWork<'scope, T>, Error> {
+        self.exchange("send", one_way_out(buffer, peer), Location::caller())
+    }
+
+    /// As [`Communicator::recv`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
+    pub fn recv<T: Element>(
+        &self,
+        buffer: &'scope mut [T],
+        peer: u32,
+    ) -> Result<ScopedWork<'scope, T>, Error> {
+        self.exchange("recv", one_way_in(buffer, peer), Location::caller())
+    }
+
+    /// As [`Communicator::send_recv`]; what was received comes back.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
+    #[track_caller]
+    pub fn send_recv<T: Element>(
+        &self,
+        send: &'scope [T],
+        to: u32,
+        recv: &'scope mut [T],
+        from: u32,
+    ) -> Result<ScopedWork<'scope, T>, Error> {
+        self.exchange("send_recv", both_ways((send, to), (recv, from)), Location::caller())
+    }
+
+    fn exchange<T: Element>(
+        &self,
+        name: &'static str,
+        (route, buffers): (Route, Buffers<'scope>),
+        site: &'static Location<'static>,
+    ) -> Result<ScopedWork<'scope, T>, Error> {
+        let mut comm = self.comm.borrow_mut();
+        let (what, call) = comm.group_submission(name, route, site)?;
         let ticket = self.inner.submit(what, buffers);
         let ticket = ticket.map_err(|seen| comm.standing.fail(call, &seen))?;
         let standing = Arc::clone(&comm.standing);
@@ -444,7 +501,6 @@ impl<'scope, T: Element> ScopedWork<'scope, T> {
 
 impl<T> fmt::Debug for ScopedWork<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallName { name, sequence, .. } = self.call;
-        write!(f, "ScopedWork({name} #{sequence}, done: {})", self.ticket.is_over())
+        write!(f, "ScopedWork({}, done: {})", self.call, self.ticket.is_over())
     }
 }

@@ -1,7 +1,9 @@
 //! Owns how a communicator stands: what it, its calls under way and its abort handles share, and the way
 //! from what one rank saw to the verdict that all ranks share.
 
+use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,6 +29,8 @@ pub(crate) struct Standing {
     seen: OnceLock<Seen>,
     failure: OnceLock<Failure>,
     completed: AtomicU64,
+    /// The number of the last of them that has one.
+    last: AtomicU64,
 }
 
 /// A call, for messages.
@@ -34,8 +38,24 @@ pub(crate) struct Standing {
 pub(crate) struct CallName {
     pub collective: Collective,
     pub name: &'static str,
-    /// Its number on the communicator, from 1.
+    /// Its number on the communicator, from 1. Groups of sends and receives have none, for not all ranks
+    /// take part in them: the number of the call that it stands before.
     pub sequence: u64,
+    /// Where the program made it, of a group: other calls have it in their mark.
+    pub site: Option<&'static Location<'static>>,
+}
+
+impl CallName {
+    pub fn is_group(&self) -> bool {
+        self.collective == Collective::SendRecv
+    }
+}
+
+impl fmt::Display for CallName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = if self.is_group() { " before call" } else { "" };
+        write!(f, "{}{before} #{}", self.name, self.sequence)
+    }
 }
 
 /// The first failure that this rank saw itself.
@@ -57,6 +77,7 @@ impl Standing {
             seen: OnceLock::new(),
             failure: OnceLock::new(),
             completed: AtomicU64::new(0),
+            last: AtomicU64::new(0),
         }
     }
 
@@ -119,8 +140,12 @@ impl Standing {
             }
             _ => Cause::Protocol,
         };
-        let (culprit, detail) = (seen.peer(), seen.to_string());
-        let report = Report { culprit, cause, detail, sequence: call.sequence };
+        let (culprit, in_group) = (seen.peer(), call.is_group());
+        let mut detail = seen.to_string();
+        if let Some(site) = call.site {
+            detail += &format!("; this was {} of rank {} at {site}", call.name, self.rank);
+        }
+        let report = Report { culprit, cause, detail, sequence: call.sequence, in_group };
         let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
         self.has_failed.store(true, Ordering::Release);
         let is_own = !matches!(seen, ExecError::Interrupted { .. } | ExecError::Poisoned);
@@ -140,18 +165,16 @@ impl Standing {
                 (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
                 (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
             };
-            let (operation, sequence) = match seen {
-                Some(seen) => (Some(seen.call.collective), seen.call.sequence),
-                None => (None, 0),
-            };
-            Failure::new(verdict, self.rank, operation, sequence, local)
+            Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local)
         })
     }
 
     /// Ends the calls under way, here and on all other ranks, and refuses all that come.
     pub fn abort(&self, why: &str) {
         let (culprit, cause) = (Some(self.rank), Cause::Aborted);
-        let report = Report { culprit, cause, detail: why.to_owned(), sequence: self.completed() };
+        let (detail, in_group) = (why.to_owned(), false);
+        let sequence = self.last.load(Ordering::Relaxed);
+        let report = Report { culprit, cause, detail, sequence, in_group };
         if self.aborted.set(report.clone()).is_err() {
             return;
         }
@@ -173,7 +196,7 @@ impl Standing {
 #[cold]
 fn unknown() -> Report {
     let detail = "no failure is known".to_owned();
-    Report { culprit: None, cause: Cause::Unknown, detail, sequence: 0 }
+    Report { culprit: None, cause: Cause::Unknown, detail, sequence: 0, in_group: false }
 }
 
 /// Ties one call to its communicator's standing, in whatever thread drives it.
@@ -221,6 +244,7 @@ impl<S: Deref<Target = Standing>> Watch for Watched<S> {
                 let completed = self.standing.completed();
                 self.standing.completed.store(completed + 1, Ordering::Relaxed);
                 if let (Some(monitor), Some(mark)) = (&self.standing.monitor, self.mark) {
+                    self.standing.last.store(mark.sequence, Ordering::Relaxed);
                     monitor.call_finished(mark.sequence);
                 }
             }

@@ -61,6 +61,13 @@ pub(crate) const fn of_call(sequence: u64, kind: u64, count: u64) -> u32 {
     (mix(mix(mix(sequence) ^ count) ^ kind) >> 40) as u32
 }
 
+/// The tag of a message of a group, of `bytes` bytes: ranks agree on the message, but on no number of it.
+/// No collective has the number 0.
+pub(crate) const fn of_message(data_type: DataType, bytes: u64) -> u32 {
+    let message = Operation::new(Collective::SendRecv, data_type);
+    of_call(0, kind(&message, Algorithm::Direct), bytes)
+}
+
 /// A permutation of 64 bits in which each bit of the argument changes about half of the result
 /// (the finalizer of SplitMix64).
 const fn mix(value: u64) -> u64 {

@@ -98,7 +98,6 @@ impl<B: Returned> Future for Work<B> {
 
 impl<B> fmt::Debug for Work<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallName { name, sequence, .. } = self.pending.call;
-        write!(f, "Work({name} #{sequence}, done: {})", self.pending.is_done())
+        write!(f, "Work({}, done: {})", self.pending.call, self.pending.is_done())
     }
 }

@@ -3,12 +3,29 @@
 
 use std::time::Duration;
 
-use crosstie::{Communicator, Error, Settings, Threads, Transport};
+use crosstie::{
+    Buffers, Cause, Collective, Communicator, DataType, Error, Failure, Operation, ReduceOp,
+    Settings, Threads, Transport,
+};
 
-const WIRES: [Transport; 3] = [Transport::Loopback, Transport::SharedMemory, Transport::Tcp];
+/// Over what the ranks exchange their messages; slots hold 1 KiB.
+const WORLDS: [(&str, Transport, u32); 4] = [
+    ("loopback", Transport::Loopback, 1),
+    ("shared memory", Transport::SharedMemory, 1),
+    ("tcp", Transport::Tcp, 1),
+    ("both", Transport::Auto, 2),
+];
 
-fn world(ranks: u32, transport: Transport) -> Threads {
-    Threads::new(ranks).settings(Settings::default().transport(transport).slot_bytes(1024))
+fn worlds(ranks: u32) -> impl Iterator<Item = (&'static str, Threads)> {
+    WORLDS.into_iter().map(move |(name, transport, nodes)| {
+        let settings = Settings::default().transport(transport).slot_bytes(1024);
+        (name, Threads::new(ranks).nodes(nodes).settings(settings))
+    })
+}
+
+fn failure(error: &Error) -> &Failure {
+    let Error::Failed(failure) = error else { panic!("{error:?}") };
+    failure
 }
 
 fn message(from: u32, to: u32, number: u32, len: usize) -> Vec<u32> {
@@ -20,7 +37,7 @@ const LENGTHS: [usize; 5] = [0, 1, 256, 257, 5000];
 
 #[test]
 fn everyone_sends_several_messages_to_everyone_in_one_group() {
-    for transport in WIRES {
+    for (name, world) in worlds(3) {
         let all = |mut comm: Communicator| {
             let (rank, size) = (comm.rank(), comm.size());
             for _ in 0..3 {
@@ -40,18 +57,18 @@ fn everyone_sends_several_messages_to_everyone_in_one_group() {
                     }
                 })?;
                 for (peer, number, data) in recvs {
-                    assert_eq!(data, message(peer, rank, number, data.len()), "{transport:?}");
+                    assert_eq!(data, message(peer, rank, number, data.len()), "{name}");
                 }
             }
             Ok(())
         };
-        world(3, transport).run(all).unwrap();
+        world.run(all).unwrap();
     }
 }
 
 #[test]
 fn a_group_here_may_be_single_calls_there() {
-    for transport in WIRES {
+    for (_, world) in worlds(2) {
         let all = |mut comm: Communicator| {
             if comm.rank() == 0 {
                 let data: Vec<Vec<u32>> =
@@ -65,13 +82,13 @@ fn a_group_here_may_be_single_calls_there() {
             }
             Ok(())
         };
-        world(2, transport).run(all).unwrap();
+        world.run(all).unwrap();
     }
 }
 
 #[test]
 fn only_those_who_have_a_message_take_part_and_collectives_go_on() {
-    for transport in WIRES {
+    for (_, world) in worlds(4) {
         let all = |mut comm: Communicator| {
             for round in 0..20_u32 {
                 let mut got = [0; 300];
@@ -87,7 +104,7 @@ fn only_those_who_have_a_message_take_part_and_collectives_go_on() {
             }
             Ok(())
         };
-        world(4, transport).run(all).unwrap();
+        world.run(all).unwrap();
     }
 }
 
@@ -144,24 +161,284 @@ fn messages_that_cannot_be_are_refused_before_any_is_sent() {
         .unwrap();
 }
 
+/// What a rank sends to itself is cut as what it receives, whatever else it sends.
 #[test]
-fn a_message_that_nobody_sends_and_one_of_another_length_are_errors() {
-    let settings = Settings::default().timeout(Duration::from_millis(300));
-    let results = Threads::new(2).settings(settings.clone()).run_each(|mut comm| {
-        if comm.rank() == 1 {
-            std::thread::sleep(Duration::from_millis(1500));
-            return Ok(());
-        }
-        comm.recv(&mut [0_u8; 4], 1)
+fn a_long_message_to_oneself_may_stand_beside_several_to_another() {
+    for (name, world) in worlds(2) {
+        let all = |mut comm: Communicator| {
+            let (rank, other) = (comm.rank(), 1 - comm.rank());
+            let own = message(rank, rank, 0, 5000);
+            let others: Vec<Vec<u32>> = (0..3).map(|n| message(rank, other, n, 1500)).collect();
+            let (mut mine, mut theirs) = (vec![0; 5000], vec![vec![0; 1500]; 3]);
+            comm.group(|g| {
+                others.iter().for_each(|data| g.send(data, other));
+                g.send(&own, rank);
+                theirs.iter_mut().for_each(|data| g.recv(data, other));
+                g.recv(&mut mine, rank);
+            })?;
+            assert_eq!(mine, own, "{name}");
+            for (number, data) in (0..).zip(theirs) {
+                assert_eq!(data, message(other, rank, number, 1500), "{name}");
+            }
+            Ok(())
+        };
+        world.run(all).unwrap();
+    }
+}
+
+/// Neither rank reads before it writes: each message is far beyond what the slots hold.
+#[test]
+fn long_messages_pass_each_other_from_shared_and_private_memory() {
+    const COUNT: usize = 700_001;
+    for (name, world) in worlds(4) {
+        let all = |mut comm: Communicator| {
+            let (rank, size) = (comm.rank(), comm.size());
+            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let own = message(rank, right, 0, COUNT);
+            let (mut shared, mut got_shared) = (comm.alloc(COUNT)?, comm.alloc(COUNT)?);
+            let mut got = vec![0; COUNT];
+            shared.copy_from_slice(&own);
+            let expected = message(left, right.wrapping_sub(1) % size, 0, COUNT);
+            let expected = if rank == 0 { message(left, 0, 0, COUNT) } else { expected };
+            comm.send_recv(&own, right, &mut got, left)?;
+            comm.send_recv(&shared, right, &mut got_shared, left)?;
+            assert!(got == expected && *got_shared == *expected, "{name}");
+            got.fill(0);
+            // Shared here, private there.
+            if rank % 2 == 0 {
+                comm.send_recv(&shared, right, &mut got, left)?;
+            } else {
+                comm.send_recv(&own, right, &mut got, left)?;
+            }
+            assert!(got == expected, "{name}");
+            assert!(*shared == *own, "{name}: what is sent stays as it is");
+            Ok(())
+        };
+        world.run(all).unwrap();
+    }
+}
+
+#[test]
+fn groups_collectives_and_asynchronous_calls_run_in_the_order_in_which_they_were_made() {
+    for (name, world) in worlds(3) {
+        let all = |mut comm: Communicator| {
+            let (rank, size) = (comm.rank(), comm.size());
+            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            for round in 0..20_u32 {
+                let own = vec![round * 3 + rank; 700];
+                let passed = comm.owned().send_recv(own.clone(), right, vec![0; 700], left)?;
+                let sum = comm.owned().all_reduce_in_place(own.clone(), ReduceOp::Sum)?;
+                let mut again = vec![0; 700];
+                comm.send_recv(&own, left, &mut again, right)?;
+                assert_eq!(again, vec![round * 3 + right; 700], "{name}");
+                let (_, received) = passed.wait()?;
+                assert_eq!(received, vec![round * 3 + left; 700], "{name}");
+                assert_eq!(sum.wait()?, vec![round * 9 + 3; 700], "{name}");
+            }
+            Ok(())
+        };
+        world.run(all).unwrap();
+    }
+}
+
+#[test]
+fn a_scope_gives_back_what_was_received() {
+    for (name, world) in worlds(2) {
+        let all = |mut comm: Communicator| {
+            let (rank, other) = (comm.rank(), 1 - comm.rank());
+            let (one, two) = (message(rank, other, 1, 2000), message(rank, other, 2, 3));
+            let (mut first, mut second, mut third) = (vec![0; 2000], vec![0; 3], [0; 3]);
+            comm.scope(|s| {
+                let exchange = s.send_recv(&one, other, &mut first, other)?;
+                let (sent, received) = if rank == 0 {
+                    (s.send(&two, other)?, s.recv(&mut second, other)?)
+                } else {
+                    let received = s.recv(&mut second, other)?;
+                    (s.send(&two, other)?, received)
+                };
+                let both = s.group(|g| {
+                    g.send(&two, other);
+                    g.recv(&mut third, other);
+                })?;
+                assert_eq!(exchange.wait()?, message(other, rank, 1, 2000), "{name}");
+                assert_eq!(received.wait()?, message(other, rank, 2, 3), "{name}");
+                assert!(sent.wait()?.is_empty() && both.wait()?.is_empty(), "{name}");
+                Ok(())
+            })?;
+            assert_eq!(third[..], message(other, rank, 2, 3), "{name}");
+            Ok(())
+        };
+        world.run(all).unwrap();
+    }
+}
+
+#[test]
+fn messages_are_no_collective_on_bytes() {
+    let refused = Threads::new(2).run(|mut comm| {
+        let operation = Operation::new(Collective::SendRecv, DataType::U8);
+        let error = comm.perform(operation, Buffers::InPlace(&mut [0; 4])).unwrap_err();
+        let sum = Operation::new(Collective::AllReduce, DataType::U8).reducing(ReduceOp::Sum);
+        let messages = Buffers::Messages { sends: Vec::new(), recvs: Vec::new() };
+        let other = comm.perform(sum, messages).unwrap_err();
+        comm.barrier()?;
+        Ok([error, other].map(|error| (error.code().to_string(), error.to_string())))
     });
-    let error = results.into_iter().next().unwrap().unwrap_err();
-    assert_eq!(error.code().to_string(), "CT-062", "{error:?}");
-    let results = Threads::new(2).settings(settings).run_each(|mut comm| match comm.rank() {
-        0 => comm.send(&[0_u8; 5], 1).and_then(|()| comm.barrier()),
-        _ => comm.recv(&mut [0_u8; 4], 0),
+    for (code, text) in refused.unwrap().concat() {
+        assert_eq!(code, "CT-001", "{text}");
+    }
+}
+
+/// The sender is done before anybody looks at the message; it hears of it by its next call.
+#[test]
+fn a_message_of_another_length_or_type_is_named_on_both_sides() {
+    let lengths = [
+        (5, 4, "sent a message of 5 bytes where one of 4 is received"),
+        (4096, 8192, "sent a message of 1024 bytes or more where one of 8192 is received"),
+        (8192, 4096, "of 1024 bytes or more where one of 4096 is received"),
+        (0, 3000, "of 0 bytes where one of 3000 is received"),
+    ];
+    for (name, transport, nodes) in WORLDS {
+        for (sent, received, words) in lengths {
+            let settings = Settings::default().transport(transport).slot_bytes(1024);
+            let world = Threads::new(3).nodes(nodes).settings(settings);
+            let results = world.run_each(|mut comm| match comm.rank() {
+                0 => comm.send(&vec![0_u8; sent], 2).and_then(|()| comm.barrier()),
+                2 => comm.recv(&mut vec![0_u8; received], 0),
+                _ => comm.barrier(),
+            });
+            for result in results {
+                let error = result.unwrap_err();
+                let failure = failure(&error);
+                assert_eq!((failure.culprit, failure.cause), (Some(0), Cause::Protocol), "{name}");
+                let text = error.report();
+                assert!(text.contains(words), "{name}: {text}");
+                assert!(text.contains("; this was ") && text.contains("groups.rs:"), "{text}");
+                assert!(
+                    text.contains("before its call #1") && text.contains("sent another message"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+        0 => comm.send(&[1.5_f32], 1).and_then(|()| comm.barrier()),
+        _ => comm.recv(&mut [0_i32], 0),
     });
     for result in results {
-        let error = result.unwrap_err();
-        assert_eq!(error.code().to_string(), "CT-063", "{error:?}");
+        let text = result.unwrap_err().report();
+        assert!(text.contains("4 bytes where one of 4 is received: length, type"), "{text}");
+    }
+}
+
+#[test]
+fn a_message_where_the_peer_makes_a_collective_is_an_error_on_both_sides() {
+    for (name, world) in worlds(2) {
+        let results = world.run_each(|mut comm| match comm.rank() {
+            0 => comm.send(&[1_u8; 8], 1).and_then(|()| comm.barrier()),
+            _ => comm.all_reduce_in_place(&mut [1_u8; 8], ReduceOp::Sum),
+        });
+        for result in results {
+            let error = result.unwrap_err();
+            assert_eq!(failure(&error).cause, Cause::Protocol, "{name}: {error:?}");
+        }
+    }
+}
+
+/// A rank that takes no part has made fewer collectives, and is not to blame.
+#[test]
+fn a_message_that_nobody_sends_ends_at_the_deadline_with_its_peer_named() {
+    let settings = Settings::default().timeout(Duration::from_millis(300));
+    let results = Threads::new(4).settings(settings).run_each(|mut comm| {
+        comm.barrier()?;
+        if comm.rank() != 0 {
+            comm.broadcast(&mut [0_u8; 4], 2)?;
+        }
+        match comm.rank() {
+            2 => comm.recv(&mut [0_u8; 4], 3),
+            _ => {
+                std::thread::sleep(Duration::from_millis(900));
+                Ok(())
+            }
+        }
+    });
+    let error = results.into_iter().nth(2).unwrap().unwrap_err();
+    let failure = failure(&error);
+    assert_eq!((failure.culprit, failure.cause), (Some(3), Cause::Deadline), "{error:?}");
+    assert_eq!((failure.operation, failure.sequence), (Some(Collective::SendRecv), 3));
+    let text = error.report();
+    for part in [
+        "CT-062",
+        "nothing has moved for 0.300 s",
+        "waits for a message from rank 3",
+        "stood at: recv before call #3",
+        "reported by rank 2 before its call #3",
+    ] {
+        assert!(text.contains(part), "no {part}: {text}");
+    }
+}
+
+/// The deadline is for what does not move.
+#[test]
+fn a_group_that_moves_may_take_longer_than_the_deadline() {
+    for (name, transport, nodes) in WORLDS {
+        let settings = Settings::default().transport(transport).slot_bytes(1024);
+        let settings = settings.timeout(Duration::from_millis(500));
+        let result = Threads::new(2).nodes(nodes).settings(settings).run(|mut comm| {
+            let data = vec![7_u8; 1 << 20];
+            if comm.rank() == 0 {
+                return comm.group(|g| (0..5).for_each(|_| g.send(&data, 1)));
+            }
+            for _ in 0..5 {
+                std::thread::sleep(Duration::from_millis(200));
+                let mut got = vec![0; 1 << 20];
+                comm.recv(&mut got, 0)?;
+                assert!(got == data);
+            }
+            Ok(())
+        });
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn what_was_sent_arrives_though_its_sender_has_left_and_no_more_is_waited_for() {
+    for (name, world) in worlds(2) {
+        let results = world.run_each(|mut comm| {
+            if comm.rank() == 0 {
+                comm.barrier()?;
+                comm.send(&[1_u8, 2, 3], 1)?;
+                return comm.leave();
+            }
+            comm.barrier()?;
+            std::thread::sleep(Duration::from_millis(300));
+            let mut got = [0_u8; 3];
+            comm.recv(&mut got, 0)?;
+            assert_eq!(got, [1, 2, 3], "{name}");
+            comm.recv(&mut got, 0)
+        });
+        let [left, waited] = results.try_into().unwrap();
+        assert!(left.is_ok(), "{name}: {left:?}");
+        let error: Error = waited.unwrap_err();
+        let failure = failure(&error);
+        assert_eq!((failure.culprit, failure.cause), (Some(0), Cause::Left), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn a_death_ends_a_group_that_waits_for_another_rank() {
+    for (name, world) in worlds(3) {
+        let results = world.run_each(|mut comm| match comm.rank() {
+            0 => comm.recv(&mut [0_u8; 4], 1),
+            1 => {
+                std::thread::sleep(Duration::from_millis(200));
+                comm.abort_handle().abort("nothing to send");
+                Ok(())
+            }
+            _ => comm.send(&vec![0_u8; 1 << 20], 0),
+        });
+        for (rank, result) in results.into_iter().enumerate().filter(|(rank, _)| *rank != 1) {
+            let error = result.unwrap_err();
+            assert_eq!(failure(&error).culprit, Some(1), "{name}, rank {rank}: {error:?}");
+        }
     }
 }

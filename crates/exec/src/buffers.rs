@@ -21,13 +21,31 @@ pub enum Buffers<'a> {
     /// One buffer: a rank's own part of the larger side lies where the collective puts it
     /// (all_gather: the input is part `rank` of the buffer; reduce_scatter: the output is).
     InPlace(&'a mut [u8]),
-    /// A buffer for each message of a group of sends and receives.
+    /// The messages of a group of sends and receives; no collective takes them.
     Messages {
         /// What is sent, in the order of the input chunks.
-        sends: Vec<&'a [u8]>,
+        sends: Vec<Message<&'a [u8]>>,
         /// What is received, in the order of the output chunks.
-        recvs: Vec<&'a mut [u8]>,
+        recvs: Vec<Message<&'a mut [u8]>>,
     },
+}
+
+/// The memory of a message of a group, or of a piece of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<B> {
+    /// Where its bytes lie.
+    pub memory: B,
+    /// What tells it from messages that the peer does not expect here: a hash, of which 24 bits are used.
+    pub tag: u32,
+    /// Bytes of the whole message.
+    pub whole: u64,
+}
+
+impl<B> Message<B> {
+    /// The same message elsewhere.
+    pub(crate) fn at<C>(&self, memory: C) -> Message<C> {
+        Message { memory, tag: self.tag, whole: self.whole }
+    }
 }
 
 impl Buffers<'_> {
@@ -37,8 +55,8 @@ impl Buffers<'_> {
             Self::OutOfPlace { send, recv } => send.len().max(recv.len()),
             Self::InPlace(buffer) => buffer.len(),
             Self::Messages { sends, recvs } => {
-                let lens = sends.iter().map(|s| s.len()).chain(recvs.iter().map(|r| r.len()));
-                lens.max().unwrap_or(0)
+                let sent = sends.iter().map(|message| message.memory.len());
+                sent.chain(recvs.iter().map(|message| message.memory.len())).max().unwrap_or(0)
             }
         }
     }
@@ -74,8 +92,17 @@ impl Buffers<'_> {
                 Ok((Area::Whole(input), Area::Whole(output)))
             }
             Self::Messages { sends, recvs } => Ok((
-                Area::Each(sends.iter().map(|send| read_only(send)).collect()),
-                Area::Each(recvs.iter_mut().map(|recv| writable(recv)).collect()),
+                Area::Each(sends.iter().map(|send| send.at(read_only(send.memory))).collect()),
+                Area::Each(
+                    recvs
+                        .iter_mut()
+                        .map(|recv| Message {
+                            memory: writable(recv.memory),
+                            tag: recv.tag,
+                            whole: recv.whole,
+                        })
+                        .collect(),
+                ),
             )),
         }
     }

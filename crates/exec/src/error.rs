@@ -19,10 +19,10 @@ pub enum ExecError {
         /// Where this rank's blocks stood.
         waiting: Vec<Waiting>,
     },
-    /// The operation did not complete in time.
-    #[error("not complete after {:.3} s{}", limit.as_secs_f64(), Waiting::list(waiting))]
+    /// Nothing of the operation moved for as long as it may stand still.
+    #[error("nothing has moved for {:.3} s{}", limit.as_secs_f64(), Waiting::list(waiting))]
     Deadline {
-        /// The time it was given.
+        /// How long it may stand still.
         limit: Duration,
         /// Where this rank's blocks stood.
         waiting: Vec<Waiting>,
@@ -59,6 +59,22 @@ pub enum ExecError {
         received: usize,
         /// Bytes that this rank's call expects.
         expected: usize,
+    },
+    /// What came to a rank is not the message of a group that it receives there.
+    #[error(
+        "rank {peer} sent a message of {received} bytes{} where one of {expected} is received: \
+         length, type or order of the messages differ, or it made another call",
+        if *may_be_more { " or more" } else { "" }
+    )]
+    MessageMismatch {
+        /// The sending rank.
+        peer: u32,
+        /// Bytes that came.
+        received: usize,
+        /// Whether more may follow, for these are as many as travel at once.
+        may_be_more: bool,
+        /// Bytes that are received.
+        expected: u64,
     },
     /// The plan uses a connection that was never established.
     #[error("the plan needs a connection with rank {peer} on channel {channel}, and there is none")]
@@ -97,6 +113,7 @@ impl ExecError {
         match self {
             Self::CallMismatch { peer, .. }
             | Self::LengthMismatch { peer, .. }
+            | Self::MessageMismatch { peer, .. }
             | Self::NoConnection { peer, .. } => Some(*peer),
             Self::Transport { source, .. } => source.peer(),
             Self::Deadline { waiting, .. } | Self::Interrupted { waiting } => {

@@ -8,8 +8,9 @@
 use crosstie_ir::scalar::Ends;
 use crosstie_ir::{After, Chunk, ChunkMap, Instr, Space};
 use crosstie_transport::Region;
-use crosstie_transport::seam::{Arrival, Endpoint, Grant, Receiver, SendSpace, Sender};
+use crosstie_transport::seam::{Arrival, Endpoint, Grant, Receiver, SendSpace, Sender, TAG_MASK};
 
+use crate::buffers::Message;
 use crate::program::{End, EndPort};
 use crate::reduce::Reducer;
 use crate::{ExecError, Program, Waiting, WaitingFor};
@@ -73,22 +74,31 @@ pub(crate) enum Advance {
 pub(crate) enum Area {
     /// One buffer, in which the chunk map places all chunks.
     Whole(Region),
-    /// A buffer for each chunk: a group of sends and receives.
-    Each(Vec<Region>),
+    /// A message for each chunk: a group of sends and receives.
+    Each(Vec<Message<Region>>),
 }
 
 impl Area {
     fn of(&self, index: u32) -> Option<Region> {
         match self {
             Self::Whole(region) => Some(*region),
-            Self::Each(regions) => regions.get(index as usize).copied(),
+            Self::Each(messages) => messages.get(index as usize).map(|message| message.memory),
+        }
+    }
+
+    /// The message that a chunk is, in a group.
+    #[inline]
+    fn message(&self, chunk: Option<Chunk>) -> Option<&Message<Region>> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Each(messages) => messages.get(chunk?.index as usize),
         }
     }
 
     pub fn bytes(&self) -> usize {
         match self {
             Self::Whole(region) => region.len(),
-            Self::Each(regions) => regions.iter().map(Region::len).sum(),
+            Self::Each(messages) => messages.iter().map(|message| message.memory.len()).sum(),
         }
     }
 }
@@ -105,13 +115,18 @@ pub(crate) struct Run<'a> {
     pub reducer: Option<Reducer>,
     /// Bytes of the longest message of the endpoints, for receives whose length no chunk tells.
     pub slot_bytes: usize,
-    /// What every message of this call carries.
+    /// What every message of this call carries; those of a group have tags of their own.
     pub tag: u32,
     /// Whether the call is on more memory than caches hold.
     pub streams: bool,
 }
 
 impl Run<'_> {
+    /// Whether it is a group of sends and receives.
+    pub const fn is_group(&self) -> bool {
+        matches!(self.output, Area::Each(_))
+    }
+
     /// Takes block `index` as far as it goes without waiting.
     pub fn advance(
         &self,
@@ -160,7 +175,7 @@ impl Run<'_> {
             let end = recv.ok_or_else(wrong_port)?;
             let arrival = endpoints[end.endpoint].poll(receiver(end)?);
             let Some(arrival) = arrival.map_err(ExecError::transport)? else { return Ok(false) };
-            self.check(end, &arrival, state)?;
+            self.check(end, &arrival, instr, state)?;
             state.arrival = Some(arrival);
             state.stage = Stage::Room;
         }
@@ -180,12 +195,22 @@ impl Run<'_> {
     }
 
     /// Refuses a message of another call, and one of another length than this call's.
-    fn check(&self, end: &End, arrival: &Arrival, state: &BlockState) -> Result<(), ExecError> {
-        let peer = end.peer;
-        if arrival.tag != self.tag {
+    fn check(
+        &self,
+        end: &End,
+        arrival: &Arrival,
+        instr: &Instr,
+        state: &BlockState,
+    ) -> Result<(), ExecError> {
+        let (peer, received) = (end.peer, arrival.bytes.len());
+        if let Some(message) = self.output.message(instr.dst_port()) {
+            if arrival.tag != message.tag & TAG_MASK {
+                let (expected, may_be_more) = (message.whole, received >= self.slot_bytes);
+                return Err(ExecError::MessageMismatch { peer, received, may_be_more, expected });
+            }
+        } else if arrival.tag != self.tag {
             return Err(ExecError::CallMismatch { peer, received: arrival.tag, own: self.tag });
         }
-        let received = arrival.bytes.len();
         match state.message_len() {
             Some(expected) if expected != received => {
                 Err(ExecError::LengthMismatch { peer, received, expected })
@@ -238,6 +263,9 @@ impl Run<'_> {
         let len = state.message_len().unwrap_or_else(relayed);
         let port = sender(end)?;
         let endpoint = &mut endpoints[end.endpoint];
+        if let Some(message) = self.input.message(instr.src_port()) {
+            endpoint.begin_call(message.tag & TAG_MASK);
+        }
         let space = match self.lendable(instr, state) {
             Some(value) => endpoint.begin_lend(port, value),
             None => endpoint.begin_send(port, len),

@@ -17,7 +17,7 @@ mod wait;
 mod watch;
 mod wide;
 
-pub use buffers::Buffers;
+pub use buffers::{Buffers, Message};
 pub use engine::{Call, Engine};
 pub use error::{ExecError, Waiting, WaitingFor};
 pub use memory::{Memory, Nothing, Owned};

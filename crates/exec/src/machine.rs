@@ -52,7 +52,8 @@ pub(crate) struct Seat<'a> {
     pub gives_way: &'a dyn Fn() -> bool,
 }
 
-/// When an operation has to be over: its clock runs from the first time that somebody asked.
+/// How long an operation may stand still: its clock runs from the first time that somebody asked, and
+/// anew whenever something has moved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     pub limit: Duration,
@@ -62,6 +63,11 @@ pub(crate) struct Clock {
 impl Clock {
     pub const fn new(limit: Duration) -> Self {
         Self { limit, started: None }
+    }
+
+    /// Something has moved.
+    const fn rewind(&mut self) {
+        self.started = None;
     }
 
     /// What is left; `None` when the limit has passed.
@@ -150,6 +156,7 @@ impl Machine {
         loop {
             if self.progress(run)? {
                 self.waiters[waiter].moved();
+                clock.rewind();
                 busy += 1;
             }
             if self.is_done() {
@@ -158,7 +165,6 @@ impl Machine {
             if busy == BUSY_ROUNDS {
                 (busy, told) = (0, 0);
                 watch.moved();
-                self.left(clock, run)?;
                 if (seat.gives_way)() {
                     return Ok(Driven::GaveWay);
                 }
@@ -272,6 +278,14 @@ impl Machine {
             {
                 ExecError::Interrupted { waiting: self.waiting(run) }
             }
+            ExecError::Transport { source, .. } if run.is_group() => match *source {
+                // A message that fits no slot meets a receive as long as one: its tag tells before.
+                TransportError::Truncated { peer, len, limit, .. } => {
+                    let (received, expected) = (len as usize, limit);
+                    ExecError::MessageMismatch { peer, received, may_be_more: false, expected }
+                }
+                _ => ExecError::Transport { source, waiting: self.waiting(run) },
+            },
             ExecError::Transport { source, .. } => {
                 ExecError::Transport { source, waiting: self.waiting(run) }
             }
@@ -290,5 +304,5 @@ impl Machine {
     }
 }
 
-/// So many rounds that moved something pass between two looks at the clock of a busy call.
+/// After so many rounds that moved something, a busy call looks whether somebody else is to drive.
 const BUSY_ROUNDS: u32 = 1024;

@@ -6,6 +6,7 @@ use bytemuck::Pod;
 use crosstie_transport::HeapBlock;
 
 use crate::Buffers;
+use crate::buffers::Message;
 
 /// A buffer that can be moved into an operation, which keeps it until no access can come any more.
 ///
@@ -94,10 +95,16 @@ pub enum Owned {
     /// A buffer for each message of a group, as in [`Buffers::Messages`].
     Messages {
         /// What is sent.
-        sends: Vec<Box<dyn Memory>>,
+        sends: Vec<Message<Box<dyn Memory>>>,
         /// What is received.
-        recvs: Vec<Box<dyn Memory>>,
+        recvs: Vec<Message<Box<dyn Memory>>>,
     },
+}
+
+impl Message<Box<dyn Memory>> {
+    fn borrow_mut(&mut self) -> Message<&mut [u8]> {
+        Message { memory: self.memory.bytes_mut(), tag: self.tag, whole: self.whole }
+    }
 }
 
 impl Owned {
@@ -109,8 +116,8 @@ impl Owned {
             }
             Self::InPlace(buffer) => Buffers::InPlace(buffer.bytes_mut()),
             Self::Messages { sends, recvs } => Buffers::Messages {
-                sends: sends.iter().map(|memory| memory.bytes()).collect(),
-                recvs: recvs.iter_mut().map(|memory| memory.bytes_mut()).collect(),
+                sends: sends.iter().map(|message| message.at(message.memory.bytes())).collect(),
+                recvs: recvs.iter_mut().map(Message::borrow_mut).collect(),
             },
         }
     }
@@ -124,7 +131,9 @@ impl Owned {
                 leak(recv);
             }
             Self::InPlace(buffer) => leak(buffer),
-            Self::Messages { sends, recvs } => sends.into_iter().chain(recvs).for_each(leak),
+            Self::Messages { sends, recvs } => {
+                sends.into_iter().chain(recvs).for_each(|message| leak(message.memory));
+            }
         }
     }
 
@@ -134,7 +143,7 @@ impl Owned {
             Self::OutOfPlace { send, recv } => send.bytes().len() + recv.bytes().len(),
             Self::InPlace(buffer) => buffer.bytes().len(),
             Self::Messages { sends, recvs } => {
-                sends.iter().chain(recvs).map(|memory| memory.bytes().len()).sum()
+                sends.iter().chain(recvs).map(|message| message.memory.bytes().len()).sum()
             }
         }
     }

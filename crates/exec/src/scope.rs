@@ -55,7 +55,8 @@ impl Scopes {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Queues an operation on borrowed memory.
+    /// Queues an operation on borrowed memory. Of a group of messages, the only one that is received
+    /// is its result.
     ///
     /// # Errors
     /// [`ExecError::Binding`]; [`ExecError::Transport`] when the background thread cannot start.
@@ -73,6 +74,10 @@ impl<'scope> Scope<'scope, '_> {
                 (Area::Whole(input), Area::Whole(output)) => {
                     if in_place && input.len() > output.len() { input } else { output }
                 }
+                (_, Area::Each(ref messages)) => match &messages[..] {
+                    [only] => only.memory,
+                    _ => Region::empty(),
+                },
                 _ => Region::empty(),
             };
         // The buffers are borrowed for 'scope, and the scope ends after the operation does.
@@ -92,6 +97,13 @@ impl<'scope> ScopedTicket<'scope> {
     /// Whether the operation is over. One load.
     pub fn is_over(&self) -> bool {
         self.ticket.is_over()
+    }
+
+    /// The same, whose result is nobody's concern.
+    #[must_use]
+    pub fn without_result(mut self) -> Self {
+        self.result = Region::empty();
+        self
     }
 
     /// Waits for the operation's end, and gives the memory of its result back, of the whole buffer

@@ -42,6 +42,9 @@ pub(super) fn judge(matter: &Matter, by: u32, evidence: &Evidence) -> Finding {
         return differing(matter, conflict);
     }
     match matter {
+        Matter::Report(report) if report.in_group => {
+            failure(unanswered(report.clone(), evidence), 0)
+        }
         Matter::Report(report) if report.cause == Cause::Deadline => {
             let report = report.clone();
             late(report.clone(), evidence).unwrap_or_else(|| failure(report, 0))
@@ -62,7 +65,8 @@ fn differing(matter: &Matter, conflict: Conflict) -> Finding {
         Matter::Report(report) => report.sequence,
         Matter::Suspicion(suspicion) => suspicion.sequence,
     };
-    let report = Report { culprit, cause, detail: conflict.to_string(), sequence };
+    let in_group = false;
+    let report = Report { culprit, cause, detail: conflict.to_string(), sequence, in_group };
     Finding::Failure { report, first_failed, conflict: Some(Box::new(conflict)) }
 }
 
@@ -88,6 +92,16 @@ fn conflict(statements: &BTreeMap<u32, Statement>) -> Option<Conflict> {
         let (usual, odd) = (groups.first()?[0], groups[1..].last()?[0]);
         Some(Conflict { usual: (usual.0, usual.1.clone()), odd: (odd.0, odd.1.clone()) })
     })
+}
+
+/// A group waits for its own peers alone, so its report is right about whom; but he may not be able to.
+fn unanswered(mut report: Report, evidence: &Evidence) -> Report {
+    let silent = report.culprit.filter(|rank| evidence.silent.contains(rank));
+    if let (Some(rank), Cause::Deadline) = (silent, report.cause) {
+        report.cause = Cause::Silent;
+        report.detail += &format!("; the monitor of rank {rank} does not answer");
+    }
+    report
 }
 
 /// The rank that is furthest behind the reporter's call, or does not answer.
@@ -128,7 +142,8 @@ fn suspected(suspicion: Suspicion, by: u32, evidence: &Evidence) -> Finding {
     let seconds = |ms: u64| ms as f64 / 1e3;
     let call = own.recent.last().map_or_else(|| format!("call #{sequence}"), Signature::to_string);
     let waited = format!("rank {by} has been in {call} for {:.1} s", seconds(age_ms));
-    let of = |cause| Report { culprit: None, cause, detail: waited.clone(), sequence };
+    let of =
+        |cause| Report { culprit: None, cause, detail: waited.clone(), sequence, in_group: false };
     let behind = |(rank, calls): (&u32, &Calls)| {
         (calls.started < sequence).then_some((*rank, calls.started))
     };

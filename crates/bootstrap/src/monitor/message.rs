@@ -20,6 +20,9 @@ pub struct Report {
     pub detail: String,
     /// The reporter's call that was under way, by its sequence number.
     pub sequence: u64,
+    /// Whether it was under way before that call, in a group of sends and receives: those have no numbers.
+    #[serde(default)]
+    pub in_group: bool,
 }
 
 /// What went wrong.
@@ -60,6 +63,9 @@ pub struct Verdict {
     pub detail: String,
     /// The reporter's call that was under way, by its sequence number.
     pub sequence: u64,
+    /// Whether the reporter was in a group of sends and receives before that call.
+    #[serde(default)]
+    pub in_group: bool,
     /// For [`Cause::Left`], the culprit's last call.
     #[serde(default)]
     pub left_after: Option<u64>,
@@ -84,7 +90,7 @@ impl Verdict {
 
     /// What `reporter` makes of its own report, as long as it knows of no other.
     pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
-        let Report { culprit, cause, detail, sequence } = report;
+        let Report { culprit, cause, detail, sequence, in_group } = report;
         Verdict {
             culprit,
             culprit_host,
@@ -92,6 +98,7 @@ impl Verdict {
             reporter,
             detail,
             sequence,
+            in_group,
             left_after: None,
             first_failed: 0,
             conflict: None,

@@ -203,6 +203,7 @@ impl Monitor {
             cause: Cause::Unknown,
             detail: "no failure is known".to_owned(),
             sequence: self.shared.ledger.calls().started,
+            in_group: false,
         });
         let host = report.culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
         Verdict::provisional(report, self.rank, host.cloned().unwrap_or_default())

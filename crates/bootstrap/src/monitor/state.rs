@@ -437,7 +437,8 @@ impl State {
         }
         self.gone.insert(peer);
         let sequence = self.clock.calls().started;
-        let report = Report { culprit: Some(peer), cause, detail, sequence };
+        let in_group = false;
+        let report = Report { culprit: Some(peer), cause, detail, sequence, in_group };
         let first = self.keep(report);
         if !self.elect(now) && first {
             self.deliver(now);

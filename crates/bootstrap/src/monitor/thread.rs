@@ -345,7 +345,8 @@ impl Watch {
         tracing::error!(%source, "the monitor cannot sleep on its links");
         let detail = format!("the monitor of rank {} failed: {source}", self.rank);
         let (culprit, sequence) = (Some(self.rank), self.shared.ledger.calls().started);
-        self.feed(Event::Reported(Report { culprit, cause: Cause::Aborted, detail, sequence }));
+        let (cause, in_group) = (Cause::Aborted, false);
+        self.feed(Event::Reported(Report { culprit, cause, detail, sequence, in_group }));
         self.act();
         self.over = true;
     }

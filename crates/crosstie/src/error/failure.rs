@@ -6,12 +6,15 @@ use std::fmt;
 use crosstie_bootstrap::{Cause, Conflict, Statement, Verdict};
 use crosstie_ir::Collective;
 
+use crate::standing::CallName;
+
 /// What ended an operation: the verdict that all ranks share, and where this rank stood.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// The operation that this rank was in; `None` while it connected to its peers.
     pub operation: Option<Collective>,
-    /// Its number on this communicator, counted from 1; 0 while connecting.
+    /// Its number on this communicator, counted from 1; 0 while connecting. Of a send, a receive or a group of
+    /// them, the number of the call that it stands before.
     pub sequence: u64,
     /// This rank.
     pub rank: u32,
@@ -25,6 +28,8 @@ pub struct Failure {
     pub reporter: u32,
     /// The number of the reporter's call; 0 while it connected.
     pub reported_in: u64,
+    /// Whether that was before this call, in a group of sends and receives.
+    pub reported_before: bool,
     /// The reporter's own words.
     pub detail: String,
     /// Whether this rank had to judge alone, because no verdict reached it in time.
@@ -38,6 +43,8 @@ pub struct Failure {
     /// What each rank that answered said of itself, by rank, where that was asked: how far it is, its last calls,
     /// and what its call waits for.
     pub statements: BTreeMap<u32, Statement>,
+    /// This rank's call in words.
+    pub(super) place: String,
     /// The same as all ranks share it, for machines.
     json: String,
 }
@@ -59,6 +66,7 @@ impl fmt::Display for Failure {
         write!(f, " (reported by rank {} ", self.reporter)?;
         match self.reported_in {
             0 => f.write_str("while connecting")?,
+            call if self.reported_before => write!(f, "before its call #{call}")?,
             call => write!(f, "in its call #{call}")?,
         }
         if self.provisional {
@@ -71,25 +79,21 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
-    /// The failure of `rank`, which was at `operation` and saw of it what `local` says.
-    pub(crate) fn new(
-        verdict: Verdict,
-        rank: u32,
-        operation: Option<Collective>,
-        sequence: u64,
-        local: String,
-    ) -> Self {
+    /// The failure of `rank`, which was at `call` and saw of it what `local` says.
+    pub(crate) fn new(verdict: Verdict, rank: u32, call: Option<&CallName>, local: String) -> Self {
         let json = verdict.to_json();
         Self {
             json,
-            operation,
-            sequence,
+            operation: call.map(|call| call.collective),
+            sequence: call.map_or(0, |call| call.sequence),
+            place: call.map_or_else(|| "connecting".to_owned(), CallName::to_string),
             rank,
             culprit: verdict.culprit,
             host: verdict.culprit_host,
             cause: verdict.cause,
             reporter: verdict.reporter,
             reported_in: verdict.sequence,
+            reported_before: verdict.in_group,
             detail: verdict.detail,
             provisional: verdict.provisional,
             left_after: verdict.left_after,
@@ -124,6 +128,9 @@ impl Failure {
                 "holds up a call in which nothing moves, though all ranks have made it"
             }
             Cause::Protocol if self.conflict.is_some() => "made another call than its peers",
+            Cause::Protocol if self.reported_before => {
+                "sent another message than its peer receives (length, type or order differ)"
+            }
             Cause::Protocol => {
                 "made another call than its peers (operation, type, count or order differ)"
             }

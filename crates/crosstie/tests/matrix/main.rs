@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod messages;
 mod ragged;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +22,7 @@ use crosstie_testkit::pairwise::Combinations;
 const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
 /// Those that move bytes; the root changes from call to call.
-const COLLECTIVES: [Collective; 8] = [
+const COLLECTIVES: [Collective; 9] = [
     Collective::AllReduce,
     Collective::AllGather,
     Collective::ReduceScatter,
@@ -30,6 +31,7 @@ const COLLECTIVES: [Collective; 8] = [
     Collective::Reduce { root: Rank(0) },
     Collective::Gather { root: Rank(0) },
     Collective::Scatter { root: Rank(0) },
+    Collective::SendRecv,
 ];
 const TYPES: [DataType; DataType::ALL.len()] = DataType::ALL;
 /// `None` where nothing is reduced.
@@ -46,7 +48,7 @@ const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
 const KINDS: [Kind; 2] = [Kind::Private, Kind::Shared];
-/// Whether blocks differ in length: all_gather_v, reduce_scatter_v, all_to_all_v.
+/// Whether blocks differ in length: all_gather_v, reduce_scatter_v, all_to_all_v, messages.
 const RAGGED: [bool; 2] = [false, true];
 
 /// How many values each axis has, in the order in which [`Case::new`] reads them.
@@ -127,9 +129,12 @@ impl Case {
         let case = Self::new(values);
         let ragged = match case.collective {
             Collective::AllGather | Collective::ReduceScatter => true,
-            Collective::AllToAll => !case.in_place,
+            Collective::AllToAll | Collective::SendRecv => !case.in_place,
             _ => false,
         };
+        if case.in_place && case.collective == Collective::SendRecv {
+            return false;
+        }
         case.collective.reduces() == case.op.is_some() && (ragged || !case.ragged)
     }
 
@@ -143,8 +148,13 @@ impl Case {
     }
 
     fn exact(&self) -> exact::Case {
+        // A group of messages moves what all_to_all does.
+        let collective = match self.collective {
+            Collective::SendRecv => Collective::AllToAll,
+            collective => collective,
+        };
         exact::Case {
-            collective: self.collective,
+            collective,
             dtype: self.data_type,
             op: self.op.unwrap_or(ReduceOp::Sum), // of no meaning where nothing is reduced
             ranks: self.ranks,
@@ -153,6 +163,9 @@ impl Case {
     }
 
     fn check(&self, comm: &mut Communicator, memory: &mut Memory, call: u64) -> Result<(), Error> {
+        if self.collective == Collective::SendRecv {
+            return messages::check(self, comm, memory, call);
+        }
         if self.ragged {
             return ragged::check(self, comm, memory, call);
         }

@@ -10,10 +10,10 @@ use super::{Case, Memory};
 
 /// How long the blocks of one call are, in elements: nothing, half, or all of the equal form's.
 #[derive(Clone, Copy)]
-struct Lengths {
-    most: usize,
-    call: usize,
-    ranks: usize,
+pub struct Lengths {
+    pub most: usize,
+    pub call: usize,
+    pub ranks: usize,
 }
 
 impl Lengths {
@@ -27,7 +27,7 @@ impl Lengths {
     }
 
     /// Of what `sender` sends to `receiver`.
-    fn between(self, sender: usize, receiver: usize) -> usize {
+    pub fn between(self, sender: usize, receiver: usize) -> usize {
         self.of(sender + 2 * receiver)
     }
 }
@@ -80,13 +80,13 @@ pub fn check(
     Ok(())
 }
 
-fn whole_input(known: &Exact, rank: usize) -> Vec<u8> {
+pub fn whole_input(known: &Exact, rank: usize) -> Vec<u8> {
     let mut input = vec![0; known.case().input_bytes()];
     known.fill_input(rank as u32, &mut input);
     input
 }
 
-fn whole_result(known: &Exact, rank: usize) -> Vec<u8> {
+pub fn whole_result(known: &Exact, rank: usize) -> Vec<u8> {
     let mut result = vec![0; known.case().output_bytes()];
     known.spoil(rank as u32, &mut result); // which is the right result, each bit the other way
     result.iter_mut().for_each(|byte| *byte = !*byte);
@@ -94,7 +94,7 @@ fn whole_result(known: &Exact, rank: usize) -> Vec<u8> {
 }
 
 /// The beginnings of the equal blocks of `whole`, as many elements of each as `lengths` says.
-fn cut(equal: &exact::Case, whole: &[u8], lengths: &[usize]) -> Vec<u8> {
+pub fn cut(equal: &exact::Case, whole: &[u8], lengths: &[usize]) -> Vec<u8> {
     let size = equal.dtype.size();
     let blocks = (0..lengths.len()).map(|block| &whole[block * equal.count * size..]);
     blocks.zip(lengths).flat_map(|(block, length)| &block[..length * size]).copied().collect()
@@ -105,7 +105,7 @@ fn bytes(equal: &exact::Case, lengths: &[usize]) -> usize {
 }
 
 /// Fills the place of the result with what that is not, in every byte of it.
-fn spoil(place: &mut [u8], expected: &[u8]) {
+pub fn spoil(place: &mut [u8], expected: &[u8]) {
     for (byte, right) in place.iter_mut().zip(expected) {
         *byte = !right;
     }

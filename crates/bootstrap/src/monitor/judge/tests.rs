@@ -63,14 +63,33 @@ fn late(finding: Finding) -> Vec<(u32, u64)> {
     }
 }
 
+/// Who has made fewer collectives need not be who a group waits for.
+#[test]
+fn a_group_that_waits_in_vain_blames_the_peer_that_it_waits_for() {
+    let calls = [call(1, "all_reduce", 8), call(2, "all_gather", 8)];
+    let mut evidence = evidence([
+        statement(&calls, false),
+        statement(&calls[..1], false),
+        statement(&calls, false),
+    ]);
+    let (culprit, cause, detail) = (Some(2), Cause::Deadline, "waits for rank 2".to_owned());
+    let matter = Matter::Report(Report { culprit, cause, detail, sequence: 3, in_group: true });
+    let (report, ..) = failed(judge(&matter, 0, &evidence));
+    assert_eq!((report.culprit, report.cause), (Some(2), Cause::Deadline));
+    assert_eq!(report.detail, "waits for rank 2");
+    evidence.silent.insert(2);
+    let (report, ..) = failed(judge(&matter, 0, &evidence));
+    assert_eq!((report.culprit, report.cause), (Some(2), Cause::Silent));
+}
+
 #[test]
 fn the_first_calls_that_differ_are_named_with_both_places() {
     let usual = [call(1, "all_reduce", 8), call(2, "all_gather", 8), call(3, "all_reduce", 8)];
     let odd = [call(1, "all_reduce", 8), call(2, "all_gather", 9), call(3, "broadcast", 8)];
     let evidence =
         evidence([statement(&usual, true), statement(&odd, false), statement(&usual[..2], true)]);
-    let report =
-        Report { culprit: Some(0), cause: Cause::Protocol, detail: String::new(), sequence: 3 };
+    let (culprit, cause, detail) = (Some(0), Cause::Protocol, String::new());
+    let report = Report { culprit, cause, detail, sequence: 3, in_group: false };
     let (report, first_failed, conflict) = failed(judge(&Matter::Report(report), 1, &evidence));
     let conflict = conflict.unwrap();
     assert_eq!((conflict.usual.0, conflict.odd.0), (0, 1));

@@ -273,7 +273,7 @@ impl Sim {
 }
 
 fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
-    Report { culprit, cause, detail: String::new(), sequence }
+    Report { culprit, cause, detail: String::new(), sequence, in_group: false }
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
@@ -666,6 +666,7 @@ fn who_goes_after_a_failure_still_says_so() {
         reporter: 0,
         detail: String::new(),
         sequence: 1,
+        in_group: false,
         left_after: None,
         first_failed: 0,
         conflict: None,

@@ -201,7 +201,8 @@ impl State {
     fn asks_again(&mut self, now: Duration) -> bool {
         let Some(inquiry) = &mut self.inquiry else { return false };
         let Matter::Report(report) = &inquiry.matter else { return false };
-        if report.cause != Cause::Protocol || !inquiry.awaited.is_empty() || now >= inquiry.until {
+        let is_over = !inquiry.awaited.is_empty() || now >= inquiry.until;
+        if report.cause != Cause::Protocol || report.in_group || is_over {
             return false;
         }
         let behind = inquiry.statements.iter();
@@ -280,7 +281,7 @@ impl State {
         let own = Verdict::provisional(report, reporter, host);
         // The hub heard of a leave before any end of a link that came of it.
         let left = culprit.and_then(|rank| self.left.get(&rank).copied());
-        let left_after = left.filter(|last| *last < own.sequence);
+        let left_after = left.filter(|last| *last < own.sequence || own.in_group);
         let (cause, first_failed) = match left_after {
             Some(last) => (Cause::Left, last + 1),
             None => (own.cause, first_failed),
