@@ -89,8 +89,8 @@ Exit code: 0 good, 1 wrong result or less than --fail-below, 2 usage, 3 a peer o
 #[command(after_help = BENCH_HELP)]
 pub struct BenchArgs {
     /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter,
-    /// all_gather_v, reduce_scatter_v, all_to_all_v or barrier (also without underscores); several
-    /// as all_reduce,all_to_all; or all
+    /// send_recv (to the next rank), all_gather_v, reduce_scatter_v, all_to_all_v or barrier (also
+    /// without underscores); several as all_reduce,all_to_all; or all
     #[arg(value_name = "OPERATION", value_parser = operations)]
     pub operations: Choice<&'static Operation>,
 
@@ -430,21 +430,11 @@ pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
 const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
-/// Operations that are to come, without underscores.
-const LATER_OPERATIONS: [&str; 1] = ["sendrecv"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {
     let name = error.get(clap::error::ContextKind::InvalidSubcommand)?.to_string();
     LATER_COMMANDS.contains(&name.as_str()).then_some(name)
-}
-
-/// Why a name is refused: it is to come, or nobody knows it.
-fn refused(name: &str, later: &[&str], there: &str) -> String {
-    match later.contains(&name) {
-        true => format!("not yet in this version, which has {there}"),
-        false => format!("expected one of {there}"),
-    }
 }
 
 fn operations(text: &str) -> Result<Choice<&'static Operation>, String> {
@@ -453,7 +443,7 @@ fn operations(text: &str) -> Result<Choice<&'static Operation>, String> {
     }
     let there: Vec<&str> = operation::ALL.iter().map(|operation| operation.name).collect();
     let named = |name: &str| {
-        let unknown = || refused(&operation::plain(name), &LATER_OPERATIONS, &there.join(", "));
+        let unknown = || format!("expected one of {}, all", there.join(", "));
         Operation::named(name).ok_or_else(unknown)
     };
     text.split(',').map(named).collect::<Result<_, _>>().map(Choice)

@@ -202,6 +202,7 @@ fn every_operation_type_reduction_and_root_is_right_on_an_odd_world() {
         ("reduce", TYPES * REDUCTIONS * 5),
         ("gather", TYPES * 5),
         ("scatter", TYPES * 5),
+        ("send_recv", TYPES),
         ("all_gather_v", TYPES),
         ("reduce_scatter_v", TYPES * REDUCTIONS),
         ("all_to_all_v", TYPES),
@@ -271,7 +272,7 @@ fn a_root_is_chosen_and_named() {
 fn a_call_of_no_bytes_is_legal_and_a_barrier_has_one_row() {
     let rows = json("bench all -b 0 -e 0 -n 2 --ranks 3");
     let rows = rows["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), OPERATIONS.len() + 3 + 1, "the v-forms and barrier");
+    assert_eq!(rows.len(), OPERATIONS.len() + 3 + 2, "the v-forms, send_recv and barrier");
     let barrier = rows.iter().find(|row| row["operation"] == "barrier").unwrap();
     assert_eq!((&barrier["type"], &barrier["in_place"]), (&"none".into(), &Value::Null));
     assert!(barrier["out_of_place"]["time_us"].as_f64().unwrap() > 0.0);
@@ -350,7 +351,6 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --plot /no/such/folder/it.svg", "no folder /no/such/folder"),
         ("bench all_reduce --json --csv", "cannot be used with"),
         ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
-        ("bench send_recv", "not yet in this version"),
         ("bench all_to_all_v --matrix nowhere", "'nowhere'"),
         ("bench all_reduce --algo best", "'best'"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),

@@ -12,6 +12,7 @@
 //!   | reduce: every rank a part | n S + S | S + S/n |
 //!   | gather: the root copies | S + S | S + S |
 //!   | scatter | S + S | S/n + S/n |
+//!   | send_recv: each to the next | n S + n S | S + S |
 //!   | all_to_all_v | twice the sum of the matrix | twice its fullest column |
 //!
 //!   in place less what lies there already: (n − 1) / n of it for all_gather, all_to_all, gather and
@@ -21,7 +22,7 @@
 //!   another core's, so that ceilings of sizes that fit a cache are too high.
 //! - *Network*: bytes that must pass from node to node (from rank to rank where TCP is all there is),
 //!   with N nodes: 2 (N − 1) S for all_reduce, (N − 1) S for all_gather, reduce_scatter, broadcast and
-//!   reduce, (N − 1) n S / N for all_to_all, (N − 1) S / N for gather and scatter; at the speed of TCP
+//!   reduce, (N − 1) n S / N for all_to_all, N S for send_recv, (N − 1) S / N for gather and scatter; at the speed of TCP
 //!   over loopback. Where ranks are on several hosts the link between them is not measured, and there
 //!   is no ceiling.
 //! - The longer of the two, and one *hop*: what a core takes to see another core's store, or half a
@@ -106,7 +107,9 @@ impl Ceiling {
             Collective::Broadcast { .. } => ([n - 1.0; 2], [1.0_f64.min(n - 1.0); 2], others),
             Collective::Gather { .. } => ([moved; 2], [moved; 2], others / nodes),
             Collective::Scatter { .. } => ([moved; 2], [moved / n; 2], others / nodes),
-            Collective::Barrier | Collective::SendRecv => ([0.0; 2], [0.0; 2], 0.0),
+            // Each node sends to the next, or each rank where the network joins all.
+            Collective::SendRecv => ([n; 2], [1.0; 2], if others > 0.0 { nodes } else { 0.0 }),
+            Collective::Barrier => ([0.0; 2], [0.0; 2], 0.0),
         };
         let bytes = |factors: [f64; 2]| factors.map(|factor| factor * size);
         Traffic { all: bytes(all), busiest: bytes(busiest), network: network * size }
@@ -175,6 +178,7 @@ mod tests {
             ("reduce", [4000.0, 1000.0], 1000.0),
             ("gather", [1000.0, 1000.0], 500.0),
             ("scatter", [1000.0, 1000.0], 500.0),
+            ("send_recv", [4000.0, 4000.0], 2000.0),
             ("barrier", [0.0, 0.0], 0.0),
         ] {
             let found = traffic(name, 4, 2, false);

@@ -46,6 +46,8 @@ pub enum Kind {
     Collective(Collective),
     /// The same with blocks of different lengths.
     Ragged(Collective),
+    /// As a send to the next rank and a receive from the one before.
+    SendRecv,
 }
 
 const fn collective(collective: Collective, size: Size, bus: Bus) -> Operation {
@@ -68,6 +70,7 @@ pub static ALL: &[Operation] = &[
     collective(Collective::Reduce { root: ROOT }, Size::Whole, Bus::One),
     collective(Collective::Gather { root: ROOT }, Size::Parts, Bus::Others),
     collective(Collective::Scatter { root: ROOT }, Size::Parts, Bus::Others),
+    Operation { name: "send_recv", size: Size::Whole, bus: Bus::One, kind: Kind::SendRecv },
     ragged("all_gather_v", Collective::AllGather),
     ragged("reduce_scatter_v", Collective::ReduceScatter),
     ragged("all_to_all_v", Collective::AllToAll),
@@ -92,6 +95,7 @@ impl Operation {
     pub fn collective(&self) -> Collective {
         match self.kind {
             Kind::Collective(collective) | Kind::Ragged(collective) => collective,
+            Kind::SendRecv => Collective::SendRecv,
         }
     }
 
@@ -117,7 +121,8 @@ impl Operation {
 
     /// Whether it can be called with one buffer for what is sent and received.
     pub fn in_place(&self) -> bool {
-        self.carries() && self.kind != Kind::Ragged(Collective::AllToAll)
+        let never = [Kind::Ragged(Collective::AllToAll), Kind::SendRecv];
+        self.carries() && !never.contains(&self.kind)
     }
 
     /// Into how many parts its size falls, on so many ranks.
@@ -157,7 +162,7 @@ mod tests {
         {
             assert_eq!(factor(name), 0.75, "{name}");
         }
-        for name in ["broadcast", "reduce"] {
+        for name in ["broadcast", "reduce", "send_recv"] {
             assert_eq!(factor(name), 1.0, "{name}");
         }
     }

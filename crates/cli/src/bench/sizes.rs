@@ -145,7 +145,7 @@ fn skewed(
     let counts = match operation.kind {
         Kind::Ragged(Collective::AllToAll) => Counts::Pairs(skew.matrix(elements, ranks)),
         Kind::Ragged(_) => Counts::Blocks(skew.blocks(elements, ranks)),
-        Kind::Collective(_) => return None,
+        Kind::Collective(_) | Kind::SendRecv => return None,
     };
     Some(Arc::new(counts))
 }

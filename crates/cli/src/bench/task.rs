@@ -7,6 +7,7 @@ use crosstie::{Buffers, Collective, Communicator, DataType, Error, ReduceOp};
 use crosstie_ir::exact::{Case, Exact};
 
 use super::buffer::Buffer;
+use super::operation::Kind;
 use super::sizes::{Counts, Row};
 
 /// Out of place or in place.
@@ -35,7 +36,15 @@ pub struct Task {
 enum Ragged {
     No,
     Blocks(Vec<usize>),
-    Pairs { send: Vec<usize>, recv: Vec<usize> },
+    Pairs {
+        send: Vec<usize>,
+        recv: Vec<usize>,
+    },
+    /// To one rank, and as much from another.
+    Neighbours {
+        to: u32,
+        from: u32,
+    },
 }
 
 /// Bytes of buffers, and what of them is input and result.
@@ -56,6 +65,9 @@ impl Task {
     pub fn new(row: &Row, rank: u32, ranks: u32) -> Self {
         let case = row.case(ranks);
         let counts = match row.counts.as_deref() {
+            None if row.operation.kind == Kind::SendRecv => {
+                Ragged::Neighbours { to: (rank + 1) % ranks, from: (rank + ranks - 1) % ranks }
+            }
             None => Ragged::No,
             Some(Counts::Blocks(blocks)) => Ragged::Blocks(blocks.clone()),
             Some(Counts::Pairs(matrix)) => {
@@ -81,6 +93,9 @@ impl Task {
     ) -> Result<(), Error> {
         let shape = self.shape(place);
         let recv = receive.first(shape.receive);
+        if let Ragged::Neighbours { to, from } = self.counts {
+            return comm.send_recv(send.first(shape.send), to, recv, from);
+        }
         let buffers = match place {
             Place::In => Buffers::InPlace(recv),
             Place::Out => Buffers::OutOfPlace { send: send.first(shape.send), recv },
@@ -90,7 +105,7 @@ impl Task {
             call = call.reducing(op);
         }
         call = match &self.counts {
-            Ragged::No => call,
+            Ragged::No | Ragged::Neighbours { .. } => call,
             Ragged::Blocks(blocks) => call.with_counts(blocks),
             Ragged::Pairs { send, recv } => call.with_pairs(send, recv),
         };
@@ -126,7 +141,7 @@ impl Task {
 fn shape(case: &Case, counts: &Ragged, rank: u32, place: Place) -> Shape {
     let bytes = |counts: &[usize]| counts.iter().sum::<usize>() * case.dtype.size();
     let (send, receive, own) = match counts {
-        Ragged::No => return equal_shape(case, rank, place),
+        Ragged::No | Ragged::Neighbours { .. } => return equal_shape(case, rank, place),
         Ragged::Pairs { send, recv } => (bytes(send), bytes(recv), 0..0),
         Ragged::Blocks(blocks) => {
             let start = bytes(&blocks[..rank as usize]);
@@ -214,11 +229,14 @@ impl Known {
                 let from = |from: usize| stream(*seed, from as u32, task.rank);
                 fill_blocks(recv, task.dtype, &mut expected, from);
             }
+            (Self::Moved { seed }, Ragged::Neighbours { from, .. }) => {
+                stream(*seed, *from, 0).fill(&mut expected);
+            }
             (Self::Moved { seed }, Ragged::Blocks(blocks)) => {
                 let from = |from: usize| stream(*seed, from as u32, 0);
                 fill_blocks(blocks, task.dtype, &mut expected, from);
             }
-            (Self::Block(_), Ragged::Pairs { .. }) => {}
+            (Self::Block(_), _) => {}
         }
         expected
     }
