@@ -40,7 +40,7 @@ pub struct Call<'a> {
     pub reducer: Option<Reducer>,
     /// The caller's memory.
     pub buffers: Buffers<'a>,
-    /// How long the call may take.
+    /// How long the call may stand still.
     pub limit: Duration,
     /// What tells the call from others, the same on every rank: a hash, of which 24 bits are used.
     pub tag: u32,

@@ -39,7 +39,7 @@ pub struct Submission {
     pub map: ChunkMap,
     /// How two elements become one, where the plan reduces.
     pub reducer: Option<Reducer>,
-    /// How long the operation may take once it has begun.
+    /// How long the operation may stand still once it has begun.
     pub limit: Duration,
     /// What tells the call from others, as in [`crate::Call`].
     pub tag: u32,

@@ -91,27 +91,6 @@ fn a_peer_that_never_calls_is_named_at_the_deadline() {
 }
 
 #[test]
-fn a_call_that_never_pauses_meets_its_deadline_too() {
-    let limit = Duration::from_millis(20);
-    let errors = world(2, |rank, mut engine| {
-        let program = engine.resolve(slice(Collective::AllReduce, 2, rank)).unwrap();
-        let count = 64 << 20;
-        let mut values = vec![0i32; count];
-        let call = Call {
-            program: &program,
-            map: sum_map(count as u64, 2),
-            reducer: Reducer::select(DataType::I32, ReduceOp::Sum, 2).ok(),
-            buffers: Buffers::InPlace(bytes_of(&mut values)),
-            limit,
-            tag: 1,
-        };
-        engine.run(call, &|| false).err()
-    });
-    let ended = |e: &Option<ExecError>| matches!(e, Some(ExecError::Deadline { .. }));
-    assert!(errors.iter().any(ended), "{errors:?}");
-}
-
-#[test]
 fn an_interrupt_ends_a_sleeping_call() {
     let over = AtomicBool::new(false);
     let errors = world(2, |rank, mut engine| {
