@@ -44,6 +44,17 @@ pub(crate) enum Driven {
     GaveWay,
 }
 
+/// What a round of progress came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Progress {
+    /// Nothing changed.
+    Nothing,
+    /// Something moved.
+    Moved,
+    /// Something moved, and can go on at once.
+    More,
+}
+
 /// Who drives, and what concerns the driver beside the operation.
 pub(crate) struct Seat<'a> {
     pub driver: Driver,
@@ -154,7 +165,8 @@ impl Machine {
         let waiter = seat.driver as usize - Driver::Application as usize;
         let (mut busy, mut told): (u32, u32) = (0, 0);
         loop {
-            if self.progress(run)? {
+            let progress = self.progress(run)?;
+            if progress != Progress::Nothing {
                 self.waiters[waiter].moved();
                 clock.rewind();
                 busy += 1;
@@ -168,6 +180,11 @@ impl Machine {
                 if (seat.gives_way)() {
                     return Ok(Driven::GaveWay);
                 }
+            }
+            // Who has more to do offers nobody the processor: on 8 ranks and 2 cores an all_reduce of 64 KiB
+            // took 146 µs with it, and takes 49.
+            if progress == Progress::More {
+                continue;
             }
             let paused = self.waiters[waiter].pause();
             if paused == Paused::Spun {
@@ -215,7 +232,7 @@ impl Machine {
             moved || self.is_done() || watch.interrupted() || watch.asks() || (seat.gives_way)()
         };
         let waited = match found {
-            Ok(moved) if stays_up(moved) => Ok(()),
+            Ok(progress) if stays_up(progress != Progress::Nothing) => Ok(()),
             Ok(_) => {
                 let fds: Vec<BorrowedFd<'_>> = self.wake.iter().map(AsFd::as_fd).collect();
                 seat.doorbell.wait(&fds, timeout)
@@ -241,18 +258,19 @@ impl Machine {
         self.endpoints.iter_mut().any(|endpoint| endpoint.borrower().is_some())
     }
 
-    /// Advances every active block once and moves bytes; whether anything moved.
-    fn progress(&mut self, run: &Run<'_>) -> Result<bool, ExecError> {
-        let mut moved = false;
+    /// Advances every active block once and moves bytes.
+    fn progress(&mut self, run: &Run<'_>) -> Result<Progress, ExecError> {
+        let mut progress = Progress::Nothing;
         let mut kept = 0;
         for i in 0..self.active.len() {
             let block = self.active[i];
             match run.advance(&mut self.endpoints, &mut self.states, block as usize) {
                 Ok(Advance::Finished) => {
-                    moved = true;
+                    progress = progress.max(Progress::Moved);
                     continue;
                 }
-                Ok(Advance::Moved) => moved = true,
+                Ok(Advance::TurnOver) => progress = Progress::More,
+                Ok(Advance::Moved) => progress = progress.max(Progress::Moved),
                 Ok(Advance::Blocked) => {}
                 Err(error) => return Err(self.located(run, error)),
             }
@@ -262,11 +280,12 @@ impl Machine {
         self.active.truncate(kept);
         for i in 0..self.endpoints.len() {
             match self.endpoints[i].progress() {
-                Ok(any) => moved |= any,
+                Ok(true) => progress = progress.max(Progress::Moved),
+                Ok(false) => {}
                 Err(source) => return Err(self.located(run, ExecError::transport(source))),
             }
         }
-        Ok(moved)
+        Ok(progress)
     }
 
     #[cold]
