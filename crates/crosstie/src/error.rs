@@ -216,6 +216,7 @@ fn of_failure(failure: &Failure) -> u16 {
         Cause::Protocol => 63,
         Cause::Aborted => 64,
         Cause::Left => 66,
+        Cause::Cut => 71,
         _ => 69,
     }
 }

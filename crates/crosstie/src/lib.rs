@@ -46,7 +46,7 @@ mod work;
 pub use abort::AbortHandle;
 pub use buffer::Buffer;
 pub use communicator::Communicator;
-pub use crosstie_bootstrap::{Cause, Conflict, Signature, Statement, Wait, WaitOn};
+pub use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Signature, Statement, Wait, WaitOn};
 pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};

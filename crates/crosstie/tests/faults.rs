@@ -5,6 +5,8 @@
 //! `CROSSTIE_FAULT_SEED` repeats what a failed run printed.
 #![cfg(test)]
 
+#[path = "faults/call.rs"]
+mod call;
 #[path = "faults/fault.rs"]
 mod fault;
 #[path = "faults/rank.rs"]
@@ -27,6 +29,12 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
+type Counts = BTreeMap<String, u32>;
+
+fn count_in(counts: &Mutex<Counts>, name: &str) {
+    *counts.lock().unwrap().entry(name.to_owned()).or_insert(0) += 1;
+}
+
 /// Runs `count` random faults, unless the environment asks for another number.
 fn run(count: u64) {
     let count = number("CROSSTIE_FAULTS").unwrap_or(count);
@@ -35,7 +43,7 @@ fn run(count: u64) {
     println!("CROSSTIE_FAULT_SEED={seed} CROSSTIE_FAULTS={count}");
     let (next, provisional, broken) =
         (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
-    let kinds = Mutex::new(BTreeMap::<&str, u32>::new());
+    let (kinds, during) = (Mutex::new(Counts::new()), Mutex::new(Counts::new()));
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
@@ -47,9 +55,10 @@ fn run(count: u64) {
                     }
                     let case = Case::of(&mut Random::new(seed.wrapping_add(number)));
                     match world::run(&case) {
-                        Ok(alone) => {
-                            provisional.fetch_add(alone, Ordering::Relaxed);
-                            *kinds.lock().unwrap().entry(case.fault.name()).or_insert(0) += 1;
+                        Ok(ends) => {
+                            provisional.fetch_add(ends.alone, Ordering::Relaxed);
+                            count_in(&kinds, case.fault.name());
+                            ends.during.iter().for_each(|operation| count_in(&during, operation));
                         }
                         Err(what) => {
                             println!("fault {number}: {case:?}\n{what}");
@@ -63,7 +72,9 @@ fn run(count: u64) {
     let broken = broken.into_inner().unwrap();
     let alone = provisional.into_inner();
     let kinds = kinds.into_inner().unwrap();
+    let during = during.into_inner().unwrap();
     println!("{count} faults in {:.1?}, {alone} provisional verdicts: {kinds:?}", began.elapsed());
+    println!("calls that ended in an error, by rank: {during:?}");
     assert!(broken.is_empty(), "faults {broken:?} of CROSSTIE_FAULT_SEED={seed}");
 }
 

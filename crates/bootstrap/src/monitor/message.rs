@@ -29,8 +29,10 @@ pub struct Report {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
-    /// A process ended, or its link did, without an orderly leave.
+    /// A process ended without an orderly leave.
     Died,
+    /// A link between two ranks ended, and both live.
+    Cut,
     /// A process no longer answers: it is stopped, or its host is unreachable.
     Silent,
     /// A rank did not make a call in which others waited until their deadline.
@@ -69,9 +71,14 @@ pub struct Verdict {
     /// For [`Cause::Left`], the culprit's last call.
     #[serde(default)]
     pub left_after: Option<u64>,
-    /// Calls with lower numbers may still complete; 0 where that cannot be told.
+    /// Calls with lower numbers may still complete, and are left alone for a second. It is 0 where that cannot be told,
+    /// as after a death or a cut: then every call under way ends at once, one that lacked nothing more among them. For
+    /// what a rank had passed on before its end nobody knows, and who waits for more of it would wait for nothing.
     #[serde(default)]
     pub first_failed: u64,
+    /// For [`Cause::Cut`], the two ranks whose link it was, the lower first: none of them is the culprit.
+    #[serde(default)]
+    pub ends: Option<[LinkEnd; 2]>,
     /// The two calls that differ, where that is what went wrong.
     #[serde(default)]
     pub conflict: Option<Box<Conflict>>,
@@ -80,6 +87,15 @@ pub struct Verdict {
     pub statements: BTreeMap<u32, Statement>,
     /// Whether this is a rank's own view, because none that is shared reached it in time.
     pub provisional: bool,
+}
+
+/// A rank at one end of a link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LinkEnd {
+    /// The rank.
+    pub rank: u32,
+    /// Its host.
+    pub host: String,
 }
 
 impl Verdict {
@@ -101,6 +117,7 @@ impl Verdict {
             in_group,
             left_after: None,
             first_failed: 0,
+            ends: None,
             conflict: None,
             statements: BTreeMap::new(),
             provisional: true,
@@ -124,8 +141,12 @@ pub(super) enum Message {
     Query,
     /// That.
     Answer(Box<Statement>),
-    /// To the hub: this went wrong, while I was so far.
-    Report(Report, Calls),
+    /// To the hub: rank `by` saw this go wrong; I am so far.
+    Report { report: Report, by: u32, calls: Calls },
+    /// A link of yours is said to have ended: do you live?
+    Ask,
+    /// I do.
+    Here,
     /// To the hub: my call takes long.
     Suspect(Suspicion),
     /// To whom suspected: wait on; these ranks have not started that call, with their last ones.

@@ -22,7 +22,7 @@ use crosstie_net::{Dial, Inbox, Link, NetError, Purpose, Target, dial, is_desert
 use crate::{BootstrapError, World};
 use clock::Patience;
 pub use ledger::CallMark;
-pub use message::{Cause, Report, Verdict};
+pub use message::{Cause, LinkEnd, Report, Verdict};
 use shared::{Request, Shared};
 pub use signature::{Conflict, Signature};
 use state::{State, Times};

@@ -6,8 +6,9 @@
 //!    *proposal*, and tells everyone; when all have said that they know it, it *seals* it. Only what is sealed is a
 //!    verdict. So when a hub dies amid this, either nobody had the verdict, or the next hub knows it as a proposal and
 //!    proposes the same: whatever dies when, those who live have one.
-//! 3. A link that ends without an orderly leave is a death; a link that is silent for too long, or was never made,
-//!    is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
+//! 3. A link that ends without an orderly leave is a death where nobody listens any more at its other end; else it is
+//!    made anew ([`link`]), and only where that fails counts as cut. A link that is silent for too long, or was never
+//!    made, is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
 //! 4. Who leaves says so to all it has links with and goes when they have answered, or after [`LEAVE_LIMIT`].
 //!    A hub first gives the others [`GRACE`] to leave, too: usually all end at once, and then nobody succeeds it.
 //!    Who has a verdict goes at once, unless it is a hub that alone may know it: then those who have yet to make
@@ -25,6 +26,7 @@ use super::judge::Matter;
 use super::message::{Calls, Cause, Message, Report, Verdict};
 use super::signature::Signature;
 use super::statement::{Statement, Wait};
+use link::{Accusation, Doubt};
 
 /// How long a leaving rank waits for those it tells.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -54,8 +56,8 @@ pub(super) enum Event {
     Heard(u32, Message),
     /// It ended; all that came before was heard.
     Ended(u32),
-    /// The peer could not be dialled.
-    Unreachable(u32),
+    /// The peer could not be dialled, maybe because its process, or its part in the world, is gone.
+    Unreachable { peer: u32, is_gone: bool },
     /// Nobody listens any more where this peer did.
     Dead(u32),
     /// What this rank's own application says, when asked.
@@ -84,7 +86,7 @@ pub(super) enum Action {
     SpareNone,
     /// Have the application state where it stands: [`Event::Testified`].
     Testify,
-    /// Find out whether these, who have no link, still live: [`Event::Dead`].
+    /// Find out whether these, who have no link, still live: [`Event::Dead`], if the action is done at all.
     Probe(Vec<u32>),
     /// Tell people that the call has waited so long for these ranks, whose last calls are given.
     Warn {
@@ -103,6 +105,8 @@ struct Link {
     heard: Duration,
     /// Whether anything came over it.
     spoke: bool,
+    /// Until when it, replacing one that ended, was to be made.
+    mended: Option<Duration>,
     /// None until it said so.
     calls: Option<Calls>,
 }
@@ -172,12 +176,16 @@ pub(super) struct State {
     owes_verdict: bool,
     /// When this rank, being the hub, takes those for silent that made no link.
     links_due: Duration,
+    /// Links that ended, until they are made anew or given up.
+    doubts: BTreeMap<u32, Doubt>,
+    accusation: Option<Accusation>,
     clock: Clock,
     look_every: Duration,
     last_beat: Duration,
     last_tick: Duration,
     last_probe: Duration,
-    report: Option<Report>,
+    /// The first report that this rank learnt, and who saw what it says.
+    report: Option<(Report, u32)>,
     held: Option<Held>,
     sealing: Option<Sealing>,
     inquiry: Option<Inquiry>,
@@ -215,6 +223,8 @@ impl State {
             hub_since: Duration::ZERO,
             owes_verdict: true,
             links_due: links_due.max(silence),
+            doubts: BTreeMap::new(),
+            accusation: None,
             clock: Clock::new(patience),
             look_every: patience.look_every().max(SHORTEST_LOOK),
             last_beat: Duration::ZERO,
@@ -242,10 +252,10 @@ impl State {
             Event::Linked(peer) => self.linked(now, peer),
             Event::Heard(peer, message) => self.heard(now, peer, message),
             Event::Ended(peer) => self.ended(now, peer),
-            Event::Unreachable(peer) => self.vanished(now, peer),
+            Event::Unreachable { peer, is_gone } => self.unreachable(now, peer, is_gone),
             Event::Dead(peer) => self.found_dead(now, peer),
             Event::Testified(testimony) => self.testified(now, testimony),
-            Event::Reported(report) => self.learn(now, report),
+            Event::Reported(report) => self.learn(now, report, self.rank),
             Event::Leaving(sequence) => self.leave(now, sequence),
             Event::Tick => self.tick(now),
         }
@@ -273,6 +283,7 @@ impl State {
         let spared = self.held.as_ref().and_then(|held| held.spares_until);
         let clock = self.clock.next().filter(|_| self.held.is_none());
         let due = silent.chain(links).chain(inquiry).chain(sealing).chain(spared).chain(clock);
+        let due = due.chain(self.next_of_links());
         let regular = (self.last_beat + self.heartbeat).min(self.last_tick + self.look_every);
         due.chain(self.next_of_farewell()).fold(regular, Duration::min)
     }
@@ -290,9 +301,11 @@ impl State {
         (0..).take(self.hosts.len()).filter(|rank| *rank != self.rank && self.is_present(*rank))
     }
 
-    /// Those of them without a link.
+    /// Those of them who have made no link yet.
     fn missing(&self) -> impl Iterator<Item = u32> {
-        self.others().filter(|rank| !self.links.contains_key(rank))
+        let has_none =
+            |rank: &u32| !self.links.contains_key(rank) && !self.doubts.contains_key(rank);
+        self.others().filter(has_none)
     }
 
     fn send(&mut self, to: u32, message: Message) {
@@ -305,15 +318,7 @@ impl State {
         self.actions.extend(peers.map(|peer| Action::Send(*peer, message.clone())));
     }
 
-    // Links.
-
-    fn linked(&mut self, now: Duration, peer: u32) {
-        self.links.insert(peer, Link { heard: now, spoke: false, calls: None });
-        self.greet(peer);
-        if self.inquiry.as_ref().is_some_and(|inquiry| inquiry.awaited.contains(&peer)) {
-            self.send(peer, Message::Query);
-        }
-    }
+    // Messages.
 
     fn greet(&mut self, peer: u32) {
         let calls = self.clock.calls();
@@ -328,9 +333,9 @@ impl State {
                 let (ballot, verdict) = (held.ballot, Box::new(held.verdict.clone()));
                 self.send(peer, Message::Proposal { ballot, verdict });
             }
-            (None, Some(report)) if peer == self.hub => {
-                let report = report.clone();
-                self.send(peer, Message::Report(report, calls));
+            (None, Some((report, by))) if peer == self.hub => {
+                let (report, by) = (report.clone(), *by);
+                self.send(peer, Message::Report { report, by, calls });
             }
             _ => {}
         }
@@ -350,10 +355,12 @@ impl State {
                 link.calls = Some(statement.calls());
                 self.answered(now, peer, Some(*statement));
             }
-            Message::Report(report, calls) => {
+            Message::Report { report, by, calls } => {
                 link.calls = Some(calls);
-                self.reported(now, peer, report);
+                self.reported(now, peer, report, by);
             }
+            Message::Ask => self.send(peer, Message::Here),
+            Message::Here => self.acquit(now, peer),
             Message::Suspect(suspicion) => self.suspected(now, peer, suspicion),
             Message::Patience { sequence, late } => self.be_patient(now, sequence, late),
             Message::Proposal { ballot, verdict } => self.proposed(now, peer, ballot, *verdict),
@@ -367,34 +374,6 @@ impl State {
                     self.adopt(now, *verdict, peer);
                 }
             }
-        }
-    }
-
-    fn ended(&mut self, now: Duration, peer: u32) {
-        let spoke = self.links.remove(&peer).is_some_and(|link| link.spoke);
-        let told = self.farewell.as_mut().filter(|farewell| farewell.told.contains(&peer));
-        if let Some(farewell) = told {
-            farewell.released.insert(peer);
-            self.vanished(now, peer);
-        } else if !spoke && (1..self.rank).contains(&peer) {
-            // It was dialled to succeed the hub, and its process still stands; but its monitor has left. (Rank 0 is
-            // dialled at the start, when nobody has left.)
-            self.vanished(now, peer);
-        } else {
-            let detail = format!("the monitor's link to rank {peer} ended without a leave");
-            self.lost(now, peer, Cause::Died, detail);
-        }
-        self.answered(now, peer, None);
-        self.try_seal(now);
-    }
-
-    /// Nobody listens where a rank without a link did at the meeting.
-    fn found_dead(&mut self, now: Duration, peer: u32) {
-        if !self.links.contains_key(&peer) {
-            let detail = format!(
-                "the process of rank {peer} is gone: nobody listens where it did at the meeting"
-            );
-            self.lost(now, peer, Cause::Died, detail);
         }
     }
 
@@ -419,6 +398,7 @@ impl State {
             self.actions.push_back(Action::Close(peer));
         }
         self.elect(now);
+        self.accused_left(now, peer);
         self.answered(now, peer, None);
         self.try_seal(now);
     }
@@ -429,21 +409,6 @@ impl State {
             self.gone.insert(peer);
             self.elect(now);
         }
-    }
-
-    fn lost(&mut self, now: Duration, peer: u32, cause: Cause, detail: String) {
-        if !self.is_present(peer) {
-            return;
-        }
-        self.gone.insert(peer);
-        let sequence = self.clock.calls().started;
-        let in_group = false;
-        let report = Report { culprit: Some(peer), cause, detail, sequence, in_group };
-        let first = self.keep(report);
-        if !self.elect(now) && first {
-            self.deliver(now);
-        }
-        self.try_seal(now);
     }
 
     /// Finds the hub; true if it is another than before.
@@ -463,7 +428,7 @@ impl State {
             self.deliver(now);
         } else if self.links.contains_key(&lowest) {
             self.greet(lowest);
-        } else if self.sealed().is_none() {
+        } else if self.sealed().is_none() && !self.doubts.contains_key(&lowest) {
             self.actions.push_back(Action::Dial(lowest));
         }
         true
@@ -486,6 +451,8 @@ impl State {
         }
         self.find_silent(now);
         self.find_dead(now);
+        self.mend_links(now);
+        self.believe(now);
         self.look_at_the_clock(now);
         self.ask_again(now);
         self.conclude(now);
@@ -522,6 +489,7 @@ impl State {
 }
 
 mod leave;
+mod link;
 mod verdict;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::state::{Action, Event, State, Testimony};
 use super::statement::Wait;
 use crate::World;
 
-/// How long the next hub may take to answer: then the one after it is tried.
+/// How long a hub that is dialled may take to answer: then the one after it is tried.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 /// How long the last messages of an ending thread may take to be handed to the kernel.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -156,7 +156,7 @@ impl Watch {
                     Ok(Some(message)) => self.feed(Event::Heard(peer, message)),
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::debug!(peer, %error, "the monitor's link ended");
+                        tracing::debug!(rank = self.rank, peer, %error, "the monitor's link ended");
                         self.links.remove(&peer);
                         self.feed(Event::Ended(peer));
                         break;
@@ -230,8 +230,13 @@ impl Watch {
         match dial(&Dial { from: Some(self.rank), retry: false, ..to }) {
             Ok(link) => self.link(peer, link),
             Err(error) => {
-                tracing::debug!(peer, %error, "the next monitor cannot be reached");
-                self.feed(Event::Unreachable(peer));
+                tracing::debug!(rank = self.rank, peer, %error, "a monitor cannot be reached");
+                let is_gone = match error {
+                    NetError::NoSuchTarget { .. } | NetError::NoSuchWorld { .. } => true,
+                    NetError::Unreachable { .. } => is_deserted(&addresses, deadline),
+                    _ => false,
+                };
+                self.feed(Event::Unreachable { peer, is_gone });
             }
         }
     }

@@ -386,12 +386,12 @@ const ENTRIES: &[Explanation] = &[
         title: "a rank died",
         blame: Blame::Peer,
         remedy: "look at the output of the rank named: it ended, was killed (out of memory?), or its host went down",
-        meaning: "The links to a rank ended although it had not left in order. All ranks fail with the same verdict, \
+        meaning: "The links to a rank ended although it had not left in order, and its process is gone, or does not say \
+                  that it lives. All ranks fail with the same verdict, \
                   at once; only `abort` and `shrink` work on the communicator from then on.",
         causes: &[
             "the process was killed: by the kernel for want of memory (see dmesg), or by its launcher",
             "it ended by exit() or a signal without dropping its communicator",
-            "a connection between two living hosts was cut",
         ],
     },
     Explanation {
@@ -505,6 +505,22 @@ const ENTRIES: &[Explanation] = &[
         causes: &[
             "a data loader that forks after the ranks have connected",
             "a daemon that forks after its start",
+        ],
+    },
+    Explanation {
+        number: 71,
+        title: "a link between two ranks was cut",
+        blame: Blame::Network,
+        remedy: "look at the network between the two hosts named, and at what stands between them: switches, firewalls, \
+                 limits on connections",
+        meaning: "A connection ended, and the processes at both ends live: asked over another one, they answer. A link \
+                  of the monitors that ends is made anew, for a second, before it counts as cut; one that carries data \
+                  is not, for what it carried is lost. All ranks fail with the same verdict, and nobody is the culprit; \
+                  only `abort` and `shrink` work on the communicator from then on.",
+        causes: &[
+            "a network device that was restarted, or that forgets connections without traffic",
+            "a firewall, or an administrator, that resets connections",
+            "a network interface that went down or changed its address",
         ],
     },
 ];

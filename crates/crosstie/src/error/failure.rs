@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crosstie_bootstrap::{Cause, Conflict, Statement, Verdict};
+use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Statement, Verdict};
 use crosstie_ir::Collective;
 
 use crate::standing::CallName;
@@ -34,6 +34,9 @@ pub struct Failure {
     pub detail: String,
     /// Whether this rank had to judge alone, because no verdict reached it in time.
     pub provisional: bool,
+    /// The two ranks whose link was cut, the lower first, where that is what happened: then nobody is the culprit, and
+    /// a program that goes on has to do without one of them.
+    pub ends: Option<[LinkEnd; 2]>,
     /// The number of the culprit's last call, where it left in order before this operation.
     pub left_after: Option<u64>,
     /// Where this rank stood when the operation ended.
@@ -51,14 +54,20 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.culprit {
-            Some(rank) => {
+        match (self.culprit, &self.ends) {
+            (_, Some([one, other])) => {
+                let LinkEnd { rank, host } = one;
+                write!(f, "the link between rank {rank} on host {host} ")?;
+                let LinkEnd { rank, host } = other;
+                write!(f, "and rank {rank} on host {host} {}", self.what())?;
+            }
+            (Some(rank), None) => {
                 write!(f, "rank {rank} on host {} {}", self.host, self.what())?;
                 if let Some(last) = self.left_after {
                     write!(f, " after its call #{last}")?;
                 }
             }
-            None => write!(f, "{}", self.what())?,
+            (None, None) => write!(f, "{}", self.what())?,
         }
         if let Some(conflict) = &self.conflict {
             write!(f, ": {conflict}")?;
@@ -96,6 +105,7 @@ impl Failure {
             reported_before: verdict.in_group,
             detail: verdict.detail,
             provisional: verdict.provisional,
+            ends: verdict.ends,
             left_after: verdict.left_after,
             local,
             conflict: verdict.conflict,
@@ -121,7 +131,8 @@ impl Failure {
 
     fn what(&self) -> &'static str {
         match self.cause {
-            Cause::Died => "died or closed its links",
+            Cause::Died => "died",
+            Cause::Cut => "was cut, and both live",
             Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
             Cause::Deadline => "did not take part before the deadline",
             Cause::Stalled => {

@@ -36,11 +36,13 @@ pub enum Fault {
     Stop,
     /// It is stopped for less than that: no fault.
     Delay,
-    /// A socket of the data between two ranks is shut down.
+    /// A socket of the data between two ranks is shut down; where one of them is rank 0, that of their monitors, too.
     Cut {
         /// The rank at the other end.
         peer: u32,
     },
+    /// The socket between its monitor and that of rank 0 is shut down: no fault, for it is made anew.
+    CutMonitor,
     /// Its sockets take a few bytes at a time: no fault.
     ShortWrites,
     /// It leaves in order, earlier than the others.
@@ -58,6 +60,7 @@ impl Fault {
             Fault::Stop => "stop",
             Fault::Delay => "delay",
             Fault::Cut { .. } => "cut",
+            Fault::CutMonitor => "cut monitor",
             Fault::ShortWrites => "short writes",
             Fault::Leave => "leave",
             Fault::Panic => "panic",
@@ -83,11 +86,11 @@ impl Case {
         let ranks = 2 + random.below(4) as u32;
         let wires = [Wires::SharedMemory, Wires::Tcp, Wires::Mixed][random.below(3) as usize];
         let victim = random.below(u64::from(ranks)) as u32;
-        let fault = match random.below(11) {
-            0 => Fault::Kill,
-            1 | 10 if ranks > 2 => {
-                let second = (victim + 1 + random.below(u64::from(ranks) - 1) as u32) % ranks;
-                Fault::KillTwo { second, gap: Duration::from_micros(random.below(5000)) }
+        let other = (victim + 1 + random.below(u64::from(ranks) - 1) as u32) % ranks;
+        let fault = match random.below(12) {
+            1 if ranks > 2 => {
+                let gap = Duration::from_micros(random.below(5000));
+                Fault::KillTwo { second: other, gap }
             }
             2 => Fault::KillEarly,
             3 => Fault::Stop,
@@ -95,19 +98,18 @@ impl Case {
             5 => Fault::ShortWrites,
             6 => Fault::Leave,
             7 => Fault::Panic,
-            // Of two ranks that are no hub: theirs are sockets of data alone.
-            _ if ranks > 2 => Fault::Cut { peer: 0 },
+            8 => Fault::CutMonitor,
+            9 | 10 => Fault::Cut { peer: other },
             _ => Fault::Kill,
         };
         let after = Duration::from_micros(random.below(300_000));
         let case = Case { seed, ranks, wires, fault, victim, after };
         match fault {
-            Fault::Cut { .. } => {
-                let victim = 1 + random.below(u64::from(ranks) - 1) as u32;
-                let others = (1..ranks).filter(|rank| *rank != victim);
-                let others: Vec<u32> = others.collect();
-                let peer = others[random.below(others.len() as u64) as usize];
-                Case { wires: Wires::Tcp, victim, fault: Fault::Cut { peer }, ..case }
+            Fault::Cut { .. } => Case { wires: Wires::Tcp, ..case },
+            // They have no other socket.
+            Fault::CutMonitor => {
+                let victim = 1 + victim % (ranks - 1);
+                Case { wires: Wires::SharedMemory, victim, ..case }
             }
             Fault::ShortWrites if wires == Wires::SharedMemory => {
                 Case { wires: Wires::Tcp, ..case }
@@ -119,13 +121,14 @@ impl Case {
 
     /// Whether all ranks are to go on as if nothing had happened.
     pub fn is_harmless(&self) -> bool {
-        matches!(self.fault, Fault::Delay | Fault::ShortWrites)
+        matches!(self.fault, Fault::Delay | Fault::ShortWrites | Fault::CutMonitor)
     }
 
     /// Whether it happens to others than this rank, so that it must end as all others do.
     pub fn spares(&self, rank: u32) -> bool {
         match self.fault {
-            Fault::Delay | Fault::ShortWrites | Fault::Cut { .. } => true,
+            Fault::Cut { .. } => true,
+            _ if self.is_harmless() => true,
             Fault::KillTwo { second, .. } => rank != self.victim && rank != second,
             _ => rank != self.victim,
         }
@@ -133,17 +136,23 @@ impl Case {
 
     /// Whether it happens to the hub of the verdict, for whom no other answers.
     pub fn is_of_the_hub(&self) -> bool {
-        self.victim == 0 || matches!(self.fault, Fault::KillTwo { second: 0, .. })
+        match self.fault {
+            Fault::Cut { .. } => false,
+            Fault::KillTwo { second: 0, .. } => true,
+            _ => self.victim == 0,
+        }
     }
 
-    /// Whether a verdict may blame this rank.
-    pub fn may_blame(&self, culprit: u32) -> bool {
-        let other = match self.fault {
-            Fault::Cut { peer } => Some(peer),
-            Fault::KillTwo { second, .. } => Some(second),
-            _ => None,
-        };
-        culprit == self.victim || Some(culprit) == other
+    /// Whether a verdict may blame this rank, or the link between these.
+    pub fn may_blame(&self, culprit: &str) -> bool {
+        let victim = self.victim;
+        match self.fault {
+            Fault::Cut { peer } => culprit == format!("{}-{}", victim.min(peer), victim.max(peer)),
+            Fault::KillTwo { second, .. } => {
+                [victim, second].iter().any(|rank| culprit == rank.to_string())
+            }
+            _ => culprit == victim.to_string(),
+        }
     }
 
     /// The codes of which a survivor's error must have one.
@@ -153,10 +162,10 @@ impl Case {
             // Wherever the ranks happen to be: in the meeting, at its end, while connecting.
             Fault::KillEarly => &["CT-010", "CT-014", "CT-050", "CT-060"],
             Fault::Stop => &["CT-061"],
-            Fault::Cut { .. } => &["CT-060"],
+            Fault::Cut { .. } => &["CT-071"],
             Fault::Leave => &["CT-066"],
             Fault::Panic => &["CT-064"],
-            Fault::Delay | Fault::ShortWrites => &[],
+            Fault::Delay | Fault::ShortWrites | Fault::CutMonitor => &[],
         }
     }
 }

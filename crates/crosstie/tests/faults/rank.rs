@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crosstie::{Collective, Communicator, Error, ReduceOp, Settings};
-use crosstie_ir::Rank;
-use crosstie_testkit::random::{Random, mix};
+use crosstie::{Communicator, Error, ReduceOp, Settings};
+use crosstie_testkit::random::Random;
 
+use super::call;
 use super::fault::{HEARTBEAT, SILENCE};
 
 /// The variable that tells a rank its world's seed.
@@ -56,11 +56,17 @@ pub fn run() {
         Ok(calls) => format!("done {calls}"),
         Err(Error::Failed(failure)) => {
             let error = Error::Failed(failure.clone());
-            let culprit = failure.culprit.map_or("nobody".to_owned(), |rank| rank.to_string());
+            let culprit = match (&failure.ends, failure.culprit) {
+                (Some([one, other]), _) => format!("{}-{}", one.rank, other.rank),
+                (None, Some(rank)) => rank.to_string(),
+                (None, None) => "nobody".to_owned(),
+            };
             let kind = if failure.provisional { "provisional" } else { "shared" };
-            format!("failed {} {culprit} {kind} {}", error.code(), one_line(&error))
+            let during = failure.operation.map_or("connecting", |operation| operation.name());
+            let text = one_line(&error);
+            format!("failed {} {culprit} {kind} {during} {text}", error.code())
         }
-        Err(error) => format!("failed {} nobody single {}", error.code(), one_line(&error)),
+        Err(error) => format!("failed {} nobody single setup {}", error.code(), one_line(&error)),
     });
 }
 
@@ -73,7 +79,7 @@ fn work(mut comm: Communicator, seed: u64, orders: &Orders) -> Result<u64, Error
     let mut random = Random::new(seed);
     let mut own = Random::new(seed ^ u64::from(comm.rank()));
     for call in 1.. {
-        step(&mut comm, &mut random)?;
+        call::random(&mut comm, &mut random)?;
         if call == 1 {
             say("ready");
         }
@@ -93,59 +99,4 @@ fn work(mut comm: Communicator, seed: u64, orders: &Orders) -> Result<u64, Error
         }
     }
     Ok(0)
-}
-
-/// Some call, alike on all ranks, with its result checked.
-fn step(comm: &mut Communicator, random: &mut Random) -> Result<(), Error> {
-    let (salt, kind) = (random.bits(), random.below(6));
-    // From nothing to half a MiB, small ones most often.
-    let most = 1 << random.below(17);
-    let count = random.below(most) as usize;
-    let (size, rank) = (comm.size() as usize, comm.rank() as usize);
-    let value = |rank: usize, at: usize| mix(salt ^ (rank as u64) << 40 ^ at as u64);
-    let total = |at: usize| (0..size).fold(0_u64, |sum, rank| sum.wrapping_add(value(rank, at)));
-    let of =
-        |rank: usize, count: usize| -> Vec<u64> { (0..count).map(|at| value(rank, at)).collect() };
-    let (got, expected) = match kind {
-        0 | 1 => {
-            let mut buffer = of(rank, count);
-            comm.all_reduce_in_place(&mut buffer, ReduceOp::Sum)?;
-            (buffer, (0..count).map(total).collect::<Vec<u64>>())
-        }
-        2 => {
-            let mut all = vec![0; count * size];
-            comm.all_gather(&of(rank, count), &mut all)?;
-            (all, (0..size).flat_map(|from| of(from, count)).collect())
-        }
-        3 => {
-            let mut part = vec![0; count];
-            comm.reduce_scatter(&of(rank, count * size), &mut part, ReduceOp::Sum)?;
-            (part, (0..count).map(|at| total(rank * count + at)).collect())
-        }
-        4 => {
-            let mut all = vec![0; count * size];
-            comm.all_to_all(&of(rank, count * size), &mut all)?;
-            let from = |from: usize| (0..count).map(move |at| (from, rank * count + at));
-            (all, (0..size).flat_map(from).map(|(from, at)| value(from, at)).collect())
-        }
-        _ => {
-            let root = random.below(size as u64) as u32;
-            broadcast(comm, root, of(root as usize, count))?
-        }
-    };
-    assert!(got == expected, "rank {rank} of {size}, kind {kind}, count {count}: wrong data");
-    Ok(())
-}
-
-fn broadcast(
-    comm: &mut Communicator,
-    root: u32,
-    expected: Vec<u64>,
-) -> Result<(Vec<u64>, Vec<u64>), Error> {
-    let is_root = comm.rank() == root;
-    let mut buffer = if is_root { expected.clone() } else { vec![0; expected.len()] };
-    let collective = Collective::Broadcast { root: Rank(root) };
-    let bytes = crosstie::Buffers::InPlace(bytemuck::cast_slice_mut(&mut buffer));
-    comm.call(collective, crosstie::DataType::U64, None, bytes)?;
-    Ok((buffer, expected))
 }

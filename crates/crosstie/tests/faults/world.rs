@@ -133,8 +133,17 @@ fn ends(socket: &OwnedFd) -> Option<(u16, u16)> {
     Some((own, peer))
 }
 
-/// A world with its fault; the number of provisional verdicts, or what was wrong.
-pub fn run(case: &Case) -> Result<u64, String> {
+/// How a world ended that did as its fault demands.
+#[derive(Default)]
+pub struct Ends {
+    /// How many ranks judged alone, with a provisional verdict.
+    pub alone: u64,
+    /// In what each rank was that failed.
+    pub during: Vec<String>,
+}
+
+/// A world with its fault: how it ended, or what was wrong.
+pub fn run(case: &Case) -> Result<Ends, String> {
     let (_meeting, id) = Meeting::open().map_err(|error| error.report())?;
     let id = id.to_string();
     let mut ranks: Vec<Process> =
@@ -149,7 +158,7 @@ pub fn run(case: &Case) -> Result<u64, String> {
     })
 }
 
-fn play(case: &Case, ranks: &mut [Process]) -> Result<u64, String> {
+fn play(case: &Case, ranks: &mut [Process]) -> Result<Ends, String> {
     if case.fault != Fault::KillEarly {
         let deadline = Instant::now() + START;
         for (rank, process) in ranks.iter().enumerate() {
@@ -162,43 +171,56 @@ fn play(case: &Case, ranks: &mut [Process]) -> Result<u64, String> {
     std::thread::sleep(case.after);
     let patience = inflict(case, ranks);
     let deadline = Instant::now() + patience;
-    let (mut provisional, mut culprits) = (0, BTreeMap::new());
+    let (mut ends, mut verdicts) = (Ends::default(), BTreeMap::new());
     for (rank, process) in (0..).zip(ranks.iter()) {
         if case.spares(rank) {
             let end = process.end(deadline).map_err(|what| format!("rank {rank} {what}"))?;
             let end = judge(case, end.as_deref())
                 .map_err(|what| format!("rank {rank} {what}: {end:?}"))?;
             match end {
-                End::Alone => provisional += 1,
-                End::Shared(culprit) => _ = culprits.insert(rank, culprit),
+                End::Alone => ends.alone += 1,
+                End::Shared { verdict, during } => {
+                    verdicts.insert(rank, verdict);
+                    ends.during.push(during);
+                }
                 End::Good | End::Early => {}
             }
         }
     }
-    let first = culprits.values().next();
-    if culprits.values().any(|culprit| Some(culprit) != first) {
-        return Err(format!("several culprits: {culprits:?}"));
+    let victim = victim_ends(case, &ranks[case.victim as usize])?;
+    verdicts.extend(victim.map(|verdict| (case.victim, verdict)));
+    let first = verdicts.values().next();
+    if verdicts.values().any(|verdict| Some(verdict) != first) {
+        return Err(format!("several verdicts: {verdicts:?}"));
     }
-    victim_ends(case, &ranks[case.victim as usize])?;
-    Ok(provisional)
+    Ok(ends)
 }
 
-/// The rank to which it happened has an end of its own.
-fn victim_ends(case: &Case, victim: &Process) -> Result<(), String> {
+/// The rank to which it happened has an end of its own: the verdict, if it was told.
+fn victim_ends(case: &Case, victim: &Process) -> Result<Option<(String, String)>, String> {
+    if case.spares(case.victim) {
+        return Ok(None);
+    }
     if case.fault == Fault::Stop {
         victim.signal(Signal::CONT);
     }
     let end = victim.end(Instant::now() + PROMPT);
     let end = end.map_err(|what| format!("the victim {what}"))?;
     let starts = |with: &str| end.as_deref().is_some_and(|end| end.starts_with(with));
+    if case.fault == Fault::Stop {
+        // It has learnt what became of it.
+        let judged = judge(case, end.as_deref());
+        return match judged.map_err(|what| format!("the victim {what}: {end:?}"))? {
+            End::Shared { verdict, .. } => Ok(Some(verdict)),
+            _ => Ok(None),
+        };
+    }
     let right = match case.fault {
         Fault::Kill | Fault::KillEarly | Fault::KillTwo { .. } | Fault::Panic => end.is_none(),
         Fault::Leave => starts("done"),
-        // It has learnt what became of it.
-        Fault::Stop => starts("failed"),
-        Fault::Cut { .. } | Fault::Delay | Fault::ShortWrites => true,
+        _ => true,
     };
-    if right { Ok(()) } else { Err(format!("the victim ended so: {end:?}")) }
+    if right { Ok(None) } else { Err(format!("the victim ended so: {end:?}")) }
 }
 
 /// Does it, and says within what the ranks must have ended.
@@ -214,7 +236,8 @@ fn inflict(case: &Case, ranks: &mut [Process]) -> Duration {
         Fault::Stop => ranks[at].signal(Signal::STOP),
         Fault::Leave => ranks[at].order("leave"),
         Fault::Panic => ranks[at].order("panic"),
-        Fault::Cut { peer } => cut(&ranks[at], &ranks[peer as usize]),
+        Fault::Cut { peer } => cut(case, &ranks[at], &ranks[peer as usize]),
+        Fault::CutMonitor => cut(case, &ranks[at], &ranks[0]),
         Fault::Delay => {
             ranks[at].signal(Signal::STOP);
             std::thread::sleep(SILENCE / 4 + case.after);
@@ -237,15 +260,16 @@ fn inflict(case: &Case, ranks: &mut [Process]) -> Duration {
     }
 }
 
-/// Shuts down one of the connections between two ranks.
-fn cut(one: &Process, other: &Process) {
+/// Shuts down a connection between two ranks; all of them where they are of data and of the monitors, for which is
+/// which cannot be told.
+fn cut(case: &Case, one: &Process, other: &Process) {
     let theirs: Vec<(u16, u16)> = other.sockets().iter().filter_map(ends).collect();
-    let between = one
-        .sockets()
-        .into_iter()
-        .find(|socket| ends(socket).is_some_and(|(own, peer)| theirs.contains(&(peer, own))));
-    let socket = between.expect("ranks that exchange data over TCP have a connection");
-    shutdown(&socket, Shutdown::Both).unwrap();
+    let is_between =
+        |socket: &OwnedFd| ends(socket).is_some_and(|(own, peer)| theirs.contains(&(peer, own)));
+    let between: Vec<OwnedFd> = one.sockets().into_iter().filter(is_between).collect();
+    let with_hub = matches!(case.fault, Fault::Cut { peer } if peer == 0 || case.victim == 0);
+    assert_eq!(between.len(), if with_hub { 2 } else { 1 }, "sockets between two ranks");
+    between.iter().for_each(|socket| shutdown(socket, Shutdown::Both).unwrap());
 }
 
 /// How a rank ended that did as the fault demands.
@@ -256,34 +280,31 @@ enum End {
     Early,
     /// With a verdict of its own, for none reached it.
     Alone,
-    /// With the verdict that all share, on this rank.
-    Shared(u32),
+    /// With the verdict that all share, its code and culprit, in that operation.
+    Shared { verdict: (String, String), during: String },
 }
 
 fn judge(case: &Case, end: Option<&str>) -> Result<End, String> {
     let mut words = end.ok_or("ended without a word")?.split(' ');
-    let (how, code, culprit, kind) = (words.next(), words.next(), words.next(), words.next());
+    let mut word = || words.next().unwrap_or_default();
+    let (how, code, culprit, kind, during) = (word(), word(), word(), word(), word());
     if case.is_harmless() {
-        return if how == Some("done") {
-            Ok(End::Good)
-        } else {
-            Err("failed for nothing".to_owned())
-        };
+        return if how == "done" { Ok(End::Good) } else { Err("failed for nothing".to_owned()) };
     }
-    if how != Some("failed") {
+    if how != "failed" {
         return Err("did not fail".to_owned());
     }
-    if !case.codes().contains(&code.unwrap_or_default()) {
+    if !case.codes().contains(&code) {
         return Err(format!("has none of the codes {:?}", case.codes()));
     }
     match kind {
-        Some("single") => Ok(End::Early),
-        Some("provisional") if case.is_of_the_hub() => Ok(End::Alone),
-        Some("provisional") => Err("judged alone, though the hub lived".to_owned()),
-        _ => {
-            let culprit = culprit.and_then(|rank| rank.parse().ok());
-            let culprit = culprit.filter(|rank| case.may_blame(*rank));
-            culprit.map(End::Shared).ok_or_else(|| "blames the wrong rank".to_owned())
+        "single" => Ok(End::Early),
+        "provisional" if case.is_of_the_hub() => Ok(End::Alone),
+        "provisional" => Err("judged alone, though the hub lived".to_owned()),
+        _ if case.may_blame(culprit) => {
+            let verdict = (code.to_owned(), culprit.to_owned());
+            Ok(End::Shared { verdict, during: during.to_owned() })
         }
+        _ => Err("blames the wrong rank".to_owned()),
     }
 }

@@ -35,7 +35,8 @@ impl State {
         let in_grace = self.is_hub() && now < farewell.since.max(self.hub_since) + GRACE;
         let all_released = self.others().all(|rank| farewell.released.contains(&rank));
         // After a failure nobody needs a hub, but those whose links are on their way may still need the verdict.
-        let awaited = self.is_hub() && self.owes_verdict && self.missing().next().is_some();
+        let is_awaited = |rank: u32| !self.links.contains_key(&rank);
+        let awaited = self.is_hub() && self.owes_verdict && self.others().any(is_awaited);
         let failed = self.sealed().is_some() && !awaited;
         let done = late || farewell.settled || all_released || failed;
         if in_grace && !done {

@@ -51,6 +51,8 @@ struct Sim {
     parcels: BTreeMap<(u32, u32), VecDeque<Parcel>>,
     /// Both directions of each link that neither end has closed.
     links: BTreeSet<(u32, u32)>,
+    /// Pairs of ranks whose links cannot be made any more.
+    broken: BTreeSet<(u32, u32)>,
     /// Who was warned of whom.
     warned: Vec<(u32, Vec<(u32, u64)>)>,
     seed: u64,
@@ -78,6 +80,7 @@ impl Sim {
             decided: BTreeMap::new(),
             parcels: BTreeMap::new(),
             links: BTreeSet::new(),
+            broken: BTreeSet::new(),
             warned: Vec::new(),
             seed,
         };
@@ -149,12 +152,14 @@ impl Sim {
     }
 
     fn dial(&mut self, rank: u32, peer: u32) {
-        if self.seats.get(&peer).is_some_and(|seat| !seat.frozen) {
+        let answers = self.seats.get(&peer).is_some_and(|seat| !seat.frozen);
+        if answers && !self.broken.contains(&(rank.min(peer), rank.max(peer))) {
             self.links.extend([(rank, peer), (peer, rank)]);
             self.post(rank, peer, Parcel::Link);
             self.feed_during(rank, Event::Linked(peer));
         } else {
-            self.feed_during(rank, Event::Unreachable(peer));
+            let is_gone = !self.seats.contains_key(&peer);
+            self.feed_during(rank, Event::Unreachable { peer, is_gone });
         }
     }
 
@@ -170,6 +175,30 @@ impl Sim {
             self.post(rank, peer, Parcel::End);
             self.parcels.remove(&(peer, rank));
             self.links.remove(&(peer, rank));
+        }
+    }
+
+    /// Ends the link between two ranks, and what is under way on it may be lost.
+    fn sever(&mut self, pair: (u32, u32)) {
+        let lossy = self.random(2) == 0;
+        for (from, to) in [pair, (pair.1, pair.0)] {
+            if self.links.remove(&(from, to)) {
+                if lossy {
+                    // A link that was just made may never be heard of; else its end would be of another.
+                    let queue = self.parcels.entry((from, to)).or_default();
+                    queue.retain(|parcel| !matches!(parcel, Parcel::Message(_)));
+                }
+                self.post(from, to, Parcel::End);
+            }
+        }
+    }
+
+    /// Severs one of the links, if there is any.
+    fn sever_any(&mut self) {
+        let links: Vec<(u32, u32)> = self.links.iter().copied().collect();
+        if !links.is_empty() {
+            let at = self.random(links.len());
+            self.sever(links[at]);
         }
     }
 
@@ -290,8 +319,10 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         calls.clone().prop_map(Message::Beat),
         Just(Message::Query),
+        Just(Message::Ask),
+        Just(Message::Here),
         statement(calls.clone()).prop_map(|statement| Message::Answer(Box::new(statement))),
-        (report, calls).prop_map(|(report, calls)| Message::Report(report, calls)),
+        (report, calls).prop_map(|(report, calls)| Message::Report { report, by: 1, calls }),
         any::<(u64, bool, bool, bool)>().prop_map(
             |(sequence, arrival_over, stall_over, doubts)| {
                 let (age_ms, quiet_ms, stall_ms) = (9, 9, 9);
@@ -423,6 +454,9 @@ proptest! {
         sim.kill(victims[1]);
         sim.run(20 * STEP);
         let (culprit, cause) = sim.agreed();
+        let verdicts: BTreeSet<String> =
+            sim.seats.values().map(|seat| seat.verdicts[0].to_json()).collect();
+        prop_assert_eq!(verdicts.len(), 1, "{:#?}", verdicts);
         prop_assert!(culprit.is_some_and(|culprit| victims.contains(&culprit)));
         prop_assert_eq!(cause, Cause::Died);
     }
@@ -617,12 +651,14 @@ fn fails(actions: &[Action]) -> bool {
 
 #[test]
 fn a_successor_that_has_left_unseen_is_no_failure() {
-    let unreachable = Single::of_an_orphan().actions([Event::Unreachable(1)]);
+    let unreachable =
+        Single::of_an_orphan().actions([Event::Unreachable { peer: 1, is_gone: true }]);
     assert!(!fails(&unreachable), "{unreachable:?}");
     let without_a_word = Single::of_an_orphan().actions([Event::Linked(1), Event::Ended(1)]);
     assert!(!fails(&without_a_word), "{without_a_word:?}");
     let beat = Event::Heard(1, Message::Beat(Calls::default()));
-    let died = Single::of_an_orphan().actions([Event::Linked(1), beat, Event::Ended(1)]);
+    let gone = Event::Unreachable { peer: 1, is_gone: true };
+    let died = Single::of_an_orphan().actions([Event::Linked(1), beat, Event::Ended(1), gone]);
     assert!(fails(&died), "{died:?}");
 }
 
@@ -634,7 +670,8 @@ fn a_report_is_told_again_to_the_next_hub() {
     assert_eq!(early, [Action::Fail(report.clone())]);
     let later = orphan.actions([Event::Linked(1)]);
     assert!(
-        later.contains(&Action::Send(1, Message::Report(report, Calls::default()))),
+        later
+            .contains(&Action::Send(1, Message::Report { report, by: 2, calls: Calls::default() })),
         "{later:?}"
     );
 }
@@ -669,6 +706,7 @@ fn who_goes_after_a_failure_still_says_so() {
         in_group: false,
         left_after: None,
         first_failed: 0,
+        ends: None,
         conflict: None,
         statements: BTreeMap::new(),
         provisional: false,
@@ -683,7 +721,7 @@ fn who_goes_after_a_failure_still_says_so() {
 fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
     let leave = Event::Heard(1, Message::Leave { sequence: 3 });
     let report = report(Cause::Died, Some(1), sequence);
-    let blame = Event::Heard(2, Message::Report(report, Calls::default()));
+    let blame = Event::Heard(2, Message::Report { report, by: 2, calls: Calls::default() });
     // What it left after is inquired into: the calls may have differed.
     let answer = Event::Heard(2, Message::Answer(Box::default()));
     let own = Event::Testified(Testimony::default());
@@ -709,3 +747,5 @@ fn a_rank_that_left_in_order_is_to_blame_only_for_calls_after_its_last() {
     assert_eq!(blamed_after_its_leave(4), (Cause::Left, Some(3)));
     assert_eq!(blamed_after_its_leave(3), (Cause::Died, None));
 }
+
+mod links;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::clock::Suspicion;
 use super::super::judge::{Evidence, Finding, Matter, judge};
-use super::super::message::{Calls, Cause, Message, Report, Verdict};
+use super::super::message::{Calls, Cause, LinkEnd, Message, Report, Verdict};
 use super::super::signature::Conflict;
 use super::super::statement::Statement;
 use super::{
@@ -25,17 +25,17 @@ impl State {
     // Reports.
 
     /// Keeps a report if it is the first; true if so.
-    pub(super) fn keep(&mut self, report: Report) -> bool {
+    pub(super) fn keep(&mut self, report: Report, by: u32) -> bool {
         let first = self.report.is_none() && self.held.is_none();
         if first {
             self.actions.push_back(Action::Fail(report.clone()));
-            self.report = Some(report);
+            self.report = Some((report, by));
         }
         first
     }
 
-    pub(super) fn learn(&mut self, now: Duration, report: Report) {
-        if self.keep(report) {
+    pub(super) fn learn(&mut self, now: Duration, report: Report, by: u32) {
+        if self.keep(report, by) {
             self.deliver(now);
         }
     }
@@ -50,30 +50,30 @@ impl State {
             }
             return;
         }
-        let (None, Some(report)) = (&self.held, self.report.clone()) else { return };
+        let (None, Some((report, by))) = (&self.held, self.report.clone()) else { return };
         if self.is_hub() {
-            self.hear(now, report, self.rank);
+            self.hear(now, report, by);
         } else if self.links.contains_key(&self.hub) {
             let calls = self.clock.calls();
-            self.send(self.hub, Message::Report(report, calls));
+            self.send(self.hub, Message::Report { report, by, calls });
         }
     }
 
-    pub(super) fn reported(&mut self, now: Duration, peer: u32, report: Report) {
+    pub(super) fn reported(&mut self, now: Duration, peer: u32, report: Report, by: u32) {
         if let Some(verdict) = self.sealed() {
             let verdict = Some(Box::new(verdict.clone()));
             self.send(peer, Message::News { left: Vec::new(), verdict });
         } else if self.is_hub() {
-            self.hear(now, report, peer);
+            self.hear(now, report, by);
         } else {
             // The peer knows before us that our hub is gone.
-            self.learn(now, report);
+            self.learn(now, report, by);
         }
     }
 
     /// A report has come to the hub. What needs no statements to be judged ends every inquiry.
-    fn hear(&mut self, now: Duration, report: Report, reporter: u32) {
-        if self.held.is_some() {
+    pub(super) fn hear(&mut self, now: Duration, report: Report, reporter: u32) {
+        if self.held.is_some() || self.accuses(now, &report, reporter) {
             return;
         }
         // Who left after that call has made it, and no message of it is missing: the calls must differ.
@@ -266,7 +266,7 @@ impl State {
         }
     }
 
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         now: Duration,
         report: Report,
@@ -276,9 +276,16 @@ impl State {
         statements: BTreeMap<u32, Statement>,
     ) {
         let culprit = report.culprit;
-        let host = culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
-        let host = host.cloned().unwrap_or_default();
-        let own = Verdict::provisional(report, reporter, host);
+        let host_of = |rank: u32| usize::try_from(rank).ok().and_then(|rank| self.hosts.get(rank));
+        let host_of = |rank: u32| host_of(rank).cloned().unwrap_or_default();
+        let ends = (culprit.filter(|_| report.cause == Cause::Cut)).map(|culprit| {
+            [culprit.min(reporter), culprit.max(reporter)]
+                .map(|rank| LinkEnd { rank, host: host_of(rank) })
+        });
+        let culprit = culprit.filter(|_| ends.is_none());
+        let host = culprit.map(host_of).unwrap_or_default();
+        let own =
+            Verdict { ends, ..Verdict::provisional(Report { culprit, ..report }, reporter, host) };
         // The hub heard of a leave before any end of a link that came of it.
         let left = culprit.and_then(|rank| self.left.get(&rank).copied());
         let left_after = left.filter(|last| *last < own.sequence || own.in_group);
@@ -305,7 +312,7 @@ impl State {
     }
 
     fn hold(&mut self, now: Duration, ballot: u32, verdict: Verdict) {
-        self.inquiry = None;
+        (self.inquiry, self.accusation) = (None, None);
         let spares = verdict.first_failed > 0 && self.report.is_none();
         let spares_until = match &self.held {
             Some(before) => before.spares_until,

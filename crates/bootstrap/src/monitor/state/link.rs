@@ -1,0 +1,219 @@
+//! Owns what becomes of a link that ends: whether its other end died, whether the link can be made anew, and when it
+//! counts as cut.
+//!
+//! * A monitor's link ends. Who dialled it dials again, who accepted it looks whether anybody listens at the other end,
+//!   both for up to [`MEND_LIMIT`]. Where nobody listens the process is gone; where the link comes anew nothing was
+//!   lost, for the greeting says again all that may have been.
+//! * A rank reports that the link of its data ended. Its peer's monitor is asked: whoever answers lives, and the link
+//!   was cut; who died does not answer, for all links of a process end together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::message::{Cause, Message, Report};
+use super::{Action, Link, State};
+
+/// How long a link that ended may take to be made anew. Callers wait two seconds for a verdict.
+pub(super) const MEND_LIMIT: Duration = Duration::from_secs(1);
+/// How soon the other end is dialled again, or looked for again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long the hub waits for the answer of a rank that is said to have died.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+
+/// A link that ended, when its other end was last heard of, and what is done about it.
+pub(super) struct Doubt {
+    heard: Duration,
+    until: Duration,
+    /// When its other end is dialled or looked for next.
+    again: Duration,
+    /// Whether there was a new one, which ended before it gave a sign of life.
+    mute: bool,
+}
+
+/// The report, which the hub has yet to believe, that a link of the data of two ranks ended.
+pub(super) struct Accusation {
+    report: Report,
+    by: u32,
+    /// The rank at its other end.
+    of: u32,
+    until: Duration,
+}
+
+impl State {
+    pub(super) fn linked(&mut self, now: Duration, peer: u32) {
+        let mended = self.doubts.remove(&peer).map(|doubt| doubt.until);
+        self.links.insert(peer, Link { heard: now, spoke: false, mended, calls: None });
+        self.greet(peer);
+        if self.inquiry.as_ref().is_some_and(|inquiry| inquiry.awaited.contains(&peer)) {
+            self.send(peer, Message::Query);
+        }
+        if self.accusation.as_ref().is_some_and(|accusation| accusation.of == peer) {
+            self.send(peer, Message::Ask);
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Duration, peer: u32) {
+        let Some(link) = self.links.remove(&peer) else { return };
+        let told = self.farewell.as_mut().filter(|farewell| farewell.told.contains(&peer));
+        if let Some(farewell) = told {
+            farewell.released.insert(peer);
+            self.vanished(now, peer);
+        } else if !link.spoke && link.mended.is_none() && (1..self.rank).contains(&peer) {
+            // It was dialled to succeed the hub, and its process still stands; but its monitor has left. (Rank 0 is
+            // dialled at the start, when nobody has left.)
+            self.vanished(now, peer);
+        } else if self.is_present(peer) && self.sealed().is_none() {
+            let mute = link.mended.filter(|_| !link.spoke);
+            let (until, mute) = (mute.unwrap_or(now + MEND_LIMIT), mute.is_some());
+            let again = if mute { now + AGAIN } else { now };
+            self.doubts.insert(peer, Doubt { heard: link.heard, until, again, mute });
+            self.mend_links(now);
+            return;
+        } else {
+            self.vanished(now, peer);
+        }
+        self.answered(now, peer, None);
+        self.try_seal(now);
+    }
+
+    /// Tries to make links anew that ended, and gives up those that took too long.
+    pub(super) fn mend_links(&mut self, now: Duration) {
+        let over = |doubt: &Doubt| now >= doubt.until;
+        let given_up: Vec<u32> =
+            self.doubts.iter().filter(|(_, doubt)| over(doubt)).map(|(peer, _)| *peer).collect();
+        given_up.into_iter().for_each(|peer| self.give_up_link(now, peer));
+        let due = self.doubts.iter_mut().filter(|(_, doubt)| now >= doubt.again);
+        let mut sought = Vec::new();
+        for (&peer, doubt) in due {
+            doubt.again = now + AGAIN;
+            if peer < self.rank {
+                self.actions.push_back(Action::Dial(peer));
+            } else {
+                sought.push(peer);
+            }
+        }
+        if !sought.is_empty() {
+            self.actions.push_back(Action::Probe(sought));
+        }
+    }
+
+    fn give_up_link(&mut self, now: Duration, peer: u32) {
+        let Some(doubt) = self.doubts.remove(&peer) else { return };
+        let (low, high) = (peer.min(self.rank), peer.max(self.rank));
+        let unheard = now.saturating_sub(doubt.heard);
+        if unheard >= self.silence {
+            let detail = format!("no sign of life from rank {peer} for {unheard:.1?}");
+            return self.lost(now, peer, Cause::Silent, detail);
+        }
+        if doubt.mute {
+            let detail = format!("the monitor of rank {peer} takes no link any more");
+            return self.lost(now, peer, Cause::Died, detail);
+        }
+        // The same words at both ends, which may be unable to tell each other.
+        let detail = format!(
+            "the link between the monitors of ranks {low} and {high} ended, no other could be made within {:.0?}, and \
+             nothing shows that one of their processes is gone",
+            MEND_LIMIT
+        );
+        self.lost(now, peer, Cause::Cut, detail);
+    }
+
+    /// When links are to be looked at next.
+    pub(super) fn next_of_links(&self) -> impl Iterator<Item = Duration> {
+        let doubts = self.doubts.values().map(|doubt| doubt.again.min(doubt.until));
+        doubts.chain(self.accusation.as_ref().map(|accusation| accusation.until))
+    }
+
+    /// A peer could not be dialled.
+    pub(super) fn unreachable(&mut self, now: Duration, peer: u32, is_gone: bool) {
+        match (self.doubts.contains_key(&peer), is_gone) {
+            (false, _) => self.vanished(now, peer),
+            (true, true) => self.found_dead(now, peer),
+            // Until its time is over it is dialled again.
+            (true, false) => {}
+        }
+    }
+
+    /// Nobody listens where a rank without a link did at the meeting.
+    pub(super) fn found_dead(&mut self, now: Duration, peer: u32) {
+        if !self.links.contains_key(&peer) {
+            let detail = format!(
+                "the process of rank {peer} is gone: nobody listens where it did at the meeting"
+            );
+            self.lost(now, peer, Cause::Died, detail);
+        }
+    }
+
+    /// A rank is gone, and that is a failure.
+    pub(super) fn lost(&mut self, now: Duration, peer: u32, cause: Cause, detail: String) {
+        self.doubts.remove(&peer);
+        if !self.is_present(peer) {
+            return;
+        }
+        self.gone.insert(peer);
+        let sequence = self.clock.calls().started;
+        let in_group = false;
+        let report = Report { culprit: Some(peer), cause, detail, sequence, in_group };
+        let first = self.keep(report, self.rank);
+        if !self.elect(now) && first {
+            self.deliver(now);
+        }
+        self.convict(now, peer, cause);
+        self.answered(now, peer, None);
+        self.try_seal(now);
+    }
+
+    // Links of data.
+
+    /// Whether the report says that another rank is gone which may well live: then that rank is asked.
+    pub(super) fn accuses(&mut self, now: Duration, report: &Report, by: u32) -> bool {
+        let is_of_a_link = matches!(report.cause, Cause::Died | Cause::Silent);
+        // What the accused itself says is why its links ended, unless it says the same of its accuser.
+        self.accusation.take_if(|accusation| {
+            accusation.of == by && !(is_of_a_link && report.culprit == Some(accusation.by))
+        });
+        let in_world = |rank: u32| usize::try_from(rank).is_ok_and(|rank| rank < self.hosts.len());
+        let alive = |rank: &u32| *rank != by && in_world(*rank) && self.is_present(*rank);
+        let Some(of) = report.culprit.filter(|_| is_of_a_link).filter(alive) else { return false };
+        if self.accusation.is_none() {
+            let (report, until) = (report.clone(), now + ANSWER_LIMIT);
+            self.accusation = Some(Accusation { report, by, of, until });
+            if of == self.rank {
+                self.acquit(now, of);
+            } else if self.links.contains_key(&of) {
+                self.send(of, Message::Ask);
+            }
+        }
+        true
+    }
+
+    /// The accused lives.
+    pub(super) fn acquit(&mut self, now: Duration, peer: u32) {
+        let accusation = self.accusation.take_if(|accusation| accusation.of == peer);
+        let Some(Accusation { mut report, by, .. }) = accusation else { return };
+        report.cause = Cause::Cut;
+        report.detail += &format!("; rank {peer} lives");
+        self.decide(now, report, by, 0, None, BTreeMap::new());
+    }
+
+    /// The accused is gone for that cause.
+    fn convict(&mut self, now: Duration, peer: u32, cause: Cause) {
+        let accusation = self.accusation.take_if(|accusation| accusation.of == peer);
+        let Some(Accusation { report, by, .. }) = accusation else { return };
+        self.decide(now, Report { cause, ..report }, by, 0, None, BTreeMap::new());
+    }
+
+    /// The accused has left in order.
+    pub(super) fn accused_left(&mut self, now: Duration, peer: u32) {
+        let accusation = self.accusation.take_if(|accusation| accusation.of == peer);
+        let Some(Accusation { report, by, .. }) = accusation else { return };
+        self.hear(now, report, by);
+    }
+
+    /// Believes what has not been denied in time.
+    pub(super) fn believe(&mut self, now: Duration) {
+        let accusation = self.accusation.take_if(|accusation| now >= accusation.until);
+        let Some(Accusation { report, by, .. }) = accusation else { return };
+        self.decide(now, report, by, 0, None, BTreeMap::new());
+    }
+}

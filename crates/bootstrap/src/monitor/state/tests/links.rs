@@ -1,0 +1,104 @@
+//! Links of monitors and of data that end while both their ranks live, and deaths that look alike.
+
+use super::super::link::{ANSWER_LIMIT, MEND_LIMIT};
+use super::*;
+
+fn ends(verdict: &Verdict) -> Option<[u32; 2]> {
+    verdict.ends.as_ref().map(|ends| [ends[0].rank, ends[1].rank])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn links_of_monitors_that_end_are_made_anew_and_nobody_is_blamed(
+        size in 2..7u32, seed: u64, cuts in 1..12usize, victim: u32,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        sim.run(STEP);
+        for _ in 0..cuts {
+            sim.sever_any();
+            sim.shuffle();
+            let pause = STEP * sim.random(8) as u32;
+            sim.run(pause);
+        }
+        sim.run(MEND_LIMIT + 2 * SILENCE);
+        sim.assert_no_failure();
+        sim.kill(victim % size);
+        sim.run(8 * STEP);
+        prop_assert_eq!(sim.agreed(), (Some(victim % size), Cause::Died));
+    }
+
+    #[test]
+    fn links_of_monitors_that_end_amid_a_verdict_change_nothing(
+        size in 2..7u32, seed: u64, cuts in 1..6usize, victim: u32,
+    ) {
+        let (mut sim, victim) = (Sim::new(size, seed), victim % size);
+        sim.run(STEP);
+        sim.kill(victim);
+        for _ in 0..cuts {
+            for _ in 0..sim.random(2 * size as usize) {
+                sim.deliver();
+            }
+            sim.sever_any();
+        }
+        sim.run(2 * MEND_LIMIT);
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
+    }
+
+    #[test]
+    fn a_link_of_monitors_that_stays_cut_is_named_with_both_ends(
+        size in 2..7u32, seed: u64, cut: u32,
+    ) {
+        let (mut sim, cut) = (Sim::new(size, seed), 1 + cut % (size - 1));
+        sim.run(STEP);
+        sim.broken.insert((0, cut));
+        sim.sever((0, cut));
+        sim.run(MEND_LIMIT + SEAL_LIMIT + 8 * STEP);
+        prop_assert_eq!(sim.agreed(), (None, Cause::Cut));
+        for seat in sim.seats.values() {
+            prop_assert_eq!(ends(&seat.verdicts[0]), Some([0, cut]));
+        }
+    }
+
+    #[test]
+    fn a_link_of_data_that_is_cut_is_named_with_both_ends(
+        size in 2..7u32, seed: u64, one: u32, other: u32, monitors: bool,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        let one = one % size;
+        let other = (one + 1 + other % (size - 1)) % size;
+        sim.run(STEP);
+        if monitors {
+            sim.sever((one, other));
+        }
+        for (by, of) in [(one, other), (other, one)] {
+            sim.feed(by, Event::Reported(report(Cause::Died, Some(of), 1)));
+            sim.shuffle();
+        }
+        sim.run(8 * STEP);
+        prop_assert_eq!(sim.agreed(), (None, Cause::Cut));
+        for seat in sim.seats.values() {
+            prop_assert_eq!(ends(&seat.verdicts[0]), Some([one.min(other), one.max(other)]));
+        }
+    }
+
+    #[test]
+    fn a_death_that_is_first_seen_by_its_links_of_data_is_a_death(
+        size in 2..7u32, seed: u64, victim: u32, witness: u32, frozen: bool,
+    ) {
+        let mut sim = Sim::new(size, seed);
+        let victim = victim % size;
+        let witness = (victim + 1 + witness % (size - 1)) % size;
+        sim.run(STEP);
+        if frozen && victim != 0 {
+            sim.seats.get_mut(&victim).unwrap().frozen = true;
+        } else {
+            sim.kill(victim);
+        }
+        sim.feed(witness, Event::Reported(report(Cause::Died, Some(victim), 1)));
+        sim.run(ANSWER_LIMIT + SEAL_LIMIT + 4 * STEP);
+        sim.kill(victim);
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
+    }
+}
