@@ -129,7 +129,8 @@ pub struct BenchArgs {
     pub root: Root,
 
     /// private: memory as any program has it; shared: from the library's heap (comm.alloc), which
-    /// ranks of the same host read where it lies
+    /// ranks of the same host read where it lies; registered: memory as any program has it, which
+    /// the library then makes shared (comm.register)
     #[arg(long, value_enum, default_value_t = BuffersArg::Private, help_heading = "Data")]
     pub buffers: BuffersArg,
 
@@ -412,6 +413,8 @@ pub enum BuffersArg {
     Shared,
     /// Of this process alone
     Private,
+    /// Of this process, and registered with the library
+    Registered,
 }
 
 impl BuffersArg {
@@ -420,6 +423,7 @@ impl BuffersArg {
         match self {
             Self::Shared => "shared",
             Self::Private => "private",
+            Self::Registered => "registered",
         }
     }
 }

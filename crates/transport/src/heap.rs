@@ -11,18 +11,21 @@
 //! rank of the same user and the same world, trusted as with slots.
 
 mod peer;
+mod registered;
 mod spans;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::mm::Advice;
 use rustix::process::Pid;
 
 pub(crate) use self::peer::{NotThere, PeerHeap};
+pub use self::registered::Registered;
 use self::spans::Spans;
 use crate::mapping::Mapping;
 use crate::ring::PAGE_BYTES;
@@ -41,6 +44,10 @@ struct Inner {
     mapped: OnceLock<Mapping>,
     free: Mutex<Spans>,
     in_use: AtomicUsize,
+    /// Memory of the caller that is the heap's for the time being: by address, its length and offset.
+    registered: Mutex<BTreeMap<usize, (usize, u64)>>,
+    /// How many those are: most heaps have none, and no message of theirs takes the lock.
+    registrations: AtomicUsize,
     /// The process whose blocks these are: the copy of a block in a forked child frees nothing.
     process: Pid,
 }
@@ -75,6 +82,8 @@ impl Heap {
             mapped: OnceLock::new(),
             free: Mutex::new(Spans::new(len)),
             in_use: AtomicUsize::new(0),
+            registered: Mutex::default(),
+            registrations: AtomicUsize::new(0),
             process: rustix::process::getpid(),
         }))
     }
@@ -139,9 +148,22 @@ impl Heap {
     #[inline]
     pub(crate) fn offset_of(&self, region: Region) -> Option<u64> {
         let start = self.0.mapped.get()?.start().as_ptr().addr();
-        let offset = region.as_ptr().addr().checked_sub(start)?;
-        let inside = offset.checked_add(region.len())? <= self.0.len;
-        inside.then_some(offset as u64)
+        let offset = region.as_ptr().addr().wrapping_sub(start);
+        if offset <= self.0.len && region.len() <= self.0.len - offset {
+            return Some(offset as u64);
+        }
+        if self.0.registrations.load(Ordering::Acquire) > 0 {
+            return self.offset_of_registered(region);
+        }
+        None
+    }
+
+    fn registered(&self) -> MutexGuard<'_, BTreeMap<usize, (usize, u64)>> {
+        self.0.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_registered(&self, registrations: usize) {
+        self.0.registrations.store(registrations, Ordering::Release);
     }
 
     /// Gives a block's pages back to the host, and its span to others.

@@ -41,7 +41,7 @@ pub use error::TransportError;
 #[cfg(not(loom))]
 pub use fork::ForkMark;
 #[cfg(not(loom))]
-pub use heap::{Heap, HeapBlock};
+pub use heap::{Heap, HeapBlock, Registered};
 #[cfg(not(loom))]
 pub use local::LocalEndpoint;
 pub use owner::Driver;

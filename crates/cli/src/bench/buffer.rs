@@ -44,6 +44,8 @@ pub enum Buffer {
     Private { bytes: Vec<u8>, start: usize },
     /// Of the library's heap.
     Shared(crosstie::Buffer<u8>),
+    /// Of this process, registered with the library.
+    Registered(crosstie::Registered<'static, u8>),
 }
 
 impl Buffer {
@@ -55,6 +57,14 @@ impl Buffer {
                 let mut buffer = comm.alloc(length)?;
                 buffer.fill(0);
                 Ok(Self::Shared(buffer))
+            }
+            BuffersArg::Registered => {
+                // A rank has two of them, until the process ends.
+                let bytes = match Self::private(length)? {
+                    Self::Private { bytes, start } => &mut bytes.leak()[start..start + length],
+                    Self::Shared(_) | Self::Registered(_) => &mut [],
+                };
+                Ok(Self::Registered(comm.register(bytes)?))
             }
         }
     }
@@ -80,6 +90,7 @@ impl Buffer {
         match self {
             Self::Private { bytes, start } => &mut bytes[*start..*start + length],
             Self::Shared(buffer) => &mut buffer[..length],
+            Self::Registered(buffer) => &mut buffer[..length],
         }
     }
 }

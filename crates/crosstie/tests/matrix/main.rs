@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crosstie::{
     Algorithm, Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, ReduceOp,
-    ReductionOrder, Settings, Threads, Transport,
+    ReductionOrder, Registered, Settings, Threads, Transport,
 };
 use crosstie_ir::Rank;
 use crosstie_ir::exact::{self, Exact};
@@ -47,7 +47,7 @@ const OPS: [Option<ReduceOp>; 7] = [
 const COUNTS: [Count; 4] =
     [Count::Elements(0), Count::Elements(1), Count::Elements(1023), Count::Large];
 const IN_PLACE: [bool; 2] = [false, true];
-const KINDS: [Kind; 2] = [Kind::Private, Kind::Shared];
+const KINDS: [Kind; 3] = [Kind::Private, Kind::Shared, Kind::Registered];
 /// Whether blocks differ in length: all_gather_v, reduce_scatter_v, all_to_all_v, messages.
 const RAGGED: [bool; 2] = [false, true];
 
@@ -88,6 +88,8 @@ enum Kind {
     Private,
     /// In memory that the node's ranks share: of `comm.alloc`.
     Shared,
+    /// In memory of the rank that was made to be shared: of `comm.register`.
+    Registered,
 }
 
 const LARGE_BYTES: usize = 4 << 20;
@@ -135,7 +137,11 @@ impl Case {
         if case.in_place && case.collective == Collective::SendRecv {
             return false;
         }
-        case.collective.reduces() == case.op.is_some() && (ragged || !case.ragged)
+        // Elsewhere registered memory is as any other.
+        let in_memory = matches!(case.wires, Wires::SharedMemory | Wires::Mixed);
+        case.collective.reduces() == case.op.is_some()
+            && (ragged || !case.ragged)
+            && (in_memory || case.kind != Kind::Registered)
     }
 
     fn elements(&self) -> usize {
@@ -203,6 +209,7 @@ impl Case {
 struct Memory {
     private: [Vec<u8>; 2],
     shared: [Buffer<u8>; 2],
+    registered: [Registered<'static, u8>; 2],
 }
 
 impl Memory {
@@ -214,6 +221,10 @@ impl Memory {
         Ok(Self {
             private: [vec![0; most], vec![0; most]],
             shared: [comm.alloc(most)?, comm.alloc(most)?],
+            registered: [
+                comm.register(vec![0; most].leak())?,
+                comm.register(vec![0; most].leak())?,
+            ],
         })
     }
 
@@ -221,6 +232,7 @@ impl Memory {
         match kind {
             Kind::Private => self.private.each_mut().map(|buffer| &mut buffer[..]),
             Kind::Shared => self.shared.each_mut().map(|buffer| &mut buffer[..]),
+            Kind::Registered => self.registered.each_mut().map(|buffer| &mut buffer[..]),
         }
     }
 }
