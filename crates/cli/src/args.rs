@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Algorithm, Code, DataType, ReduceOp};
+use crosstie::{Algorithm, Code, DataType, Protocol, ReduceOp};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
@@ -146,6 +146,11 @@ pub struct BenchArgs {
     /// [default: auto, the fastest for each size]
     #[arg(long, value_name = "NAME", value_parser = algorithm, help_heading = "World")]
     pub algo: Option<Forced>,
+
+    /// How messages pass inside a node: copy (by way of slots), lend (wherever a value lies in shared
+    /// buffers, however short) [default: auto, lent where that is faster]
+    #[arg(long, value_name = "NAME", value_parser = protocol, help_heading = "World")]
+    pub proto: Option<Protocol>,
 
     /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]
@@ -510,6 +515,10 @@ fn algorithm(text: &str) -> Result<Forced, String> {
             .map(|algorithm| Forced(Some(algorithm)))
             .ok_or_else(|| format!("expected auto, {}", names())),
     }
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    text.parse()
 }
 
 fn percent(text: &str) -> Result<f64, String> {

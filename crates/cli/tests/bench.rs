@@ -353,6 +353,7 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
         ("bench all_to_all_v --matrix nowhere", "'nowhere'"),
         ("bench all_reduce --algo best", "'best'"),
+        ("bench all_reduce --proto fast", "expected auto, copy or lend"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),
         ("bench reduce --ranks 3 -r 3", "--root 3"),
         ("bench reduce -r first", "'first'"),

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use crosstie_transport::{HeapBlock, TransportError};
 
-use crate::{Communicator, Element, Error};
+use crate::{Communicator, Element, Error, memory};
 
 /// Elements that [`Communicator::alloc`] allocated: a slice that every call takes as any other.
 ///
@@ -39,13 +39,18 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Transport`] when the heap (setting `CROSSTIE_HEAP_BYTES`) or this process's address space
-    /// has no room for it.
+    /// has no room for it; [`Error::Memory`] when it would be beyond the memory limit.
     pub fn alloc<T: Element>(&self, count: usize) -> Result<Buffer<T>, Error> {
         let bytes = count.checked_mul(size_of::<T>()).ok_or(TransportError::HeapFull {
             bytes: u64::MAX,
             in_use: self.heap.in_use() as u64,
             heap_bytes: self.heap.len() as u64,
         })?;
+        // In whole pages, as the heap counts them.
+        let pages = bytes.checked_next_multiple_of(PAGE_BYTES).unwrap_or(bytes);
+        if self.settings.memory_limit.is_some() {
+            memory::check(&self.settings, "a buffer", pages as u64, self.memory_bytes())?;
+        }
         Ok(Buffer { block: self.heap.alloc(bytes)?, elements: PhantomData })
     }
 
@@ -97,6 +102,9 @@ impl<T: Element> fmt::Debug for Buffer<T> {
         write!(f, "Buffer of {} {:?}", self.len(), T::TYPE)
     }
 }
+
+/// What memory comes in.
+const PAGE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -101,7 +101,7 @@ impl Communicator {
             chosen if !operation.is_ragged() => chosen,
             chosen => select::for_ragged(collective, chosen),
         };
-        self.sequence += 1;
+        let sequence = self.sequence + 1;
         let in_place = buffers.in_place() && !rounds_once;
         let form = Form { collective, algorithm, in_place };
         let computed = if rounds_once { DataType::F32 } else { data_type };
@@ -112,9 +112,12 @@ impl Communicator {
                 select::chunk_map(collective, computed, count, parts, self.slot_bytes)
             }
         };
-        let sequence = self.sequence;
         let call = CallName { collective, name: operation.name(), sequence, site: None };
         self.prepare(form, call)?;
+        if self.settings.memory_limit.is_some() {
+            self.check_scratch(form, &map, reducer.as_ref(), buffers)?;
+        }
+        self.sequence = sequence;
         let kind = tag::kind(&operation, algorithm);
         let tag = tag::of_call(sequence, kind, count ^ digest);
         let mark = CallMark { sequence, tag, kind, count, site };

@@ -40,6 +40,21 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The setting `memory_limit` forbids memory that is needed. Nothing was allocated.
+    #[error(
+        "{what}: {needed} bytes more than the {in_use} in use would be beyond the limit of {limit} \
+         (CROSSTIE_MEMORY_LIMIT)"
+    )]
+    Memory {
+        /// For what.
+        what: &'static str,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that the communicator has already.
+        in_use: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// Rank, size or meeting place cannot be told.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -151,6 +166,7 @@ impl Error {
             Self::Setting { .. } => 2,
             Self::Launch(_) => 3,
             Self::Nodes(_) => 4,
+            Self::Memory { .. } => 5,
             Self::Meeting(error) => of_meeting(error),
             Self::Network(error) => of_net(error),
             Self::Transport(error) => of_transport(error),

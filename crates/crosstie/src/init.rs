@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{Standing, VERDICT_LIMIT};
-use crate::{Communicator, Error, Settings, Transport, select, tag};
+use crate::{Communicator, Error, Settings, Transport, memory, select, tag};
 
 /// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
 pub(crate) const CHANNELS: u16 = 2;
@@ -68,7 +68,10 @@ pub(crate) fn join(
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
-        match connect_endpoints(&settings, &world, &nodes, &inbox, &doorbell, deadline, &failed) {
+        let connected = check_memory(&settings, &world, &nodes).and_then(|()| {
+            connect_endpoints(&settings, &world, &nodes, &inbox, &doorbell, deadline, &failed)
+        });
+        match connected {
             Ok(connected) => (Some(monitor), connected),
             Err(error) => return Err(blame(monitor, &world, error)),
         }
@@ -79,6 +82,9 @@ pub(crate) fn join(
     let Connected { endpoints, heap } = connected;
     let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
+    if let Some(bytes) = settings.protocol.lend_from() {
+        engine.lend_from(bytes);
+    }
     let standing = Arc::new(Standing::new(world.rank, monitor, doorbell));
     Ok(Communicator {
         world,
@@ -206,6 +212,22 @@ impl Connected {
     }
 }
 
+/// The peers that the network reaches, and those that share this rank's memory.
+fn peers(settings: &Resolved, world: &World, nodes: &Nodes) -> (Vec<u32>, Vec<u32>) {
+    let networked = |&peer: &u32| {
+        let way = route(Rank(world.rank), Rank(peer), ChannelId(0), nodes);
+        way == Some(Route::Network) || settings.transport == Transport::Tcp
+    };
+    (0..world.size).filter(|&peer| peer != world.rank).partition(networked)
+}
+
+/// Nothing has been allocated yet; the others hear why this rank does not come.
+fn check_memory(settings: &Resolved, world: &World, nodes: &Nodes) -> Result<(), Error> {
+    let (remote, local) = peers(settings, world, nodes);
+    let needed = memory::slots(settings, local.len(), remote.len());
+    memory::check(settings, "slots of all connections", needed, 0)
+}
+
 /// One endpoint per transport that this rank needs: inside its node, and between nodes.
 fn connect_endpoints(
     settings: &Resolved,
@@ -216,12 +238,7 @@ fn connect_endpoints(
     deadline: Instant,
     interrupted: Interrupted<'_>,
 ) -> Result<Connected, Error> {
-    let networked = |&peer: &u32| {
-        let way = route(Rank(world.rank), Rank(peer), ChannelId(0), nodes);
-        way == Some(Route::Network) || settings.transport == Transport::Tcp
-    };
-    let peers = (0..world.size).filter(|&peer| peer != world.rank);
-    let (remote, mut local): (Vec<u32>, Vec<u32>) = peers.partition(networked);
+    let (remote, mut local) = peers(settings, world, nodes);
     local.push(world.rank);
     let mut connected = Connected::alone(settings);
     // Before the fabric, which knows all ranks of the process, those of other nodes too.

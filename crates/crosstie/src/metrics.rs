@@ -28,6 +28,11 @@ pub struct Metrics {
     pub slot_bytes: u64,
     /// Bytes in which algorithms keep values between their steps, as much as any call needed so far.
     pub scratch_bytes: u64,
+    /// All that [`Settings::memory_limit`](crate::Settings::memory_limit) is about: the sum of slots, scratch
+    /// memory and buffers from [`Communicator::alloc`].
+    pub memory_bytes: u64,
+    /// What it must not exceed, where there is a limit.
+    pub memory_limit: Option<u64>,
     /// Bytes of the buffers from [`Communicator::alloc`] that are alive, in whole pages.
     pub allocated_bytes: u64,
     /// Bytes of buffers that failed calls keep for ever, because a peer or a transport may still reach
@@ -77,6 +82,8 @@ impl Communicator {
             transports: self.counters(),
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),
+            memory_bytes: self.memory_bytes(),
+            memory_limit: self.settings.memory_limit,
             allocated_bytes: self.heap.in_use() as u64,
             leaked_bytes: self.engine.leaked_bytes(),
         }

@@ -1,6 +1,7 @@
 //! Owns the builder of settings and how they are decided: what was set, then what the environment says,
 //! then the default. The only reader of the environment.
 
+mod protocol;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
@@ -17,9 +18,10 @@ use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
 use crate::Error;
+pub use protocol::Protocol;
 use registry::{
-    ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, PORTS, PULL, REDUCTION_ORDER,
-    SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
+    ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS, PROTOCOL, PULL,
+    REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
 };
 
 /// Over what ranks exchange their data.
@@ -77,6 +79,8 @@ pub struct Settings {
     pub(crate) silence: Option<Duration>,
     pub(crate) slot_bytes: Option<usize>,
     pub(crate) heap_bytes: Option<usize>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) reduction_order: Option<ReductionOrder>,
     pub(crate) fabric: Option<SharedFabric>,
@@ -113,6 +117,8 @@ pub(crate) struct Resolved {
     /// Whether somebody chose the length of slots.
     pub slots_told: bool,
     pub heap_bytes: usize,
+    pub memory_limit: Option<u64>,
+    pub protocol: Protocol,
     pub pull: bool,
     pub algorithm: Option<Algorithm>,
     pub reduction_order: ReductionOrder,
@@ -183,6 +189,14 @@ impl Settings {
         /// (`CROSSTIE_HEAP_BYTES`); default as many as the host has memory. Only what is allocated and
         /// touched takes up memory.
         heap_bytes: usize,
+        /// Bytes that one communicator may allocate, at most (`CROSSTIE_MEMORY_LIMIT`): slots as far as
+        /// they can grow, scratch memory of calls, buffers of
+        /// [`Communicator::alloc`](crate::Communicator::alloc). What is beyond is refused, with the
+        /// numbers, before it is allocated ([`Error::Memory`]); default no limit.
+        memory_limit: u64,
+        /// How messages pass between ranks that share memory (`CROSSTIE_PROTOCOL`); default
+        /// [`Protocol::Auto`].
+        protocol: Protocol,
     }
 
     /// This rank's number, from 0.
@@ -273,6 +287,8 @@ impl Settings {
             limits,
             slots_told,
             heap_bytes,
+            memory_limit: MEMORY_LIMIT.optional(self.memory_limit, &environment)?,
+            protocol: PROTOCOL.value(self.protocol, &environment)?,
             pull: PULL.value(None, &environment)?.0.unwrap_or(PULLS),
             algorithm: ALGORITHM
                 .value(self.algorithm.map(|one| Forced(Some(one))), &environment)?
@@ -351,6 +367,13 @@ impl Value for String {
 }
 
 /// A number of bytes.
+impl Value for u64 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        parse_bytes(text)
+    }
+}
+
+/// The same, of this process's memory.
 impl Value for usize {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::try_from(parse_bytes(text)?).map_err(|error| error.to_string())

@@ -150,6 +150,24 @@ impl Engine {
         self.core.visit(|machine| machine.scratch.bytes() as u64)
     }
 
+    /// Bytes of scratch memory that a call of `program` needs.
+    pub fn workspace_bytes(
+        &self,
+        program: &Program,
+        map: &ChunkMap,
+        reducer: Option<&Reducer>,
+    ) -> u64 {
+        let (scratch, bounce) = self.core.visit(|machine| machine.workspace(program, map, reducer));
+        scratch as u64 + bounce as u64
+    }
+
+    /// Has values of `bytes` and more lent where they can be; `usize::MAX`: none.
+    pub fn lend_from(&self, bytes: usize) {
+        self.core.visit(|machine| {
+            machine.endpoints.iter_mut().for_each(|endpoint| endpoint.lend_from(bytes));
+        });
+    }
+
     /// Bytes of memory that operations keep for ever, because something may still reach it.
     pub fn leaked_bytes(&self) -> u64 {
         self.core.leaked_bytes()

@@ -112,17 +112,27 @@ impl Machine {
         reducer: Option<Reducer>,
         tag: u32,
     ) -> Run<'a> {
-        let scratch_bytes = map.scratch_bytes(program.plan.scratch_chunks) as usize;
-        let makes = reducer.is_some_and(|reducer| !reducer.plain_copy());
-        let bounces =
-            if makes && !self.endpoints.is_empty() { program.plan.blocks.len() } else { 0 };
         let slot_bytes = self.slot_bytes();
-        let bounce_bytes = bounces.saturating_mul(slot_bytes);
+        let (scratch_bytes, bounce_bytes) = self.workspace(program, map, reducer.as_ref());
         let scratch = self.scratch.at_least(scratch_bytes + bounce_bytes);
         let bounce = scratch.part(scratch_bytes, bounce_bytes).unwrap_or(Region::empty());
         let tag = tag & TAG_MASK;
         let streams = input.bytes() + output.bytes() >= self.streams_from;
         Run { program, map, input, output, scratch, bounce, reducer, slot_bytes, tag, streams }
+    }
+
+    /// Bytes of scratch chunks, and of the room for values that are made to be sent.
+    pub fn workspace(
+        &self,
+        program: &Program,
+        map: &ChunkMap,
+        reducer: Option<&Reducer>,
+    ) -> (usize, usize) {
+        let scratch_bytes = map.scratch_bytes(program.plan.scratch_chunks) as usize;
+        let makes = reducer.is_some_and(|reducer| !reducer.plain_copy());
+        let bounces =
+            if makes && !self.endpoints.is_empty() { program.plan.blocks.len() } else { 0 };
+        (scratch_bytes, bounces.saturating_mul(self.slot_bytes()))
     }
 
     /// Readies endpoints and blocks for an operation whose messages carry `tag`.

@@ -133,6 +133,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.inner.lends()
     }
 
+    fn lend_from(&mut self, bytes: usize) {
+        self.inner.lend_from(bytes);
+    }
+
     fn borrower(&mut self) -> Option<u32> {
         self.inner.borrower()
     }

@@ -51,6 +51,9 @@ pub struct LocalEndpoint {
     receivers: Vec<ReceiveEnd>,
     /// This rank's own.
     heap: Heap,
+    /// From how many bytes on values are lent, and pulled.
+    shortest_lent: usize,
+    shortest_pulled: usize,
     /// What peers try to read, where they may pull.
     word: Option<Word>,
     /// Senders whose receivers may still have something that they were lent.
@@ -111,6 +114,8 @@ impl LocalEndpoint {
             senders: Vec::new(),
             receivers: Vec::new(),
             heap,
+            shortest_lent: SHORTEST_LENT,
+            shortest_pulled: SHORTEST_PULLED,
             word: None,
             lending: Vec::new(),
             unrung: Vec::with_capacity(peers.len()),
@@ -285,9 +290,9 @@ impl Endpoint for LocalEndpoint {
     ) -> Result<Option<SendSpace>, TransportError> {
         let len = value.len();
         let mut from = None;
-        if (SHORTEST_LENT..=PeerHeap::LONGEST).contains(&len) {
+        if (self.shortest_lent..=PeerHeap::LONGEST).contains(&len) {
             from = self.heap.offset_of(value).map(From::Heap);
-            if from.is_none() && len >= SHORTEST_PULLED && self.is_pulled(sender.0) {
+            if from.is_none() && len >= self.shortest_pulled && self.is_pulled(sender.0) {
                 from = Some(From::Process(value.as_ptr().addr() as u64));
             }
         }
@@ -305,7 +310,11 @@ impl Endpoint for LocalEndpoint {
     }
 
     fn lends(&self) -> Option<LendLimits> {
-        Some(LendLimits { at_least: SHORTEST_LENT, at_most: PeerHeap::LONGEST })
+        Some(LendLimits { at_least: self.shortest_lent, at_most: PeerHeap::LONGEST })
+    }
+
+    fn lend_from(&mut self, bytes: usize) {
+        (self.shortest_lent, self.shortest_pulled) = (bytes.max(1), bytes.max(1));
     }
 
     #[inline]

@@ -176,6 +176,11 @@ pub trait Endpoint: Send {
         None
     }
 
+    /// Lends values of `bytes` and more, where it otherwise lends those that it pays for; `usize::MAX`: none.
+    fn lend_from(&mut self, bytes: usize) {
+        _ = bytes;
+    }
+
     /// A peer that has not given back everything that it was lent; `None` when all of it is back.
     fn borrower(&mut self) -> Option<u32> {
         None
@@ -306,6 +311,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn lends(&self) -> Option<LendLimits> {
         (**self).lends()
+    }
+    fn lend_from(&mut self, bytes: usize) {
+        (**self).lend_from(bytes);
     }
     fn borrower(&mut self) -> Option<u32> {
         (**self).borrower()

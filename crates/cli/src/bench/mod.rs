@@ -124,6 +124,9 @@ fn settings(args: &BenchArgs) -> Settings {
     if let Some(algorithm) = args.algo.and_then(|Forced(algorithm)| algorithm) {
         settings = settings.algorithm(algorithm);
     }
+    if let Some(protocol) = args.proto {
+        settings = settings.protocol(protocol);
+    }
     if let Some(timeout) = args.timeout {
         settings = settings.timeout(timeout);
     }

@@ -156,6 +156,21 @@ const ENTRIES: &[Explanation] = &[
         causes: &["a size beyond the limit that the message names"],
     },
     Explanation {
+        number: 5,
+        title: "the memory limit forbids what is needed",
+        blame: Blame::Caller,
+        remedy: "raise CROSSTIE_MEMORY_LIMIT, or need less: smaller slots (CROSSTIE_SLOT_BYTES), fewer buffers",
+        meaning: "A communicator may allocate no more than the setting memory_limit says: slots as far as they can \
+                  grow, scratch memory of calls, buffers of alloc. The message says for what how much was needed, and \
+                  how much is in use. Nothing was allocated. A call or an alloc that was refused has done nothing: \
+                  free buffers and make it again.",
+        causes: &[
+            "a limit below what the slots of all peers need: a rank's grow with the number of ranks",
+            "buffers of alloc that were kept",
+            "an operation in place, or an algorithm, that needs scratch memory: try another (CROSSTIE_ALGORITHM)",
+        ],
+    },
+    Explanation {
         number: 10,
         title: "ranks did not come to the meeting",
         blame: Blame::Peer,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
-use super::{Forced, Pull, SlotBytes, Transport, Value};
+use super::{Forced, Protocol, Pull, SlotBytes, Transport, Value};
 use crate::Error;
 
 /// Variables by name.
@@ -252,6 +252,11 @@ static LOG: Knob<String> = Knob::new(
 )
 .default("warn")
 .nccl("NCCL_DEBUG", level_of_nccl);
+pub(crate) static MEMORY_LIMIT: Knob<u64> = Knob::new(
+    "CROSSTIE_MEMORY_LIMIT",
+    Scope::Rank,
+    "bytes that a communicator may allocate: slots, scratch memory and buffers of `alloc`; unset: no limit",
+);
 static NODE: Knob<String> = Knob::new(
     "CROSSTIE_NODE",
     Scope::Rank,
@@ -266,6 +271,13 @@ static PORT: Knob<u16> = Knob::new(
 pub(crate) static PORTS: Knob<RangeInclusive<u16>> =
     Knob::new("CROSSTIE_PORTS", Scope::Rank, "ports to listen at, as `40000-40100`; 0: any")
         .default("0");
+pub(crate) static PROTOCOL: Knob<Protocol> = Knob::new(
+    "CROSSTIE_PROTOCOL",
+    Scope::Rank,
+    "how messages pass inside a node: `copy` by way of slots, `lend` wherever a value lies in a buffer of \
+     `alloc`, however short; `auto`: lent where that is faster",
+)
+.default("auto");
 pub(crate) static PULL: Knob<Pull> = Knob::new(
     "CROSSTIE_PULL",
     Scope::Rank,
@@ -339,9 +351,11 @@ static ALL: &[&Setting] = &[
     &INIT_TIMEOUT.setting,
     &INTERFACE.setting,
     &LOG.setting,
+    &MEMORY_LIMIT.setting,
     &NODE.setting,
     &PORT.setting,
     &PORTS.setting,
+    &PROTOCOL.setting,
     &PULL.setting,
     &RANK.setting,
     &REDUCTION_ORDER.setting,

@@ -40,6 +40,19 @@ fn a_length_that_was_lied_about_is_an_error() {
 }
 
 #[test]
+fn from_how_many_bytes_on_values_are_lent_can_be_said() {
+    let (mut sender, _receiver, _) = pair();
+    let heap = sender.heap.alloc(SHORTEST_LENT).unwrap().leak();
+    let short = heap.part(1, 1).unwrap();
+    sender.lend_from(1);
+    let lent = sender.begin_lend(Sender(0), short).unwrap();
+    assert!(matches!(lent, Some(SendSpace::Lent)));
+    sender.lend_from(usize::MAX);
+    let copied = sender.begin_lend(Sender(0), heap).unwrap();
+    assert!(matches!(copied, Some(SendSpace::Slot(_))));
+}
+
+#[test]
 fn what_is_short_or_elsewhere_is_copied() {
     let (mut sender, _receiver, _) = pair();
     let heap = sender.heap.alloc(SHORTEST_LENT).unwrap().leak();

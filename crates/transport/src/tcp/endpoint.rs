@@ -79,6 +79,15 @@ impl TcpEndpoint {
         Ok(Self { wires, epoll, watched, channels, limits, tag: 0, counters, idle_rounds: 0 })
     }
 
+    /// Bytes that the slots of connections to so many peers may grow to, both ways: standing ones, the one
+    /// that a message without a place arrives in, and those for messages set aside.
+    pub const fn slot_memory_of(peers: usize, channels: u16, limits: Limits) -> u64 {
+        let Shape { standing_bytes, standing_slots, slots, slot_bytes, .. } = shape(0, limits);
+        let standing = 2 * standing_bytes as u64 * standing_slots as u64;
+        let longer = (1 + slots as u64).saturating_mul(slot_bytes as u64);
+        (peers as u64 * channels as u64).saturating_mul(standing + longer)
+    }
+
     /// For tests, which do not live to see numbers pass their end: before the first message, as if
     /// `passed` had passed on every connection. All ranks need the same.
     #[doc(hidden)]
@@ -162,11 +171,15 @@ impl TcpEndpoint {
     }
 }
 
-fn shape(conn: u32, limits: Limits) -> Shape {
-    let slots = limits.slots.max(1);
+const fn shape(conn: u32, limits: Limits) -> Shape {
+    let slots = if limits.slots > 1 { limits.slots } else { 1 };
     Shape {
         conn,
-        standing_bytes: STANDING_SLOT_BYTES.min(limits.slot_bytes),
+        standing_bytes: if limits.slot_bytes < STANDING_SLOT_BYTES {
+            limits.slot_bytes
+        } else {
+            STANDING_SLOT_BYTES
+        },
         standing_slots: (2 * slots).next_power_of_two(),
         slots,
         slot_bytes: limits.slot_bytes,
@@ -319,6 +332,6 @@ impl Endpoint for TcpEndpoint {
 
     /// A sender's messages wait aside where the receiver has no slot yet.
     fn slot_memory(&self) -> u64 {
-        self.limits.slot_memory(self.wires.len() * usize::from(self.channels))
+        Self::slot_memory_of(self.wires.len(), self.channels, self.limits)
     }
 }
