@@ -258,6 +258,19 @@ fn an_algorithm_can_be_forced_where_there_is_it() {
 }
 
 #[test]
+fn a_protocol_can_be_forced_for_shared_buffers_of_any_length() {
+    for protocol in ["copy", "lend", "auto"] {
+        let line = format!(
+            "bench all_reduce,all_to_all --ranks 3 --transport shm -b 12 -e 192K -f 16 -n 1 \
+             --buffers shared --proto {protocol}"
+        );
+        for row in json(&line)["rows"].as_array().unwrap() {
+            assert_eq!(row["out_of_place"]["wrong"], 0, "{protocol}");
+        }
+    }
+}
+
+#[test]
 fn a_root_is_chosen_and_named() {
     let roots = |line: &str| -> Vec<u64> {
         let rows = json(&format!("bench broadcast -b 8 -e 8 -n 1 --ranks 3 {line}"));
