@@ -1,5 +1,7 @@
 //! Owns the communicator: what it is made of, what it tells of itself, and how it is left.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub struct Communicator {
     /// Bytes of the slots of all connections.
     pub(crate) slot_memory: u64,
     pub(crate) has_left: bool,
+    /// Its calls have an order, so threads hand it on, and do not share it.
+    pub(crate) unshared: PhantomData<Cell<()>>,
 }
 
 impl Communicator {

@@ -53,7 +53,7 @@ impl<'a> Group<'a> {
     /// # use crosstie::Threads;
     /// # Threads::new(3).run(|mut comm| {
     /// // Everyone's number, at rank 0.
-    /// let (rank, mut numbers) = ([comm.rank()], [[0]; 3]);
+    /// let (rank, mut numbers) = ([comm.rank()], [[0_u32]; 3]);
     /// comm.group(|g| {
     ///     g.send(&rank, 0);
     ///     if rank == [0] {
@@ -79,7 +79,7 @@ impl<'a> Group<'a> {
     ///     group.group(|g| (0..2).for_each(|peer| g.send(data, peer)));
     /// }
     /// # Threads::new(2).run(|mut comm| {
-    /// let (mine, mut all) = ([comm.rank() as f32], [[9.0]; 2]);
+    /// let (mine, mut all) = ([comm.rank() as f32], [[9.0_f32]; 2]);
     /// comm.group(|g| {
     ///     to_both(g, &mine);
     ///     (0..).zip(&mut all).for_each(|(peer, theirs)| g.recv(theirs, peer));

@@ -2,6 +2,7 @@
 //!
 //! Who am I -> meet the others -> agree -> monitor -> connect -> ready.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -99,6 +100,7 @@ pub(crate) fn join(
         shrinks: 0,
         slot_memory,
         has_left: false,
+        unshared: PhantomData,
         nodes,
         settings,
         listener,

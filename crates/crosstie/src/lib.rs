@@ -30,6 +30,7 @@ mod init;
 mod meeting;
 mod memory;
 mod metrics;
+mod misuse;
 mod operation;
 mod operations;
 mod owned;

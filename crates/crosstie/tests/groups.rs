@@ -331,6 +331,20 @@ fn a_message_of_another_length_or_type_is_named_on_both_sides() {
 }
 
 #[test]
+fn a_wrong_message_is_wrong_though_its_sender_has_left() {
+    let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+        0 => comm.send(&[1_u8; 5], 1).and_then(|()| comm.leave()),
+        _ => {
+            std::thread::sleep(Duration::from_millis(300));
+            comm.recv(&mut [0_u8; 4], 0)
+        }
+    });
+    let error = results.into_iter().nth(1).unwrap().unwrap_err();
+    let failure = failure(&error);
+    assert_eq!((failure.culprit, failure.cause), (Some(0), Cause::Protocol), "{error:?}");
+}
+
+#[test]
 fn a_message_where_the_peer_makes_a_collective_is_an_error_on_both_sides() {
     for (name, world) in worlds(2) {
         let results = world.run_each(|mut comm| match comm.rank() {

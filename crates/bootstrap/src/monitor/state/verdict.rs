@@ -288,7 +288,10 @@ impl State {
             Verdict { ends, ..Verdict::provisional(Report { culprit, ..report }, reporter, host) };
         // The hub heard of a leave before any end of a link that came of it.
         let left = culprit.and_then(|rank| self.left.get(&rank).copied());
-        let left_after = left.filter(|last| *last < own.sequence || own.in_group);
+        // A group waits for a message, whatever its sender called since; a wrong one it has.
+        let waits = own.in_group && own.cause != Cause::Protocol;
+        let is_missing = |last: &u64| if own.in_group { waits } else { *last < own.sequence };
+        let left_after = left.filter(is_missing);
         let (cause, first_failed) = match left_after {
             Some(last) => (Cause::Left, last + 1),
             None => (own.cause, first_failed),
