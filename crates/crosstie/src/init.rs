@@ -40,13 +40,17 @@ impl Settings {
 fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
+    let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
     let listener = Listener::shared(&ListenOptions {
         ports: settings.ports.clone(),
         bind: None,
         interface: settings.interface.clone(),
     })?;
     let record = own_record(&settings, &identity, &listener);
-    let world = crosstie_bootstrap::meet(&identity, &listener, record, deadline)?;
+    let world = {
+        let _span = tracing::info_span!("meeting").entered();
+        crosstie_bootstrap::meet(&identity, &listener, record, deadline)?
+    };
     join(settings, world, listener, deadline)
 }
 
@@ -58,6 +62,8 @@ pub(crate) fn join(
     deadline: Instant,
 ) -> Result<Communicator, Error> {
     let nodes = Nodes::new(world.nodes())?;
+    let (rank, size) = (world.rank, world.size);
+    let _span = tracing::info_span!("connecting", rank, size, nodes = nodes.count()).entered();
     check_reach(&settings, &nodes)?;
     settings.fit_slots(settings.transport == Transport::Tcp || nodes.count() == world.size);
 
@@ -78,6 +84,7 @@ pub(crate) fn join(
         }
     };
     world.phases.push(("connect", started.elapsed()));
+    tracing::debug!(phases = ?world.phases, "connected");
 
     let wait = wait_policy(&world);
     let Connected { endpoints, heap } = connected;

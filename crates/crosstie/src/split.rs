@@ -102,7 +102,10 @@ impl Communicator {
         let purpose = format!("shrink {} to {ranks:?}", self.shrinks);
         let deadline = Instant::now() + self.settings.init_timeout;
         let (world, listener) = (&self.world, &self.listener);
-        let world = crosstie_bootstrap::meet_again(world, &ranks, &purpose, listener, deadline)?;
+        let world = {
+            let _span = tracing::info_span!("meeting", ?ranks).entered();
+            crosstie_bootstrap::meet_again(world, &ranks, &purpose, listener, deadline)?
+        };
         let settings = self.settings_for(&world)?;
         init::join(settings, world, Arc::clone(&self.listener), deadline)
     }

@@ -157,6 +157,7 @@ impl Standing {
     /// The verdict; waited for, up to two seconds, by the first who asks.
     fn failure(&self) -> &Failure {
         self.failure.get_or_init(|| {
+            let _span = tracing::info_span!("failure", rank = self.rank).entered();
             let seen = self.seen.get();
             let report = self.aborted.get().or(seen.map(|seen| &seen.report)).cloned();
             let local = seen.map_or_else(String::new, |seen| seen.report.detail.clone());
@@ -165,7 +166,9 @@ impl Standing {
                 (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
                 (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
             };
-            Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local)
+            let failure = Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local);
+            tracing::info!("{failure}");
+            failure
         })
     }
 
