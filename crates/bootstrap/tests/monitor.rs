@@ -12,6 +12,7 @@ use crosstie_bootstrap::{
     Wait, WaitOn, World,
 };
 use crosstie_net::{Inbox, ListenOptions, Listener, Secret, Target};
+use crosstie_testkit::proxy::Proxy;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Within what all ranks must have named a dead one.
@@ -340,6 +341,74 @@ fn a_world_of_one_has_nobody_to_tell() {
     assert!(monitor.failed());
     assert!(!monitor.verdict(PROMPT).provisional);
     monitor.leave(1);
+}
+
+/// The monitors of `size` ranks of which the last reaches rank 0 by way of the proxy.
+fn with_proxy(size: u32) -> (Vec<Monitor>, Proxy) {
+    let secret = Secret::generate().unwrap();
+    let seats: Vec<Seat> = (0..size).map(|rank| seat(rank, &secret)).collect();
+    let records: Vec<Record> = seats.iter().map(|seat| seat.record.clone()).collect();
+    let proxy = Proxy::before(*records[0].addresses.last().unwrap());
+    let start_one = |seat: &Seat| {
+        let mut records = records.clone();
+        if seat.record.rank + 1 == size {
+            records[0].addresses = vec![proxy.address()];
+        }
+        start(seat, &records, &secret, STRICT)
+    };
+    let monitors: Vec<Monitor> = seats.iter().map(start_one).collect();
+    assert_eq!(proxy.connections(), 1);
+    // Some heartbeats, so that all links stand.
+    std::thread::sleep(3 * STRICT.heartbeat);
+    (monitors, proxy)
+}
+
+#[test]
+fn a_link_that_is_cut_is_made_anew_and_serves_on() {
+    let (monitors, proxy) = with_proxy(3);
+    for _ in 0..3 {
+        assert_eq!(proxy.cut(), 1);
+        let deadline = Instant::now() + PROMPT;
+        while proxy.connections() == 0 {
+            assert!(Instant::now() < deadline, "nobody dials again");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    std::thread::sleep(STRICT.silence + STRICT.heartbeat);
+    assert!(!monitors.iter().any(Monitor::failed), "{:?}", monitors[0].verdict(Duration::ZERO));
+    monitors[2].report(report(Cause::Protocol, Some(1), 7));
+    let verdict = one_verdict(&monitors, PROMPT);
+    assert_eq!((verdict.culprit, verdict.reporter), (Some(1), 2));
+}
+
+#[test]
+fn a_link_that_stays_cut_is_blamed_on_the_network_between_its_ends() {
+    for size in 2..5 {
+        let (monitors, proxy) = with_proxy(size);
+        proxy.go_down();
+        let verdicts: Vec<Verdict> = match size {
+            // These two cannot tell each other, but see the same.
+            2 => monitors.iter().map(|monitor| monitor.verdict(3 * PROMPT)).collect(),
+            _ => vec![one_verdict(&monitors, 3 * PROMPT)],
+        };
+        for verdict in verdicts {
+            assert!(!verdict.provisional, "{verdict:?}");
+            assert_eq!((verdict.culprit, verdict.cause), (None, Cause::Cut), "{verdict:?}");
+            let ends = verdict.ends.as_ref().unwrap();
+            assert_eq!([ends[0].rank, ends[1].rank], [0, size - 1], "{verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_whose_links_of_data_were_cut_is_not_taken_for_dead() {
+    let monitors = monitors(4, PATIENT);
+    monitors[1].report(report(Cause::Died, Some(3), 7));
+    monitors[3].report(report(Cause::Died, Some(1), 7));
+    let verdict = one_verdict(&monitors, PROMPT);
+    assert_eq!((verdict.culprit, verdict.cause), (None, Cause::Cut));
+    let ends = verdict.ends.unwrap();
+    assert_eq!([ends[0].rank, ends[1].rank], [1, 3]);
 }
 
 /// A rank in a process of its own, which is ended with this value.

@@ -6,5 +6,6 @@
 pub mod conformance;
 pub mod faulty;
 pub mod pairwise;
+pub mod proxy;
 pub mod random;
 pub mod world;

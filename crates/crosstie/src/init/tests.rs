@@ -1,6 +1,7 @@
 //! Ranks that fail between meeting and being connected.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -58,3 +59,5 @@ fn a_rank_that_dies_while_all_connect_is_named_by_all_others_within_a_second() {
         }
     }
 }
+
+mod network;

@@ -20,9 +20,10 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// How long the hub waits for the answer of a rank that is said to have died.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
-/// A link that ended, when its other end was last heard of, and what is done about it.
+/// A link that ended, and what is done about it.
 pub(super) struct Doubt {
-    heard: Duration,
+    /// How long nothing had been heard over it when it ended.
+    unheard: Duration,
     until: Duration,
     /// When its other end is dialled or looked for next.
     again: Duration,
@@ -66,7 +67,8 @@ impl State {
             let mute = link.mended.filter(|_| !link.spoke);
             let (until, mute) = (mute.unwrap_or(now + MEND_LIMIT), mute.is_some());
             let again = if mute { now + AGAIN } else { now };
-            self.doubts.insert(peer, Doubt { heard: link.heard, until, again, mute });
+            let unheard = now.saturating_sub(link.heard);
+            self.doubts.insert(peer, Doubt { unheard, until, again, mute });
             self.mend_links(now);
             return;
         } else {
@@ -100,8 +102,9 @@ impl State {
     fn give_up_link(&mut self, now: Duration, peer: u32) {
         let Some(doubt) = self.doubts.remove(&peer) else { return };
         let (low, high) = (peer.min(self.rank), peer.max(self.rank));
-        let unheard = now.saturating_sub(doubt.heard);
-        if unheard >= self.silence {
+        if doubt.unheard >= self.silence / 2 {
+            // The kernel gave it up, for it was not answered either.
+            let unheard = doubt.unheard + MEND_LIMIT;
             let detail = format!("no sign of life from rank {peer} for {unheard:.1?}");
             return self.lost(now, peer, Cause::Silent, detail);
         }
