@@ -42,6 +42,18 @@ impl AbortHandle {
     /// touched any more.
     ///
     /// Only the first failure of a communicator counts, so to abort one that has failed does nothing.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let handle = comm.abort_handle();
+    /// let watcher = std::thread::spawn(move || handle.abort("the job is over"));
+    /// assert!(comm.recv(&mut [0_u8], 1 - comm.rank()).is_err());
+    /// watcher.join().unwrap();
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn abort(&self, why: &str) {
         if !self.standing.is_forked() {
             self.standing.abort(why);

@@ -56,6 +56,18 @@ impl Communicator {
 
     /// Bytes of the buffers that [`alloc`](Self::alloc) gave and that are not dropped yet, in whole
     /// pages.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|comm| {
+    /// let buffer = comm.alloc::<u8>(1)?;
+    /// assert_eq!(comm.allocated_bytes(), 4096);
+    /// drop(buffer);
+    /// assert_eq!(comm.allocated_bytes(), 0);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn allocated_bytes(&self) -> usize {
         self.heap.in_use()
     }

@@ -29,6 +29,18 @@ impl Communicator {
     ///
     /// `op` is needed where the collective reduces, and ignored elsewhere.
     ///
+    /// ```
+    /// # use crosstie::{Buffers, Collective, DataType, ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut bytes = 21_i32.to_ne_bytes();
+    /// let (collective, op) = (Collective::AllReduce, Some(ReduceOp::Sum));
+    /// comm.call(collective, DataType::I32, op, Buffers::InPlace(&mut bytes))?;
+    /// assert_eq!(i32::from_ne_bytes(bytes), 42);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`perform`](Self::perform).
     #[track_caller]
@@ -47,6 +59,18 @@ impl Communicator {
     /// Buffers hold whole elements of the operation's type, in this host's byte order, at any address. A
     /// rank that has no such side, as all but the root of a gather have no receive buffer, gives an
     /// empty one.
+    ///
+    /// ```
+    /// # use crosstie::{Buffers, Collective, DataType, Operation, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let gather = Operation::new(Collective::AllGather, DataType::U8);
+    /// let (send, recv) = (&[comm.rank() as u8], &mut [9; 2]);
+    /// comm.perform(gather, Buffers::OutOfPlace { send, recv })?;
+    /// assert_eq!(*recv, [0, 1]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::Failed`] when a peer failed or

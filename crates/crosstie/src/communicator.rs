@@ -47,12 +47,29 @@ pub struct Communicator {
 
 impl Communicator {
     /// Settings to start from; see [`Settings::connect`].
+    ///
+    /// ```
+    /// use crosstie::Communicator;
+    ///
+    /// let comm = Communicator::builder().rank(0).size(1).connect()?;
+    /// assert_eq!(comm.size(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn builder() -> Settings {
         Settings::default()
     }
 
     /// Joins the world that the environment describes: `CROSSTIE_*`, Open MPI's, MPICH's, Slurm's
     /// or torchrun's variables.
+    ///
+    /// ```
+    /// use crosstie::Communicator;
+    ///
+    /// // Nobody has started this process as one of several ranks: it is a world alone.
+    /// let comm = Communicator::from_env()?;
+    /// assert_eq!((comm.rank(), comm.size()), (0, 1));
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Settings::connect`].
@@ -61,26 +78,68 @@ impl Communicator {
     }
 
     /// This rank's number, from 0.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let ranks = Threads::new(3).run(|comm| Ok(comm.rank()))?;
+    /// assert_eq!(ranks, [0, 1, 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn rank(&self) -> u32 {
         self.world.rank
     }
 
     /// How many ranks there are.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let sizes = Threads::new(3).run(|comm| Ok(comm.size()))?;
+    /// assert_eq!(sizes, [3; 3]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn size(&self) -> u32 {
         self.world.size
     }
 
     /// How many nodes the ranks are on.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let nodes = Threads::new(4).nodes(2).run(|comm| Ok(comm.nodes()))?;
+    /// assert_eq!(nodes, [2; 4]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn nodes(&self) -> u32 {
         self.nodes.count()
     }
 
     /// The host that `rank` runs on.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|comm| {
+    /// assert_eq!(comm.host(0), comm.host(1), "both are threads of one process");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn host(&self, rank: u32) -> &str {
         self.world.host(rank)
     }
 
     /// How long each stage of setting up took, in order.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|comm| {
+    /// for (stage, time) in comm.phases() {
+    ///     println!("{stage} {time:?}");
+    /// }
+    /// assert!(comm.phases().iter().any(|(stage, _)| *stage == "connect"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn phases(&self) -> &[(&'static str, Duration)] {
         &self.world.phases
     }
@@ -88,6 +147,16 @@ impl Communicator {
     /// Leaves in order: what was sent is delivered, the peers are told, nothing is left behind.
     ///
     /// Dropping the communicator does the same, but cannot tell of an error.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// comm.barrier()?;
+    /// comm.leave()?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotDelivered`], [`Error::Transport`] when what was sent could not be delivered.

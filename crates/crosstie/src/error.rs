@@ -101,27 +101,63 @@ impl fmt::Debug for Error {
 
 impl Error {
     /// The error's stable name.
+    ///
+    /// ```
+    /// use crosstie::{Error, Threads};
+    ///
+    /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// assert_eq!(error.code().to_string(), "CT-001");
+    /// ```
     pub fn code(&self) -> Code {
         Code(self.number())
     }
 
     /// What is known of the error by its code alone; the page that `crosstie explain` prints.
+    ///
+    /// ```
+    /// use crosstie::{Error, Threads};
+    ///
+    /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// assert_eq!(error.explanation().title, "a buffer does not fit the operation");
+    /// ```
     pub fn explanation(&self) -> &'static Explanation {
         code::entry(self.number())
     }
 
     /// Who has to act.
+    ///
+    /// ```
+    /// use crosstie::{Blame, Threads};
+    ///
+    /// let error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// assert_eq!(error.blame(), Blame::Caller);
+    /// ```
     pub fn blame(&self) -> Blame {
         self.explanation().blame
     }
 
     /// What to do.
+    ///
+    /// ```
+    /// use crosstie::{Error, Threads};
+    ///
+    /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// eprintln!("{error}; {}", error.remedy());
+    /// assert!(error.remedy().starts_with("give buffers"));
+    /// ```
     pub fn remedy(&self) -> &'static str {
         self.explanation().remedy
     }
 
     /// The exit code of a process that ends because of this error: 2 for the caller's mistakes, 3
     /// for a peer, the network or a deadline, 4 for this host.
+    ///
+    /// ```
+    /// use crosstie::{Error, Threads};
+    ///
+    /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// assert_eq!(error.exit_code(), 2);
+    /// ```
     pub fn exit_code(&self) -> u8 {
         match self.blame() {
             Blame::Caller => 2,
@@ -132,6 +168,14 @@ impl Error {
 
     /// The whole story in a few lines: what happened, where this rank stood, who is to blame and
     /// what to do.
+    ///
+    /// ```
+    /// use crosstie::{Error, Threads};
+    ///
+    /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
+    /// let report = error.report();
+    /// assert!(report.contains("to blame: the caller") && report.contains("remedy: "));
+    /// ```
     pub fn report(&self) -> String {
         let mut text = format!("{}: {self}", self.code());
         let mut source = std::error::Error::source(self);

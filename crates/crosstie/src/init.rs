@@ -29,6 +29,13 @@ pub(crate) const CHANNELS: u16 = 2;
 impl Settings {
     /// Meets the other ranks and sets up all connections.
     ///
+    /// ```
+    /// # use crosstie::{Settings, Transport};
+    /// let comm = Settings::default().transport(Transport::Tcp).rank(0).size(1).connect()?;
+    /// assert_eq!(comm.size(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
     /// named to all at once ([`Error::Failed`]).

@@ -15,6 +15,19 @@ pub struct Meeting {
 impl Meeting {
     /// Opens a meeting; the id carries its addresses and a fresh secret.
     ///
+    /// ```
+    /// use crosstie::{Meeting, Settings};
+    ///
+    /// let (_meeting, id) = Meeting::open()?;
+    /// let other = std::thread::spawn({
+    ///     let settings = Settings::default().rank(1).size(2).id(id.clone());
+    ///     move || settings.connect()?.barrier()
+    /// });
+    /// Settings::default().rank(0).size(2).id(id).connect()?.barrier()?;
+    /// other.join().unwrap()?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Network`] when no port can be opened.
     pub fn open() -> Result<(Self, UniqueId), Error> {

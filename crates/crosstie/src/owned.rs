@@ -1,143 +1,17 @@
-//! Owns asynchronous calls whose buffers move into them: the typed forms, and the buffers that can.
+//! Owns asynchronous calls whose buffers move into them: the typed forms.
+
+mod buffer;
 
 use std::panic::Location;
 
 use crosstie_exec::{Memory, Message, Nothing, Owned};
 use crosstie_ir::{Collective, Rank, ReduceOp};
-use crosstie_transport::HeapBlock;
 
 use crate::group::{Route, message};
 use crate::operation::Operation;
 use crate::work::Pending;
-use crate::{Buffer, Communicator, Element, Error, Work};
-
-/// A buffer that can move into a call and comes back from it: `Vec<T>`, `Box<[T]>` and [`Buffer<T>`].
-///
-/// Sealed: each implementation is a promise that moving the value moves none of its elements.
-pub trait OwnedBuffer: sealed::Sealed + Send + 'static {
-    /// What it holds.
-    type Element: Element;
-
-    #[doc(hidden)]
-    fn into_memory(self) -> Box<dyn Memory>;
-
-    #[doc(hidden)]
-    fn from_memory(memory: Box<dyn Memory>) -> Option<Self>
-    where
-        Self: Sized;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-impl<T: Element> sealed::Sealed for Vec<T> {}
-impl<T: Element> OwnedBuffer for Vec<T> {
-    type Element = T;
-
-    fn into_memory(self) -> Box<dyn Memory> {
-        Box::new(self)
-    }
-    fn from_memory(memory: Box<dyn Memory>) -> Option<Self> {
-        memory.into_any().downcast().ok().map(|vector| *vector)
-    }
-}
-
-impl<T: Element> sealed::Sealed for Box<[T]> {}
-impl<T: Element> OwnedBuffer for Box<[T]> {
-    type Element = T;
-
-    fn into_memory(self) -> Box<dyn Memory> {
-        Box::new(self)
-    }
-    fn from_memory(memory: Box<dyn Memory>) -> Option<Self> {
-        memory.into_any().downcast::<Self>().ok().map(|slice| *slice)
-    }
-}
-
-impl<T: Element> sealed::Sealed for Buffer<T> {}
-impl<T: Element> OwnedBuffer for Buffer<T> {
-    type Element = T;
-
-    fn into_memory(self) -> Box<dyn Memory> {
-        Box::new(self.into_block())
-    }
-    fn from_memory(memory: Box<dyn Memory>) -> Option<Self> {
-        memory.into_any().downcast::<HeapBlock>().ok().map(|block| Self::from_block(*block))
-    }
-}
-
-/// What comes back from an asynchronous call: one buffer, a pair (send, recv), or nothing.
-///
-/// Sealed: calls make these and no others.
-pub trait Returned: returned::Sealed + Send + 'static {
-    #[doc(hidden)]
-    fn from_owned(owned: Option<Owned>) -> Option<Self>
-    where
-        Self: Sized;
-}
-
-mod returned {
-    pub trait Sealed {}
-}
-
-impl returned::Sealed for () {}
-impl Returned for () {
-    fn from_owned(_: Option<Owned>) -> Option<Self> {
-        Some(())
-    }
-}
-
-impl<B: OwnedBuffer> returned::Sealed for B {}
-impl<B: OwnedBuffer> Returned for B {
-    fn from_owned(owned: Option<Owned>) -> Option<Self> {
-        match owned? {
-            Owned::InPlace(memory) => B::from_memory(memory),
-            Owned::OutOfPlace { .. } => None,
-            Owned::Messages { sends, recvs } => {
-                let only = sends.into_iter().chain(recvs).next()?;
-                B::from_memory(only.memory)
-            }
-        }
-    }
-}
-
-impl<S: OwnedBuffer, R: OwnedBuffer> returned::Sealed for (S, R) {}
-impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (S, R) {
-    fn from_owned(owned: Option<Owned>) -> Option<Self> {
-        match owned? {
-            Owned::OutOfPlace { send, recv } => {
-                Some((S::from_memory(send)?, R::from_memory(recv)?))
-            }
-            Owned::Messages { mut sends, mut recvs } => {
-                let (sent, received) = (sends.pop()?.memory, recvs.pop()?.memory);
-                Some((S::from_memory(sent)?, R::from_memory(received)?))
-            }
-            Owned::InPlace(_) => None,
-        }
-    }
-}
-
-/// A buffer that only the root has, beside one that all have.
-impl<S: OwnedBuffer, R: OwnedBuffer> returned::Sealed for (S, Option<R>) {}
-impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (S, Option<R>) {
-    fn from_owned(owned: Option<Owned>) -> Option<Self> {
-        match owned? {
-            Owned::OutOfPlace { send, recv } => Some((S::from_memory(send)?, R::from_memory(recv))),
-            _ => None,
-        }
-    }
-}
-
-impl<S: OwnedBuffer, R: OwnedBuffer> returned::Sealed for (Option<S>, R) {}
-impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (Option<S>, R) {
-    fn from_owned(owned: Option<Owned>) -> Option<Self> {
-        match owned? {
-            Owned::OutOfPlace { send, recv } => Some((S::from_memory(send), R::from_memory(recv)?)),
-            _ => None,
-        }
-    }
-}
+use crate::{Communicator, Error, Work};
+pub use buffer::{OwnedBuffer, Returned};
 
 /// Asynchronous calls whose buffers move into them; from [`Communicator::owned`].
 ///
@@ -177,6 +51,17 @@ type Bytes = (Vec<u8>, Vec<u8>);
 impl OwnedCalls<'_> {
     /// Any operation on bytes: what the typed forms come to.
     ///
+    /// ```
+    /// # use crosstie::{Collective, Operation, ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let sum = Operation::of::<u8>(Collective::AllReduce).reducing(ReduceOp::Sum);
+    /// let work = comm.owned().perform(sum, vec![1, 2], vec![0; 2])?;
+    /// assert_eq!(work.wait()?, (vec![1, 2], vec![2, 4]));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -190,6 +75,17 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`perform`](Self::perform), in one buffer.
+    ///
+    /// ```
+    /// # use crosstie::{Collective, Operation, ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let sum = Operation::of::<u8>(Collective::AllReduce).reducing(ReduceOp::Sum);
+    /// let work = comm.owned().perform_in_place(sum, vec![1, 2])?;
+    /// assert_eq!(work.wait()?, [2, 4]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`perform`](Self::perform).
@@ -217,6 +113,16 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_reduce`]; the buffers come back.
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let work = comm.owned().all_reduce(vec![1, 2], vec![0; 2], ReduceOp::Sum)?;
+    /// assert_eq!(work.wait()?, (vec![1, 2], vec![2, 4]));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -233,6 +139,16 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_reduce_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let work = comm.owned().all_reduce_in_place(vec![1, 2], ReduceOp::Sum)?;
+    /// assert_eq!(work.wait()?, [2, 4]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -247,6 +163,18 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::reduce_scatter`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let work = comm.owned().reduce_scatter(vec![1, 2], vec![0], ReduceOp::Sum)?;
+    /// let (_, part) = work.wait()?;
+    /// assert_eq!(part, [[2], [4]][rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -264,6 +192,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::reduce_scatter_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let work = comm.owned().reduce_scatter_in_place(vec![1, 2], ReduceOp::Sum)?;
+    /// assert_eq!(work.wait()?[rank], [2, 4][rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -278,6 +217,18 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::all_gather`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let own = vec![comm.rank()];
+    /// let work = comm.owned().all_gather(own, vec![9; 2])?;
+    /// let (_, all) = work.wait()?;
+    /// assert_eq!(all, [0, 1]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -294,6 +245,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_gather_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let buffer = vec![comm.rank(); 2];
+    /// let work = comm.owned().all_gather_in_place(buffer)?;
+    /// assert_eq!(work.wait()?, [0, 1]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -304,6 +266,18 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::all_to_all`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let work = comm.owned().all_to_all(vec![rank * 10, rank * 10 + 1], vec![9; 2])?;
+    /// let (_, recv) = work.wait()?;
+    /// assert_eq!(recv, [rank, 10 + rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -320,6 +294,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_to_all_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let work = comm.owned().all_to_all_in_place(vec![rank * 10, rank * 10 + 1])?;
+    /// assert_eq!(work.wait()?, [rank, 10 + rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -331,6 +316,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::broadcast`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let buffer = vec![comm.rank() + 5; 3];
+    /// let work = comm.owned().broadcast(buffer, 1)?;
+    /// assert_eq!(work.wait()?, [6; 3]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -341,6 +337,18 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::broadcast_into`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let send = (comm.rank() == 0).then(|| vec![7, 8]);
+    /// let work = comm.owned().broadcast_into(send, vec![0; 2], 0)?;
+    /// let (_, recv) = work.wait()?;
+    /// assert_eq!(recv, [7, 8]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -357,6 +365,18 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::reduce`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let recv = (comm.rank() == 0).then(|| vec![0; 2]);
+    /// let sum = recv.as_ref().map(|_| vec![2, 4]);
+    /// let work = comm.owned().reduce(vec![1, 2], recv, ReduceOp::Sum, 0)?;
+    /// assert_eq!(work.wait()?, (vec![1, 2], sum));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -376,6 +396,18 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::reduce_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let work = comm.owned().reduce_in_place(vec![1, 2], ReduceOp::Sum, 0)?;
+    /// let sum = work.wait()?;
+    /// assert!(rank != 0 || sum == [2, 4]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -393,6 +425,19 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::gather`]; the buffers come back.
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let recv = (rank == 0).then(|| vec![9; 2]);
+    /// let work = comm.owned().gather(vec![rank], recv, 0)?;
+    /// let (_, all) = work.wait()?;
+    /// assert_eq!(all, (rank == 0).then(|| vec![0, 1]));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -408,6 +453,19 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::scatter`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let send = (rank == 0).then(|| vec![5, 6]);
+    /// let work = comm.owned().scatter(send, vec![0], 0)?;
+    /// let (_, own) = work.wait()?;
+    /// assert_eq!(own, [5 + rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -425,6 +483,18 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_gather_v`]; the buffers come back.
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let own = vec![comm.rank(); comm.rank() as usize];
+    /// let work = comm.owned().all_gather_v(own, vec![9], &[0, 1])?;
+    /// let (_, all) = work.wait()?;
+    /// assert_eq!(all, [1]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -441,6 +511,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::all_gather_v_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let buffer = vec![comm.rank()];
+    /// let work = comm.owned().all_gather_v_in_place(buffer, &[0, 1])?;
+    /// assert_eq!(work.wait()?, [1]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -455,6 +536,19 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::reduce_scatter_v`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let recv = vec![0; 1 + rank];
+    /// let work = comm.owned().reduce_scatter_v(vec![1, 2, 3], recv, &[1, 2], ReduceOp::Sum)?;
+    /// let (_, part) = work.wait()?;
+    /// assert_eq!(part, [&[2][..], &[4, 6]][rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -474,6 +568,17 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::reduce_scatter_v_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let work = comm.owned().reduce_scatter_v_in_place(vec![1, 2, 3], &[1, 2], ReduceOp::Sum)?;
+    /// assert_eq!(work.wait()?[rank], [2, 4][rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -490,6 +595,20 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::all_to_all_v`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// // To rank 0 goes one element of each, to rank 1 go two.
+    /// let rank = comm.rank() as usize;
+    /// let recv = vec![0; 2 + 2 * rank];
+    /// let work = comm.owned().all_to_all_v(vec![1, 2, 3], recv, &[1, 2], &[1 + rank; 2])?;
+    /// let (_, recv) = work.wait()?;
+    /// assert_eq!(recv, [&[1, 1][..], &[2, 3, 2, 3]][rank]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -509,6 +628,18 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::send`]; the buffer comes back.
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// match comm.rank() {
+    ///     0 => assert_eq!(comm.owned().send(vec![4, 5], 1)?.wait()?, [4, 5]),
+    ///     _ => comm.recv(&mut [0; 2], 0)?,
+    /// }
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -521,6 +652,18 @@ impl OwnedCalls<'_> {
 
     /// As [`Communicator::recv`]; the buffer comes back.
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// match comm.rank() {
+    ///     0 => assert_eq!(comm.owned().recv(vec![0; 2], 1)?.wait()?, [4, 5]),
+    ///     _ => comm.send(&[4, 5], 0)?,
+    /// }
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -532,6 +675,17 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::send_recv`]; the buffers come back.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (rank, other) = (comm.rank(), 1 - comm.rank());
+    /// let work = comm.owned().send_recv(vec![rank], other, vec![9], other)?;
+    /// assert_eq!(work.wait()?, (vec![rank], vec![other]));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
@@ -565,6 +719,17 @@ impl OwnedCalls<'_> {
     }
 
     /// As [`Communicator::barrier`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let all_came = comm.owned().barrier()?;
+    /// // Whatever needs no other rank.
+    /// all_came.wait()?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::AlreadyFailed`].

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use crosstie_transport::Registered as Bytes;
 
-use crate::{Communicator, Element, Error};
+use crate::{Communicator, Element, Error, memory};
 
 /// Elements of the caller that [`Communicator::register`] registered: a slice as before, at the same
 /// address, that calls copy less of.
@@ -42,11 +42,16 @@ impl Communicator {
     ///
     /// # Errors
     /// [`Error::Transport`] for memory that is a mapped file, shared with others or of a stack, and when
-    /// the heap (setting `CROSSTIE_HEAP_BYTES`) has no room for as much.
+    /// the heap (setting `CROSSTIE_HEAP_BYTES`) has no room for as much; [`Error::Memory`] when it would be
+    /// beyond the memory limit.
     pub fn register<'a, T: Element>(
         &self,
         elements: &'a mut [T],
     ) -> Result<Registered<'a, T>, Error> {
+        let bytes = size_of_val(elements) as u64;
+        if self.settings.memory_limit.is_some() {
+            memory::check(&self.settings, "registered memory", bytes, self.memory_bytes())?;
+        }
         let bytes = self.heap.register(bytemuck::cast_slice_mut(elements))?;
         Ok(Registered { bytes, elements: PhantomData })
     }
@@ -55,6 +60,17 @@ impl Communicator {
 impl<T: Element> Registered<'_, T> {
     /// Bytes on whole pages, which the other ranks of the host read where they lie; 0 where ranks are
     /// threads of one process.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|comm| {
+    /// let mut elements = vec![0_u8; 1 << 20];
+    /// let registered = comm.register(&mut elements)?;
+    /// assert_eq!(registered.lendable_bytes(), 0, "these ranks are threads");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn lendable_bytes(&self) -> usize {
         self.bytes.lendable_bytes()
     }

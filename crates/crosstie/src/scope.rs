@@ -1,19 +1,20 @@
 //! Owns asynchronous calls on borrowed buffers: the scope that waits for them, and their typed forms.
 
+mod messages;
+mod work;
+
 use std::cell::RefCell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crosstie_exec::{Buffers, ScopedTicket};
+use crosstie_exec::Buffers;
 use crosstie_ir::{Collective, Rank, ReduceOp};
 
-use crate::group::{Route, both_ways, one_way_in, one_way_out};
 use crate::operation::Operation;
 use crate::operations::{in_place, out_of_place};
-use crate::standing::{CallName, Standing};
-use crate::{Communicator, Element, Error, Group};
+use crate::{Communicator, Element, Error};
+pub use work::ScopedWork;
 
 /// Where asynchronous calls borrow their buffers; from [`Communicator::scope`].
 ///
@@ -68,6 +69,21 @@ impl Communicator {
 impl<'scope> Scope<'scope, '_> {
     /// Any call on bytes: what the typed forms come to.
     ///
+    /// ```
+    /// # use crosstie::{Buffers, Collective, Operation, ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let sum = Operation::of::<u8>(Collective::AllReduce).reducing(ReduceOp::Sum);
+    /// let mut bytes = [1_u8, 2];
+    /// comm.scope(|s| {
+    ///     let work = s.perform(sum, Buffers::InPlace(&mut bytes))?;
+    ///     assert_eq!(work.wait()?, [2, 4]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the buffers do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -95,6 +111,20 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_reduce`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (send, mut recv) = ([1, 2], [0; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.all_reduce(&send, &mut recv, ReduceOp::Sum)?;
+    ///     assert_eq!(work.wait()?, [2, 4]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -110,6 +140,20 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_reduce_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut buffer = [1, 2];
+    /// comm.scope(|s| {
+    ///     let work = s.all_reduce_in_place(&mut buffer, ReduceOp::Sum)?;
+    ///     assert_eq!(work.wait()?, [2, 4]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -123,6 +167,21 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::reduce_scatter`].
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let (send, mut recv) = ([1, 2], [0]);
+    /// comm.scope(|s| {
+    ///     let work = s.reduce_scatter(&send, &mut recv, ReduceOp::Sum)?;
+    ///     assert_eq!(work.wait()?, [[2], [4]][rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -139,6 +198,21 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::reduce_scatter_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let mut buffer = [1, 2];
+    /// comm.scope(|s| {
+    ///     let work = s.reduce_scatter_in_place(&mut buffer, ReduceOp::Sum)?;
+    ///     assert_eq!(work.wait()?[rank], [2, 4][rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -152,6 +226,20 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::all_gather`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (send, mut recv) = ([comm.rank()], [9; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.all_gather(&send, &mut recv)?;
+    ///     assert_eq!(work.wait()?, [0, 1]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -167,6 +255,20 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_gather_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut buffer = [comm.rank(); 2];
+    /// comm.scope(|s| {
+    ///     let work = s.all_gather_in_place(&mut buffer)?;
+    ///     assert_eq!(work.wait()?, [0, 1]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -179,6 +281,21 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::all_to_all`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let (send, mut recv) = ([rank * 10, rank * 10 + 1], [9; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.all_to_all(&send, &mut recv)?;
+    ///     assert_eq!(work.wait()?, [rank, 10 + rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -194,6 +311,21 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_to_all_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let mut buffer = [rank * 10, rank * 10 + 1];
+    /// comm.scope(|s| {
+    ///     let work = s.all_to_all_in_place(&mut buffer)?;
+    ///     assert_eq!(work.wait()?, [rank, 10 + rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -206,6 +338,20 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::broadcast`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut buffer = [comm.rank() + 5; 3];
+    /// comm.scope(|s| {
+    ///     let work = s.broadcast(&mut buffer, 1)?;
+    ///     assert_eq!(work.wait()?, [6; 3]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -220,6 +366,20 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::broadcast_into`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (send, mut recv) = ([7, 8], [0; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.broadcast_into(Some(&send), &mut recv, 0)?;
+    ///     assert_eq!(work.wait()?, [7, 8]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -236,6 +396,22 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::reduce`].
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let (send, mut recv) = ([1, 2], [0; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.reduce(&send, Some(&mut recv), ReduceOp::Sum, 0)?;
+    ///     let sum = work.wait()?;
+    ///     assert!(if rank == 0 { sum == [2, 4] } else { sum.is_empty() });
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -254,6 +430,22 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::reduce_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let mut buffer = [1, 2];
+    /// comm.scope(|s| {
+    ///     let work = s.reduce_in_place(&mut buffer, ReduceOp::Sum, 0)?;
+    ///     let sum = work.wait()?;
+    ///     assert!(rank != 0 || sum == [2, 4]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -268,6 +460,22 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::gather`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let (send, mut recv) = ([rank], [9; 2]);
+    /// comm.scope(|s| {
+    ///     let work = s.gather(&send, Some(&mut recv), 0)?;
+    ///     let all = work.wait()?;
+    ///     assert!(if rank == 0 { all == [0, 1] } else { all.is_empty() });
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -285,6 +493,21 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::scatter`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let (send, mut recv) = ([5, 6], [0]);
+    /// let own = [5 + comm.rank()];
+    /// comm.scope(|s| {
+    ///     let work = s.scatter(Some(&send), &mut recv, 0)?;
+    ///     assert_eq!(work.wait()?, own);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -301,6 +524,21 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_gather_v`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank();
+    /// let (send, mut recv) = (vec![rank; rank as usize], [9]);
+    /// comm.scope(|s| {
+    ///     let work = s.all_gather_v(&send, &mut recv, &[0, 1])?;
+    ///     assert_eq!(work.wait()?, [1]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -316,6 +554,20 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_gather_v_in_place`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let mut buffer = [comm.rank()];
+    /// comm.scope(|s| {
+    ///     let work = s.all_gather_v_in_place(&mut buffer, &[0, 1])?;
+    ///     assert_eq!(work.wait()?, [1]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -329,6 +581,21 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// As [`Communicator::reduce_scatter_v`].
+    ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let (send, mut recv) = ([1, 2, 3], vec![0; 1 + rank]);
+    /// comm.scope(|s| {
+    ///     let work = s.reduce_scatter_v(&send, &mut recv, &[1, 2], ReduceOp::Sum)?;
+    ///     assert!(work.wait()? == [&[2][..], &[4, 6]][rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
@@ -347,6 +614,21 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::reduce_scatter_v_in_place`].
     ///
+    /// ```
+    /// # use crosstie::{ReduceOp, Threads};
+    /// # Threads::new(2).run(|mut comm| {
+    /// let rank = comm.rank() as usize;
+    /// let mut buffer = [1, 2, 3];
+    /// comm.scope(|s| {
+    ///     let work = s.reduce_scatter_v_in_place(&mut buffer, &[1, 2], ReduceOp::Sum)?;
+    ///     assert_eq!(work.wait()?[rank], [2, 4][rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -363,6 +645,22 @@ impl<'scope> Scope<'scope, '_> {
 
     /// As [`Communicator::all_to_all_v`].
     ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// // To rank 0 goes one element of each, to rank 1 go two.
+    /// let rank = comm.rank() as usize;
+    /// let (send, mut recv) = ([1, 2, 3], vec![0; 2 + 2 * rank]);
+    /// comm.scope(|s| {
+    ///     let work = s.all_to_all_v(&send, &mut recv, &[1, 2], &[1 + rank; 2])?;
+    ///     assert!(work.wait()? == [&[1, 1][..], &[2, 3, 2, 3]][rank]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Argument`] when the arguments do not fit; [`Error::AlreadyFailed`].
     #[track_caller]
@@ -378,82 +676,21 @@ impl<'scope> Scope<'scope, '_> {
         self.run(operation, out_of_place(send, recv), Location::caller())
     }
 
-    /// As [`Communicator::group`]; nothing comes back from its work.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when the messages do not fit; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn group(
-        &self,
-        body: impl FnOnce(&mut Group<'scope>),
-    ) -> Result<ScopedWork<'scope, u8>, Error> {
-        let (ranks, slot_bytes) = {
-            let comm = self.comm.borrow();
-            (comm.size(), comm.slot_bytes)
-        };
-        let mut group = Group::new(ranks);
-        body(&mut group);
-        let parts = group.into_parts(slot_bytes)?;
-        let work = self.exchange("group", parts, Location::caller())?;
-        Ok(ScopedWork { ticket: work.ticket.without_result(), ..work })
-    }
-
-    /// As [`Communicator::send`]; nothing comes back from its work.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn send<T: Element>(
-        &self,
-        buffer: &'scope [T],
-        peer: u32,
-    ) -> Result<ScopedWork<'scope, T>, Error> {
-        self.exchange("send", one_way_out(buffer, peer), Location::caller())
-    }
-
-    /// As [`Communicator::recv`].
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn recv<T: Element>(
-        &self,
-        buffer: &'scope mut [T],
-        peer: u32,
-    ) -> Result<ScopedWork<'scope, T>, Error> {
-        self.exchange("recv", one_way_in(buffer, peer), Location::caller())
-    }
-
-    /// As [`Communicator::send_recv`]; what was received comes back.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn send_recv<T: Element>(
-        &self,
-        send: &'scope [T],
-        to: u32,
-        recv: &'scope mut [T],
-        from: u32,
-    ) -> Result<ScopedWork<'scope, T>, Error> {
-        self.exchange("send_recv", both_ways((send, to), (recv, from)), Location::caller())
-    }
-
-    fn exchange<T: Element>(
-        &self,
-        name: &'static str,
-        (route, buffers): (Route, Buffers<'scope>),
-        site: &'static Location<'static>,
-    ) -> Result<ScopedWork<'scope, T>, Error> {
-        let mut comm = self.comm.borrow_mut();
-        let (what, call) = comm.group_submission(name, route, site)?;
-        let ticket = self.inner.submit(what, buffers);
-        let ticket = ticket.map_err(|seen| comm.standing.fail(call, &seen))?;
-        let standing = Arc::clone(&comm.standing);
-        Ok(ScopedWork { ticket, standing, call, elements: PhantomData })
-    }
-
     /// As [`Communicator::barrier`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// comm.scope(|s| {
+    ///     let all_came = s.barrier()?;
+    ///     // Whatever needs no other rank.
+    ///     all_came.wait()?;
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::AlreadyFailed`].
@@ -465,42 +702,5 @@ impl<'scope> Scope<'scope, '_> {
 
     fn only_at<B>(&self, root: u32, buffer: Option<B>) -> Option<B> {
         buffer.filter(|_| self.comm.borrow().rank() == root)
-    }
-}
-
-/// A call under way in a [`Scope`], whose result comes back from [`wait`](Self::wait).
-///
-/// Dropping it does not end the call: the scope waits for it.
-#[must_use = "its failure shows at the scope's end, but its result only by `wait` before"]
-pub struct ScopedWork<'scope, T> {
-    ticket: ScopedTicket<'scope>,
-    standing: Arc<Standing>,
-    call: CallName,
-    elements: PhantomData<&'scope mut [T]>,
-}
-
-impl<'scope, T: Element> ScopedWork<'scope, T> {
-    /// Whether the call is over, well or badly; then [`wait`](Self::wait) returns at once.
-    pub fn is_done(&self) -> bool {
-        self.ticket.is_over()
-    }
-
-    /// Waits for the end of the call, driving it in this thread if nobody else does, and gives its
-    /// result back: the receive buffer, or the one buffer of a call in place. Empty where this rank
-    /// receives nothing.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] when a peer failed or the deadline passed; [`Error::AlreadyFailed`] when a call
-    /// before it failed.
-    pub fn wait(self) -> Result<&'scope mut [T], Error> {
-        let bytes = self.ticket.wait().map_err(|seen| self.standing.fail(self.call, &seen))?;
-        // These bytes were a slice of T when they were submitted; only an empty one cannot be cast.
-        Ok(bytemuck::try_cast_slice_mut(bytes).unwrap_or_default())
-    }
-}
-
-impl<T> fmt::Debug for ScopedWork<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScopedWork({}, done: {})", self.call, self.ticket.is_over())
     }
 }

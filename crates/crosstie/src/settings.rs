@@ -48,6 +48,13 @@ impl Transport {
     ];
 
     /// The name that settings and the command line use.
+    ///
+    /// ```
+    /// use crosstie::Transport;
+    ///
+    /// assert_eq!(Transport::SharedMemory.name(), "shm");
+    /// assert_eq!("shm".parse(), Ok(Transport::SharedMemory));
+    /// ```
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, t)| *t == self).map_or("auto", |(name, _)| name)
     }
@@ -162,44 +169,140 @@ macro_rules! setters {
 impl Settings {
     setters! {
         /// Over what ranks exchange data (`CROSSTIE_TRANSPORT`); default [`Transport::Auto`].
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads, Transport};
+        /// let settings = Settings::default().transport(Transport::Tcp);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         transport: Transport,
         /// How long a call waits for ranks that have not made it, the arrival clock
         /// (`CROSSTIE_TIMEOUT`, seconds); default 30 minutes. After 30 seconds they are named in a
         /// warning. A call that all have made may take as long as it moves.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// # use std::time::Duration;
+        /// let settings = Settings::default().timeout(Duration::from_secs(60));
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         timeout: Duration,
         /// How long a call that all have made may move nothing, on any rank: the stall clock
         /// (`CROSSTIE_STALL`, seconds); default 30.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// # use std::time::Duration;
+        /// let settings = Settings::default().stall(Duration::from_secs(60));
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         stall: Duration,
         /// How long setting up may take (`CROSSTIE_INIT_TIMEOUT`, seconds); default 2 minutes.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// # use std::time::Duration;
+        /// let settings = Settings::default().init_timeout(Duration::from_secs(60));
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         init_timeout: Duration,
         /// How often monitors say that they live (`CROSSTIE_HEARTBEAT`, seconds); default 1.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// # use std::time::Duration;
+        /// let settings = Settings::default().heartbeat(Duration::from_millis(500));
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         heartbeat: Duration,
         /// Silence after which a rank is given up (`CROSSTIE_SILENCE`, seconds); default 10.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// # use std::time::Duration;
+        /// let settings = Settings::default().silence(Duration::from_secs(5));
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         silence: Duration,
         /// The algorithm to take wherever it suits (`CROSSTIE_ALGORITHM`); equal on all ranks;
         /// default: the fastest for each call.
+        ///
+        /// ```
+        /// # use crosstie::{Algorithm, Settings, Threads};
+        /// let settings = Settings::default().algorithm(Algorithm::Ring);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         algorithm: Algorithm,
         /// In which order contributions are reduced (`CROSSTIE_REDUCTION_ORDER`); equal on all
         /// ranks; default [`ReductionOrder::Fast`].
+        ///
+        /// ```
+        /// # use crosstie::{ReductionOrder, Settings, Threads};
+        /// let settings = Settings::default().reduction_order(ReductionOrder::Canonical);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         reduction_order: ReductionOrder,
         /// Bytes of the longest message (`CROSSTIE_SLOT_BYTES`); equal on all ranks; default 512 KiB
         /// where all messages go over the network, else 128 KiB.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// let settings = Settings::default().slot_bytes(64 << 10);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         slot_bytes: usize,
         /// Bytes that buffers of [`Communicator::alloc`](crate::Communicator::alloc) may have together
         /// (`CROSSTIE_HEAP_BYTES`); default as many as the host has memory. Only what is allocated and
         /// touched takes up memory.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// let settings = Settings::default().heap_bytes(1 << 30);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         heap_bytes: usize,
         /// Bytes that one communicator may allocate, at most (`CROSSTIE_MEMORY_LIMIT`): slots as far as
         /// they can grow, scratch memory of calls, buffers of
         /// [`Communicator::alloc`](crate::Communicator::alloc). What is beyond is refused, with the
         /// numbers, before it is allocated ([`Error::Memory`]); default no limit.
+        ///
+        /// ```
+        /// # use crosstie::{Settings, Threads};
+        /// let settings = Settings::default().memory_limit(256 << 20);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         memory_limit: u64,
         /// How messages pass between ranks that share memory (`CROSSTIE_PROTOCOL`); default
         /// [`Protocol::Auto`].
+        ///
+        /// ```
+        /// # use crosstie::{Protocol, Settings, Threads};
+        /// let settings = Settings::default().protocol(Protocol::Copy);
+        /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+        /// # Ok::<(), crosstie::Error>(())
+        /// ```
         protocol: Protocol,
     }
 
     /// This rank's number, from 0.
+    ///
+    /// ```
+    /// # use crosstie::Settings;
+    /// let comm = Settings::default().rank(0).size(1).connect()?;
+    /// assert_eq!(comm.rank(), 0);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn rank(mut self, rank: u32) -> Self {
         self.explicit.rank = Some(rank);
@@ -207,6 +310,13 @@ impl Settings {
     }
 
     /// How many ranks there are.
+    ///
+    /// ```
+    /// # use crosstie::Settings;
+    /// let comm = Settings::default().rank(0).size(1).connect()?;
+    /// assert_eq!(comm.size(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn size(mut self, size: u32) -> Self {
         self.explicit.size = Some(size);
@@ -214,6 +324,14 @@ impl Settings {
     }
 
     /// The id of the meeting that all ranks were told.
+    ///
+    /// ```
+    /// # use crosstie::{Meeting, Settings};
+    /// let (_meeting, id) = Meeting::open()?;
+    /// let comm = Settings::default().rank(0).size(1).id(id).connect()?;
+    /// assert_eq!(comm.size(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn id(mut self, id: UniqueId) -> Self {
         self.explicit.id = Some(id);
@@ -221,6 +339,12 @@ impl Settings {
     }
 
     /// `host:port` where rank 0 listens for the others; with [`secret`](Self::secret).
+    ///
+    /// ```
+    /// # use crosstie::{Secret, Settings};
+    /// let secret = Secret::from_passphrase("what all ranks know, and nobody else");
+    /// let settings = Settings::default().root("node0:40000").secret(secret);
+    /// ```
     #[must_use]
     pub fn root(mut self, address: impl Into<String>) -> Self {
         self.explicit.root = Some(address.into());
@@ -228,6 +352,12 @@ impl Settings {
     }
 
     /// What all ranks know and strangers do not.
+    ///
+    /// ```
+    /// # use crosstie::{Secret, Settings};
+    /// let secret = Secret::from_passphrase("what all ranks know, and nobody else");
+    /// let settings = Settings::default().root("node0:40000").secret(secret);
+    /// ```
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.explicit.secret = Some(secret);
@@ -235,6 +365,13 @@ impl Settings {
     }
 
     /// The name of this rank's node; ranks of equal names share memory.
+    ///
+    /// ```
+    /// # use crosstie::Settings;
+    /// let comm = Settings::default().node("west").rank(0).size(1).connect()?;
+    /// assert_eq!(comm.nodes(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn node(mut self, name: impl Into<String>) -> Self {
         self.explicit.node = Some(name.into());
@@ -253,6 +390,12 @@ impl Settings {
 
     /// Who started this process as one of several ranks, as far as its environment tells: `None`
     /// for a process that nobody started so.
+    ///
+    /// ```
+    /// # use crosstie::Settings;
+    /// assert_eq!(Settings::default().launcher()?, None, "nobody has started this process as a rank");
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Launch`] when the environment contradicts itself.
@@ -449,6 +592,11 @@ impl Value for SlotBytes {
 /// A number of bytes as settings and the command line write it: `8`, `64K`, `4M` or `1GiB`; a letter is a
 /// power of 1024.
 ///
+/// ```
+/// assert_eq!(crosstie::parse_bytes("64K"), Ok(65_536));
+/// assert!(crosstie::parse_bytes("many").is_err());
+/// ```
+///
 /// # Errors
 /// What is expected, for people; more than 256 TiB too.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -468,6 +616,13 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// A time as settings write it: `30`, `30s`, `500ms`, `1.5s` or `2m`; a bare number is seconds.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(crosstie::parse_duration("500ms"), Ok(Duration::from_millis(500)));
+/// assert!(crosstie::parse_duration("3h").is_err());
+/// ```
 ///
 /// # Errors
 /// What is expected, for people.

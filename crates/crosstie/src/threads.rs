@@ -19,12 +19,27 @@ pub struct Threads {
 
 impl Threads {
     /// A world of `ranks` ranks on one emulated node, over in-process loopback.
+    ///
+    /// ```
+    /// use crosstie::Threads;
+    ///
+    /// let ranks = Threads::new(2).run(|comm| Ok(comm.rank()))?;
+    /// assert_eq!(ranks, [0, 1]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn new(ranks: u32) -> Self {
         let settings = Settings::default().transport(Transport::Loopback);
         Self { ranks, nodes: 1, settings }
     }
 
     /// The same world with ranks spread over `nodes` emulated nodes, in blocks; TCP between them.
+    ///
+    /// ```
+    /// use crosstie::Threads;
+    ///
+    /// Threads::new(4).nodes(2).run(|mut comm| comm.barrier())?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn nodes(mut self, nodes: u32) -> Self {
         self.nodes = nodes;
@@ -32,6 +47,14 @@ impl Threads {
     }
 
     /// The same world with other settings; rank, size and meeting are filled in.
+    ///
+    /// ```
+    /// use crosstie::{Settings, Threads, Transport};
+    ///
+    /// let settings = Settings::default().transport(Transport::SharedMemory);
+    /// Threads::new(2).settings(settings).run(|mut comm| comm.barrier())?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -39,6 +62,18 @@ impl Threads {
     }
 
     /// Runs `body` once per rank, each in its own thread, and returns what they returned, by rank.
+    ///
+    /// ```
+    /// use crosstie::{ReduceOp, Threads};
+    ///
+    /// let sums = Threads::new(3).run(|mut comm| {
+    ///     let mut sum = [comm.rank()];
+    ///     comm.all_reduce_in_place(&mut sum, ReduceOp::Sum)?;
+    ///     Ok(sum[0])
+    /// })?;
+    /// assert_eq!(sums, [3; 3]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The error of the lowest rank that had one. A rank that panics is named to its peers as one
@@ -53,6 +88,16 @@ impl Threads {
 
     /// As [`run`](Self::run), but gives every rank's own result; one error alone when not even the
     /// place to meet could be made.
+    ///
+    /// ```
+    /// use crosstie::Threads;
+    ///
+    /// let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+    ///     0 => comm.barrier(),
+    ///     _ => Ok(()), // It leaves, and rank 0 waits in vain.
+    /// });
+    /// assert!(results[0].is_err() && results[1].is_ok());
+    /// ```
     pub fn run_each<T, F>(self, body: F) -> Vec<Result<T, Error>>
     where
         T: Send,

@@ -61,12 +61,39 @@ impl<B: Returned> Work<B> {
     }
 
     /// Whether the call is over, well or badly; then [`wait`](Self::wait) returns at once.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let own = vec![comm.rank()];
+    /// let work = comm.owned().broadcast(own, 0)?;
+    /// while !work.is_done() {
+    ///     std::hint::spin_loop(); // Or something better to do.
+    /// }
+    /// assert_eq!(work.wait()?, [0]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     pub fn is_done(&self) -> bool {
         self.pending.is_done()
     }
 
     /// Waits for the end of the call, driving it in this thread if nobody else does, and returns its
     /// buffers. Calls made before it on the same communicator end first.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let own = vec![comm.rank()];
+    /// let work = comm.owned().broadcast(own, 0)?;
+    /// // In another thread, say.
+    /// let waits = std::thread::spawn(move || work.wait());
+    /// assert_eq!(waits.join().unwrap()?, [0]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Failed`] when a peer failed or the deadline passed; [`Error::AlreadyFailed`] when a call

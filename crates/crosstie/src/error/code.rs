@@ -21,6 +21,12 @@ pub enum Blame {
 
 impl Blame {
     /// Its name, for messages.
+    ///
+    /// ```
+    /// use crosstie::Blame;
+    ///
+    /// assert_eq!(Blame::Peer.name(), "a peer");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Self::Caller => "the caller",
@@ -57,11 +63,26 @@ impl FromStr for Code {
 
 impl Code {
     /// Every code that this version knows, in ascending order.
+    ///
+    /// ```
+    /// use crosstie::Code;
+    ///
+    /// assert!(Code::all().is_sorted() && Code::all().any(|code| code == Code(60)));
+    /// ```
     pub fn all() -> impl Iterator<Item = Self> {
         ENTRIES.iter().map(|entry| Self(entry.number))
     }
 
     /// What stands behind the code; `None` for a number that is none.
+    ///
+    /// ```
+    /// use crosstie::Code;
+    ///
+    /// let code: Code = "CT-060".parse()?;
+    /// assert!(code.explanation().is_some());
+    /// assert!(Code(999).explanation().is_none());
+    /// # Ok::<(), String>(())
+    /// ```
     pub fn explanation(self) -> Option<&'static Explanation> {
         ENTRIES.iter().find(|entry| entry.number == self.0)
     }
@@ -85,6 +106,13 @@ pub struct Explanation {
 
 impl Explanation {
     /// The code.
+    ///
+    /// ```
+    /// use crosstie::Code;
+    ///
+    /// let page = Code(60).explanation().unwrap();
+    /// assert_eq!(page.code(), Code(60));
+    /// ```
     pub fn code(&self) -> Code {
         Code(self.number)
     }

@@ -115,6 +115,16 @@ impl Failure {
 
     /// Where every rank stood when the verdict was found, a line for each and one for each block that waited; the same
     /// on all ranks. Empty where nobody was asked, for a death names itself.
+    ///
+    /// ```
+    /// # use crosstie::{Error, Threads};
+    /// let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+    ///     0 => comm.recv(&mut [0_u8; 2], 1),
+    ///     _ => comm.send(&[1_u8], 0).and_then(|()| comm.barrier()),
+    /// });
+    /// let Some(Err(Error::Failed(failure))) = results.into_iter().next() else { panic!() };
+    /// println!("{}", failure.dump());
+    /// ```
     pub fn dump(&self) -> String {
         let mut text = String::new();
         for (rank, statement) in &self.statements {
@@ -125,6 +135,16 @@ impl Failure {
     }
 
     /// The whole verdict, with what every rank said, as one JSON object; the same on all ranks.
+    ///
+    /// ```
+    /// # use crosstie::{Error, Threads};
+    /// let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+    ///     0 => comm.recv(&mut [0_u8; 2], 1),
+    ///     _ => comm.send(&[1_u8], 0).and_then(|()| comm.barrier()),
+    /// });
+    /// let Some(Err(Error::Failed(failure))) = results.into_iter().next() else { panic!() };
+    /// assert!(failure.dump_json().starts_with('{'));
+    /// ```
     pub fn dump_json(&self) -> &str {
         &self.json
     }

@@ -26,6 +26,13 @@ impl Protocol {
     pub const ALL: [Self; 3] = [Self::Auto, Self::Copy, Self::Lend];
 
     /// The name that settings and the command line use.
+    ///
+    /// ```
+    /// use crosstie::Protocol;
+    ///
+    /// assert_eq!("lend".parse(), Ok(Protocol::Lend));
+    /// assert_eq!(Protocol::Lend.name(), "lend");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",

@@ -26,6 +26,12 @@ pub enum Scope {
 
 impl Scope {
     /// `world` or `rank`.
+    ///
+    /// ```
+    /// use crosstie::SettingScope;
+    ///
+    /// assert_eq!(SettingScope::World.name(), "world");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Self::World => "world",
@@ -86,16 +92,38 @@ struct Nccl {
 
 impl Setting {
     /// Every setting, in the order of their names.
+    ///
+    /// ```
+    /// use crosstie::Setting;
+    ///
+    /// for setting in Setting::all() {
+    ///     println!("{} ({}): {}", setting.name, setting.scope.name(), setting.meaning);
+    /// }
+    /// ```
     pub fn all() -> &'static [&'static Self] {
         ALL
     }
 
     /// The setting of that name.
+    ///
+    /// ```
+    /// use crosstie::Setting;
+    ///
+    /// let timeout = Setting::named("CROSSTIE_TIMEOUT").unwrap();
+    /// assert_eq!(timeout.default, Some("30m"));
+    /// ```
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|setting| setting.name == name)
     }
 
     /// The setting whose name is most like `name`, if one is like enough to be meant.
+    ///
+    /// ```
+    /// use crosstie::Setting;
+    ///
+    /// let meant = Setting::like("CROSSTIE_TIMOUT").unwrap();
+    /// assert_eq!(meant.name, "CROSSTIE_TIMEOUT");
+    /// ```
     pub fn like(name: &str) -> Option<&'static Self> {
         let likeness =
             |setting: &&Self| strsim::jaro_winkler(own_part(setting.name), own_part(name));
@@ -104,6 +132,14 @@ impl Setting {
     }
 
     /// The names in an environment that begin as settings do and are none.
+    ///
+    /// ```
+    /// use crosstie::Setting;
+    ///
+    /// let variables = [("CROSSTIE_FRUIT", "1"), ("HOME", "/")];
+    /// let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    /// assert!(Setting::unknown(&variables).eq(["CROSSTIE_FRUIT"]));
+    /// ```
     pub fn unknown(environment: &Environment) -> impl Iterator<Item = &str> {
         let names = environment.keys().map(String::as_str);
         names.filter(|name| name.starts_with(PREFIX) && Self::named(name).is_none())
@@ -111,6 +147,15 @@ impl Setting {
 
     /// What `environment` says of this setting: its own variable first, then NCCL's that means the
     /// same, then the default.
+    ///
+    /// ```
+    /// use crosstie::{Origin, Setting};
+    ///
+    /// let variables = [("NCCL_SHM_DISABLE".to_owned(), "1".to_owned())].into();
+    /// let told = Setting::named("CROSSTIE_TRANSPORT").unwrap().told(&variables);
+    /// assert_eq!(told.value.as_deref(), Some("tcp"));
+    /// assert_eq!(told.origin, Origin::Nccl("NCCL_SHM_DISABLE"));
+    /// ```
     pub fn told(&self, environment: &Environment) -> Told {
         if let Some(value) = environment.get(self.name) {
             let problem = (self.check)(value).err();
@@ -125,6 +170,13 @@ impl Setting {
     }
 
     /// The name of NCCL's variable that means the same, where there is one.
+    ///
+    /// ```
+    /// use crosstie::Setting;
+    ///
+    /// let transport = Setting::named("CROSSTIE_TRANSPORT").unwrap();
+    /// assert_eq!(transport.nccl_name(), Some("NCCL_SHM_DISABLE"));
+    /// ```
     pub fn nccl_name(&self) -> Option<&'static str> {
         self.nccl.as_ref().map(|nccl| nccl.name)
     }
