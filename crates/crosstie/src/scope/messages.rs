@@ -11,7 +11,7 @@ use crate::group::{Route, both_ways, one_way_in, one_way_out};
 use crate::{Element, Error, Group};
 
 impl<'scope> Scope<'scope, '_> {
-    /// As [`Communicator::group`]; nothing comes back from its work.
+    /// As [`Communicator::group`](crate::Communicator::group); nothing comes back from its work.
     ///
     /// ```
     /// # use crosstie::Threads;
@@ -49,7 +49,7 @@ impl<'scope> Scope<'scope, '_> {
         Ok(ScopedWork { ticket: work.ticket.without_result(), ..work })
     }
 
-    /// As [`Communicator::send`]; nothing comes back from its work.
+    /// As [`Communicator::send`](crate::Communicator::send); nothing comes back from its work.
     ///
     /// ```
     /// # use crosstie::Threads;
@@ -79,7 +79,7 @@ impl<'scope> Scope<'scope, '_> {
         self.exchange("send", one_way_out(buffer, peer), Location::caller())
     }
 
-    /// As [`Communicator::recv`].
+    /// As [`Communicator::recv`](crate::Communicator::recv).
     ///
     /// ```
     /// # use crosstie::Threads;
@@ -109,7 +109,7 @@ impl<'scope> Scope<'scope, '_> {
         self.exchange("recv", one_way_in(buffer, peer), Location::caller())
     }
 
-    /// As [`Communicator::send_recv`]; what was received comes back.
+    /// As [`Communicator::send_recv`](crate::Communicator::send_recv); what was received comes back.
     ///
     /// ```
     /// # use crosstie::Threads;

@@ -9,7 +9,7 @@ use crosstie_exec::ScopedTicket;
 use crate::standing::{CallName, Standing};
 use crate::{Element, Error};
 
-/// A call under way in a [`Scope`], whose result comes back from [`wait`](Self::wait).
+/// A call under way in a [`Scope`](super::Scope), whose result comes back from [`wait`](Self::wait).
 ///
 /// Dropping it does not end the call: the scope waits for it.
 #[must_use = "its failure shows at the scope's end, but its result only by `wait` before"]
