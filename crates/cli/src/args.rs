@@ -1,5 +1,7 @@
 //! Owns the command line: every flag, its meaning, and how its value is read.
 
+mod lab;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use crosstie::{Algorithm, Code, DataType, Protocol, ReduceOp};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
+pub use lab::{LabArgs, LabInsideArgs};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
@@ -31,12 +34,17 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Start local ranks of any program
     Run(RunArgs),
+    /// Run bench, or any program's ranks, in an emulated cluster with rails
+    Lab(LabArgs),
     /// Show every setting: its value, where that comes from, and what it means
     Config(ConfigArgs),
     /// Tell what the code of an error means, what causes it and what to do
     Explain(ExplainArgs),
     /// Print a script that completes this command's arguments in a shell
     Completions(CompletionsArgs),
+    /// Be the first process of a lab
+    #[command(name = "lab-inside", hide = true)]
+    LabInside(LabInsideArgs),
     /// Become one rank: die with the launcher, then turn into the program
     #[command(name = "become-rank", hide = true)]
     BecomeRank(BecomeRankArgs),
@@ -276,15 +284,15 @@ with a code other than 3, which ranks end with whose peer has failed.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
-    /// Ranks to start
+    /// Ranks to start; to be left out in a lab, which says itself how many
     #[arg(short = 'n', long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub ranks: u32,
+    pub ranks: Option<u32>,
 
-    /// Emulate this many nodes, each of consecutive ranks
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Emulate this many nodes, each of consecutive ranks [default: 1]
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub nodes: u32,
+    pub nodes: Option<u32>,
 
     /// Colour the rank before each line
     #[arg(long, value_enum, default_value_t = When::Auto)]
@@ -373,6 +381,12 @@ pub struct CompletionsArgs {
 pub struct BecomeRankArgs {
     /// The launcher's process id
     pub launcher: i32,
+    /// The network namespace of the node to be on, in a lab
+    #[arg(long, requires = "name")]
+    pub namespace: Option<PathBuf>,
+    /// That node's name
+    #[arg(long)]
+    pub name: Option<String>,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
     pub program: Vec<OsString>,
@@ -438,7 +452,7 @@ impl BuffersArg {
 pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
-const LATER_COMMANDS: [&str; 5] = ["topo", "plan", "lab", "sim", "doctor"];
+const LATER_COMMANDS: [&str; 4] = ["topo", "plan", "sim", "doctor"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crosstie_lab::LabError;
 use serde::{Deserialize, Serialize};
 
 /// The exit codes that scripts may rely on.
@@ -62,6 +63,9 @@ pub enum Failure {
     /// The library says what happened.
     #[error("{}", .0.report())]
     Library(#[from] crosstie::Error),
+    /// The lab says what stands in its way.
+    #[error("{0}")]
+    Lab(#[from] LabError),
     /// The host refused something.
     #[error("cannot {action}: {source}")]
     Host {
@@ -91,7 +95,7 @@ impl Failure {
         let (code, message) = match self {
             Self::Usage { message, .. } => (None, message.clone()),
             Self::Library(error) => (Some(error.code().to_string()), error.to_string()),
-            Self::Host { .. } => (None, self.to_string()),
+            Self::Host { .. } | Self::Lab(_) => (None, self.to_string()),
         };
         let (rank, culprit) = match self {
             Self::Library(crosstie::Error::Failed(failed)) => (Some(failed.rank), failed.culprit),
@@ -113,7 +117,7 @@ impl Failure {
     /// How the process should end.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Lab(LabError::Description(_)) => Exit::Usage,
             Self::Library(error) => match error.exit_code() {
                 1 => Exit::WrongResult,
                 2 => Exit::Usage,
@@ -123,7 +127,7 @@ impl Failure {
             Self::Host { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
                 Exit::OutputClosed
             }
-            Self::Host { .. } => Exit::Environment,
+            Self::Host { .. } | Self::Lab(_) => Exit::Environment,
         }
     }
 }

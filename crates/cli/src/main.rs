@@ -8,6 +8,7 @@ mod config;
 mod events;
 mod exit;
 mod explain;
+mod lab;
 mod launch;
 mod run;
 
@@ -34,7 +35,9 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions(args.shell),
-        Command::BecomeRank(args) => Err(launch::become_rank(args.launcher, &args.program)),
+        Command::Lab(args) => lab::run(&args),
+        Command::LabInside(args) => lab::inside(&args),
+        Command::BecomeRank(args) => Err(launch::become_rank(args)),
     };
     done.unwrap_or_else(|failure| tell(&failure, events)).into()
 }

@@ -11,14 +11,30 @@ use anstyle::{AnsiColor, Style};
 
 use crate::args::{RunArgs, When};
 use crate::exit::{Exit, Failure};
-use crate::launch::{Ended, Job, Outcome, Sink, Stream, Why, launch, ranges, refuse_empty_nodes};
+use crate::launch::{
+    Ended, Job, Outcome, Place, Sink, Stream, Why, launch, ranges, refuse_empty_nodes,
+};
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
     let RunArgs { ranks, nodes, color, program } = args;
+    let ranks = ranks.ok_or_else(|| {
+        Failure::usage("how many ranks to start is not said", "give -n N (--help has examples)")
+    })?;
+    let nodes = nodes.unwrap_or(1);
     refuse_empty_nodes(nodes, ranks)?;
     refuse_what_cannot_run(program.first().map_or(OsStr::new(""), |name| name))?;
-    let outcome = launch(&Job { ranks, nodes, program }, &mut Prefixed::new(ranks, color))?;
+    start(&Job::emulated(ranks, nodes, program)?, color)
+}
+
+/// Runs it in a lab, where each rank has its place.
+pub fn run_in_lab(args: RunArgs, places: Vec<Place>) -> Result<Exit, Failure> {
+    refuse_what_cannot_run(args.program.first().map_or(OsStr::new(""), |name| name))?;
+    start(&Job::at(places, args.program), args.color)
+}
+
+fn start(job: &Job, color: When) -> Result<Exit, Failure> {
+    let outcome = launch(job, &mut Prefixed::new(job.places().len(), color))?;
     Ok(exit(&outcome))
 }
 
@@ -60,7 +76,7 @@ struct Prefixed {
 }
 
 impl Prefixed {
-    fn new(ranks: u32, color: When) -> Self {
+    fn new(ranks: usize, color: When) -> Self {
         Self {
             width: (ranks - 1).to_string().len(),
             output_color: crate::color(color, io::stdout().is_terminal()),

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use crosstie::Threads;
 use indicatif::ProgressBar;
 
-use super::{buffer, json, progress, rank, refuse_impossible_nodes, report, settings, sizes};
+use super::{json, progress, rank, refuse_impossible_nodes, refuse_too_large, report, settings};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
@@ -29,12 +29,12 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES.min(ranks),
         TransportArg::Shm | TransportArg::Loopback => 1,
     });
-    let rows = sizes::rows(args, ranks)?;
-    buffer::refuse_more_than_there_is(ranks, &rows)?;
-    match args.transport {
-        TransportArg::Loopback => threads(args, ranks, nodes),
-        _ => processes(args, ranks, nodes),
+    refuse_too_large(args, ranks)?;
+    if args.transport == TransportArg::Loopback {
+        return threads(args, ranks, nodes);
     }
+    let line: Vec<OsString> = std::env::args_os().skip(1).collect();
+    processes(args, &line, |program| Job::emulated(ranks, nodes, program))
 }
 
 /// One thread for each rank: nothing but memory between them.
@@ -53,14 +53,19 @@ fn threads(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
     Ok(exits.into_iter().max_by_key(|exit| exit.code()).unwrap_or(Exit::Good))
 }
 
-/// One process for each rank: this very command line, told who it is by the environment.
-fn processes(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
+/// One process for each rank: this program with the command line that `args` were read from, told who it
+/// is by the environment.
+pub fn processes(
+    args: &BenchArgs,
+    line: &[OsString],
+    job: impl FnOnce(Vec<OsString>) -> Result<Job, Failure>,
+) -> Result<Exit, Failure> {
     let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
     let color =
         if crate::color(args.color, io::stdout().is_terminal()) { "always" } else { "never" };
     let program: Vec<OsString> = [this.into_os_string()]
         .into_iter()
-        .chain(std::env::args_os().skip(1))
+        .chain(line.iter().cloned())
         .chain(["--events", "--color", color].map(OsString::from))
         .collect();
     let bar = io::stderr().is_terminal().then(progress::bar);
@@ -71,7 +76,7 @@ fn processes(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> 
         summaries: Vec::new(),
         printed: false,
     };
-    let outcome = launch(&Job { ranks, nodes, program }, &mut listener)?;
+    let outcome = launch(&job(program)?, &mut listener)?;
     listener.conclude(&outcome);
     if let Some(summary) = listener.summary(&outcome).filter(|_| args.json) {
         json::print_failure(io::stdout(), &summary)?;

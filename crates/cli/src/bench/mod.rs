@@ -17,6 +17,7 @@ mod table;
 mod task;
 mod timing;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
 use crosstie::{Communicator, Settings, Transport};
@@ -24,7 +25,7 @@ use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure};
-use crate::launch::{node_name, ranks_per_node, refuse_empty_nodes};
+use crate::launch::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
 use progress::Progress;
 use report::Report;
 
@@ -46,6 +47,47 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         _ => {}
     }
     done
+}
+
+/// Runs it in a lab, where each rank has its place; `line` is the command line that `args` were read from.
+pub fn run_in_lab(
+    args: &BenchArgs,
+    line: &[OsString],
+    places: Vec<Place>,
+) -> Result<Exit, Failure> {
+    let ranks = places.len() as u32;
+    let done = refuse_too_large(args, ranks)
+        .and_then(|()| local::processes(args, line, |program| Ok(Job::at(places, program))));
+    match &done {
+        Err(failure) if args.json && failure.exit() != Exit::OutputClosed => {
+            json::print_failure(io::stdout(), &failure.summary())?;
+        }
+        _ => {}
+    }
+    done
+}
+
+/// Refuses what ranks of another command's world, on so many nodes, cannot do.
+pub fn refuse_outside_of(args: &BenchArgs, nodes: u32, ranks: u32) -> Result<(), Failure> {
+    refuse_foreign_flags(args)?;
+    if args.transport == TransportArg::Loopback {
+        return Err(Failure::usage(
+            "--transport loopback joins threads of one process, but a lab starts processes",
+            "choose auto or tcp",
+        ));
+    }
+    if args.transport == TransportArg::Shm && nodes > 1 {
+        return Err(Failure::usage(
+            format!("--transport shm joins ranks of one node, but the lab has {nodes}"),
+            "choose --transport auto or tcp, or a lab of one node",
+        ));
+    }
+    sizes::rows(args, ranks).map(drop)
+}
+
+/// Refuses sizes that cannot be, or that do not fit into this host's memory.
+fn refuse_too_large(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
+    buffer::refuse_more_than_there_is(ranks, &sizes::rows(args, ranks)?)
 }
 
 fn refuse_foreign_flags(args: &BenchArgs) -> Result<(), Failure> {

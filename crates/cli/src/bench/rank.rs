@@ -33,7 +33,8 @@ pub fn run(
     bench.predict(&mut comm, args, &rows)?;
     if let Some(report) = &mut report {
         let mut header = Header::new(args, &comm, &rows, ranks_here);
-        header.ceiling = bench.ceiling.as_ref().map(|ceiling| ceiling.in_words(largest(&rows)));
+        let ceiling = bench.ceiling.as_ref().filter(|ceiling| !ceiling.is_unknown());
+        header.ceiling = ceiling.map(|ceiling| ceiling.in_words(largest(&rows)));
         report.begin(&header)?;
     }
     bench.settle(&mut comm, &rows)?;

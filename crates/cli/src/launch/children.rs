@@ -10,12 +10,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crosstie_lab::Node;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group,
     set_parent_process_death_signal, waitid,
 };
 use signal_hook::iterator::Signals;
 
+use super::job::Place;
+use crate::args::BecomeRankArgs;
 use crate::exit::Failure;
 
 /// Events that may wait for the launcher; then the ranks' writes wait.
@@ -107,19 +110,20 @@ impl Children {
     ///
     /// It goes through [`become_rank`], for only the new process itself can ask the kernel to die
     /// with its parent. The kernel means the parent's thread: call this from one that stays.
-    pub fn start(
-        &mut self,
-        rank: u32,
-        program: &[OsString],
-        told: &[(&str, String)],
-    ) -> Result<(), Failure> {
+    pub fn start(&mut self, rank: u32, program: &[OsString], place: &Place) -> Result<(), Failure> {
         let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
-        let mut child = Command::new(this)
-            .arg("become-rank")
-            .arg(getpid().as_raw_nonzero().to_string())
+        let mut command = Command::new(this);
+        command.arg("become-rank").arg(getpid().as_raw_nonzero().to_string());
+        if let Some(Node { namespace, name }) = &place.node {
+            command.arg("--namespace").arg(namespace).arg("--name").arg(name);
+        }
+        for name in place.withheld {
+            command.env_remove(name);
+        }
+        let mut child = command
             .arg("--")
             .args(program)
-            .envs(told.iter().map(|(name, value)| (name, value)))
+            .envs(place.told.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -206,9 +210,10 @@ impl Drop for Children {
     }
 }
 
-/// The step between the launcher and the rank's program: dies with the launcher, then turns into
-/// the program. Returns only when it cannot.
-pub fn become_rank(launcher: i32, program: &[OsString]) -> Failure {
+/// The step between the launcher and the rank's program: dies with the launcher, goes to its node,
+/// then turns into the program. Returns only when it cannot.
+pub fn become_rank(args: BecomeRankArgs) -> Failure {
+    let BecomeRankArgs { launcher, namespace, name, program } = args;
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         return Failure::host("ask to die with the launcher", error.into());
     }
@@ -217,6 +222,10 @@ pub fn become_rank(launcher: i32, program: &[OsString]) -> Failure {
             "the launcher of this rank has ended",
             "start ranks with `crosstie run`, not with this hidden command",
         );
+    }
+    let node = namespace.zip(name).map(|(namespace, name)| Node { namespace, name });
+    if let Some(Err(error)) = node.map(|node| node.enter()) {
+        return error.into();
     }
     let Some((name, arguments)) = program.split_first() else {
         return Failure::usage("no program to turn into", "name one after `--`");

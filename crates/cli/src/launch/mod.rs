@@ -5,18 +5,18 @@
 //! the first to fail ends the others after a moment to report, and so does a signal.
 
 mod children;
+mod job;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crosstie::Meeting;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use children::{Children, Event};
 pub use children::{Ended, Stream, become_rank};
+pub use job::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
 
 use crate::exit::Failure;
 
@@ -32,17 +32,6 @@ const LAST_OUTPUT: Duration = Duration::from_millis(500);
 const FIRST_FAILURES: Duration = Duration::from_millis(200);
 /// The ranks of a world that ends in order end within less.
 const IN_ORDER: Duration = Duration::from_secs(1);
-
-/// A world to start: a program, and how many ranks on how many nodes.
-#[derive(Debug)]
-pub struct Job {
-    /// Ranks, at least one.
-    pub ranks: u32,
-    /// Nodes to emulate, each of consecutive ranks.
-    pub nodes: u32,
-    /// The program of every rank, and its arguments.
-    pub program: Vec<OsString>,
-}
 
 /// Who is told what the ranks write and how they end.
 pub trait Sink {
@@ -76,21 +65,12 @@ pub struct Outcome {
 
 /// Starts the ranks and waits until all have ended.
 pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
-    let (_meeting, id) = Meeting::open()?;
-    let id = id.to_string();
-    let per_node = ranks_per_node(job.ranks, job.nodes);
     let (mut children, events) = Children::new([SIGINT, SIGTERM])?;
-    for rank in 0..job.ranks {
-        let told = [
-            ("CROSSTIE_RANK", rank.to_string()),
-            ("CROSSTIE_SIZE", job.ranks.to_string()),
-            ("CROSSTIE_ID", id.clone()),
-            ("CROSSTIE_NODE", node_name(rank, per_node)),
-        ];
-        children.start(rank, &job.program, &told)?;
+    for (rank, place) in (0..).zip(job.places()) {
+        children.start(rank, job.program(), place)?;
     }
     let world = World {
-        alive: (0..job.ranks).collect(),
+        alive: (0..).zip(job.places()).map(|(rank, _)| rank).collect(),
         children,
         outcome: Outcome::default(),
         failed_at: None,
@@ -100,27 +80,6 @@ pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
         early: None,
     };
     world.wait(&events, sink)
-}
-
-/// Refuses to emulate more nodes than there are ranks to be on them.
-pub fn refuse_empty_nodes(nodes: u32, ranks: u32) -> Result<(), Failure> {
-    if nodes <= ranks {
-        return Ok(());
-    }
-    Err(Failure::usage(
-        format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
-        format!("give --nodes {ranks} or less, or start more ranks"),
-    ))
-}
-
-/// Ranks of a node where consecutive ranks share one: the last node may have fewer.
-pub fn ranks_per_node(ranks: u32, nodes: u32) -> u32 {
-    ranks.div_ceil(nodes.max(1)).max(1)
-}
-
-/// The name of the emulated node that `rank` is on.
-pub fn node_name(rank: u32, per_node: u32) -> String {
-    format!("emulated-{}", rank / per_node)
 }
 
 /// Ranks in words: `0-3, 6`.

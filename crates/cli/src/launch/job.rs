@@ -1,0 +1,84 @@
+//! Owns what a world to be started is: its program, and of each rank where it is and what it is told.
+
+use std::ffi::OsString;
+
+use crosstie::Meeting;
+use crosstie_lab::Node;
+
+use crate::exit::Failure;
+
+/// A world to start.
+pub struct Job {
+    program: Vec<OsString>,
+    places: Vec<Place>,
+    /// Where the ranks meet, if this process serves it.
+    _meeting: Option<Meeting>,
+}
+
+/// Where one rank is started, and what it is told of its world.
+#[derive(Debug)]
+pub struct Place {
+    /// Names of its environment, and values.
+    pub told: Vec<(&'static str, String)>,
+    /// Names that it must not find in its environment, whatever they are here.
+    pub withheld: &'static [&'static str],
+    /// The node of a lab that it is on; none for this host, as it is.
+    pub node: Option<Node>,
+}
+
+impl Job {
+    /// `ranks` ranks of a program on this host, which plays `nodes` nodes, each of consecutive ranks.
+    pub fn emulated(ranks: u32, nodes: u32, program: Vec<OsString>) -> Result<Self, Failure> {
+        let (meeting, id) = Meeting::open()?;
+        let id = id.to_string();
+        let per_node = ranks_per_node(ranks, nodes);
+        let place = |rank: u32| Place {
+            told: vec![
+                ("CROSSTIE_RANK", rank.to_string()),
+                ("CROSSTIE_SIZE", ranks.to_string()),
+                ("CROSSTIE_ID", id.clone()),
+                ("CROSSTIE_NODE", node_name(rank, per_node)),
+            ],
+            withheld: &[],
+            node: None,
+        };
+        let places = (0..ranks).map(place).collect();
+        Ok(Self { program, places, _meeting: Some(meeting) })
+    }
+
+    /// A program at these places, whose ranks know themselves where they meet.
+    pub fn at(places: Vec<Place>, program: Vec<OsString>) -> Self {
+        Self { program, places, _meeting: None }
+    }
+
+    /// The program of every rank, and its arguments.
+    pub fn program(&self) -> &[OsString] {
+        &self.program
+    }
+
+    /// Where each rank is, in order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+}
+
+/// Refuses to emulate more nodes than there are ranks to be on them.
+pub fn refuse_empty_nodes(nodes: u32, ranks: u32) -> Result<(), Failure> {
+    if nodes <= ranks {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("--nodes {nodes} needs at least as many ranks, and there are {ranks}"),
+        format!("give --nodes {ranks} or less, or start more ranks"),
+    ))
+}
+
+/// Ranks of a node where consecutive ranks share one: the last node may have fewer.
+pub fn ranks_per_node(ranks: u32, nodes: u32) -> u32 {
+    ranks.div_ceil(nodes.max(1)).max(1)
+}
+
+/// The name of the emulated node that `rank` is on.
+pub fn node_name(rank: u32, per_node: u32) -> String {
+    format!("emulated-{}", rank / per_node)
+}

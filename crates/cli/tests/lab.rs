@@ -1,0 +1,297 @@
+//! `crosstie lab`: ranks on the nodes of an emulated cluster, and that nothing is left of it.
+#![cfg(test)]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use support::{Done, Running, crosstie, run};
+
+/// Says why there can be no lab here, if there can be none.
+fn no_lab() -> bool {
+    let found = |tool: &str| {
+        ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+            .iter()
+            .any(|folder| fs::exists(format!("{folder}/{tool}")).unwrap_or(false))
+    };
+    let why = if !geteuid().is_root() {
+        "not root".to_owned()
+    } else if !found("ip") || !found("tc") {
+        "iproute2 is not installed".to_owned()
+    } else {
+        let tried = run("lab --nodes 1 --ranks-per-node 1 -- run -- true");
+        let refused = ["CAP_SYS_ADMIN", "this kernel has no"];
+        match tried.code == Some(4) && refused.iter().any(|why| tried.err.contains(why)) {
+            true => tried.err,
+            false => return false,
+        }
+    };
+    println!("SKIPPED: no lab here: {why}");
+    true
+}
+
+fn shell(flags: &str, script: &str) -> Command {
+    let mut command = crosstie(&format!("lab {flags} -- run -- sh -c"));
+    command.arg(script);
+    command
+}
+
+fn finish(command: Command) -> Done {
+    Running::start(command).finish()
+}
+
+#[test]
+fn every_byte_is_right_between_nodes_of_a_lab() {
+    if no_lab() {
+        return;
+    }
+    let done = run(
+        "lab --ranks-per-node 2 --counters -- bench all_to_all -b 4K -e 256K -f 64 -n 2 -w 1 --json",
+    );
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let document: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&document["ranks"], &document["nodes"]), (&4.into(), &2.into()), "{document}");
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!(row["out_of_place"]["wrong"], 0, "{row}");
+        assert_eq!(row["in_place"]["wrong"], 0, "{row}");
+    }
+    assert!(document["counters"]["tcp"]["bytes"].as_u64() > Some(1 << 20), "{document}");
+    assert!(done.err.contains("uplink of rail 1"), "{}", done.err);
+}
+
+#[test]
+fn each_rank_is_on_its_node_and_told_of_its_world() {
+    if no_lab() {
+        return;
+    }
+    let script = "echo $CROSSTIE_RANK $CROSSTIE_SIZE $CROSSTIE_NODE $(cat /proc/sys/kernel/hostname) \
+                  $CROSSTIE_ROOT $CROSSTIE_INTERFACE $LOCAL_RANK $(ls /sys/class/net | tr '\\n' ' ') \
+                  $(wc -c <$CROSSTIE_SECRET_FILE)";
+    let done = finish(shell("--nodes 3 --ranks-per-node 2 --rails 3 --no-spine", script));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    lines.sort_unstable();
+    let expected = (0..6).map(|rank| {
+        let (node, local) = (rank / 2, rank % 2);
+        format!(
+            "[{rank}] {rank} 6 node{node} node{node} 10.77.0.1:29400 eth{local} {local} eth0 eth1 eth2 lo 64"
+        )
+    });
+    assert_eq!(lines, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn labs_side_by_side_do_not_see_each_other() {
+    if no_lab() {
+        return;
+    }
+    let script = "ls /proc | grep -c '^[0-9]*$'; sleep 0.5";
+    let labs = [(); 2].map(|()| Running::start(shell("--ranks-per-node 2", script)));
+    for done in labs.map(Running::finish) {
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        // The first process, and of each rank a shell, its subshell, ls and grep.
+        let counts = done.out.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap());
+        let counts: Vec<u32> = counts.collect();
+        assert_eq!(counts.len(), 4);
+        assert!(counts.iter().all(|&count| count <= 1 + 4 * 4), "{counts:?}");
+    }
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_command() {
+    if no_lab() {
+        return;
+    }
+    let done = finish(shell("--ranks-per-node 1", "[ $CROSSTIE_RANK = 0 ] || exit 7"));
+    assert_eq!(done.code, Some(7), "{}", done.err);
+    let done = finish(shell("--ranks-per-node 1", "kill -SEGV $$"));
+    assert_eq!(done.code, Some(128 + 11), "{}", done.err);
+}
+
+#[test]
+fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
+    for (line, said) in [
+        ("lab --nodes 300 -- bench all_to_all", "300 nodes"),
+        ("lab --rate fast -- bench all_to_all", "expected a number with kbit, mbit or gbit"),
+        ("lab -- bench all_to_all --ranks 4", "the lab has 8 ranks"),
+        ("lab -- bench all_to_all --transport shm", "the lab has 2"),
+        ("lab -- bench all_to_all --transport loopback", "a lab starts processes"),
+        ("lab -- bench all_to_some", "all_to_all"),
+        ("lab -- run -n 3 -- true", "the lab has 8 ranks"),
+        ("lab -- config", "not config"),
+        ("lab --no-spine --oversubscription 2 -- bench all_to_all", "cannot be used with"),
+        ("lab", "COMMAND"),
+    ] {
+        let done = run(line);
+        assert_eq!(done.code, Some(2), "{line}: {}", done.err);
+        assert!(done.err.contains(said), "{line}: {}", done.err);
+    }
+}
+
+#[test]
+fn without_rights_it_says_what_it_needs() {
+    use std::os::unix::process::CommandExt;
+    if no_lab() {
+        return;
+    }
+    let mut command = crosstie("lab -- bench all_to_all");
+    command.uid(65_534);
+    match command.output() {
+        Err(error) => println!("SKIPPED: nobody may not run the command: {error}"),
+        Ok(output) => {
+            let done = Done::from(output);
+            assert_eq!(done.code, Some(4), "{}", done.err);
+            assert!(done.err.contains("run it as root"), "{}", done.err);
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_a_lab_at_once_with_their_codes() {
+    if no_lab() {
+        return;
+    }
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mark = Mark::new("signal");
+        let mut lab = Running::start(mark.on(shell("", "trap '' TERM INT; echo up; sleep 600")));
+        lab.first_line();
+        let began = Instant::now();
+        lab.signal(signal);
+        assert_eq!(lab.finish().code, Some(code));
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(mark.processes(), [], "nothing is left, not even for a moment");
+    }
+}
+
+/// Kills `victim` of a lab that has run for a while, and looks for what is left.
+fn kill_and_look(victim: Victim, after: Duration) {
+    let devices = fabric_devices();
+    let mark = Mark::new("kill");
+    // A child that has a session of its own, besides the shell.
+    let script = "setsid sleep 600 & sleep 600";
+    let lab = Running::start(mark.on(shell("--ranks-per-node 2", script)));
+    thread::sleep(after);
+    if let Some(pid) = victim.find(&lab) {
+        let _ = kill_process(pid, Signal::KILL);
+        let done = lab.finish();
+        assert_eq!(done.code, victim.code(), "{victim:?} after {after:?}: {}", done.err);
+    } // else it was too early: there is no such process yet, and the caller is killed
+    let until = Instant::now() + Duration::from_secs(2);
+    while !mark.processes().is_empty() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(mark.processes(), [], "{victim:?} after {after:?}");
+    // What has no process, no mount and no name outside is freed by the kernel.
+    assert_eq!(fabric_devices(), devices);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("/run/netns/node"), "{mounts}");
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Caller,
+    First,
+    Rank,
+}
+
+impl Victim {
+    const ALL: [Self; 3] = [Self::Caller, Self::First, Self::Rank];
+
+    fn find(self, lab: &Running) -> Option<Pid> {
+        let first = || child_of(lab.pid());
+        match self {
+            Self::Caller => Some(lab.pid()),
+            Self::First => first(),
+            Self::Rank => first().and_then(child_of),
+        }
+    }
+
+    /// What the command ends with: killed itself; or for a process of its own that was.
+    fn code(self) -> Option<i32> {
+        match self {
+            Self::Caller => None,
+            Self::First | Self::Rank => Some(128 + 9),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_when_a_process_of_the_lab_is_killed() {
+    if no_lab() {
+        return;
+    }
+    for (victim, after_ms) in
+        Victim::ALL.into_iter().flat_map(|victim| [8, 60, 500].map(|after_ms| (victim, after_ms)))
+    {
+        // A rank that is killed while it is still on its way has no shell to end with.
+        kill_and_look(victim, Duration::from_millis(after_ms));
+    }
+}
+
+#[test]
+#[ignore = "slow: a minute of kills at random moments"]
+fn nothing_is_left_whenever_a_process_of_the_lab_is_killed() {
+    if no_lab() {
+        return;
+    }
+    for round in 0..60u32 {
+        let victim = Victim::ALL[round as usize % 3];
+        let random = fs::read("/proc/sys/kernel/random/uuid").unwrap();
+        let after = random.iter().take(8).fold(0u64, |sum, &it| sum * 31 + u64::from(it)) % 400;
+        kill_and_look(victim, Duration::from_millis(after));
+    }
+}
+
+/// A variable that all processes of a lab inherit, to find them by.
+struct Mark(String);
+
+impl Mark {
+    fn new(name: &str) -> Self {
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+        Self(format!("{name}-{}", id.trim()))
+    }
+
+    fn on(&self, mut command: Command) -> Command {
+        command.env("MARK_OF_A_TEST", &self.0);
+        command
+    }
+
+    /// Processes that carry it: zombies have no environment.
+    fn processes(&self) -> Vec<u32> {
+        let mark = format!("MARK_OF_A_TEST={}", self.0);
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let carries = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        pids.filter(carries).collect()
+    }
+}
+
+fn child_of(parent: Pid) -> Option<Pid> {
+    let id = parent.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok();
+    // The caller waits in a thread, whose child the lab is.
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).ok()?.flatten();
+    let all = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let first = all.chain(children).find_map(|list| list.split(' ').next()?.parse().ok());
+    first.and_then(Pid::from_raw)
+}
+
+/// Devices of this host with names as those of a lab's fabric.
+fn fabric_devices() -> Vec<String> {
+    let entries = fs::read_dir("/sys/class/net").unwrap().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<_> =
+        names.filter(|name| name.starts_with("leaf") || name.starts_with("n0r")).collect();
+    found.sort_unstable();
+    found
+}
