@@ -112,16 +112,14 @@ impl<'a> Group<'a> {
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        let longest = longest_pieces(&sends, slot_bytes);
-        let sends = sends.into_iter().flat_map(|(peer, Message { memory, tag, whole })| {
-            let piece = move |memory| (peer, Message { memory, tag, whole });
-            pieces(memory, longest(peer)).map(piece)
-        });
-        let longest = longest_pieces(&recvs, slot_bytes);
-        let recvs = recvs.into_iter().flat_map(|(peer, Message { memory, tag, whole })| {
-            let piece = move |memory| (peer, Message { memory, tag, whole });
-            pieces_mut(memory, longest(peer)).map(piece)
-        });
+        let longest = longest_pieces(sends.iter().map(|(peer, _)| *peer).collect(), slot_bytes);
+        let sends = sends
+            .into_iter()
+            .flat_map(|(peer, message)| message.pieces(longest(peer)).map(move |one| (peer, one)));
+        let longest = longest_pieces(recvs.iter().map(|(peer, _)| *peer).collect(), slot_bytes);
+        let recvs = recvs
+            .into_iter()
+            .flat_map(|(peer, message)| message.pieces(longest(peer)).map(move |one| (peer, one)));
         let (to, sends): (Vec<Rank>, Vec<_>) = sends.unzip();
         let (from, recvs): (Vec<Rank>, Vec<_>) = recvs.unzip();
         let sent = sends.iter().map(|message| span(message.memory.len())).collect();
@@ -137,22 +135,10 @@ pub(crate) fn message<T: Element, B: AsRef<[u8]>>(memory: B) -> Message<B> {
 }
 
 /// How long the pieces are that messages of each rank are cut into: whole, where a rank has one.
-fn longest_pieces<M>(messages: &[(Rank, M)], slot_bytes: usize) -> impl Fn(Rank) -> usize + use<M> {
+pub(crate) fn longest_pieces(peers: Vec<Rank>, slot_bytes: usize) -> impl Fn(Rank) -> usize {
     let mut seen = BTreeSet::new();
-    let again = messages.iter().map(|(peer, _)| *peer).filter(|&peer| !seen.insert(peer));
-    let several: BTreeSet<Rank> = again.collect();
+    let several: BTreeSet<Rank> = peers.into_iter().filter(|&peer| !seen.insert(peer)).collect();
     move |peer| if several.contains(&peer) { slot_bytes } else { usize::MAX }
-}
-
-/// The bytes in pieces, one empty piece where there are none.
-fn pieces(bytes: &[u8], longest: usize) -> impl Iterator<Item = &[u8]> {
-    let none = bytes.is_empty().then_some(bytes);
-    bytes.chunks(longest).chain(none)
-}
-
-fn pieces_mut(bytes: &mut [u8], longest: usize) -> impl Iterator<Item = &mut [u8]> {
-    let none: Option<&mut [u8]> = bytes.is_empty().then_some(&mut []);
-    bytes.chunks_mut(longest).chain(none)
 }
 
 fn span(bytes: usize) -> Span {
@@ -175,6 +161,13 @@ impl Route {
         let spans =
             |side: Option<(u32, usize)>| side.iter().map(|(_, bytes)| span(*bytes)).collect();
         Self { to: rank(send), from: rank(recv), sent: spans(send), received: spans(recv) }
+    }
+
+    /// The route of buffers that are cut into pieces already: the rank of each piece beside its length.
+    pub fn of_pieces(sends: &[(Rank, usize)], recvs: &[(Rank, usize)]) -> Self {
+        let ranks = |side: &[(Rank, usize)]| side.iter().map(|(rank, _)| *rank).collect();
+        let spans = |side: &[(Rank, usize)]| side.iter().map(|(_, bytes)| span(*bytes)).collect();
+        Self { to: ranks(sends), from: ranks(recvs), sent: spans(sends), received: spans(recvs) }
     }
 
     fn is_empty(&self) -> bool {

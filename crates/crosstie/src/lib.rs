@@ -61,7 +61,7 @@ pub use half::{bf16, f16};
 pub use meeting::Meeting;
 pub use metrics::{Metrics, TransportCounters};
 pub use operation::Operation;
-pub use owned::{OwnedBuffer, OwnedCalls, Returned};
+pub use owned::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
 pub use registered::Registered;
 pub use scope::{Scope, ScopedWork};
 pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};

@@ -1,17 +1,17 @@
 //! Owns asynchronous calls whose buffers move into them: the typed forms.
 
 mod buffer;
+mod messages;
 
 use std::panic::Location;
 
-use crosstie_exec::{Memory, Message, Nothing, Owned};
+use crosstie_exec::{Memory, Nothing, Owned};
 use crosstie_ir::{Collective, Rank, ReduceOp};
 
-use crate::group::{Route, message};
 use crate::operation::Operation;
 use crate::work::Pending;
 use crate::{Communicator, Error, Work};
-pub use buffer::{OwnedBuffer, Returned};
+pub use buffer::{Exchanged, OwnedBuffer, Returned};
 
 /// Asynchronous calls whose buffers move into them; from [`Communicator::owned`].
 ///
@@ -626,98 +626,6 @@ impl OwnedCalls<'_> {
         self.run(operation, memory, Location::caller())
     }
 
-    /// As [`Communicator::send`]; the buffer comes back.
-    ///
-    /// ```
-    /// # use crosstie::Threads;
-    /// # Threads::new(2).run(|mut comm| {
-    /// match comm.rank() {
-    ///     0 => assert_eq!(comm.owned().send(vec![4, 5], 1)?.wait()?, [4, 5]),
-    ///     _ => comm.recv(&mut [0; 2], 0)?,
-    /// }
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), crosstie::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn send<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
-        let sent = owned_message::<B>(buffer);
-        let route = Route::of_one(Some((peer, sent.memory.bytes().len())), None);
-        let memory = Owned::Messages { sends: vec![sent], recvs: Vec::new() };
-        self.exchange("send", route, memory, Location::caller())
-    }
-
-    /// As [`Communicator::recv`]; the buffer comes back.
-    ///
-    /// ```
-    /// # use crosstie::Threads;
-    /// # Threads::new(2).run(|mut comm| {
-    /// match comm.rank() {
-    ///     0 => assert_eq!(comm.owned().recv(vec![0; 2], 1)?.wait()?, [4, 5]),
-    ///     _ => comm.send(&[4, 5], 0)?,
-    /// }
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), crosstie::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn recv<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
-        let received = owned_message::<B>(buffer);
-        let route = Route::of_one(None, Some((peer, received.memory.bytes().len())));
-        let memory = Owned::Messages { sends: Vec::new(), recvs: vec![received] };
-        self.exchange("recv", route, memory, Location::caller())
-    }
-
-    /// As [`Communicator::send_recv`]; the buffers come back.
-    ///
-    /// ```
-    /// # use crosstie::Threads;
-    /// # Threads::new(2).run(|mut comm| {
-    /// let (rank, other) = (comm.rank(), 1 - comm.rank());
-    /// let work = comm.owned().send_recv(vec![rank], other, vec![9], other)?;
-    /// assert_eq!(work.wait()?, (vec![rank], vec![other]));
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), crosstie::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when there is no such rank; [`Error::AlreadyFailed`].
-    #[track_caller]
-    pub fn send_recv<S: OwnedBuffer, R: OwnedBuffer<Element = S::Element>>(
-        &mut self,
-        send: S,
-        to: u32,
-        recv: R,
-        from: u32,
-    ) -> Result<Work<(S, R)>, Error> {
-        let (sent, received) = (owned_message::<S>(send), owned_message::<R>(recv));
-        let [out, back] = [&sent, &received].map(|message| message.memory.bytes().len());
-        let route = Route::of_one(Some((to, out)), Some((from, back)));
-        let memory = Owned::Messages { sends: vec![sent], recvs: vec![received] };
-        self.exchange("send_recv", route, memory, Location::caller())
-    }
-
-    fn exchange<B: Returned>(
-        &mut self,
-        name: &'static str,
-        route: Route,
-        memory: Owned,
-        site: &'static Location<'static>,
-    ) -> Result<Work<B>, Error> {
-        let (what, call) = self.comm.group_submission(name, route, site)?;
-        let standing = &self.comm.standing;
-        let ticket = self.comm.engine.submit(what, memory);
-        let ticket = ticket.map_err(|seen| standing.fail(call, &seen))?;
-        Ok(Work::new(Pending::new(ticket, standing, call)))
-    }
-
     /// As [`Communicator::barrier`].
     ///
     /// ```
@@ -746,12 +654,6 @@ impl OwnedCalls<'_> {
             None => Box::new(Nothing),
         }
     }
-}
-
-fn owned_message<B: OwnedBuffer>(buffer: B) -> Message<Box<dyn Memory>> {
-    let memory = buffer.into_memory();
-    let Message { tag, whole, .. } = message::<B::Element, &[u8]>(memory.bytes());
-    Message { memory, tag, whole }
 }
 
 fn pair(send: impl OwnedBuffer, recv: impl OwnedBuffer) -> Owned {

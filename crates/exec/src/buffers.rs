@@ -41,6 +41,24 @@ pub struct Message<B> {
     pub whole: u64,
 }
 
+impl<'a> Message<&'a [u8]> {
+    /// The message in pieces of at most so many bytes; one empty piece where it has none.
+    pub fn pieces(self, longest: usize) -> impl Iterator<Item = Self> {
+        let Self { memory, tag, whole } = self;
+        let none: Option<&'a [u8]> = memory.is_empty().then_some(&[]);
+        memory.chunks(longest).chain(none).map(move |memory| Self { memory, tag, whole })
+    }
+}
+
+impl<'a> Message<&'a mut [u8]> {
+    /// The message in pieces of at most so many bytes; one empty piece where it has none.
+    pub fn pieces(self, longest: usize) -> impl Iterator<Item = Self> {
+        let Self { memory, tag, whole } = self;
+        let none: Option<&'a mut [u8]> = memory.is_empty().then_some(&mut []);
+        memory.chunks_mut(longest).chain(none).map(move |memory| Self { memory, tag, whole })
+    }
+}
+
 impl<B> Message<B> {
     /// The same message elsewhere.
     pub(crate) fn at<C>(&self, memory: C) -> Message<C> {

@@ -20,7 +20,7 @@ mod wide;
 pub use buffers::{Buffers, Message};
 pub use engine::{Call, Engine};
 pub use error::{ExecError, Waiting, WaitingFor};
-pub use memory::{Memory, Nothing, Owned};
+pub use memory::{Memory, Nothing, Owned, OwnedMessage};
 pub use program::Program;
 pub use queue::Submission;
 pub use reduce::{Isa, Operand, ReduceError, Reducer};

@@ -95,15 +95,29 @@ pub enum Owned {
     /// A buffer for each message of a group, as in [`Buffers::Messages`].
     Messages {
         /// What is sent.
-        sends: Vec<Message<Box<dyn Memory>>>,
+        sends: Vec<OwnedMessage>,
         /// What is received.
-        recvs: Vec<Message<Box<dyn Memory>>>,
+        recvs: Vec<OwnedMessage>,
     },
 }
 
-impl Message<Box<dyn Memory>> {
-    fn borrow_mut(&mut self) -> Message<&mut [u8]> {
-        Message { memory: self.memory.bytes_mut(), tag: self.tag, whole: self.whole }
+/// A message of a group, whose memory moved into it.
+pub struct OwnedMessage {
+    /// Its memory, and what tells it from others.
+    pub message: Message<Box<dyn Memory>>,
+    /// It travels in pieces of at most so many bytes, each a chunk of the plan.
+    pub longest_piece: usize,
+}
+
+impl OwnedMessage {
+    fn pieces(&self) -> impl Iterator<Item = Message<&[u8]>> {
+        let Message { memory, tag, whole } = &self.message;
+        Message { memory: memory.bytes(), tag: *tag, whole: *whole }.pieces(self.longest_piece)
+    }
+
+    fn pieces_mut(&mut self) -> impl Iterator<Item = Message<&mut [u8]>> {
+        let Message { memory, tag, whole } = &mut self.message;
+        Message { memory: memory.bytes_mut(), tag: *tag, whole: *whole }.pieces(self.longest_piece)
     }
 }
 
@@ -116,8 +130,8 @@ impl Owned {
             }
             Self::InPlace(buffer) => Buffers::InPlace(buffer.bytes_mut()),
             Self::Messages { sends, recvs } => Buffers::Messages {
-                sends: sends.iter().map(|message| message.at(message.memory.bytes())).collect(),
-                recvs: recvs.iter_mut().map(Message::borrow_mut).collect(),
+                sends: sends.iter().flat_map(OwnedMessage::pieces).collect(),
+                recvs: recvs.iter_mut().flat_map(OwnedMessage::pieces_mut).collect(),
             },
         }
     }
@@ -132,7 +146,7 @@ impl Owned {
             }
             Self::InPlace(buffer) => leak(buffer),
             Self::Messages { sends, recvs } => {
-                sends.into_iter().chain(recvs).for_each(|message| leak(message.memory));
+                sends.into_iter().chain(recvs).for_each(|owned| leak(owned.message.memory));
             }
         }
     }
@@ -143,7 +157,7 @@ impl Owned {
             Self::OutOfPlace { send, recv } => send.bytes().len() + recv.bytes().len(),
             Self::InPlace(buffer) => buffer.bytes().len(),
             Self::Messages { sends, recvs } => {
-                sends.iter().chain(recvs).map(|message| message.memory.bytes().len()).sum()
+                sends.iter().chain(recvs).map(|owned| owned.message.memory.bytes().len()).sum()
             }
         }
     }

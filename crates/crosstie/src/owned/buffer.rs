@@ -90,7 +90,7 @@ impl<B: OwnedBuffer> Returned for B {
             Owned::OutOfPlace { .. } => None,
             Owned::Messages { sends, recvs } => {
                 let only = sends.into_iter().chain(recvs).next()?;
-                B::from_memory(only.memory)
+                B::from_memory(only.message.memory)
             }
         }
     }
@@ -104,7 +104,7 @@ impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (S, R) {
                 Some((S::from_memory(send)?, R::from_memory(recv)?))
             }
             Owned::Messages { mut sends, mut recvs } => {
-                let (sent, received) = (sends.pop()?.memory, recvs.pop()?.memory);
+                let (sent, received) = (sends.pop()?.message.memory, recvs.pop()?.message.memory);
                 Some((S::from_memory(sent)?, R::from_memory(received)?))
             }
             Owned::InPlace(_) => None,
@@ -130,5 +130,27 @@ impl<S: OwnedBuffer, R: OwnedBuffer> Returned for (Option<S>, R) {
             Owned::OutOfPlace { send, recv } => Some((S::from_memory(send), R::from_memory(recv)?)),
             _ => None,
         }
+    }
+}
+
+/// The buffers of a group of messages, in the order in which they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchanged<S, R> {
+    /// What was sent.
+    pub sent: Vec<S>,
+    /// What was received.
+    pub received: Vec<R>,
+}
+
+impl<S: OwnedBuffer, R: OwnedBuffer> returned::Sealed for Exchanged<S, R> {}
+impl<S: OwnedBuffer, R: OwnedBuffer> Returned for Exchanged<S, R> {
+    fn from_owned(owned: Option<Owned>) -> Option<Self> {
+        let Owned::Messages { sends, recvs } = owned? else { return None };
+        let sent = sends.into_iter().map(|one| S::from_memory(one.message.memory));
+        let received = recvs.into_iter().map(|one| R::from_memory(one.message.memory));
+        Some(Self {
+            sent: sent.collect::<Option<_>>()?,
+            received: received.collect::<Option<_>>()?,
+        })
     }
 }
