@@ -17,7 +17,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crosstie_testkit::random::Random;
 use fault::Case;
@@ -44,6 +44,7 @@ fn run(count: u64) {
     let (next, provisional, broken) =
         (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let (kinds, during) = (Mutex::new(Counts::new()), Mutex::new(Counts::new()));
+    let slowest = Mutex::new(BTreeMap::<&str, Duration>::new());
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
@@ -58,6 +59,9 @@ fn run(count: u64) {
                         Ok(ends) => {
                             provisional.fetch_add(ends.alone, Ordering::Relaxed);
                             count_in(&kinds, case.fault.name());
+                            let mut slowest = slowest.lock().unwrap();
+                            let most = slowest.entry(case.fault.name()).or_default();
+                            *most = ends.took.max(*most);
                             ends.during.iter().for_each(|operation| count_in(&during, operation));
                         }
                         Err(what) => {
@@ -74,6 +78,7 @@ fn run(count: u64) {
     let kinds = kinds.into_inner().unwrap();
     let during = during.into_inner().unwrap();
     println!("{count} faults in {:.1?}, {alone} provisional verdicts: {kinds:?}", began.elapsed());
+    println!("from a fault to the end of the last rank, at most: {:.2?}", slowest.lock().unwrap());
     println!("calls that ended in an error, by rank: {during:?}");
     assert!(broken.is_empty(), "faults {broken:?} of CROSSTIE_FAULT_SEED={seed}");
 }

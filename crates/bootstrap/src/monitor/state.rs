@@ -5,7 +5,9 @@
 //! 2. A rank keeps the first report that it learns, and tells the hub. The hub makes the first report it learns its
 //!    *proposal*, and tells everyone; when all have said that they know it, it *seals* it. Only what is sealed is a
 //!    verdict. So when a hub dies amid this, either nobody had the verdict, or the next hub knows it as a proposal and
-//!    proposes the same: whatever dies when, those who live have one.
+//!    proposes the same: whatever dies when, those who live have one, and not only its culprit but its every word. The
+//!    one exception: a hub that waited [`SEAL_LIMIT`] in vain for a rank that lives seals without it, and where that
+//!    hub then dies before it has told that rank, and the rank succeeds it, the rank may find another.
 //! 3. A link that ends without an orderly leave is a death where nobody listens any more at its other end; else it is
 //!    made anew ([`link`]), and only where that fails counts as cut. A link that is silent for too long, or was never
 //!    made, is a silence. A rank that was itself held up for long blames nobody: it listens anew first.

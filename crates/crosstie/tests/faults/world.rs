@@ -140,6 +140,8 @@ pub struct Ends {
     pub alone: u64,
     /// In what each rank was that failed.
     pub during: Vec<String>,
+    /// How long after the fault the last rank to which it did not happen had ended.
+    pub took: Duration,
 }
 
 /// A world with its fault: how it ended, or what was wrong.
@@ -170,13 +172,19 @@ fn play(case: &Case, ranks: &mut [Process]) -> Result<Ends, String> {
     }
     std::thread::sleep(case.after);
     let patience = inflict(case, ranks);
-    let deadline = Instant::now() + patience;
+    let began = Instant::now();
+    let deadline = began + patience;
     let (mut ends, mut verdicts) = (Ends::default(), BTreeMap::new());
     for (rank, process) in (0..).zip(ranks.iter()) {
         if case.spares(rank) {
             let end = process.end(deadline).map_err(|what| format!("rank {rank} {what}"))?;
             let end = judge(case, end.as_deref())
                 .map_err(|what| format!("rank {rank} {what}: {end:?}"))?;
+            let last = process.says(deadline);
+            let last = last.map_err(|_| format!("the process of rank {rank} does not end"))?;
+            if last.is_some() {
+                return Err(format!("rank {rank} goes on: {last:?}"));
+            }
             match end {
                 End::Alone => ends.alone += 1,
                 End::Shared { verdict, during } => {
@@ -187,6 +195,7 @@ fn play(case: &Case, ranks: &mut [Process]) -> Result<Ends, String> {
             }
         }
     }
+    ends.took = began.elapsed();
     let victim = victim_ends(case, &ranks[case.victim as usize])?;
     verdicts.extend(victim.map(|verdict| (case.victim, verdict)));
     let first = verdicts.values().next();
@@ -276,7 +285,7 @@ fn cut(case: &Case, one: &Process, other: &Process) {
 enum End {
     /// As if nothing had happened.
     Good,
-    /// With an error of its own, while setting up: the text names whom it blames, or nobody.
+    /// With an error of its own, while setting up, whose text names the rank.
     Early,
     /// With a verdict of its own, for none reached it.
     Alone,
@@ -298,7 +307,10 @@ fn judge(case: &Case, end: Option<&str>) -> Result<End, String> {
         return Err(format!("has none of the codes {:?}", case.codes()));
     }
     match kind {
-        "single" => Ok(End::Early),
+        "single" if end.is_some_and(|end| end.contains(&format!("rank {}", case.victim))) => {
+            Ok(End::Early)
+        }
+        "single" => Err("names no culprit".to_owned()),
         "provisional" if case.is_of_the_hub() => Ok(End::Alone),
         "provisional" => Err("judged alone, though the hub lived".to_owned()),
         _ if case.may_blame(culprit) => {
