@@ -277,7 +277,7 @@ impl State {
         let silent = (self.links.iter())
             .filter(|(peer, _)| self.is_present(**peer))
             .map(|(_, link)| link.heard + self.silence);
-        let missing = self.is_hub() && self.held.is_none() && self.missing().next().is_some();
+        let missing = self.is_hub() && self.missing().next().is_some();
         let links = missing.then(|| self.links_due.min(self.last_probe + PROBE_EVERY));
         let inquiry = self.inquiry.as_ref();
         let inquiry = inquiry.map(|i| i.again.map_or(i.until, |again| again.min(i.until)));
@@ -462,9 +462,9 @@ impl State {
         self.spare_no_longer(now);
     }
 
-    /// Has those looked for who should have made a link to this hub.
+    /// Has those looked for who should have made a link to this hub: it may wait for them before it seals or leaves.
     fn find_dead(&mut self, now: Duration) {
-        let due = self.is_hub() && self.held.is_none() && now >= self.last_probe + PROBE_EVERY;
+        let due = self.is_hub() && now >= self.last_probe + PROBE_EVERY;
         let missing: Vec<u32> = self.missing().filter(|_| due).collect();
         if !missing.is_empty() {
             self.last_probe = now;

@@ -316,6 +316,9 @@ impl State {
 
     fn hold(&mut self, now: Duration, ballot: u32, verdict: Verdict) {
         (self.inquiry, self.accusation) = (None, None);
+        let dead = verdict.culprit.filter(|_| verdict.cause == Cause::Died);
+        // A hub that learns of it by an earlier one's proposal is not to wait for it.
+        self.gone.extend(dead.filter(|rank| ![self.rank, self.hub].contains(rank)));
         let spares = verdict.first_failed > 0 && self.report.is_none();
         let spares_until = match &self.held {
             Some(before) => before.spares_until,
