@@ -91,6 +91,8 @@ fn those_who_are_left_after_a_failure_go_on_and_again() {
     for (transport, world) in worlds(4) {
         let results = world.run_each(|mut comm| {
             let rank = comm.rank();
+            // Whoever aborts while others still connect keeps them from it.
+            assert_eq!(sum_of_ranks(&mut comm, rank)?, 6);
             if rank == 1 {
                 comm.abort_handle().abort("the first to go");
                 return Ok(0);
