@@ -19,7 +19,7 @@ const STANDING_SLOT_BYTES: usize = 4096;
 /// Rounds in which nothing moved before a message without a grant is copied aside. Fewer than
 /// an engine yields before it sleeps, so that a receiver a little behind costs no copy.
 ///
-/// Measured with `benches/compare/run --transport tcp --ranks 2`, 3 and 15 rounds, in µs: all_reduce of
+/// Measured with `crosstie bench --transport tcp` on 2 ranks, by turns, 3 and 15 rounds, in µs: all_reduce of
 /// 1 MiB 297 and 235, 4 MiB 1719 and 1384; all_gather of 4 MiB 1206 and 861. It costs where all ranks
 /// send before they receive (`CROSSTIE_ALGORITHM=ring`, all_reduce of 1 MiB): 493 and 533; with 60
 /// rounds 708.
