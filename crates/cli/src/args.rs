@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Algorithm, Code, DataType, Protocol, ReduceOp};
+use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
-pub use lab::{LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+pub use lab::{LabArgs, LabInsideArgs};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
@@ -76,7 +76,6 @@ process is one rank, and every result is checked.
 In --json alone, of calls that are timed one by one, on the slowest rank each:
   p50_us  half of the calls took no longer
   p99_us  99 of 100 calls took no longer
-  network what one call of the timed loop sends over TCP, of all ranks
 The last lines say what all ranks sent over each transport in the whole run:
 messages of the operation, how many writes to the wire carried them, and bytes.
 With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
@@ -161,9 +160,26 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME", value_parser = protocol, help_heading = "World")]
     pub proto: Option<Protocol>,
 
-    /// Measure out of place alone
-    #[arg(long, help_heading = "Timing")]
-    pub out_of_place: bool,
+    /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off
+    /// [default: off]
+    #[arg(long, value_name = "on|off", help_heading = "World")]
+    pub pxn: Option<Pxn>,
+
+    /// Rails (NICs) of each node [default: one for each rank of the largest node]
+    #[arg(long, value_name = "N", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub rails: Option<u32>,
+
+    /// Messages of a node's ranks that may leave as one wire message, where they share a wire; 1: each
+    /// alone [default: 8]
+    #[arg(long, value_name = "1..8", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub aggregate: Option<u8>,
+
+    /// How long a message waits for others that may leave with it: auto, full (for all that are
+    /// expected), or nanoseconds [default: auto]
+    #[arg(long, value_name = "auto|full|NS", help_heading = "World")]
+    pub flush: Option<Flush>,
 
     /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]

@@ -10,7 +10,6 @@ mod exit;
 mod explain;
 mod lab;
 mod launch;
-mod picture;
 mod run;
 
 use std::io::{self, Write};

@@ -8,20 +8,18 @@ use std::time::Instant;
 
 use crosstie_bootstrap::{Application, Cause, Monitor, MonitorOptions, Record, Report, World};
 use crosstie_exec::{Engine, WaitPolicy};
-use crosstie_ir::{ChannelId, InputsFingerprint, Rank};
+use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
-use crosstie_net::{Inbox, Interrupted, ListenOptions, Listener, Target};
-use crosstie_planner::{Nodes, Route, route};
-use crosstie_transport::seam::Endpoint;
-use crosstie_transport::shm::{self, ShmOptions};
-use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
-use crosstie_transport::{Doorbell, Heap, TransportError};
+use crosstie_net::{Inbox, ListenOptions, Listener, Target};
+use crosstie_planner::Nodes;
+use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{Standing, VERDICT_LIMIT};
-use crate::{Communicator, Error, Settings, Transport, memory, select, tag};
+use crate::{Communicator, Error, Settings, Transport, select, tag};
+use connect::{Connected, Neighbourhood};
 
 /// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
 pub(crate) const CHANNELS: u16 = 2;
@@ -82,9 +80,9 @@ pub(crate) fn join(
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
-        let connected = check_memory(&settings, &world, &nodes).and_then(|()| {
-            connect_endpoints(&settings, &world, &nodes, &inbox, &doorbell, deadline, &failed)
-        });
+        let place = Neighbourhood::new(&settings, &world, &nodes);
+        let connected =
+            place.check_memory().and_then(|()| place.connect(&inbox, &doorbell, deadline, &failed));
         match connected {
             Ok(connected) => (Some(monitor), connected),
             Err(error) => return Err(blame(monitor, &world, error)),
@@ -167,7 +165,8 @@ fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> 
     let pairs = world_scope.iter().map(|(name, value)| (*name, value.as_str()));
     let fingerprint = InputsFingerprint::new(&[], pairs, crosstie_planner::VERSION);
     let lines: Vec<String> = world_scope.iter().map(|(k, v)| format!("{k} = {v}")).collect();
-    let mut record = Record::of_this_process(identity.rank, listener.addresses());
+    let mut record =
+        Record::of_this_process(identity.rank, connect::offered(settings, listener.addresses()));
     record.fingerprint = fingerprint.0;
     record.settings = lines.join("\n");
     if let Some(node) = &identity.node {
@@ -208,113 +207,6 @@ fn check_reach(settings: &Resolved, nodes: &Nodes) -> Result<(), Error> {
     })
 }
 
-/// A rank's endpoints, and the memory that they can lend.
-struct Connected {
-    endpoints: Vec<Box<dyn Endpoint>>,
-    heap: Heap,
-}
-
-impl Connected {
-    /// With nobody to lend anything to.
-    fn alone(settings: &Resolved) -> Self {
-        Self { endpoints: Vec::new(), heap: Heap::private(settings.heap_bytes) }
-    }
-
-    fn add(&mut self, endpoint: Box<dyn Endpoint>) {
-        if let Some(heap) = endpoint.heap() {
-            self.heap = heap.clone();
-        }
-        self.endpoints.push(endpoint);
-    }
-}
-
-/// The peers that the network reaches, and those that share this rank's memory.
-fn peers(settings: &Resolved, world: &World, nodes: &Nodes) -> (Vec<u32>, Vec<u32>) {
-    let networked = |&peer: &u32| {
-        let way = route(Rank(world.rank), Rank(peer), ChannelId(0), nodes);
-        way == Some(Route::Network) || settings.transport == Transport::Tcp
-    };
-    (0..world.size).filter(|&peer| peer != world.rank).partition(networked)
-}
-
-/// Nothing has been allocated yet; the others hear why this rank does not come.
-fn check_memory(settings: &Resolved, world: &World, nodes: &Nodes) -> Result<(), Error> {
-    let (remote, local) = peers(settings, world, nodes);
-    let needed = memory::slots(settings, local.len(), remote.len());
-    memory::check(settings, "slots of all connections", needed, 0)
-}
-
-/// One endpoint per transport that this rank needs: inside its node, and between nodes.
-fn connect_endpoints(
-    settings: &Resolved,
-    world: &World,
-    nodes: &Nodes,
-    inbox: &Inbox,
-    doorbell: &Arc<Doorbell>,
-    deadline: Instant,
-    interrupted: Interrupted<'_>,
-) -> Result<Connected, Error> {
-    let (remote, mut local) = peers(settings, world, nodes);
-    local.push(world.rank);
-    let mut connected = Connected::alone(settings);
-    // Before the fabric, which knows all ranks of the process, those of other nodes too.
-    if !remote.is_empty() {
-        connected.add(connect_tcp(settings, world, &remote, inbox, deadline, interrupted)?);
-    }
-    if local.len() > 1 {
-        connected.add(match (&settings.transport, &settings.fabric) {
-            (Transport::Loopback, Some(fabric)) => {
-                Box::new(fabric.0.endpoint(world.rank, Arc::clone(doorbell))?)
-            }
-            (Transport::Loopback, None) => return Err(loopback_without_threads()),
-            _ => connect_shm(settings, world, local, doorbell, deadline, interrupted)?,
-        });
-    }
-    Ok(connected)
-}
-
-fn connect_shm(
-    settings: &Resolved,
-    world: &World,
-    local_ranks: Vec<u32>,
-    doorbell: &Doorbell,
-    deadline: Instant,
-    interrupted: Interrupted<'_>,
-) -> Result<Box<dyn Endpoint>, Error> {
-    let options = ShmOptions {
-        secret: world.secret.clone(),
-        rank: world.rank,
-        local_ranks,
-        channels: CHANNELS,
-        limits: settings.limits,
-        heap_bytes: settings.heap_bytes,
-        pull: settings.pull,
-        deadline,
-    };
-    Ok(Box::new(shm::connect(&options, doorbell, interrupted)?))
-}
-
-fn connect_tcp(
-    settings: &Resolved,
-    world: &World,
-    peers: &[u32],
-    inbox: &Inbox,
-    deadline: Instant,
-    interrupted: Interrupted<'_>,
-) -> Result<Box<dyn Endpoint>, Error> {
-    let peer =
-        |&rank: &u32| TcpPeer { rank, addresses: world.records[rank as usize].addresses.clone() };
-    let options = TcpOptions {
-        rank: world.rank,
-        peers: peers.iter().map(peer).collect(),
-        secret: world.secret.clone(),
-        channels: CHANNELS,
-        limits: settings.limits,
-        deadline,
-    };
-    Ok(Box::new(TcpEndpoint::connect(&options, inbox, interrupted)?))
-}
-
 /// Ranks that share this rank's host compete for its processors, emulated nodes or not.
 fn wait_policy(world: &World) -> WaitPolicy {
     let host = world.host(world.rank);
@@ -327,14 +219,6 @@ fn wait_policy(world: &World) -> WaitPolicy {
     WaitPolicy::for_load(here.len(), cores as usize)
 }
 
-fn loopback_without_threads() -> Error {
-    Error::Setting {
-        name: "CROSSTIE_TRANSPORT",
-        value: Transport::Loopback.name().to_owned(),
-        what: "loopback joins threads of one process (crosstie::Threads); use auto, shm or tcp"
-            .to_owned(),
-    }
-}
-
+mod connect;
 #[cfg(test)]
 mod tests;

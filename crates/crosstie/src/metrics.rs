@@ -13,6 +13,27 @@ pub struct TransportCounters {
     pub wire_messages: u64,
     /// Payload bytes sent by this rank.
     pub bytes: u64,
+    /// Messages of other ranks of the node that this one sent on, as their relay.
+    pub carried: u64,
+    /// Their payload bytes.
+    pub carried_bytes: u64,
+    /// Why wire messages left when they did, of wires that several ranks share.
+    pub flushes: Flushes,
+}
+
+/// Why wire messages left when they did, as often as each, on wires that several ranks share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flushes {
+    /// As many messages as one may hold, or 128 KiB.
+    pub full: u64,
+    /// All that was expected was there.
+    pub complete: u64,
+    /// Nothing else was expected.
+    pub alone: u64,
+    /// What was expected did not come in time.
+    pub aged: u64,
+    /// A sender had no more slots.
+    pub pressed: u64,
 }
 
 /// What a communicator has done, and the memory that it takes; from [`Communicator::metrics`].
@@ -60,6 +81,15 @@ impl Communicator {
                 messages: c.messages,
                 wire_messages: c.wire_messages,
                 bytes: c.bytes,
+                carried: c.carried,
+                carried_bytes: c.carried_bytes,
+                flushes: Flushes {
+                    full: c.flushes.full,
+                    complete: c.flushes.complete,
+                    alone: c.flushes.alone,
+                    aged: c.flushes.aged,
+                    pressed: c.flushes.pressed,
+                },
             })
             .collect()
     }

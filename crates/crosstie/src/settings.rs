@@ -2,6 +2,7 @@
 //! then the default. The only reader of the environment.
 
 mod protocol;
+mod rails;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 pub use protocol::Protocol;
+pub use rails::{Flush, Pxn};
+pub(crate) use rails::{Most, Nics, Rails, Sharing};
 use registry::{
     ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS, PROTOCOL, PULL,
     REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
@@ -90,6 +93,7 @@ pub struct Settings {
     pub(crate) protocol: Option<Protocol>,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) reduction_order: Option<ReductionOrder>,
+    pub(crate) sharing: Sharing,
     pub(crate) fabric: Option<SharedFabric>,
 }
 
@@ -129,6 +133,7 @@ pub(crate) struct Resolved {
     pub pull: bool,
     pub algorithm: Option<Algorithm>,
     pub reduction_order: ReductionOrder,
+    pub rails: Rails,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
     pub fabric: Option<SharedFabric>,
@@ -151,6 +156,9 @@ impl Resolved {
             ("slots", self.limits.slots.to_string()),
             ("algorithm", self.algorithm.map_or("auto", Algorithm::name).to_owned()),
             ("reduction_order", self.reduction_order.name().to_owned()),
+            ("pxn", self.rails.pxn.name().to_owned()),
+            ("rails", self.rails.count.map_or("auto".to_owned(), |count| count.to_string())),
+            ("nics", if self.rails.nics.is_empty() { "unset" } else { "set" }.to_owned()),
         ]
     }
 }
@@ -437,6 +445,7 @@ impl Settings {
                 .value(self.algorithm.map(|one| Forced(Some(one))), &environment)?
                 .0,
             reduction_order: REDUCTION_ORDER.value(self.reduction_order, &environment)?,
+            rails: self.sharing.resolve(&environment)?,
             ports: PORTS.value(None, &environment)?,
             interface: INTERFACE.optional(None, &environment)?,
             fabric: self.fabric,

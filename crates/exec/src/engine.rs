@@ -69,6 +69,7 @@ impl Engine {
             })?;
         let machine = Machine::new(endpoints, wake, wait);
         let core = Arc::new(Core::new(machine, doorbell));
+        core.go_on_duty()?;
         Ok(Self { rank, ranks, core, process: std::process::id() })
     }
 
@@ -103,7 +104,7 @@ impl Engine {
         watch.began();
         let seat = Seat { driver: Driver::Application, doorbell, gives_way: &|| false };
         let result = helm.machine.drive(&run, &mut Clock::new(call.limit), watch, &seat);
-        doorbell.leave();
+        self.core.leave();
         let result = result.and_then(|_| wide.as_ref().map_or(Ok(()), Wide::round));
         if result.is_err() && helm.machine.is_borrowed() {
             wide.into_iter().for_each(Wide::leak);
@@ -180,17 +181,20 @@ impl Engine {
     /// [`TransportError`] of an endpoint.
     pub fn drain(&mut self, limit: Duration) -> Result<bool, TransportError> {
         let mut helm = self.core.helm();
-        let started = Instant::now();
+        let (started, mut drained) = (Instant::now(), None);
         while !helm.machine.poisoned {
-            let mut drained = true;
+            let mut is_drained = true;
             for endpoint in &mut helm.machine.endpoints {
                 endpoint.progress()?;
-                drained &= endpoint.drained()?;
+                is_drained &= endpoint.drained()?;
             }
-            if drained {
-                break;
-            }
-            if started.elapsed() > limit {
+            if is_drained {
+                // Those that this rank works for mostly leave at about the same time.
+                let since = drained.get_or_insert_with(Instant::now);
+                if helm.machine.is_relieved() || since.elapsed() > COMPANY {
+                    break;
+                }
+            } else if started.elapsed() > limit {
                 return Ok(false);
             }
             std::thread::sleep(DRAIN_PAUSE);
@@ -210,3 +214,6 @@ impl Drop for Engine {
 
 /// Between two looks at whether the network took the last bytes.
 const DRAIN_PAUSE: Duration = Duration::from_micros(200);
+
+/// How long a rank that has nothing more to do itself waits for those that it works for.
+const COMPANY: Duration = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 
 mod buffers;
 mod cache;
+mod duty;
 mod engine;
 mod error;
 mod interpreter;
@@ -11,6 +12,7 @@ mod memory;
 mod program;
 mod queue;
 mod reduce;
+mod retirement;
 mod scope;
 mod ticket;
 mod wait;

@@ -138,7 +138,10 @@ impl Machine {
     /// Readies endpoints and blocks for an operation whose messages carry `tag`.
     pub fn begin(&mut self, program: &Program, tag: u32) {
         let blocks = program.plan.blocks.len();
-        self.endpoints.iter_mut().for_each(|endpoint| endpoint.begin_call(tag & TAG_MASK));
+        for endpoint in &mut self.endpoints {
+            endpoint.begin_call(tag & TAG_MASK);
+            endpoint.expect(program.expect);
+        }
         self.states.clear();
         self.states.extend((0..blocks as u32).map(BlockState::start));
         self.active.clear();
@@ -216,6 +219,11 @@ impl Machine {
             if paused == Paused::Yielded {
                 continue;
             }
+            // What an endpoint holds back must go sooner than a sleep would end.
+            if self.is_due() {
+                std::thread::yield_now();
+                continue;
+            }
             // No clock is read before all spins and yields failed: a short call needs none.
             let left = self.left(clock, run)?;
             self.sleep(run, left.min(LONGEST_SLEEP), watch, seat)?;
@@ -261,6 +269,31 @@ impl Machine {
         let over =
             |endpoint: &mut Box<dyn Endpoint>| endpoint.flushed() && endpoint.borrower().is_none();
         self.active.is_empty() && self.endpoints.iter_mut().all(over)
+    }
+
+    /// Whether an endpoint has work soon though nothing happens.
+    pub fn is_due(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.due().is_some())
+    }
+
+    /// Whether this rank works for others, also between calls.
+    pub fn serves(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.serves())
+    }
+
+    /// Whether nobody else needs its endpoints any more.
+    pub fn is_relieved(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.relieved())
+    }
+
+    /// Whether nothing is left to be sent, for anyone.
+    pub fn is_drained(&mut self) -> bool {
+        self.endpoints.iter_mut().all(|endpoint| endpoint.drained().unwrap_or(true))
+    }
+
+    /// Copies of the descriptors that tell of work, for a thread that waits without holding the machine.
+    pub fn wake_fds(&self) -> std::io::Result<Vec<OwnedFd>> {
+        self.wake.iter().map(OwnedFd::try_clone).collect()
     }
 
     /// Whether a peer may still read memory of the operation.

@@ -1,7 +1,7 @@
 //! Owns a plan slice whose connections are resolved to endpoints: what the interpreter walks.
 
-use crosstie_ir::{ConnId, Plan, Rank};
-use crosstie_transport::seam::{Endpoint, Receiver, Sender};
+use crosstie_ir::{Collective, ConnId, Plan, Rank};
+use crosstie_transport::seam::{Endpoint, Expect, Receiver, Sender};
 
 use crate::ExecError;
 
@@ -10,6 +10,8 @@ use crate::ExecError;
 pub struct Program {
     pub(crate) plan: Plan,
     ends: Vec<End>,
+    /// What the other ranks of the node are likely to send in the same operation.
+    pub(crate) expect: Expect,
 }
 
 /// This rank's end of one connection of the plan.
@@ -61,7 +63,8 @@ impl Program {
                     .ok_or(ExecError::NoConnection { peer, channel })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { plan, ends })
+        let expect = expected(&plan, rank);
+        Ok(Self { plan, ends, expect })
     }
 
     /// The plan it was made from.
@@ -73,3 +76,19 @@ impl Program {
         &self.ends[conn.0 as usize]
     }
 }
+
+/// What the slice of one rank tells of the others'. In an all_to_all each rank sends to each. Where this
+/// rank sends to all others the rest probably do, too; and so where it sends a group of several messages,
+/// for that is how programs write an all_to_all.
+fn expected(plan: &Plan, rank: Rank) -> Expect {
+    let receivers = plan.connections.iter().filter(|c| c.src == rank && c.channel.0 == 0).count();
+    match plan.collective {
+        Collective::AllToAll => Expect::All,
+        Collective::SendRecv if receivers >= FEWEST_OF_MANY => Expect::Perhaps,
+        _ if receivers as u32 + 1 == plan.ranks => Expect::Perhaps,
+        _ => Expect::Nothing,
+    }
+}
+
+/// Receivers of a group from which on it is taken for a rank's part of an exchange of all.
+const FEWEST_OF_MANY: usize = 3;

@@ -28,6 +28,7 @@ use crosstie_transport::{Doorbell, Driver, TransportError};
 use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
+use crate::retirement::Retirement;
 use crate::wide::Wide;
 use crate::{ExecError, Program, Reducer, Watch};
 
@@ -98,42 +99,50 @@ impl Completion {
 /// What a rank's engine, its operations and its background thread share.
 pub(crate) struct Core {
     pub doorbell: Arc<Doorbell>,
-    helm: Mutex<Helm>,
-    queue: Mutex<Queue>,
-    turn: Condvar,
+    pub(crate) helm: Mutex<Helm>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) turn: Condvar,
     /// Operations submitted and not over. Only the application's thread that holds the engine adds.
     pending: AtomicUsize,
     /// Threads of the application that want the helm, be it to drive or to look at the machine.
-    waiting: AtomicUsize,
+    pub(crate) waiting: AtomicUsize,
     /// Those of them that only look.
     visiting: AtomicUsize,
     leaked_bytes: AtomicU64,
+    /// Whether this rank works for others of its node: see `duty`.
+    pub serves: bool,
 }
 
 /// What only the driver touches.
 pub(crate) struct Helm {
     pub machine: Machine,
     current: Option<Operation>,
-    /// Of operations that are over: woken once the helm is free, for a waker may run its task at once,
-    /// and that may want the helm.
-    wakers: Vec<Waker>,
 }
 
 #[derive(Default)]
-struct Queue {
+pub(crate) struct Queue {
     operations: VecDeque<Operation>,
     /// The one that was submitted last.
     last: Option<Arc<Completion>>,
     background: Option<JoinHandle<()>>,
     /// The background thread is to end.
     stopping: bool,
+    /// It is to end when the others of the node have left, too.
+    retirement: Option<Retirement>,
+}
+
+impl Queue {
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
 }
 
 impl Core {
     pub fn new(machine: Machine, doorbell: Arc<Doorbell>) -> Self {
         Self {
+            serves: machine.serves(),
             doorbell,
-            helm: Mutex::new(Helm { machine, current: None, wakers: Vec::new() }),
+            helm: Mutex::new(Helm { machine, current: None }),
             queue: Mutex::default(),
             turn: Condvar::new(),
             pending: AtomicUsize::new(0),
@@ -149,7 +158,29 @@ impl Core {
         if self.pending.load(Ordering::Acquire) > 0 {
             self.settle();
         }
+        if self.serves {
+            return self.helm_from_duty();
+        }
         lock(&self.helm)
+    }
+
+    /// The helm, which the background thread gives up when it sees that it is wanted.
+    fn helm_from_duty(&self) -> MutexGuard<'_, Helm> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let helm = lock(&self.helm);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        helm
+    }
+
+    /// The application is between calls from now on.
+    #[inline]
+    pub fn leave(&self) {
+        if self.serves { self.doorbell.just_leave() } else { self.doorbell.leave() }
+    }
+
+    /// Whether something that was submitted is not over.
+    pub fn has_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire) > 0
     }
 
     /// Looks at the machine, between two rounds of whoever drives it.
@@ -167,7 +198,7 @@ impl Core {
     }
 
     /// Wakes those who sleep until the helm is free or an operation is over: rule 5.
-    fn next_turn(&self) {
+    pub(crate) fn next_turn(&self) {
         drop(lock(&self.queue));
         self.turn.notify_all();
     }
@@ -182,17 +213,7 @@ impl Core {
         let done = Arc::<Completion>::default();
         let wide = Wide::of(what.reducer, &what.map, (&input, &output))?;
         let mut queue = lock(&self.queue);
-        if queue.background.is_none() {
-            let core = Arc::clone(self);
-            let thread = std::thread::Builder::new()
-                .name("crosstie-engine".to_owned())
-                .spawn(move || core.background())
-                .map_err(|source| TransportError::System {
-                    call: "starting the background thread".to_owned(),
-                    source,
-                });
-            queue.background = Some(thread.map_err(ExecError::transport)?);
-        }
+        self.start_background(&mut queue).map_err(ExecError::transport)?;
         let clock = Clock::new(what.limit);
         let operation =
             Operation { what, input, output, wide, clock, memory, done: Arc::clone(&done) };
@@ -200,7 +221,32 @@ impl Core {
         queue.last = Some(Arc::clone(&done));
         self.pending.fetch_add(1, Ordering::Release);
         self.turn.notify_all();
+        if self.serves {
+            // The background thread may be waiting at the doorbell.
+            self.doorbell.ring();
+        }
         Ok(done)
+    }
+
+    /// Starts the background thread of a rank that works for others, which has work from the beginning.
+    pub fn go_on_duty(self: &Arc<Self>) -> Result<(), TransportError> {
+        if self.serves { self.start_background(&mut lock(&self.queue)) } else { Ok(()) }
+    }
+
+    fn start_background(self: &Arc<Self>, queue: &mut Queue) -> Result<(), TransportError> {
+        if queue.background.is_some() {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("crosstie-engine".to_owned())
+            .spawn(move || core.background())
+            .map_err(|source| TransportError::System {
+                call: "starting the background thread".to_owned(),
+                source,
+            });
+        queue.background = Some(thread?);
+        Ok(())
     }
 
     /// Waits until everything submitted so far is over.
@@ -238,7 +284,7 @@ impl Core {
         }
     }
 
-    fn try_helm(&self) -> Option<MutexGuard<'_, Helm>> {
+    pub(crate) fn try_helm(&self) -> Option<MutexGuard<'_, Helm>> {
         match self.helm.try_lock() {
             Ok(helm) => Some(helm),
             Err(TryLockError::Poisoned(helm)) => Some(helm.into_inner()),
@@ -262,7 +308,7 @@ impl Core {
         self.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Drives operations, in order, until none is left, a task is to be woken or `gives_way` says so.
+    /// Drives operations, in order, until none is left or `gives_way` says so.
     fn drive(&self, mut helm: MutexGuard<'_, Helm>, driver: Driver, gives_way: &dyn Fn() -> bool) {
         let seat = Seat { driver, doorbell: &self.doorbell, gives_way };
         if !self.doorbell.take(driver) {
@@ -274,15 +320,13 @@ impl Core {
                 helm.current = Some(operation);
                 break;
             }
-            if gives_way() || !helm.wakers.is_empty() {
+            if gives_way() {
                 break;
             }
         }
-        self.doorbell.leave();
-        let wakers = std::mem::take(&mut helm.wakers);
+        self.leave();
         drop(helm);
         self.next_turn();
-        wake(wakers);
     }
 
     /// The operation to drive: the one that has begun, else the next one.
@@ -307,7 +351,7 @@ impl Core {
     ) -> Option<Operation> {
         let machine = &mut helm.machine;
         if machine.poisoned {
-            helm.wakers.extend(self.end(operation, Err(ExecError::Poisoned)));
+            self.end(operation, Err(ExecError::Poisoned));
             return None;
         }
         let Operation { what, input, output, wide, clock, .. } = &mut operation;
@@ -330,7 +374,7 @@ impl Core {
                 Err(ExecError::Panicked)
             }
         };
-        helm.wakers.extend(self.end(operation, result));
+        self.end(operation, result);
         None
     }
 
@@ -343,8 +387,8 @@ impl Core {
         }
     }
 
-    /// Ends an operation that nobody touches any more: its owner learns it, by this waker if it polls.
-    fn end(&self, operation: Operation, result: Result<(), ExecError>) -> Option<Waker> {
+    /// Ends an operation that nobody touches any more: its owner learns it.
+    fn end(&self, operation: Operation, result: Result<(), ExecError>) {
         let Operation { what, memory, done, .. } = operation;
         what.watch.ended(&result);
         let mut end = lock(&done.end);
@@ -355,7 +399,9 @@ impl Core {
         drop(end);
         self.pending.fetch_sub(1, Ordering::Release);
         self.next_turn();
-        waker
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// The background thread: drives while there is work and nobody waits.
@@ -365,13 +411,21 @@ impl Core {
             let mut queue = lock(&self.queue);
             loop {
                 if queue.stopping {
-                    return;
+                    let retirement = queue.retirement.take();
+                    drop(queue);
+                    return retirement.into_iter().for_each(|retirement| self.retire(retirement));
                 }
                 let has_work = self.pending.load(Ordering::Acquire) > 0;
                 if has_work && !is_wanted() && self.try_helm().is_some() {
                     break;
                 }
-                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                if self.serves {
+                    drop(queue);
+                    self.serve();
+                    queue = lock(&self.queue);
+                } else {
+                    queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
             }
             drop(queue);
             if let Some(helm) = self.try_helm() {
@@ -382,12 +436,22 @@ impl Core {
 
     /// Ends the background thread and refuses all that is left; no connection is touched again.
     pub fn stop(&self) {
+        let retires = self.serves && {
+            let helm = self.helm();
+            !helm.machine.poisoned && !helm.machine.is_relieved()
+        };
         let background = {
             let mut queue = lock(&self.queue);
             queue.stopping = true;
+            queue.retirement = retires.then(Retirement::begin);
             queue.background.take()
         };
         self.turn.notify_all();
+        if retires {
+            // The thread goes on for others, and ends by itself.
+            self.doorbell.ring();
+            return;
+        }
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.doorbell.ring();
         if let Some(thread) = background {
@@ -396,28 +460,16 @@ impl Core {
         }
         let mut helm = lock(&self.helm);
         helm.machine.poisoned = true;
-        let mut wakers = std::mem::take(&mut helm.wakers);
         while let Some(operation) = self.next(&mut helm) {
-            wakers.extend(self.end(operation, Err(ExecError::Poisoned)));
+            self.end(operation, Err(ExecError::Poisoned));
         }
         helm.machine.endpoints.clear();
-        drop(helm);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        wake(wakers);
     }
 
     /// Bytes of memory that operations keep for ever, because something may still reach it.
     pub fn leaked_bytes(&self) -> u64 {
         self.leaked_bytes.load(Ordering::Relaxed)
-    }
-}
-
-/// Wakes tasks. A waker is the application's code: a panic in it ends neither this thread nor the wait of
-/// another.
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
-        // The panic has been reported by its hook.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 

@@ -10,12 +10,14 @@ extern crate alloc;
 
 mod algo;
 mod nodes;
+mod rails;
 mod request;
 mod route;
 mod select;
 
 pub use algo::exchange::Messages;
 pub use nodes::{Nodes, NodesError};
+pub use rails::Rails;
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
 pub use select::{Reach, ReductionOrder, Selection, UnknownOrder};

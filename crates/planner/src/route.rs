@@ -2,9 +2,9 @@
 
 use crosstie_ir::{ChannelId, Rank};
 
-use crate::Nodes;
+use crate::{Nodes, Rails};
 
-/// The way of one connection, as a function of the pair, the channel and the nodes alone.
+/// The way of one connection, as a function of the pair, the channel, the nodes and the rails alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Route {
@@ -12,15 +12,27 @@ pub enum Route {
     Local,
     /// The ranks are on different nodes: over the network, without a relay.
     Network,
+    /// The ranks are on different nodes: through shared memory to this rank of the sender's node, and from
+    /// there over the network.
+    Relayed(Rank),
 }
 
 /// The way from `src` to `dst` on `channel`; `None` when `nodes` lacks one of them, or they are
-/// the same rank.
-pub fn route(src: Rank, dst: Rank, _channel: ChannelId, nodes: &Nodes) -> Option<Route> {
+/// the same rank. With `rails` it enters the network on the receiver's rail (PXN).
+pub fn route(
+    src: Rank,
+    dst: Rank,
+    _channel: ChannelId,
+    nodes: &Nodes,
+    rails: Option<&Rails>,
+) -> Option<Route> {
     let (from, to) = (nodes.node_of(src)?, nodes.node_of(dst)?);
-    match src == dst {
-        true => None,
-        false if from == to => Some(Route::Local),
-        false => Some(Route::Network),
+    if src == dst {
+        return None;
     }
+    if from == to {
+        return Some(Route::Local);
+    }
+    let carrier = rails.and_then(|rails| rails.carrier(src, dst)).filter(|&carrier| carrier != src);
+    Some(carrier.map_or(Route::Network, Route::Relayed))
 }

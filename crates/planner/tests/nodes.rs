@@ -10,7 +10,7 @@ fn nodes(node_of: &[u32]) -> Nodes {
 #[test]
 fn routes_follow_the_nodes_of_any_assignment() {
     let nodes = nodes(&[5, 2, 5, 5, 2]);
-    let way = |src, dst| route(Rank(src), Rank(dst), ChannelId(0), &nodes);
+    let way = |src, dst| route(Rank(src), Rank(dst), ChannelId(0), &nodes, None);
     assert_eq!(way(0, 3), Some(Route::Local));
     assert_eq!(way(0, 1), Some(Route::Network));
     assert_eq!(way(1, 4), Some(Route::Local));

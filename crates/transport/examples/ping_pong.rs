@@ -48,6 +48,7 @@ fn play(rank: u32, passphrase: &str) -> Result<(), Box<dyn Error>> {
             limits: Limits { slots: 4, slot_bytes: 128 << 10 },
             heap_bytes: 1 << 20,
             pull: false,
+            boxes: None,
             deadline: Instant::now() + Duration::from_secs(10),
         },
         &doorbell,

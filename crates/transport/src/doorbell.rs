@@ -89,6 +89,14 @@ impl Doorbell {
         }
     }
 
+    /// As [`published`](Self::published), for work that the rank does for others: wakes it also while its
+    /// application is between calls.
+    #[inline]
+    pub fn published_work(&self) {
+        publish_fence();
+        self.word().ring_for_work(|| self.ring());
+    }
+
     /// Wakes the rank, whatever it does; if it is awake, its next sleep ends at once.
     #[cold]
     pub fn ring(&self) {
@@ -107,6 +115,24 @@ impl Doorbell {
     #[inline]
     pub fn leave(&self) {
         self.word().leave();
+    }
+
+    /// As [`leave`](Self::leave) of a rank that works for others: its background thread looks for their work
+    /// when the application stays away.
+    #[inline]
+    pub fn just_leave(&self) {
+        self.word().just_leave();
+    }
+
+    /// By the background thread of a rank that works for others, after it found nothing to do: peers must
+    /// ring for such work from now on. It looks once more, and then [`wait`](Self::wait)s.
+    pub fn go_away(&self) {
+        self.word().go_away();
+    }
+
+    /// Whether nobody drives and the application is between calls.
+    pub fn is_left(&self) -> bool {
+        self.word().is_left()
     }
 
     /// Tells the peers that they must ring from now on. To be called by the driver, who then looks

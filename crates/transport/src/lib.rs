@@ -26,6 +26,7 @@ mod primitive;
 #[cfg(not(loom))]
 mod pull;
 mod region;
+mod relay;
 #[cfg(not(loom))]
 mod ring;
 #[cfg(not(loom))]
@@ -46,3 +47,5 @@ pub use heap::{Heap, HeapBlock, Registered};
 pub use local::LocalEndpoint;
 pub use owner::Driver;
 pub use region::Region;
+#[cfg(not(loom))]
+pub use relay::{BoxShape, RelayPeer};

@@ -137,9 +137,9 @@ impl Fabric {
     }
 
     fn rings_with(&self, rank: u32, peer: u32) -> PeerRings {
-        let index = |from: u32, to: u32, channel: u16| {
+        let offset = |from: u32, to: u32, channel: u16| {
             let pair = from as usize * self.ranks as usize + to as usize;
-            pair * usize::from(self.channels) + usize::from(channel)
+            (pair * usize::from(self.channels) + usize::from(channel)) * self.layout.ring_bytes()
         };
         let (memory, layout) = (&self.memory, self.layout);
         PeerRings {
@@ -147,10 +147,10 @@ impl Fabric {
             bell: Arc::clone(&self.bells[peer as usize]),
             heap: PeerHeap::Same(self.heaps[peer as usize].clone()),
             senders: (0..self.channels)
-                .map(|c| SendEnd::new(memory, index(rank, peer, c), layout, rank, peer))
+                .map(|c| SendEnd::new(memory, offset(rank, peer, c), layout, rank, peer))
                 .collect(),
             receivers: (0..self.channels)
-                .map(|c| ReceiveEnd::new(memory, index(peer, rank, c), layout, peer))
+                .map(|c| ReceiveEnd::new(memory, offset(peer, rank, c), layout, peer))
                 .collect(),
         }
     }

@@ -157,9 +157,9 @@ struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Ring number `index` of those that lie one after the other in `memory`.
-    fn new(memory: &Arc<Mapping>, index: usize, layout: Layout) -> Self {
-        let offset = index * layout.ring_bytes;
+    /// The ring at `offset` of `memory`, a multiple of the page size.
+    fn new(memory: &Arc<Mapping>, offset: usize, layout: Layout) -> Self {
+        assert!(offset.is_multiple_of(PAGE_BYTES), "rings begin at pages");
         assert!(offset + layout.ring_bytes <= memory.len(), "the mapping was sized for its rings");
         // SAFETY: the ring lies inside the mapping, as just seen.
         let start = unsafe { memory.start().add(offset) };
@@ -229,16 +229,16 @@ pub(crate) enum From {
 }
 
 impl SendEnd {
-    /// The end of rank `own` in ring `index` of `memory`, which leads to rank `peer`.
+    /// The end of rank `own` in the ring at `offset` of `memory`, which leads to rank `peer`.
     pub(crate) fn new(
         memory: &Arc<Mapping>,
-        index: usize,
+        offset: usize,
         layout: Layout,
         own: u32,
         peer: u32,
     ) -> Self {
         let cursor = SendCursor::new(layout.limits.slots);
-        Self { ring: Ring::new(memory, index, layout), cursor, begun: None, lent: None, own, peer }
+        Self { ring: Ring::new(memory, offset, layout), cursor, begun: None, lent: None, own, peer }
     }
 
     /// Leaves the ring, before its first message, as one that `passed` messages have passed.
@@ -445,10 +445,10 @@ pub(crate) struct Away {
 }
 
 impl ReceiveEnd {
-    /// The end of ring `index` of `memory`, which comes from rank `peer`.
-    pub(crate) fn new(memory: &Arc<Mapping>, index: usize, layout: Layout, peer: u32) -> Self {
+    /// The end of the ring at `offset` of `memory`, which comes from rank `peer`.
+    pub(crate) fn new(memory: &Arc<Mapping>, offset: usize, layout: Layout, peer: u32) -> Self {
         let cursor = ReceiveCursor::new(layout.limits.slots);
-        let (ring, stage) = (Ring::new(memory, index, layout), Stage::Idle);
+        let (ring, stage) = (Ring::new(memory, offset, layout), Stage::Idle);
         Self { ring, cursor, stage, peer, spare: Vec::new() }
     }
 

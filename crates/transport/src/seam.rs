@@ -31,6 +31,7 @@
 //! last commit and release of a call. Messages of one connection arrive in the order they were sent.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::{Heap, Region, TransportError};
 
@@ -108,6 +109,34 @@ pub struct Arrival {
     pub tag: u32,
 }
 
+/// What else the ranks of a node are likely to send in this call, as far as this rank knows: whether a
+/// message may wait for others that leave on the same wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expect {
+    /// Nothing is known.
+    #[default]
+    Nothing,
+    /// Each rank probably sends to each: a rank's group of messages has many peers.
+    Perhaps,
+    /// Each rank sends to each.
+    All,
+}
+
+/// Why wires that several ranks share were flushed, as often as each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flushes {
+    /// A wire message was full: as many messages as it may hold, or 128 KiB.
+    pub full: u64,
+    /// All that was expected was there.
+    pub complete: u64,
+    /// Nothing else was expected.
+    pub alone: u64,
+    /// What was expected did not come in time.
+    pub aged: u64,
+    /// A sender had no more slots.
+    pub pressed: u64,
+}
+
 /// What an endpoint has moved since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -117,6 +146,12 @@ pub struct Counters {
     pub wire_messages: u64,
     /// Payload bytes sent.
     pub bytes: u64,
+    /// Messages of other ranks of the node that this one sent on.
+    pub carried: u64,
+    /// Their payload bytes.
+    pub carried_bytes: u64,
+    /// Why wire messages left, on wires that several ranks share.
+    pub flushes: Flushes,
 }
 
 /// A rank's end of all its connections over one transport.
@@ -136,6 +171,28 @@ pub trait Endpoint: Send {
     /// Marks the messages that are begun from now on, on all connections, with the `tag` of their
     /// call (its lowest 24 bits). A message keeps the tag it was begun with, however late it leaves.
     fn begin_call(&mut self, tag: u32);
+
+    /// What else may leave this node in the call that has begun; [`Expect::Nothing`] by default.
+    fn expect(&mut self, what: Expect) {
+        _ = what;
+    }
+
+    /// How soon [`progress`](Self::progress) must be called again though nothing happens; until then
+    /// whoever drives may yield, but not sleep.
+    fn due(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it works for other ranks of the node, so that [`progress`](Self::progress) has work also
+    /// while no operation is under way.
+    fn serves(&self) -> bool {
+        false
+    }
+
+    /// Whether no other rank of the node needs it any more: those that it works for have left.
+    fn relieved(&self) -> bool {
+        true
+    }
 
     /// Room for the next message of `len` bytes; `None` while there is none.
     ///
@@ -288,6 +345,18 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn begin_call(&mut self, tag: u32) {
         (**self).begin_call(tag);
+    }
+    fn expect(&mut self, what: Expect) {
+        (**self).expect(what);
+    }
+    fn due(&self) -> Option<Duration> {
+        (**self).due()
+    }
+    fn serves(&self) -> bool {
+        (**self).serves()
+    }
+    fn relieved(&self) -> bool {
+        (**self).relieved()
     }
     fn begin_send(
         &mut self,

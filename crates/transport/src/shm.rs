@@ -6,7 +6,7 @@
 //! # What it maps
 //! With n ranks on a host each rank maps its own segment, (n−1) × channels rings, and of each
 //! peer's segment the part that it sends in: 2 (n−1) × channels rings in all, and 2 (n−1) pages of
-//! doorbells. A ring has slots × slot_bytes and a page of headers. Memory is taken up by pages that
+//! doorbells; behind the rings of a pair lies its relay box, where ranks send by way of each other. A ring has slots × slot_bytes and a page of headers. Memory is taken up by pages that
 //! were touched: a connection that was never used takes none, one that carried only tiny messages a
 //! page. Of heaps nothing is mapped before something in them is lent. All n segments together are at most n (n−1) × channels rings.
 //!
@@ -29,6 +29,7 @@ use crate::heap::{Heap, PeerHeap};
 use crate::local::{LocalEndpoint, PeerRings};
 use crate::mapping::Mapping;
 use crate::pull::Word;
+use crate::relay::{BoxShape, RelayBox, RelayPeer};
 use crate::ring::{Layout, ReceiveEnd, SendEnd};
 use crate::seam::Limits;
 
@@ -50,6 +51,8 @@ pub struct ShmOptions {
     /// Whether peers may read this process's memory, and this rank theirs, where the host allows it and
     /// they want it too. It spares a copy of long messages that no heap has.
     pub pull: bool,
+    /// The relay boxes between the ranks, where they send by way of each other; the same on each rank.
+    pub boxes: Option<BoxShape>,
     /// When to give up waiting for a rank that has not come.
     pub deadline: Instant,
 }
@@ -67,6 +70,18 @@ pub fn connect(
     doorbell: &Doorbell,
     interrupted: Interrupted<'_>,
 ) -> Result<LocalEndpoint, TransportError> {
+    connect_with_boxes(options, doorbell, interrupted).map(|(endpoint, _)| endpoint)
+}
+
+/// As [`connect`]; gives beside the endpoint the relay boxes that [`ShmOptions::boxes`] asks for.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_with_boxes(
+    options: &ShmOptions,
+    doorbell: &Doorbell,
+    interrupted: Interrupted<'_>,
+) -> Result<(LocalEndpoint, Vec<RelayPeer>), TransportError> {
     let node = Node::new(options)?;
     let (segment, memory) = Mapping::create("crosstie-rings", node.segment_bytes.max(1))
         .map_err(|source| system("memfd for a rank's rings", source))?;
@@ -76,13 +91,14 @@ pub fn connect(
     let peers = meeting::exchange(options, &node, own, interrupted)?;
     let segment = Arc::new(segment);
     let peers = peers.into_iter().map(|(rank, shared)| node.join(&segment, rank, shared));
-    let peers = peers.collect::<Result<Vec<_>, _>>()?;
+    let (peers, boxes): (Vec<_>, Vec<_>) =
+        peers.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let mut endpoint = LocalEndpoint::new("shm", options.limits, options.channels, heap, peers);
     if options.pull {
         let word = options.secret.derive(&format!("a word of rank {}", options.rank));
         endpoint.pull(Word::new(word.world_id().0));
     }
-    Ok(endpoint)
+    Ok((endpoint, boxes.into_iter().flatten().collect()))
 }
 
 /// A host that gives no memory of the heap's size (a limit on a process's files, say) gets a smaller
@@ -113,6 +129,9 @@ struct Node {
     ranks: Vec<u32>,
     channels: u16,
     layout: Layout,
+    boxes: Option<BoxShape>,
+    /// Bytes that lie in a segment for each other rank: rings, and behind them the box.
+    block_bytes: usize,
     segment_bytes: usize,
 }
 
@@ -132,13 +151,16 @@ impl Node {
             return Err(refused("a connection needs a channel"));
         }
         let layout = Layout::new(options.limits).ok_or_else(|| refused("no ring is so large"))?;
-        let segment_bytes = layout
+        let block_bytes = layout
             .ring_bytes()
             .checked_mul(usize::from(options.channels))
-            .and_then(|bytes| bytes.checked_mul(ranks.len() - 1))
+            .and_then(|bytes| bytes.checked_add(options.boxes.map_or(0, BoxShape::box_bytes)));
+        let block_bytes = block_bytes.ok_or_else(|| refused("no segment is so large"))?;
+        let segment_bytes = block_bytes
+            .checked_mul(ranks.len() - 1)
             .ok_or_else(|| refused("no segment is so large"))?;
-        let (rank, channels) = (options.rank, options.channels);
-        Ok(Self { rank, ranks, channels, layout, segment_bytes })
+        let (rank, channels, boxes) = (options.rank, options.channels, options.boxes);
+        Ok(Self { rank, ranks, channels, layout, boxes, block_bytes, segment_bytes })
     }
 
     /// The rank that the others come to.
@@ -162,29 +184,53 @@ impl Node {
         segment: &Arc<Mapping>,
         peer: u32,
         shared: Shared<OwnedFd>,
-    ) -> Result<PeerRings, TransportError> {
+    ) -> Result<(PeerRings, Option<RelayPeer>), TransportError> {
         let [memory, word, bell, heap] = shared;
         let channels = usize::from(self.channels);
-        let bytes = channels * self.layout.ring_bytes();
+        let bytes = self.block_bytes;
         let start = self.block(self.rank, peer) * bytes;
         let theirs = Mapping::open_part(memory, self.segment_bytes.max(1), start, bytes)
             .map_err(|source| system(&format!("mapping the rings of rank {peer}"), source))?;
         let theirs = Arc::new(theirs);
         let heap = PeerHeap::of(heap)
             .map_err(|source| system(&format!("looking at the heap of rank {peer}"), source))?;
-        let own = self.block(peer, self.rank) * channels;
+        let own = self.block(peer, self.rank) * bytes;
         let layout = self.layout;
-        Ok(PeerRings {
+        let ring = |first: usize, channel: usize| first + channel * layout.ring_bytes();
+        let bell = Arc::new(Doorbell::from_fds(word, bell)?);
+        let boxes = self.boxes_with(peer, &bell, (segment, own), &theirs)?;
+        let rings = PeerRings {
             rank: peer,
-            bell: Arc::new(OnceLock::from(Arc::new(Doorbell::from_fds(word, bell)?))),
+            bell: Arc::new(OnceLock::from(bell)),
             heap,
             senders: (0..channels)
-                .map(|channel| SendEnd::new(&theirs, channel, layout, self.rank, peer))
+                .map(|channel| SendEnd::new(&theirs, ring(0, channel), layout, self.rank, peer))
                 .collect(),
             receivers: (0..channels)
-                .map(|channel| ReceiveEnd::new(segment, own + channel, layout, peer))
+                .map(|channel| ReceiveEnd::new(segment, ring(own, channel), layout, peer))
                 .collect(),
-        })
+        };
+        Ok((rings, boxes))
+    }
+
+    /// The boxes behind the rings: in this rank's segment, in the block at `own`, and in the peer's.
+    fn boxes_with(
+        &self,
+        rank: u32,
+        bell: &Arc<Doorbell>,
+        (segment, own): (&Arc<Mapping>, usize),
+        theirs: &Arc<Mapping>,
+    ) -> Result<Option<RelayPeer>, TransportError> {
+        let Some(shape) = self.boxes else { return Ok(None) };
+        let behind = usize::from(self.channels) * self.layout.ring_bytes();
+        let at = |memory, offset| {
+            RelayBox::new(memory, offset, shape).ok_or_else(|| {
+                let source = io::ErrorKind::InvalidInput.into();
+                system(&format!("laying out the relay boxes with rank {rank}"), source)
+            })
+        };
+        let (theirs, own) = (at(theirs, behind)?, at(segment, own + behind)?);
+        Ok(Some(RelayPeer { rank, bell: Arc::clone(bell), theirs, own }))
     }
 }
 

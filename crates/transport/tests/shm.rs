@@ -45,8 +45,17 @@ fn connect_with(
     let end = |rank| -> Box<dyn Endpoint> {
         let (secret, local_ranks) = (secret.clone(), (0..ranks).collect());
         let heap_bytes = 1 << 30;
-        let options =
-            ShmOptions { secret, rank, local_ranks, channels, limits, heap_bytes, pull, deadline };
+        let options = ShmOptions {
+            secret,
+            rank,
+            local_ranks,
+            channels,
+            limits,
+            heap_bytes,
+            pull,
+            boxes: None,
+            deadline,
+        };
         let doorbell = Doorbell::new().expect("an eventfd");
         let mut end = shm::connect(&options, &doorbell, &|| false).expect("all are there");
         end.number_from(passed);

@@ -88,10 +88,11 @@ fn options(
     let peers = ranks.filter(|&(other, _)| other != rank);
     TcpOptions {
         rank,
-        peers: peers.map(|(rank, a)| TcpPeer { rank, addresses: a.clone() }).collect(),
+        peers: peers.map(|(other, a)| TcpPeer::direct(rank, other, a.clone())).collect(),
         secret: secret.clone(),
         channels: 1,
         limits: LIMITS,
+        source: None,
         deadline: Instant::now() + limit,
     }
 }

@@ -18,7 +18,7 @@ mod task;
 mod timing;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
@@ -27,7 +27,6 @@ use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure};
 use crate::launch::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
 use progress::Progress;
-pub use report::PerCall;
 use report::Report;
 
 /// Runs the command.
@@ -50,21 +49,18 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     done
 }
 
-/// Runs it in a lab, where each rank has its place, and prints to `out`; `line` is the command line that
-/// `args` were read from.
+/// Runs it in a lab, where each rank has its place; `line` is the command line that `args` were read from.
 pub fn run_in_lab(
     args: &BenchArgs,
     line: &[OsString],
     places: Vec<Place>,
-    mut out: impl Write,
 ) -> Result<Exit, Failure> {
     let ranks = places.len() as u32;
-    let job = |program| Ok(Job::at(places, program));
     let done = refuse_too_large(args, ranks)
-        .and_then(|()| local::processes(args, line, job, Box::new(&mut out)));
+        .and_then(|()| local::processes(args, line, |program| Ok(Job::at(places, program))));
     match &done {
         Err(failure) if args.json && failure.exit() != Exit::OutputClosed => {
-            json::print_failure(&mut out, &failure.summary())?;
+            json::print_failure(io::stdout(), &failure.summary())?;
         }
         _ => {}
     }
@@ -172,6 +168,18 @@ fn settings(args: &BenchArgs) -> Settings {
     }
     if let Some(protocol) = args.proto {
         settings = settings.protocol(protocol);
+    }
+    if let Some(pxn) = args.pxn {
+        settings = settings.pxn(pxn);
+    }
+    if let Some(rails) = args.rails {
+        settings = settings.rails(rails);
+    }
+    if let Some(most) = args.aggregate {
+        settings = settings.aggregate(most);
+    }
+    if let Some(flush) = args.flush {
+        settings = settings.flush(flush);
     }
     if let Some(timeout) = args.timeout {
         settings = settings.timeout(timeout);

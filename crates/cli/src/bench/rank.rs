@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crosstie::{Communicator, Error, ReduceOp};
+use crosstie::{Communicator, Error, ReduceOp, TransportCounters};
 use crosstie_ir::Rank;
 
 use super::buffer::Buffer;
 use super::ceiling::Ceiling;
-use super::report::{Counters, Header, Measured, Report};
+use super::report::{Counters, Flushes, Header, Measured, Report};
 use super::sizes::{self, Row};
 use super::speeds;
 use super::task::{Place, Task};
@@ -42,7 +42,7 @@ pub fn run(
     let mut below = Vec::new();
     for row in &rows {
         let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
-        let in_place = match row.operation.in_place() && !args.out_of_place {
+        let in_place = match row.operation.in_place() {
             true => Some(bench.measure(&mut comm, row, Place::In)?),
             false => None,
         };
@@ -103,8 +103,6 @@ struct Bench {
     ranks: u32,
     effort: Effort,
     corrupt: bool,
-    /// Whether in place is not measured.
-    out_of_place: bool,
     /// Calls that were checked: each gets inputs of its own.
     checks: u64,
     /// Where ceilings come from, on rank 0.
@@ -125,7 +123,6 @@ impl Bench {
                 budget: std::time::Duration::from_millis(args.budget_ms.into()),
             },
             corrupt: args.corrupt_byte,
-            out_of_place: args.out_of_place,
             checks: 0,
             ceiling: None,
             send: Buffer::new(args.buffers, comm, largest)?,
@@ -164,7 +161,7 @@ impl Bench {
         let (small, large) = (self.task(smallest), self.task(largest));
         for _ in 0..effort.warmup {
             self.call(comm, &large, Place::Out)?;
-            if largest.operation.in_place() && !self.out_of_place {
+            if largest.operation.in_place() {
                 self.call(comm, &large, Place::In)?;
             }
         }
@@ -237,26 +234,49 @@ fn measured(row: &Row, ranks: u32, times: &Times, least_us: Option<f64>, wrong: 
         busbw_gb_s: algbw_gb_s * row.operation.bus_factor(ranks),
         ceil_percent: least_us.map(|least_us| 100.0 * least_us / times.mean_us),
         wrong,
-        network: times.network,
     }
 }
 
 /// What all ranks have sent, by transport.
 fn all_counters(comm: &mut Communicator) -> Result<BTreeMap<&'static str, Counters>, Error> {
     let own = comm.counters();
-    let mut sums = [0i64; TRANSPORTS.len() * 4];
-    for (sums, name) in sums.chunks_mut(4).zip(TRANSPORTS) {
+    let mut sums = [0i64; TRANSPORTS.len() * NUMBERS];
+    for (sums, name) in sums.chunks_mut(NUMBERS).zip(TRANSPORTS) {
         for counters in own.iter().filter(|counters| counters.transport == name) {
-            let numbers = [1, counters.messages, counters.wire_messages, counters.bytes];
+            let numbers = numbers(counters);
             sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number as i64);
         }
     }
     comm.all_reduce_in_place(&mut sums, ReduceOp::Sum)?;
-    let present = sums.chunks(4).zip(TRANSPORTS).filter(|(sums, _)| sums[0] > 0);
+    let present = sums.chunks(NUMBERS).zip(TRANSPORTS).filter(|(sums, _)| sums[0] > 0);
     Ok(present
         .map(|(sums, name)| {
-            let [messages, wire_messages, bytes] = [sums[1], sums[2], sums[3]].map(|n| n as u64);
-            (name, Counters::new(messages, wire_messages, bytes))
+            let number = |i: usize| sums[i] as u64;
+            let mut counters = Counters::new(number(1), number(2), number(3));
+            (counters.relayed, counters.relayed_bytes) = (number(4), number(5));
+            counters.flushes = Flushes {
+                full: number(6),
+                complete: number(7),
+                alone: number(8),
+                aged: number(9),
+                pressed: number(10),
+            };
+            (name, counters)
         })
         .collect())
+}
+
+/// Numbers of one transport: 1 where the rank has it, then what it counts.
+const NUMBERS: usize = 11;
+
+fn numbers(counters: &TransportCounters) -> [u64; NUMBERS] {
+    let TransportCounters { messages, wire_messages, bytes, carried, carried_bytes, .. } =
+        *counters;
+    let crosstie::Flushes { full, complete, alone, aged, pressed } = counters.flushes;
+    let sent = [1, messages, wire_messages, bytes, carried, carried_bytes];
+    let mut all = [0; NUMBERS];
+    all.iter_mut()
+        .zip(sent.into_iter().chain([full, complete, alone, aged, pressed]))
+        .for_each(|(to, n)| *to = n);
+    all
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crosstie::Communicator;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::sizes::{self, Row};
 use crate::args::BenchArgs;
@@ -102,19 +102,6 @@ pub struct Measured {
     pub ceil_percent: Option<f64>,
     /// Elements with a wrong value, on all ranks.
     pub wrong: u64,
-    /// What all ranks sent over the network in one call.
-    pub network: PerCall,
-}
-
-/// What one call sends over TCP, from all ranks: the mean over a loop.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct PerCall {
-    /// Messages that connections sent.
-    pub messages: f64,
-    /// What they travelled as.
-    pub wire_messages: f64,
-    /// Payload.
-    pub bytes: f64,
 }
 
 /// What has travelled over one transport, from all ranks.
@@ -128,12 +115,34 @@ pub struct Counters {
     pub mean_group: Option<f64>,
     /// Payload.
     pub bytes: u64,
+    /// Messages that another rank of the sender's node sent on, on the receiver's rail.
+    pub relayed: u64,
+    /// Their payload.
+    pub relayed_bytes: u64,
+    /// Why wire messages left, on wires that the ranks of a node share.
+    pub flushes: Flushes,
+}
+
+/// Why wire messages left when they did, as often as each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Flushes {
+    /// As many messages as one may hold, or 128 KiB.
+    pub full: u64,
+    /// All that was expected was there.
+    pub complete: u64,
+    /// Nothing else was expected.
+    pub alone: u64,
+    /// What was expected did not come in time.
+    pub aged: u64,
+    /// A sender had no more slots.
+    pub pressed: u64,
 }
 
 impl Counters {
     /// With the mean that follows.
     pub fn new(messages: u64, wire_messages: u64, bytes: u64) -> Self {
         let mean_group = (wire_messages > 0).then(|| messages as f64 / wire_messages as f64);
-        Self { messages, wire_messages, mean_group, bytes }
+        let (relayed, relayed_bytes, flushes) = (0, 0, Flushes::default());
+        Self { messages, wire_messages, mean_group, bytes, relayed, relayed_bytes, flushes }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::progress::Progress;
-use super::report::{Counters, Crowd, Header, Measured, Report};
+use super::report::{Counters, Crowd, Flushes, Header, Measured, Report};
 use super::sizes::Row;
 use crate::exit::Failure;
 
@@ -172,8 +172,17 @@ fn half(measured: &Measured) -> String {
 
 fn sent(name: &str, counters: &Counters) -> String {
     let group = counters.mean_group.map_or("-".to_owned(), |mean| format!("{mean:.2}"));
-    format!(
+    let mut line = format!(
         "# {name:<8} sent {} messages as {} ({group} in each), {} bytes",
         counters.messages, counters.wire_messages, counters.bytes
-    )
+    );
+    if counters.relayed > 0 {
+        let Flushes { full, complete, alone, aged, pressed } = counters.flushes;
+        line += &format!(
+            "\n# {name:<8} relayed {} messages, {} bytes; wires left full {full}, complete {complete}, \
+             alone {alone}, late {aged}, pressed {pressed} times",
+            counters.relayed, counters.relayed_bytes
+        );
+    }
+    line
 }

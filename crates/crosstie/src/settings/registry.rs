@@ -9,7 +9,7 @@ use std::time::Duration;
 use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
-use super::{Forced, Protocol, Pull, SlotBytes, Transport, Value};
+use super::{Flush, Forced, Most, Nics, Protocol, Pull, Pxn, SlotBytes, Transport, Value};
 use crate::Error;
 
 /// Variables by name.
@@ -266,6 +266,12 @@ fn own_part(name: &str) -> &str {
     name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
+pub(crate) static AGGREGATE: Knob<Most> = Knob::new(
+    "CROSSTIE_AGGREGATE",
+    Scope::Rank,
+    "messages of a node's ranks that may leave as one wire message, where they share a wire: 1 (each alone) to 8",
+)
+.default("8");
 pub(crate) static ALGORITHM: Knob<Forced> = Knob::new(
     "CROSSTIE_ALGORITHM",
     Scope::World,
@@ -274,6 +280,13 @@ pub(crate) static ALGORITHM: Knob<Forced> = Knob::new(
 )
 .default("auto")
 .nccl("NCCL_ALGO", algorithm_of_nccl);
+pub(crate) static FLUSH: Knob<Flush> = Knob::new(
+    "CROSSTIE_FLUSH",
+    Scope::Rank,
+    "how long a message waits for others that may leave with it: `full` (for all that are expected), \
+     nanoseconds; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
+)
+.default("auto");
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
     "CROSSTIE_HEAP_BYTES",
     Scope::Rank,
@@ -309,6 +322,12 @@ pub(crate) static MEMORY_LIMIT: Knob<u64> = Knob::new(
     Scope::Rank,
     "bytes that a communicator may allocate: slots, scratch memory and buffers of `alloc`; unset: no limit",
 );
+pub(crate) static NICS: Knob<Nics> = Knob::new(
+    "CROSSTIE_NICS",
+    Scope::Rank,
+    "addresses of this node's NICs, in the order of the rails (`10.0.0.1,10.1.0.1`); unset: all rails share \
+     what the host has",
+);
 static NODE: Knob<String> = Knob::new(
     "CROSSTIE_NODE",
     Scope::Rank,
@@ -337,6 +356,18 @@ pub(crate) static PULL: Knob<Pull> = Knob::new(
      `on`, `off`; `auto`: off, for slots are faster",
 )
 .default("auto");
+pub(crate) static PXN: Knob<Pxn> = Knob::new(
+    "CROSSTIE_PXN",
+    Scope::World,
+    "`on`: messages between nodes go by way of the rank whose NIC is on the receiver's rail; `off`: each rank \
+     sends from its own",
+)
+.default("off");
+pub(crate) static RAILS: Knob<u32> = Knob::new(
+    "CROSSTIE_RAILS",
+    Scope::World,
+    "rails, or NICs, of each node; unset: one for each rank of the largest node",
+);
 static RANK: Knob<u32> = Knob::new(
     "CROSSTIE_RANK",
     Scope::Rank,
@@ -396,7 +427,9 @@ pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
 .nccl("NCCL_SHM_DISABLE", transport_of_nccl);
 
 static ALL: &[&Setting] = &[
+    &AGGREGATE.setting,
     &ALGORITHM.setting,
+    &FLUSH.setting,
     &HEAP_BYTES.setting,
     &HEARTBEAT.setting,
     &ID.setting,
@@ -404,11 +437,14 @@ static ALL: &[&Setting] = &[
     &INTERFACE.setting,
     &LOG.setting,
     &MEMORY_LIMIT.setting,
+    &NICS.setting,
     &NODE.setting,
     &PORT.setting,
     &PORTS.setting,
     &PROTOCOL.setting,
     &PULL.setting,
+    &PXN.setting,
+    &RAILS.setting,
     &RANK.setting,
     &REDUCTION_ORDER.setting,
     &ROOT.setting,

@@ -139,8 +139,8 @@ fn memory_is_taken_up_by_use_alone() {
     let (memory, fd) = Mapping::create("crosstie-test", 4 * layout.ring_bytes()).unwrap();
     let memory = Arc::new(memory);
     let pages = || rustix::fs::fstat(&fd).unwrap().st_blocks * 512 / PAGE_BYTES as i64;
-    let mut sender = SendEnd::new(&memory, 2, layout, 4, 5);
-    let mut receiver = ReceiveEnd::new(&memory, 2, layout, 4);
+    let mut sender = SendEnd::new(&memory, 2 * layout.ring_bytes(), layout, 4, 5);
+    let mut receiver = ReceiveEnd::new(&memory, 2 * layout.ring_bytes(), layout, 4);
     assert_eq!(pages(), 0, "an unused connection takes nothing");
     for _ in 0..20 {
         send(&mut sender, b"tiny");

@@ -22,6 +22,7 @@ fn options(secret: &Secret, rank: u32, local_ranks: &[u32], patience: Duration) 
         limits: LIMITS,
         heap_bytes: 1 << 30,
         pull: false,
+        boxes: None,
         deadline: Instant::now() + patience,
     }
 }

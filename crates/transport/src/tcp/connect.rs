@@ -1,7 +1,7 @@
 //! Owns how a rank's wires come about: the lower rank of each pair dials, the higher one accepts.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crosstie_net::{
     Dial, Inbox, Incoming, Interrupted, NetError, Purpose, Secret, Target, dial_unless,
 };
 
-use super::TcpEndpoint;
+use super::{Relays, Stream, TcpEndpoint};
 use crate::TransportError;
 use crate::seam::Limits;
 
@@ -23,6 +23,17 @@ pub struct TcpPeer {
     pub rank: u32,
     /// Where its process listens, best first.
     pub addresses: Vec<SocketAddr>,
+    /// The ranks of this rank's node whose connections to it go out on the wire to it, in order.
+    pub outgoing: Vec<u32>,
+    /// The ranks of its node whose connections to this rank come in on that wire, in order.
+    pub incoming: Vec<u32>,
+}
+
+impl TcpPeer {
+    /// One with whom the wire is shared with nobody.
+    pub fn direct(own: u32, rank: u32, addresses: Vec<SocketAddr>) -> Self {
+        Self { rank, addresses, outgoing: vec![own], incoming: vec![rank] }
+    }
 }
 
 /// What a rank needs to know to connect to its peers.
@@ -38,6 +49,8 @@ pub struct TcpOptions {
     pub channels: u16,
     /// Slots and the longest message; the same on each rank.
     pub limits: Limits,
+    /// The local address to connect from, whose NIC then carries the wire; any, if none is given.
+    pub source: Option<IpAddr>,
     /// When to give up waiting for a rank that has not come.
     pub deadline: Instant,
 }
@@ -61,6 +74,19 @@ impl TcpEndpoint {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<Self, TransportError> {
+        Self::connect_with_relays(options, Relays::default(), inbox, interrupted)
+    }
+
+    /// As [`connect`](Self::connect), where wires are shared as `options.peers` and `relays` say.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with_relays(
+        options: &TcpOptions,
+        relays: Relays,
+        inbox: &Inbox,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Self, TransportError> {
         let streams = thread::scope(|scope| {
             let dialling: Vec<_> = options
                 .peers
@@ -79,7 +105,14 @@ impl TcpEndpoint {
             streams.extend(accepted?);
             Ok::<_, TransportError>(streams)
         })?;
-        Self::from_streams(options.rank, streams, options.channels, options.limits)
+        let stream = |(peer, socket)| {
+            let known = options.peers.iter().find(|known| known.rank == peer);
+            let shared = known.map(|known| (known.outgoing.clone(), known.incoming.clone()));
+            let (outgoing, incoming) = shared.unwrap_or_default();
+            Stream { peer, socket, outgoing, incoming }
+        };
+        let streams = streams.into_iter().map(stream).collect();
+        Self::with_relays(options.rank, streams, relays, options.channels, options.limits)
     }
 }
 
@@ -101,7 +134,8 @@ fn dial_peer(
 ) -> Result<TcpStream, NetError> {
     let (target, purpose) = (Target::Rank(peer.rank), Purpose::Data);
     let common = Dial::new(&peer.addresses, &options.secret, target, purpose, options.deadline);
-    dial_unless(&Dial { from: Some(options.rank), ..common }, interrupted)?.into_data_stream()
+    let dial = Dial { from: Some(options.rank), source: options.source, ..common };
+    dial_unless(&dial, interrupted)?.into_data_stream()
 }
 
 fn accept_lower(

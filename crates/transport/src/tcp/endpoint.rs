@@ -3,14 +3,23 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::receiving::Shape;
-use super::wire::Wire;
+use super::carried::CarriedEnd;
+use super::feeder::Feeder;
+use super::holding::{Aggregation, Holding};
+use super::out_end::OutEnd;
+use super::receiving::{ReceivingEnd, Shape};
+use super::sending::SendingEnd;
+use super::service::Service;
+use super::wire::{Wire, truncated};
+use crate::relay::{Back, FeedEnd, RelayEnd, RelayPeer};
 use crate::seam::{
-    Arrival, Counters, Endpoint, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
+    Arrival, Counters, Endpoint, Expect, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
 };
 use crate::{Region, TransportError};
 
@@ -29,16 +38,38 @@ const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A rank's end of all its connections over TCP.
 pub struct TcpEndpoint {
+    rank: u32,
     wires: Vec<Wire>,
     epoll: OwnedFd,
     /// What epoll watches for each wire.
     watched: Vec<Watch>,
+    /// What goes out by way of other ranks of the node.
+    feeders: Vec<Feeder>,
+    /// What this rank does for them.
+    service: Service,
+    /// By receiver: the way of the first channel.
+    ways: Vec<(u32, Way)>,
+    /// By source: the wire, and the first connection on it.
+    sources: Vec<(u32, usize, usize)>,
     channels: u16,
     limits: Limits,
-    /// The tag of the present call.
+    /// The tag of the present call, and what else leaves in it.
     tag: u32,
+    expect: Expect,
     counters: Counters,
     idle_rounds: u32,
+    /// Bytes of the boxes of this rank.
+    box_bytes: u64,
+    has_left: bool,
+}
+
+/// How the messages of this rank reach a receiver.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// On a wire, from a connection on.
+    Wire(usize, usize),
+    /// By a feeder, in one of its lanes.
+    Lane(usize, usize),
 }
 
 /// What epoll tells about a wire's socket.
@@ -48,6 +79,38 @@ enum Watch {
     ReadableAndWritable,
     /// Nothing: the wire has ended, and would be ready for ever.
     Off,
+}
+
+/// A socket that is connected already, and who sends on it.
+#[derive(Debug)]
+pub struct Stream {
+    /// The rank at its other end.
+    pub peer: u32,
+    /// The socket.
+    pub socket: TcpStream,
+    /// The ranks of this rank's node whose connections to `peer` go out on it, in order.
+    pub outgoing: Vec<u32>,
+    /// The ranks of the peer's node whose connections to this rank come in on it, in order.
+    pub incoming: Vec<u32>,
+}
+
+impl Stream {
+    /// One on which only its two ends send.
+    pub fn direct(rank: u32, peer: u32, socket: TcpStream) -> Self {
+        Self { peer, socket, outgoing: vec![rank], incoming: vec![peer] }
+    }
+}
+
+/// How the ranks of a node share wires; the same on all of them.
+#[derive(Debug, Default)]
+pub struct Relays {
+    /// The boxes between this rank and each other one of its node.
+    pub peers: Vec<RelayPeer>,
+    /// To whom this rank sends by way of which other rank of its node, and how many ranks send so:
+    /// (receiver, relay, ranks that share the wire).
+    pub routes: Vec<(u32, u32, u16)>,
+    /// How messages that share a wire are put together.
+    pub aggregation: Aggregation,
 }
 
 impl TcpEndpoint {
@@ -66,22 +129,125 @@ impl TcpEndpoint {
         channels: u16,
         limits: Limits,
     ) -> Result<Self, TransportError> {
+        let direct = |(peer, socket)| Stream::direct(rank, peer, socket);
+        let streams = streams.into_iter().map(direct).collect();
+        Self::with_relays(rank, streams, Relays::default(), channels, limits)
+    }
+
+    /// As [`from_streams`](Self::from_streams), for a node whose ranks share wires: some sockets carry
+    /// connections of several ranks, and some of this rank's connections go by way of `relays`.
+    ///
+    /// # Errors
+    /// [`TransportError::System`].
+    pub fn with_relays(
+        rank: u32,
+        streams: Vec<Stream>,
+        relays: Relays,
+        channels: u16,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create"))?;
-        let shapes: Vec<Shape> = (0..u32::from(channels)).map(|conn| shape(conn, limits)).collect();
-        let mut wires = Vec::with_capacity(streams.len());
-        for (index, (peer, socket)) in streams.into_iter().enumerate() {
-            socket.set_nodelay(true).map_err(|source| system("setting TCP_NODELAY", source))?;
-            socket
-                .set_nonblocking(true)
-                .map_err(|source| system("making a socket non-blocking", source))?;
-            let data = epoll::EventData::new_u64(index as u64);
-            epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)
-                .map_err(failed("epoll_ctl"))?;
-            wires.push(Wire::new(rank, peer, socket, &shapes));
+        let serves = streams.iter().any(|stream| stream.outgoing.iter().any(|&by| by != rank));
+        let boxes = |peer: &RelayPeer| u64::try_from(peer.own.shape().box_bytes()).unwrap_or(0);
+        let box_bytes = relays.peers.iter().map(boxes).sum();
+        let mut endpoint = Self {
+            rank,
+            wires: Vec::with_capacity(streams.len()),
+            epoll,
+            watched: Vec::new(),
+            feeders: Vec::new(),
+            service: Service::default(),
+            ways: Vec::new(),
+            sources: Vec::new(),
+            channels,
+            limits,
+            tag: 0,
+            expect: Expect::Nothing,
+            counters: Counters::default(),
+            idle_rounds: 0,
+            box_bytes,
+            has_left: false,
+        };
+        let (routes, aggregation) = (relays.routes, relays.aggregation);
+        let mut intakes = Vec::new();
+        for RelayPeer { rank: relay, bell, theirs, own } in relays.peers {
+            if serves {
+                intakes.push((relay, RelayEnd::new(own, Arc::clone(&bell))));
+            }
+            endpoint.feed(FeedEnd::new(theirs, bell), relay, &routes);
         }
-        let watched = vec![Watch::Readable; wires.len()];
-        let counters = Counters::default();
-        Ok(Self { wires, epoll, watched, channels, limits, tag: 0, counters, idle_rounds: 0 })
+        let peers: Vec<u32> = streams.iter().map(|stream| stream.peer).collect();
+        let shared = streams.iter().filter(|stream| stream.outgoing.len() > 1).count();
+        let quota = Back::quota(shared);
+        for stream in streams {
+            endpoint.add_wire(stream, &intakes, aggregation, quota)?;
+        }
+        endpoint.service = Service::new(intakes, &peers);
+        endpoint.ways.sort_by_key(|&(peer, _)| peer);
+        endpoint.sources.sort_unstable();
+        Ok(endpoint)
+    }
+
+    /// Has the connections that `routes` sends by way of `relay` go into its box.
+    fn feed(&mut self, end: FeedEnd, relay: u32, routes: &[(u32, u32, u16)]) {
+        let through = routes.iter().filter(|&&(_, by, _)| by == relay);
+        let peers: Vec<_> = through.map(|&(peer, _, sources)| (peer, sources)).collect();
+        if peers.is_empty() {
+            // It learns that nothing will come.
+            end.leave();
+            return;
+        }
+        let feeder = self.feeders.len();
+        let lanes = (0..).zip(&peers).map(|(lane, &(peer, _))| (peer, Way::Lane(feeder, lane)));
+        self.ways.extend(lanes);
+        self.feeders.push(Feeder::new(end, &peers, &self.shapes(0)));
+    }
+
+    /// What the connections of the `place`th rank that sends on a wire look like.
+    fn shapes(&self, place: usize) -> Vec<Shape> {
+        let channels = u32::from(self.channels);
+        let first = place as u32 * channels;
+        (first..first + channels).map(|conn| shape(conn, self.limits)).collect()
+    }
+
+    fn add_wire(
+        &mut self,
+        stream: Stream,
+        boxes: &[(u32, RelayEnd)],
+        aggregation: Aggregation,
+        quota: u32,
+    ) -> Result<(), TransportError> {
+        let Stream { peer, socket, outgoing, incoming } = stream;
+        let (index, channels) = (self.wires.len(), usize::from(self.channels));
+        socket.set_nodelay(true).map_err(|source| system("setting TCP_NODELAY", source))?;
+        socket
+            .set_nonblocking(true)
+            .map_err(|source| system("making a socket non-blocking", source))?;
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)
+            .map_err(failed("epoll_ctl"))?;
+        let mut sending = Vec::with_capacity(outgoing.len() * channels);
+        for (place, &source) in outgoing.iter().enumerate() {
+            let shapes = self.shapes(place);
+            if source == self.rank {
+                self.ways.push((peer, Way::Wire(index, sending.len())));
+                sending.extend(shapes.into_iter().map(|s| OutEnd::Own(SendingEnd::new(s))));
+                continue;
+            }
+            let back = Service::back_to(boxes, source).ok_or_else(|| no_box(source))?;
+            let carried = |(channel, s): (u32, Shape)| CarriedEnd::new(s.conn, peer, channel, back);
+            sending.extend((0..).zip(shapes).map(carried).map(OutEnd::Carried));
+        }
+        let mut receiving = Vec::with_capacity(incoming.len() * channels);
+        for (place, &source) in incoming.iter().enumerate() {
+            self.sources.push((source, index, receiving.len()));
+            receiving.extend(self.shapes(place).into_iter().map(ReceivingEnd::new));
+        }
+        let shared = outgoing.len() > 1;
+        let holding = shared.then(|| Holding::new(aggregation, outgoing.len(), quota));
+        self.wires.push(Wire::new(peer, socket, (outgoing, sending), receiving, holding));
+        self.watched.push(Watch::Readable);
+        Ok(())
     }
 
     /// Bytes that the slots of connections to so many peers may grow to, both ways: standing ones, the one
@@ -97,21 +263,49 @@ impl TcpEndpoint {
     /// `passed` had passed on every connection. All ranks need the same.
     #[doc(hidden)]
     pub fn number_from(&mut self, passed: u32) {
-        for wire in &mut self.wires {
-            wire.number_from(passed);
+        self.wires.iter_mut().for_each(|wire| wire.number_from(passed));
+        self.feeders.iter_mut().for_each(|feeder| feeder.number_from(passed));
+    }
+
+    /// Where the end of a sending connection is. The index is one that `sender` made.
+    fn way(&self, sender: Sender) -> (Way, usize) {
+        let channels = u32::from(self.channels);
+        let (_, way) = self.ways[(sender.0 / channels) as usize];
+        (way, (sender.0 % channels) as usize)
+    }
+
+    /// The rank that sends, the wire, and the connection on it. The index is one that `receiver` made.
+    fn locate(&self, receiver: Receiver) -> (u32, usize, usize) {
+        let channels = u32::from(self.channels);
+        let (source, wire, first) = self.sources[(receiver.0 / channels) as usize];
+        (source, wire, first + (receiver.0 % channels) as usize)
+    }
+
+    /// The sending end of a connection that can still be used, and whether it is to be looked at.
+    fn sending(&mut self, sender: Sender) -> Result<(&mut SendingEnd, &mut bool), TransportError> {
+        let ((way, channel), rank) = (self.way(sender), self.rank);
+        match way {
+            Way::Wire(wire, first) => {
+                let wire = &mut self.wires[wire];
+                wire.check_writable()?;
+                wire.own(first + channel).ok_or_else(|| no_box(rank))
+            }
+            Way::Lane(feeder, lane) => {
+                let lane = &mut self.feeders[feeder].lanes[lane];
+                lane.check()?;
+                Ok((&mut lane.sending[channel], &mut lane.dirty))
+            }
         }
     }
 
-    /// (wire, connection on it) of an end. The index is one that `end` made.
-    fn locate(&self, end: u32) -> (usize, usize) {
-        let channels = u32::from(self.channels);
-        ((end / channels) as usize, (end % channels) as usize)
+    /// The rank that a sending connection leads to.
+    fn receiver_of(&self, sender: Sender) -> u32 {
+        self.ways[(sender.0 / u32::from(self.channels)) as usize].0
     }
 
-    fn end(&self, peer: u32, channel: u16) -> Option<u32> {
-        let wire = self.wires.iter().position(|wire| wire.peer == peer)?;
+    fn index(&self, place: usize, channel: u16) -> Option<u32> {
         let channels = u32::from(self.channels);
-        (channel < self.channels).then(|| wire as u32 * channels + u32::from(channel))
+        (channel < self.channels).then(|| place as u32 * channels + u32::from(channel))
     }
 
     /// Reads from every wire that has something, and notes which can be written again.
@@ -143,15 +337,25 @@ impl TcpEndpoint {
         let mut moved = false;
         for wire in &mut self.wires {
             if wire.dirty && !wire.blocked {
-                moved |= wire.flush(&mut self.counters);
+                moved |= wire.flush(self.expect, &mut self.counters);
             }
         }
         moved
     }
 
+    /// Exchanges with the relays that this rank sends by, and takes in what is to be sent for others.
+    fn relay(&mut self) -> bool {
+        let mut moved = false;
+        for feeder in &mut self.feeders {
+            moved |= feeder.progress(self.expect, &mut self.counters);
+        }
+        moved | self.service.take_in(&mut self.wires)
+    }
+
     /// With nothing else to do, copies one message that has no grant out of its sender's way.
     fn set_one_aside(&mut self) -> bool {
         self.wires.iter_mut().any(|wire| wire.is_late() && wire.set_aside())
+            || self.feeders.iter_mut().any(Feeder::set_aside)
     }
 
     /// Has epoll watch each wire for what it waits for.
@@ -201,6 +405,13 @@ fn set_watch(epoll: &OwnedFd, wire: &Wire, index: usize, wanted: Watch) -> Resul
     epoll::modify(epoll, wire.socket(), data, flags)
 }
 
+/// The ranks of a node disagree on who sends by way of whom.
+#[cold]
+fn no_box(source: u32) -> TransportError {
+    let what = format!("there is no relay box between this rank and rank {source}");
+    system("sharing a wire", io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
 #[cold]
 fn system(call: &str, source: io::Error) -> TransportError {
     TransportError::System { call: call.to_owned(), source }
@@ -220,15 +431,37 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn sender(&self, peer: u32, channel: u16) -> Option<Sender> {
-        self.end(peer, channel).map(Sender)
+        let place = self.ways.binary_search_by_key(&peer, |&(receiver, _)| receiver).ok()?;
+        self.index(place, channel).map(Sender)
     }
 
     fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver> {
-        self.end(peer, channel).map(Receiver)
+        let place = self.sources.binary_search_by_key(&peer, |&(source, ..)| source).ok()?;
+        self.index(place, channel).map(Receiver)
     }
 
     fn begin_call(&mut self, tag: u32) {
         self.tag = tag & TAG_MASK;
+    }
+
+    fn expect(&mut self, what: Expect) {
+        self.expect = what;
+    }
+
+    fn due(&self) -> Option<Duration> {
+        // A lane has no socket that could end a sleep when it is time to copy its message aside.
+        if self.idle_rounds > 0 && self.feeders.iter().any(Feeder::is_late) {
+            return Some(Duration::ZERO);
+        }
+        self.wires.iter().filter_map(Wire::due).min()
+    }
+
+    fn serves(&self) -> bool {
+        self.service.exists()
+    }
+
+    fn relieved(&self) -> bool {
+        self.service.is_over()
     }
 
     fn begin_send(
@@ -236,43 +469,49 @@ impl Endpoint for TcpEndpoint {
         sender: Sender,
         len: usize,
     ) -> Result<Option<SendSpace>, TransportError> {
-        let (wire, conn) = self.locate(sender.0);
-        let wire = &mut self.wires[wire];
-        wire.check_writable()?;
-        let limit = self.limits.slot_bytes;
+        let (limit, tag, rank) = (self.limits.slot_bytes, self.tag, self.rank);
         if len > limit {
-            let (peer, len, limit) = (wire.peer, len as u64, limit as u64);
+            let (peer, len, limit) = (self.receiver_of(sender), len as u64, limit as u64);
             return Err(TransportError::TooLong { peer, len, limit });
         }
-        wire.sending[conn].begin(len, self.tag).map_err(|refusal| wire.truncated_own(refusal))
+        let (end, _) = self.sending(sender)?;
+        let space = end.begin(len, tag).map_err(|refusal| truncated(rank, refusal))?;
+        if let (None, (Way::Lane(feeder, _), _)) = (&space, self.way(sender)) {
+            self.feeders[feeder].wait();
+        }
+        Ok(space)
     }
 
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
-        let (wire, conn) = self.locate(sender.0);
-        let wire = &mut self.wires[wire];
-        wire.check_writable()?;
-        wire.sending[conn].commit();
-        wire.dirty = true;
+        let (end, dirty) = self.sending(sender)?;
+        end.commit();
+        *dirty = true;
         Ok(())
     }
 
     fn send_from(&mut self, sender: Sender, value: Region) -> Result<(), TransportError> {
-        let (wire, conn) = self.locate(sender.0);
-        let wire = &mut self.wires[wire];
-        wire.check_writable()?;
-        wire.sending[conn].send_from(value);
-        wire.dirty |= wire.sending[conn].ready();
+        let (end, dirty) = self.sending(sender)?;
+        end.send_from(value);
+        *dirty |= end.ready();
         Ok(())
     }
 
     fn sent(&mut self, sender: Sender) -> bool {
-        let (wire, conn) = self.locate(sender.0);
-        !self.wires[wire].sending[conn].caller_waits()
+        let (way, channel) = self.way(sender);
+        match way {
+            Way::Wire(wire, first) => {
+                let own = self.wires[wire].own(first + channel);
+                own.is_none_or(|(end, _)| !end.caller_waits())
+            }
+            Way::Lane(feeder, lane) => {
+                !self.feeders[feeder].lanes[lane].sending[channel].caller_waits()
+            }
+        }
     }
 
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         for grant in grants {
-            let (wire, conn) = self.locate(grant.receiver.0);
+            let (_, wire, conn) = self.locate(grant.receiver);
             let wire = &mut self.wires[wire];
             wire.dirty |= wire.receiving[conn].post(grant);
         }
@@ -280,28 +519,28 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn poll(&mut self, receiver: Receiver) -> Result<Option<Arrival>, TransportError> {
-        let (wire, conn) = self.locate(receiver.0);
+        let (source, wire, conn) = self.locate(receiver);
         let wire = &mut self.wires[wire];
         match wire.receiving[conn].poll() {
             Ok(Some(arrival)) => Ok(Some(arrival)),
             Ok(None) => wire.check_readable().map(|()| None),
             Err(refusal) => {
                 wire.dirty = true;
-                Err(wire.truncated(refusal))
+                Err(truncated(source, refusal))
             }
         }
     }
 
     fn release(&mut self, receiver: Receiver) {
-        let (wire, conn) = self.locate(receiver.0);
+        let (_, wire, conn) = self.locate(receiver);
         let wire = &mut self.wires[wire];
         wire.dirty |= wire.receiving[conn].release();
     }
 
     fn progress(&mut self) -> Result<bool, TransportError> {
-        let mut moved = self.flush();
+        let mut moved = self.relay() | self.flush();
         moved |= self.read_ready()?;
-        moved |= self.flush();
+        moved |= self.relay() | self.flush();
         if moved {
             self.idle_rounds = 0;
         } else {
@@ -313,7 +552,8 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn flushed(&self) -> bool {
-        self.wires.iter().all(Wire::is_flushed)
+        self.wires.iter().all(|wire| wire.is_flushed(self.tag))
+            && self.feeders.iter().all(Feeder::is_flushed)
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -321,9 +561,15 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn drained(&mut self) -> Result<bool, TransportError> {
+        if !self.wires.iter().all(Wire::is_empty) || !self.flushed() {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.feeders.iter().for_each(Feeder::leave);
+        }
         for wire in &self.wires {
-            let left = wire.is_flushed()
-                && wire.is_acknowledged().map_err(|source| system("ioctl(SIOCOUTQ)", source))?;
+            let left =
+                wire.is_acknowledged().map_err(|source| system("ioctl(SIOCOUTQ)", source))?;
             if !left {
                 return Ok(false);
             }
@@ -337,6 +583,8 @@ impl Endpoint for TcpEndpoint {
 
     /// A sender's messages wait aside where the receiver has no slot yet.
     fn slot_memory(&self) -> u64 {
-        Self::slot_memory_of(self.wires.len(), self.channels, self.limits)
+        // A connection has its slots at both ends; most ranks have as many of one kind as of the other.
+        let peers = self.ways.len();
+        Self::slot_memory_of(peers, self.channels, self.limits) + self.box_bytes
     }
 }

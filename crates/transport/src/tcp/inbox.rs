@@ -14,8 +14,8 @@ use super::frame::{
     GRANT_BYTES, GrantRecord, HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS,
     Member, REFUSAL_BYTES, Refusal, STANDING_BYTES, Standing, Violation, WireHeader,
 };
+use super::out_end::OutEnd;
 use super::receiving::ReceivingEnd;
-use super::sending::SendingEnd;
 use crate::Region;
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -44,7 +44,7 @@ struct Group {
 
 /// The connections of a wire, as its reading half sees them.
 pub(super) struct Ends<'a> {
-    pub sending: &'a mut [SendingEnd],
+    pub sending: &'a mut [OutEnd],
     pub receiving: &'a mut [ReceivingEnd],
     /// Set when something can be written that could not be before.
     pub woken: &'a mut bool,
@@ -202,7 +202,7 @@ impl Ends<'_> {
         self.receiving.get_mut(conn as usize).ok_or(Violation::Connection { conn, connections })
     }
 
-    fn sending(&mut self, conn: u32) -> Result<&mut SendingEnd, Violation> {
+    fn sending(&mut self, conn: u32) -> Result<&mut OutEnd, Violation> {
         let connections = self.sending.len() as u32;
         self.sending.get_mut(conn as usize).ok_or(Violation::Connection { conn, connections })
     }

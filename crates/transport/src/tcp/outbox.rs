@@ -15,8 +15,9 @@ use super::frame::{
     HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, Member, PIECE_BYTES,
     WireHeader,
 };
+use super::out_end::OutEnd;
 use super::receiving::ReceivingEnd;
-use super::sending::{Piece, SendingEnd, Written};
+use super::sending::{Piece, Written};
 use crate::Region;
 use crate::seam::Counters;
 
@@ -51,6 +52,19 @@ enum Segment {
         end: usize,
     },
     Payload(Region),
+}
+
+/// How many data groups go into a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// As many as have room.
+    All,
+    /// One, of at most so many members.
+    One { most: usize },
+    /// None, for nothing is ready.
+    None,
+    /// None, for what is ready waits for more.
+    Held,
 }
 
 /// How an attempt to write ended.
@@ -102,14 +116,24 @@ impl Outbox {
     /// Builds a batch from what the ends have ready; `false` when that is nothing.
     pub fn build(
         &mut self,
-        sending: &mut [SendingEnd],
+        sending: &mut [OutEnd],
         receiving: &mut [ReceivingEnd],
+        groups: Groups,
         counters: &mut Counters,
     ) -> bool {
         self.records(Kind::Refusal, receiving, |end| end.take_refusal().map(|r| r.encode()));
         self.records(Kind::Grant, receiving, |end| end.take_grant().map(|g| g.encode()));
-        self.records(Kind::Standing, receiving, |end| end.take_standing().map(|s| s.encode()));
-        while self.has_room() && self.group(sending, counters) {}
+        // Offers mostly travel beside data; what is held back leaves soon, and they with it.
+        if groups != Groups::Held {
+            self.records(Kind::Standing, receiving, |end| end.take_standing().map(|s| s.encode()));
+        }
+        match groups {
+            Groups::All => while self.has_room() && self.group(sending, MOST_RECORDS, counters) {},
+            Groups::One { most } => {
+                self.group(sending, most, counters);
+            }
+            Groups::None | Groups::Held => {}
+        }
         !self.is_empty()
     }
 
@@ -158,7 +182,7 @@ impl Outbox {
 
     /// Adds one data group: at most one piece of each connection, in turn, closed before it
     /// would exceed 128 KiB unless one piece fills it.
-    fn group(&mut self, sending: &mut [SendingEnd], counters: &mut Counters) -> bool {
+    fn group(&mut self, sending: &mut [OutEnd], most: usize, counters: &mut Counters) -> bool {
         let mut members = [Member::NONE; MOST_RECORDS];
         let mut count = 0;
         let mut payload = 0;
@@ -167,7 +191,7 @@ impl Outbox {
         self.segments.push(Segment::Head { start, end: start });
         let connections = sending.len();
         for _ in 0..connections {
-            if count == MOST_RECORDS || payload >= PIECE_BYTES {
+            if count == most || payload >= PIECE_BYTES {
                 break;
             }
             let end = &mut sending[self.turn];
@@ -199,8 +223,12 @@ impl Outbox {
             self.segments.push(Segment::Payload(bytes));
         }
         self.pieces.push(written);
-        counters.bytes += bytes.len() as u64;
-        counters.messages += u64::from(written.message_done);
+        let (all_bytes, messages) = match written.carried {
+            true => (&mut counters.carried_bytes, &mut counters.carried),
+            false => (&mut counters.bytes, &mut counters.messages),
+        };
+        *all_bytes += bytes.len() as u64;
+        *messages += u64::from(written.message_done);
     }
 
     /// Writes the header, now that the members are known, and the members behind it.
@@ -216,6 +244,16 @@ impl Outbox {
         );
         self.segments[at_head] = Segment::Head { start, end: self.heads.len() };
         self.payload_bytes += payload;
+    }
+
+    /// Whether all data of the batch is other ranks'.
+    pub fn is_carried(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.carried)
+    }
+
+    /// The tags of the messages that end in the batch.
+    pub fn tags(&self) -> impl Iterator<Item = u32> {
+        self.pieces.iter().filter(|piece| piece.message_done).map(|piece| piece.tag)
     }
 
     /// Writes as much of the batch as the socket takes.
@@ -242,8 +280,8 @@ impl Outbox {
         for (slice, segment) in slices.iter_mut().zip(&self.segments[self.next_segment..]) {
             let bytes = match *segment {
                 Segment::Head { start, end } => &self.heads[start..end],
-                // SAFETY: the region is a standing slot, an aside slot, or memory lent by
-                // `send_from`; its `SendingEnd` keeps all three unchanged and alive until
+                // SAFETY: the region is a standing slot, an aside slot, memory lent by `send_from`, or
+                // a slot of a relay box; its end keeps all four unchanged and alive until
                 // `written` is told of this piece, which happens after the batch has left.
                 Segment::Payload(r) => unsafe { std::slice::from_raw_parts(r.as_ptr(), r.len()) },
             };
@@ -274,7 +312,7 @@ impl Outbox {
     }
 
     /// The pieces of the batch that has left, oldest first; the batch is gone afterwards.
-    pub fn finish(&mut self, sending: &mut [SendingEnd]) {
+    pub fn finish(&mut self, sending: &mut [OutEnd]) {
         for piece in &self.pieces {
             if let Some(end) = sending.get_mut(piece.conn as usize) {
                 end.written(*piece);

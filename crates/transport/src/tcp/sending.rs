@@ -94,6 +94,19 @@ pub(super) struct Written {
     long_done: bool,
     /// The piece ended a message.
     pub message_done: bool,
+    /// The message is another rank's.
+    pub carried: bool,
+    /// The tag of its call.
+    pub tag: u32,
+}
+
+impl Written {
+    /// Of a piece of another rank's message.
+    pub fn carried(conn: u32, member: &Member) -> Self {
+        let message_done =
+            matches!(member.kind, MemberKind::Eager | MemberKind::Piece { last: true });
+        Self { conn, lent: false, long_done: false, message_done, carried: true, tag: member.tag }
+    }
 }
 
 impl SendingEnd {
@@ -216,6 +229,11 @@ impl SendingEnd {
         }
     }
 
+    /// The tag of the oldest message's call.
+    pub fn next_tag(&self) -> u32 {
+        self.queue.front().map_or(0, |head| head.tag)
+    }
+
     /// The next piece that may go, taken out of the queue.
     pub fn next_piece(&mut self) -> Option<Piece> {
         let head = *self.queue.front()?;
@@ -260,8 +278,9 @@ impl SendingEnd {
             self.grant = None;
             self.notice = Notice::Unneeded;
         }
-        let written =
-            Written { conn: self.shape.conn, lent, long_done: long && message_done, message_done };
+        let (conn, long_done) = (self.shape.conn, long && message_done);
+        let tag = head.tag;
+        let written = Written { conn, lent, long_done, message_done, carried: false, tag };
         Piece { member, payload, written }
     }
 
@@ -275,7 +294,9 @@ impl SendingEnd {
             tag: head.tag,
         };
         let conn = self.shape.conn;
-        let written = Written { conn, lent: false, long_done: false, message_done: false };
+        let (lent, long_done, message_done) = (false, false, false);
+        let tag = head.tag;
+        let written = Written { conn, lent, long_done, message_done, carried: false, tag };
         Piece { member, payload: Region::empty(), written }
     }
 

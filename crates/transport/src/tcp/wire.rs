@@ -7,16 +7,20 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::carried::CarriedEnd;
 use super::frame::{Refusal, Violation};
+use super::holding::Holding;
 use super::inbox::{Ends, Inbox, Read};
-use super::outbox::{Outbox, Push};
-use super::receiving::{ReceivingEnd, Shape};
+use super::out_end::OutEnd;
+use super::outbox::{Groups, Outbox, Push};
+use super::receiving::ReceivingEnd;
 use super::sending::SendingEnd;
 use crate::TransportError;
-use crate::seam::Counters;
+use crate::seam::{Counters, Expect};
 
 /// Batches that one call writes, and bytes that it reads, before other wires get their turn.
 const WRITE_TURN_BATCHES: usize = 8;
@@ -25,11 +29,15 @@ const READ_TURN_BYTES: usize = 1024 * 1024;
 /// One socket, and the ends of the connections on it.
 pub(super) struct Wire {
     pub peer: u32,
-    /// The rank whose end this is.
-    rank: u32,
     socket: TcpStream,
-    pub sending: Vec<SendingEnd>,
+    /// Those of each rank of this node that sends on it, one after the other.
+    sending: Vec<OutEnd>,
+    /// Those ranks, in order.
+    sources: Vec<u32>,
+    /// Those of each rank of the peer's node that sends on it, one after the other.
     pub receiving: Vec<ReceivingEnd>,
+    /// Where several ranks send on it: when it sends.
+    holding: Option<Holding>,
     outbox: Outbox,
     inbox: Inbox,
     /// Something may be written that has not been attempted.
@@ -50,13 +58,21 @@ enum Ended {
 }
 
 impl Wire {
-    pub fn new(rank: u32, peer: u32, socket: TcpStream, shapes: &[Shape]) -> Self {
+    /// `sending` has as many ends for each of `sources`, one after the other.
+    pub fn new(
+        peer: u32,
+        socket: TcpStream,
+        (sources, sending): (Vec<u32>, Vec<OutEnd>),
+        receiving: Vec<ReceivingEnd>,
+        holding: Option<Holding>,
+    ) -> Self {
         Self {
             peer,
-            rank,
             socket,
-            sending: shapes.iter().map(|&shape| SendingEnd::new(shape)).collect(),
-            receiving: shapes.iter().map(|&shape| ReceivingEnd::new(shape)).collect(),
+            sending,
+            sources,
+            receiving,
+            holding,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             dirty: false,
@@ -73,6 +89,30 @@ impl Wire {
         self.outbox.number_from(passed);
     }
 
+    /// One of this rank's own connections, and [`dirty`](Self::dirty).
+    pub fn own(&mut self, conn: usize) -> Option<(&mut SendingEnd, &mut bool)> {
+        Some((self.sending.get_mut(conn)?.own()?, &mut self.dirty))
+    }
+
+    /// A connection of another rank of this node, for a piece that is ready now.
+    pub fn carried(&mut self, source: u32, channel: u32) -> Option<&mut CarriedEnd> {
+        let channels = self.sending.len() / self.sources.len().max(1);
+        let place = self.sources.binary_search(&source).ok()?;
+        if channel as usize >= channels {
+            return None;
+        }
+        self.dirty = true;
+        match self.sending.get_mut(place * channels + channel as usize)? {
+            OutEnd::Carried(end) => Some(end),
+            OutEnd::Own(_) => None,
+        }
+    }
+
+    /// How long what waits for others may still wait.
+    pub fn due(&self) -> Option<Duration> {
+        self.holding.as_ref().filter(|_| !self.blocked)?.due()
+    }
+
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -83,16 +123,16 @@ impl Wire {
     }
 
     /// Writes what is ready, as far as the socket takes it; whether anything left.
-    pub fn flush(&mut self, counters: &mut Counters) -> bool {
+    pub fn flush(&mut self, expect: Expect, counters: &mut Counters) -> bool {
         if self.deaf.is_some() || self.ended.is_some() {
             self.fall_silent(None);
             return false;
         }
         let mut moved = false;
         for _ in 0..WRITE_TURN_BATCHES {
-            let (sending, receiving) = (&mut self.sending, &mut self.receiving);
-            if self.outbox.is_empty() && !self.outbox.build(sending, receiving, counters) {
-                self.dirty = false;
+            if self.outbox.is_empty() && !self.build(expect, counters) {
+                // What waits for others is looked at again.
+                self.dirty = self.holding.as_ref().is_some_and(Holding::is_waiting);
                 return moved;
             }
             match self.outbox.push(&self.socket) {
@@ -111,6 +151,27 @@ impl Wire {
             }
         }
         moved
+    }
+
+    /// Builds a batch of what may go; `false` when that is nothing.
+    fn build(&mut self, expect: Expect, counters: &mut Counters) -> bool {
+        let (sending, receiving) = (&mut self.sending, &mut self.receiving);
+        let groups = match &mut self.holding {
+            None => Groups::All,
+            Some(holding) => match holding.closes(sending, expect) {
+                None if holding.is_waiting() => Groups::Held,
+                None => Groups::None,
+                Some(why) => {
+                    why.count(&mut counters.flushes);
+                    Groups::One { most: holding.most() }
+                }
+            },
+        };
+        let built = self.outbox.build(sending, receiving, groups, counters);
+        if let (Groups::One { .. }, Some(holding)) = (groups, &mut self.holding) {
+            self.outbox.tags().for_each(|tag| holding.count(tag));
+        }
+        built
     }
 
     /// Reads what has arrived; whether anything changed.
@@ -158,14 +219,14 @@ impl Wire {
     fn fall_silent(&mut self, error: Option<Errno>) {
         self.deaf = self.deaf.or(error);
         self.outbox.clear();
-        self.sending.iter_mut().for_each(SendingEnd::abandon);
+        self.sending.iter_mut().for_each(OutEnd::abandon);
         self.dirty = false;
         self.blocked = false;
     }
 
     /// Whether a message waits for its grant, and could be set aside.
     pub fn is_late(&self) -> bool {
-        self.deaf.is_none() && self.sending.iter().any(SendingEnd::is_late)
+        self.deaf.is_none() && self.sending.iter().any(OutEnd::is_late)
     }
 
     /// Copies one late message aside, if there is one.
@@ -176,9 +237,27 @@ impl Wire {
         true
     }
 
-    /// Whether nothing waits in this process to be written.
-    pub fn is_flushed(&self) -> bool {
-        let queued = self.dirty || self.sending.iter().any(SendingEnd::has_queued);
+    /// Whether nothing of this rank waits in this process to be written, nor what it carries for others of
+    /// the call `tag`.
+    ///
+    /// What is held for ranks that are ahead is not waited for: it may wait for this rank's next call. Nor
+    /// is what they send to a receiver that has stopped reading.
+    pub fn is_flushed(&self, tag: u32) -> bool {
+        if self.ended.is_some() || self.deaf.is_some() {
+            return true;
+        }
+        let is_waiting = self.holding.as_ref().is_some_and(Holding::is_waiting);
+        let waits = |end: &OutEnd| match end {
+            OutEnd::Own(end) => end.has_queued(),
+            OutEnd::Carried(end) => end.ready() && end.next_tag() == tag && !self.blocked,
+        };
+        let left = self.outbox.is_empty() || self.blocked && self.outbox.is_carried();
+        left && (!self.dirty || is_waiting) && !self.sending.iter().any(waits)
+    }
+
+    /// Whether nothing at all waits in this process to be written.
+    pub fn is_empty(&self) -> bool {
+        let queued = self.dirty || self.sending.iter().any(OutEnd::has_queued);
         self.ended.is_some() || self.deaf.is_some() || self.outbox.is_empty() && !queued
     }
 
@@ -221,21 +300,11 @@ impl Wire {
         };
         TransportError::PeerGone { peer, doing, source: source.map(io::Error::from) }
     }
-
-    /// The error of a message from `peer` to this rank that did not fit.
-    #[cold]
-    pub fn truncated(&self, refusal: Refusal) -> TransportError {
-        truncated(self.peer, refusal)
-    }
-
-    /// The error of a message from this rank that did not fit.
-    #[cold]
-    pub fn truncated_own(&self, refusal: Refusal) -> TransportError {
-        truncated(self.rank, refusal)
-    }
 }
 
-fn truncated(peer: u32, refusal: Refusal) -> TransportError {
+/// The error of a message from `peer` that did not fit.
+#[cold]
+pub(super) fn truncated(peer: u32, refusal: Refusal) -> TransportError {
     let Refusal { seq, len, limit, .. } = refusal;
     TransportError::Truncated { peer, sequence: seq, len, limit }
 }

@@ -1,0 +1,230 @@
+//! Owns connecting a rank to all others: which of them it reaches how, and the endpoints for that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crosstie_bootstrap::World;
+use crosstie_ir::{ChannelId, Rank};
+use crosstie_net::{Inbox, Interrupted};
+use crosstie_planner::{Nodes, Rails, Route, route};
+use crosstie_transport::seam::Endpoint;
+use crosstie_transport::shm::{self, ShmOptions};
+use crosstie_transport::tcp::{self, Aggregation, Relays, TcpEndpoint, TcpOptions, TcpPeer};
+use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer};
+
+use super::CHANNELS;
+use crate::settings::Resolved;
+use crate::{Error, Flush, Pxn, Transport, memory};
+
+/// A rank's endpoints, and the memory that they can lend.
+pub(super) struct Connected {
+    pub endpoints: Vec<Box<dyn Endpoint>>,
+    pub heap: Heap,
+}
+
+impl Connected {
+    /// With nobody to lend anything to.
+    pub fn alone(settings: &Resolved) -> Self {
+        Self { endpoints: Vec::new(), heap: Heap::private(settings.heap_bytes) }
+    }
+
+    fn add(&mut self, endpoint: Box<dyn Endpoint>) {
+        if let Some(heap) = endpoint.heap() {
+            self.heap = heap.clone();
+        }
+        self.endpoints.push(endpoint);
+    }
+}
+
+/// A rank among the others, and how it reaches them.
+pub(super) struct Neighbourhood<'a> {
+    settings: &'a Resolved,
+    world: &'a World,
+    nodes: &'a Nodes,
+    rails: Rails,
+    /// Whether messages enter the network on their receiver's rail.
+    pxn: bool,
+}
+
+impl<'a> Neighbourhood<'a> {
+    pub fn new(settings: &'a Resolved, world: &'a World, nodes: &'a Nodes) -> Self {
+        let rails = Rails::new(nodes, settings.rails.count);
+        // Relays need memory that the ranks of a node share.
+        let pxn = settings.rails.pxn == Pxn::On && settings.transport == Transport::Auto;
+        Self { settings, world, nodes, rails, pxn }
+    }
+
+    /// The ranks that the network reaches, and those that share this rank's memory.
+    fn peers(&self) -> (Vec<u32>, Vec<u32>) {
+        let networked = |&peer: &u32| {
+            let way = route(self.rank(), Rank(peer), ChannelId(0), self.nodes, None);
+            way == Some(Route::Network) || self.settings.transport == Transport::Tcp
+        };
+        (0..self.world.size).filter(|&peer| peer != self.world.rank).partition(networked)
+    }
+
+    fn rank(&self) -> Rank {
+        Rank(self.world.rank)
+    }
+
+    fn boxes(&self) -> Option<BoxShape> {
+        self.pxn.then_some(BoxShape { ranks: self.world.size, channels: CHANNELS })
+    }
+
+    /// Nothing has been allocated yet; the others hear why this rank does not come.
+    pub fn check_memory(&self) -> Result<(), Error> {
+        let (remote, local) = self.peers();
+        let boxes = self.boxes().map_or(0, |shape| (shape.box_bytes() * local.len()) as u64);
+        let slots = memory::slots(self.settings, local.len(), remote.len());
+        memory::check(self.settings, "slots of all connections", slots.saturating_add(boxes), 0)
+    }
+
+    /// One endpoint per transport that this rank needs: inside its node, and between nodes.
+    pub fn connect(
+        &self,
+        inbox: &Inbox,
+        doorbell: &Arc<Doorbell>,
+        deadline: Instant,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Connected, Error> {
+        let (remote, mut local) = self.peers();
+        local.push(self.world.rank);
+        let mut relays = Vec::new();
+        let in_node: Option<Box<dyn Endpoint>> =
+            match (&self.settings.transport, &self.settings.fabric) {
+                _ if local.len() == 1 => None,
+                (Transport::Loopback, Some(fabric)) => {
+                    Some(Box::new(fabric.0.endpoint(self.world.rank, Arc::clone(doorbell))?))
+                }
+                (Transport::Loopback, None) => return Err(loopback_without_threads()),
+                _ => {
+                    let (endpoint, boxes) =
+                        self.connect_shm(local, doorbell, deadline, interrupted)?;
+                    relays = boxes;
+                    Some(Box::new(endpoint))
+                }
+            };
+        let mut connected = Connected::alone(self.settings);
+        // Before the fabric, which knows all ranks of the process, those of other nodes too.
+        if !remote.is_empty() {
+            let tcp = self.connect_tcp(&remote, relays, inbox, deadline, interrupted)?;
+            connected.add(Box::new(tcp));
+        }
+        in_node.into_iter().for_each(|endpoint| connected.add(endpoint));
+        Ok(connected)
+    }
+
+    fn connect_shm(
+        &self,
+        local_ranks: Vec<u32>,
+        doorbell: &Doorbell,
+        deadline: Instant,
+        interrupted: Interrupted<'_>,
+    ) -> Result<(LocalEndpoint, Vec<RelayPeer>), Error> {
+        let options = ShmOptions {
+            secret: self.world.secret.clone(),
+            rank: self.world.rank,
+            local_ranks,
+            channels: CHANNELS,
+            limits: self.settings.limits,
+            heap_bytes: self.settings.heap_bytes,
+            pull: self.settings.pull,
+            boxes: self.boxes(),
+            deadline,
+        };
+        Ok(shm::connect_with_boxes(&options, doorbell, interrupted)?)
+    }
+
+    fn connect_tcp(
+        &self,
+        remote: &[u32],
+        boxes: Vec<RelayPeer>,
+        inbox: &Inbox,
+        deadline: Instant,
+        interrupted: Interrupted<'_>,
+    ) -> Result<TcpEndpoint, Error> {
+        let options = TcpOptions {
+            rank: self.world.rank,
+            peers: remote.iter().filter_map(|&peer| self.wire_with(peer)).collect(),
+            secret: self.world.secret.clone(),
+            channels: CHANNELS,
+            limits: self.settings.limits,
+            source: self.own_nic(),
+            deadline,
+        };
+        let routes = remote.iter().filter_map(|&peer| self.relayed(peer)).collect();
+        let aggregation = Aggregation {
+            most: self.settings.rails.most,
+            flush: match self.settings.rails.flush {
+                Flush::Auto => tcp::Flush::Auto,
+                Flush::Full => tcp::Flush::Full,
+                Flush::After(bound) => tcp::Flush::After(bound),
+            },
+        };
+        let relays = Relays { peers: boxes, routes, aggregation };
+        Ok(TcpEndpoint::connect_with_relays(&options, relays, inbox, interrupted)?)
+    }
+
+    /// The wire between this rank and `peer`, if one of them sends on it.
+    fn wire_with(&self, peer: u32) -> Option<TcpPeer> {
+        let addresses = self.addresses_of(peer);
+        if !self.pxn {
+            return Some(TcpPeer::direct(self.world.rank, peer, addresses));
+        }
+        let carried = |from, to| self.rails.carried(from, to).into_iter().map(|Rank(r)| r);
+        let outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
+        let incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
+        let used = !outgoing.is_empty() || !incoming.is_empty();
+        used.then_some(TcpPeer { rank: peer, addresses, outgoing, incoming })
+    }
+
+    /// (`peer`, the relay to it, ranks that share the wire), if messages to it go by way of a relay.
+    fn relayed(&self, peer: u32) -> Option<(u32, u32, u16)> {
+        let rails = self.pxn.then_some(&self.rails);
+        match route(self.rank(), Rank(peer), ChannelId(0), self.nodes, rails)? {
+            Route::Relayed(relay) => {
+                let sources = self.rails.carried(relay, Rank(peer)).len();
+                Some((peer, relay.0, sources.try_into().unwrap_or(u16::MAX)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where `peer` listens; where NICs were named, on that of its rail alone.
+    fn addresses_of(&self, peer: u32) -> Vec<SocketAddr> {
+        let addresses = &self.world.records[peer as usize].addresses;
+        if self.settings.rails.nics.is_empty() {
+            return addresses.clone();
+        }
+        let rail = self.rails.rail_of(Rank(peer)).unwrap_or(0) as usize;
+        addresses.get(rail).copied().into_iter().collect()
+    }
+
+    /// The address of the NIC of this rank's rail, if it was named.
+    fn own_nic(&self) -> Option<IpAddr> {
+        let rail = self.rails.rail_of(self.rank())?;
+        self.settings.rails.nics.get(rail as usize).copied()
+    }
+}
+
+/// The addresses that a rank offers to the others: those of its node's NICs, in the order of the rails,
+/// where they were named.
+pub(super) fn offered(settings: &Resolved, listening: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let nics = &settings.rails.nics;
+    match listening.first() {
+        Some(first) if !nics.is_empty() => {
+            nics.iter().map(|&nic| SocketAddr::new(nic, first.port())).collect()
+        }
+        _ => listening,
+    }
+}
+
+fn loopback_without_threads() -> Error {
+    Error::Setting {
+        name: "CROSSTIE_TRANSPORT",
+        value: Transport::Loopback.name().to_owned(),
+        what: "loopback joins threads of one process (crosstie::Threads); use auto, shm or tcp"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,236 @@
+//! Owns the settings of rails: PXN, the NICs, and how messages share a wire.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Value;
+use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS};
+use crate::{Error, Settings};
+
+/// What the program itself says of all this.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sharing {
+    pxn: Option<Pxn>,
+    rails: Option<u32>,
+    aggregate: Option<u8>,
+    flush: Option<Flush>,
+}
+
+/// All of it, decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Rails {
+    pub pxn: Pxn,
+    /// How many there are, where somebody said it.
+    pub count: Option<NonZero<u32>>,
+    /// The addresses of this node's NICs, by rail; none where nobody said them.
+    pub nics: Vec<IpAddr>,
+    pub most: u8,
+    pub flush: Flush,
+}
+
+impl Sharing {
+    pub fn resolve(self, environment: &BTreeMap<String, String>) -> Result<Rails, Error> {
+        let none = || RAILS.wrong("0".to_owned(), "a node has at least one rail".to_owned());
+        let count = RAILS.optional(self.rails, environment)?;
+        let most = self.aggregate.map(Most::new).transpose();
+        let most =
+            most.map_err(|what| AGGREGATE.wrong(self.aggregate.unwrap_or(0).to_string(), what))?;
+        Ok(Rails {
+            pxn: PXN.value(self.pxn, environment)?,
+            count: count.map(|count| NonZero::new(count).ok_or_else(none)).transpose()?,
+            nics: NICS.optional(None, environment)?.map_or_else(Vec::new, |Nics(nics)| nics),
+            most: AGGREGATE.value(most, environment)?.0,
+            flush: FLUSH.value(self.flush, environment)?,
+        })
+    }
+}
+
+impl Settings {
+    /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail
+    /// (`CROSSTIE_PXN`); equal on all ranks; default [`Pxn::Off`].
+    ///
+    /// ```
+    /// # use crosstie::{Pxn, Settings, Threads, Transport};
+    /// let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::On);
+    /// Threads::new(4).nodes(2).settings(settings).run(|mut comm| {
+    ///     let mut from_all = [0; 4];
+    ///     comm.all_to_all(&[comm.rank(); 4], &mut from_all)?;
+    ///     assert_eq!(from_all, [0, 1, 2, 3]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    #[must_use]
+    pub fn pxn(mut self, pxn: Pxn) -> Self {
+        self.sharing.pxn = Some(pxn);
+        self
+    }
+
+    /// How many rails, or NICs, each node has (`CROSSTIE_RAILS`); equal on all ranks; default one for each
+    /// rank of the largest node. Rank `i` of a node owns NIC `i`.
+    ///
+    /// ```
+    /// let settings = crosstie::Settings::default().rails(4);
+    /// ```
+    #[must_use]
+    pub fn rails(mut self, rails: u32) -> Self {
+        self.sharing.rails = Some(rails);
+        self
+    }
+
+    /// Messages of a node's ranks that may leave as one wire message, where they share a wire
+    /// (`CROSSTIE_AGGREGATE`): 1 to 8, 1 to put none together; default 8.
+    ///
+    /// ```
+    /// let settings = crosstie::Settings::default().aggregate(1);
+    /// ```
+    #[must_use]
+    pub fn aggregate(mut self, most: u8) -> Self {
+        self.sharing.aggregate = Some(most);
+        self
+    }
+
+    /// How long a message waits for others that may leave with it (`CROSSTIE_FLUSH`); default
+    /// [`Flush::Auto`].
+    ///
+    /// ```
+    /// # use crosstie::{Flush, Settings};
+    /// let settings = Settings::default().flush(Flush::Full);
+    /// ```
+    #[must_use]
+    pub fn flush(mut self, flush: Flush) -> Self {
+        self.sharing.flush = Some(flush);
+        self
+    }
+}
+
+/// Whether messages between nodes enter the network by way of the rank whose NIC is on the receiver's rail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Pxn {
+    /// Each rank sends from its own NIC.
+    #[default]
+    Off,
+    /// Through shared memory to that rank, which sends for all of its node. Where no memory is shared, off.
+    On,
+}
+
+impl Pxn {
+    /// Every value, in the order of help texts.
+    pub const ALL: [Self; 2] = [Self::Off, Self::On];
+
+    /// The name that settings and the command line use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
+}
+
+impl FromStr for Pxn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|pxn| pxn.name() == text);
+        named.ok_or_else(|| "expected off or on".to_owned())
+    }
+}
+
+impl Value for Pxn {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// How long a message waits for others that may leave on the same wire with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Flush {
+    /// For those that senders have named 100 µs at most, for those that are likely 20 µs.
+    #[default]
+    Auto,
+    /// For all of them, 10 ms at most.
+    Full,
+    /// So long, named or not.
+    After(Duration),
+}
+
+impl FromStr for Flush {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "full" => Ok(Self::Full),
+            nanoseconds => nanoseconds
+                .parse()
+                .map(|ns| Self::After(Duration::from_nanos(ns)))
+                .map_err(|_| "expected auto, full or a number of nanoseconds".to_owned()),
+        }
+    }
+}
+
+impl Value for Flush {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Messages in one wire message, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Most(pub u8);
+
+impl Most {
+    pub fn new(most: u8) -> Result<Self, String> {
+        if (1..=8).contains(&most) { Ok(Self(most)) } else { Err("expected 1 to 8".to_owned()) }
+    }
+}
+
+impl Value for Most {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "expected 1 to 8".to_owned()).and_then(Self::new)
+    }
+}
+
+/// The addresses of a node's NICs, in the order of the rails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Nics(pub Vec<IpAddr>);
+
+impl Value for Nics {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let address = |part: &str| {
+            let wrong = |error| format!("`{part}` is no address: {error}");
+            part.trim().parse::<IpAddr>().map_err(wrong)
+        };
+        text.split(',').map(address).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nics_are_addresses_in_the_order_of_the_rails() {
+        let nics = Nics::from_text("10.0.0.1, 10.1.0.1").unwrap();
+        assert_eq!(nics.0, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 1, 0, 1])]);
+        assert!(Nics::from_text("10.0.0.1,eth1").unwrap_err().contains("eth1"));
+        assert!(Nics::from_text("").is_err());
+    }
+
+    #[test]
+    fn what_a_wire_message_holds_and_waits_for_is_checked() {
+        assert_eq!(Most::from_text("8"), Ok(Most(8)));
+        assert!(Most::from_text("0").is_err() && Most::from_text("9").is_err());
+        assert_eq!(Flush::from_text("20000"), Ok(Flush::After(Duration::from_micros(20))));
+        assert_eq!(
+            (Flush::from_text("auto"), Flush::from_text("full")),
+            (Ok(Flush::Auto), Ok(Flush::Full))
+        );
+        assert!(Flush::from_text("soon").is_err());
+    }
+}

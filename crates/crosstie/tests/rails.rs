@@ -1,0 +1,111 @@
+//! Messages that go by way of a relay arrive, whatever the relays' own programs do meanwhile.
+
+#![cfg(test)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crosstie::{Error, Flush, Pxn, ReduceOp, Settings, Threads, Transport};
+
+fn world(ranks: u32, nodes: u32) -> (Threads, Settings) {
+    let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::On);
+    (Threads::new(ranks).nodes(nodes), settings)
+}
+
+#[test]
+fn all_to_all_of_any_size_gives_the_right_blocks_on_any_nodes() {
+    for (ranks, nodes) in [(4, 2), (8, 2), (7, 3), (5, 2)] {
+        let (world, settings) = world(ranks, nodes);
+        let all = world.settings(settings).run(|mut comm| {
+            let (rank, size) = (u64::from(comm.rank()), comm.size() as usize);
+            for count in [1, 100, 5000, 100_000] {
+                let block =
+                    |from: u64, to: u64| (0..count as u64).map(move |i| from << 40 | to << 32 | i);
+                let send: Vec<u64> = (0..size as u64).flat_map(|to| block(rank, to)).collect();
+                let mut recv = vec![0; send.len()];
+                comm.all_to_all(&send, &mut recv)?;
+                let right: Vec<u64> = (0..size as u64).flat_map(|from| block(from, rank)).collect();
+                assert!(recv == right, "{count} elements on rank {rank} of {size}");
+            }
+            Ok(comm.counters())
+        });
+        all.unwrap();
+    }
+}
+
+#[test]
+fn reductions_over_relays_are_right() {
+    let (world, settings) = world(8, 2);
+    let all = world.settings(settings).run(|mut comm| {
+        for count in [1usize, 1000, 100_000] {
+            let mut buffer: Vec<u64> =
+                (0..count as u64).map(|i| i + u64::from(comm.rank())).collect();
+            comm.all_reduce_in_place(&mut buffer, ReduceOp::Sum)?;
+            assert!(buffer.iter().zip(0..).all(|(&sum, i)| sum == 8 * i + 28), "{count} elements");
+        }
+        Ok(())
+    });
+    all.unwrap();
+}
+
+/// Rank 1 relays what rank 0 sends to rank 3.
+#[test]
+fn a_relay_whose_program_sleeps_or_has_left_sends_on_all_the_same() {
+    let (world, settings) = world(4, 2);
+    let all = world.settings(settings).run(|mut comm| {
+        let mut value = vec![0u64; 100_000];
+        let (mut slowest, began) = (Duration::ZERO, Instant::now());
+        match comm.rank() {
+            0 => {
+                for i in 0..50u64 {
+                    let value = vec![i; 100_000];
+                    comm.group(|g| g.send(&value, 3))?;
+                }
+            }
+            3 => {
+                for i in 0..50u64 {
+                    let called = Instant::now();
+                    comm.group(|g| g.recv(&mut value, 0))?;
+                    slowest = slowest.max(called.elapsed());
+                    assert!(value.iter().all(|&x| x == i));
+                }
+            }
+            1 => {} // Leaves at once.
+            _ => thread::sleep(Duration::from_millis(100)),
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        Ok(slowest)
+    });
+    all.unwrap();
+}
+
+#[test]
+fn messages_of_all_ranks_of_a_node_leave_together() {
+    let (world, settings) = world(8, 2);
+    let calls = 20;
+    let all = world.settings(settings.flush(Flush::Full)).run(|mut comm| {
+        let send = vec![comm.rank(); 8 * 64];
+        let mut recv = vec![0; send.len()];
+        for _ in 0..calls {
+            comm.all_to_all(&send, &mut recv)?;
+        }
+        comm.barrier()?;
+        let tcp = comm.counters().into_iter().find(|c| c.transport == "tcp");
+        println!("{tcp:?}");
+        Ok(tcp.map_or((0, 0), |tcp| (tcp.messages, tcp.wire_messages)))
+    });
+    let all = all.unwrap();
+    let (messages, wire) = all.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    // The barrier's are few, and go alone.
+    assert!(messages >= 32 * calls && wire <= 8 * calls + 40, "{wire} wire messages of {messages}");
+}
+
+#[test]
+fn rails_that_ranks_disagree_on_are_an_error_that_names_the_setting() {
+    let (world, settings) = world(2, 2);
+    let errors = world.settings(settings.rails(0)).run_each(|_| Ok(()));
+    for error in errors {
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Setting { name: "CROSSTIE_RAILS", .. }), "{error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Owns [`OutEnd`]: a connection's sending end on a wire, be it this rank's own or one that it carries.
+
+use super::carried::CarriedEnd;
+use super::frame::{GrantRecord, Refusal, Standing, Violation};
+use super::sending::{Piece, SendingEnd, Written};
+
+pub(super) enum OutEnd {
+    Own(SendingEnd),
+    Carried(CarriedEnd),
+}
+
+impl OutEnd {
+    pub fn own(&mut self) -> Option<&mut SendingEnd> {
+        match self {
+            Self::Own(end) => Some(end),
+            Self::Carried(_) => None,
+        }
+    }
+
+    /// As if `passed` messages of every kind had passed.
+    pub fn number_from(&mut self, passed: u32) {
+        if let Self::Own(end) = self {
+            end.number_from(passed);
+        }
+    }
+
+    pub fn ready(&self) -> bool {
+        match self {
+            Self::Own(end) => end.ready(),
+            Self::Carried(end) => end.ready(),
+        }
+    }
+
+    pub fn next_len(&self) -> usize {
+        match self {
+            Self::Own(end) => end.next_len(),
+            Self::Carried(end) => end.next_len(),
+        }
+    }
+
+    /// The tag of the next piece's call.
+    pub fn next_tag(&self) -> u32 {
+        match self {
+            Self::Own(end) => end.next_tag(),
+            Self::Carried(end) => end.next_tag(),
+        }
+    }
+
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        match self {
+            Self::Own(end) => end.next_piece(),
+            Self::Carried(end) => end.next_piece(),
+        }
+    }
+
+    pub fn written(&mut self, piece: Written) {
+        match self {
+            Self::Own(end) => end.written(piece),
+            Self::Carried(end) => end.written(),
+        }
+    }
+
+    /// Whether something can go now that could not before.
+    pub fn granted(&mut self, grant: GrantRecord) -> Result<bool, Violation> {
+        match self {
+            Self::Own(end) => end.granted(grant),
+            Self::Carried(end) => {
+                end.granted(grant);
+                Ok(false)
+            }
+        }
+    }
+
+    pub fn offered(&mut self, standing: Standing) -> Result<(), Violation> {
+        match self {
+            Self::Own(end) => end.offered(standing),
+            Self::Carried(end) => {
+                end.offered(standing);
+                Ok(())
+            }
+        }
+    }
+
+    #[cold]
+    pub fn fail(&mut self, refusal: Refusal) {
+        match self {
+            Self::Own(end) => end.fail(refusal),
+            Self::Carried(end) => end.fail(refusal),
+        }
+    }
+
+    #[cold]
+    pub fn abandon(&mut self) {
+        match self {
+            Self::Own(end) => end.abandon(),
+            Self::Carried(end) => end.abandon(),
+        }
+    }
+
+    pub fn has_queued(&self) -> bool {
+        match self {
+            Self::Own(end) => end.has_queued(),
+            Self::Carried(end) => end.has_queued(),
+        }
+    }
+
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Own(end) if end.is_late())
+    }
+
+    pub fn set_aside(&mut self) {
+        if let Self::Own(end) = self {
+            end.set_aside();
+        }
+    }
+}
