@@ -38,7 +38,7 @@ impl AbortHandle {
     /// Ends the calls that are under way on this communicator, here and on all other ranks, and refuses
     /// all that come; each of them returns [`Error::Failed`](crate::Error::Failed) or
     /// [`Error::AlreadyFailed`](crate::Error::AlreadyFailed), with this rank to blame and `why` as its
-    /// words. Returns at once; calls end within about two seconds, and then no memory of theirs is
+    /// words, in which control characters become spaces. Returns at once; calls end within about two seconds, and then no memory of theirs is
     /// touched any more.
     ///
     /// Only the first failure of a communicator counts, so to abort one that has failed does nothing.
@@ -56,7 +56,9 @@ impl AbortHandle {
     /// ```
     pub fn abort(&self, why: &str) {
         if !self.standing.is_forked() {
-            self.standing.abort(why);
+            // It is printed on all ranks, whose terminals take no orders from here.
+            let printed = |c: char| if c.is_control() { ' ' } else { c };
+            self.standing.abort(&why.chars().map(printed).collect::<String>());
         }
     }
 }

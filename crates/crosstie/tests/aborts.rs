@@ -30,7 +30,7 @@ fn aborted(transport: Transport, waits: impl Fn(&mut Communicator) -> Result<(),
             if let Some(handle) = aborts {
                 threads.spawn(move || {
                     std::thread::sleep(Duration::from_millis(100));
-                    handle.abort("the operator has had enough");
+                    handle.abort("the operator has\nhad enough");
                     handle.abort("twice");
                 });
             }

@@ -1,5 +1,6 @@
 //! Owns the question at which addresses others may reach this process, and what this host is called.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -30,8 +31,10 @@ pub(crate) fn addresses(wanted: Option<&str>) -> Result<Vec<IpAddr>, NetError> {
         .collect();
     if chosen.is_empty() {
         let wanted = wanted.unwrap_or("").to_owned();
-        let names: Vec<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
-        return Err(NetError::NoInterface { wanted, present: names.join(" ") });
+        // An interface has an entry for each of its addresses.
+        let names: BTreeSet<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
+        let present = names.into_iter().collect::<Vec<_>>().join(" ");
+        return Err(NetError::NoInterface { wanted, present });
     }
     chosen.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
     Ok(chosen)

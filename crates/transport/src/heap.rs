@@ -101,7 +101,7 @@ impl Heap {
             in_use: self.in_use() as u64,
             heap_bytes: self.0.len as u64,
         };
-        let pages = whole_pages(bytes).ok_or_else(full)?;
+        let pages = whole_pages(bytes).filter(|&pages| pages <= self.0.len).ok_or_else(full)?;
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mapping = self.mapping()?;
         let offset = free.take(pages).ok_or_else(full)?;

@@ -187,6 +187,12 @@ fn a_heap_that_is_full_refuses_to_register() {
 }
 
 #[test]
+fn a_heap_of_no_bytes_is_full() {
+    let refusal = Heap::shared(0).unwrap().alloc(1).unwrap_err();
+    assert!(matches!(refusal, TransportError::HeapFull { heap_bytes: 0, .. }), "{refusal}");
+}
+
+#[test]
 fn several_registrations_are_told_apart() {
     let (heap, mut peer) = shared();
     let mut buffers = [1, 2, 3].map(|value| vec![value; 200_000]);
