@@ -106,15 +106,10 @@ fn json_is_one_object_of_schema_1() {
         }
     }
     let counters = &result["counters"]["shm"];
-    assert_eq!(keys(counters), [
-            "bytes",
-            "flushes",
-            "mean_group",
-            "messages",
-            "relayed",
-            "relayed_bytes",
-            "wire_messages"
-        ]);
+    assert_eq!(
+        keys(counters),
+        ["bytes", "flushes", "mean_group", "messages", "relayed", "relayed_bytes", "wire_messages"]
+    );
     assert!(counters["messages"].as_u64().unwrap() > 0 && counters["bytes"].as_u64().unwrap() > 0);
 }
 
