@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod lab;
 mod launch;
+mod picture;
 mod run;
 
 use std::io::{self, Write};
