@@ -11,7 +11,7 @@ use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
-pub use lab::{LabArgs, LabInsideArgs};
+pub use lab::{LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
@@ -76,6 +76,7 @@ process is one rank, and every result is checked.
 In --json alone, of calls that are timed one by one, on the slowest rank each:
   p50_us  half of the calls took no longer
   p99_us  99 of 100 calls took no longer
+  network what one call of the timed loop sends over TCP, of all ranks
 The last lines say what all ranks sent over each transport in the whole run:
 messages of the operation, how many writes to the wire carried them, and bytes.
 With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
@@ -180,6 +181,10 @@ pub struct BenchArgs {
     /// expected), or nanoseconds [default: auto]
     #[arg(long, value_name = "auto|full|NS", help_heading = "World")]
     pub flush: Option<Flush>,
+
+    /// Measure out of place alone
+    #[arg(long, help_heading = "Timing")]
+    pub out_of_place: bool,
 
     /// Timed calls per size [default: as many as fill --budget-ms]
     #[arg(short = 'n', long, value_name = "N", help_heading = "Timing")]

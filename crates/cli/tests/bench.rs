@@ -93,6 +93,7 @@ fn json_is_one_object_of_schema_1() {
                     "algbw_gb_s",
                     "busbw_gb_s",
                     "ceil_percent",
+                    "network",
                     "p50_us",
                     "p99_us",
                     "time_us",
@@ -378,7 +379,7 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench", "required arguments were not provided"),
         ("run -n 2 -- no-such-program", "no-such-program"),
         ("run -n 0 -- true", "'0'"),
-        ("run -- true", "required arguments were not provided"),
+        ("run -- true", "how many ranks to start is not said"),
     ] {
         let done = run(line);
         assert_eq!(done.code, Some(2), "{line}: {}", done.err);

@@ -66,6 +66,38 @@ fn every_byte_is_right_between_nodes_of_a_lab() {
 }
 
 #[test]
+fn a_report_holds_what_ranks_say_against_limits_and_devices() {
+    if no_lab() {
+        return;
+    }
+    let mark = Mark::new("report");
+    let [json, svg] =
+        ["json", "svg"].map(|end| std::env::temp_dir().join(format!("{}.{end}", mark.0)));
+    let mut command = crosstie(
+        "lab report --ranks-per-node 2 --rate 400mbit --sizes 64,256K --operations all_to_all --rounds 3",
+    );
+    command.arg("--json").arg(&json).arg("--svg").arg(&svg);
+    let done = finish(command);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let picture = fs::read_to_string(&svg).unwrap();
+    fs::remove_file(&json).unwrap();
+    fs::remove_file(&svg).unwrap();
+    assert_eq!((&report["schema"], &report["lab"]["ranks_per_node"]), (&1.into(), &2.into()));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{report}");
+    for (row, bytes) in rows.iter().zip([64.0, 262_144.0]) {
+        assert_eq!((&row["wrong"], &row["way"]), (&0.into(), &"direct".into()), "{row}");
+        // Each of 2 x 2 ranks sends to the two on the other node, by NICs of 50 MB/s.
+        assert_eq!(row["limit_us"].as_f64().unwrap(), 2.0 * bytes / 50.0, "{row}");
+        assert_eq!(row["per_call"]["bytes"].as_f64().unwrap(), 8.0 * bytes, "{row}");
+    }
+    let share = rows[1]["share_of_limit"].as_f64().unwrap();
+    assert!((0.2..1.2).contains(&share), "{report}");
+    assert!(picture.starts_with("<svg") && picture.contains("limit"), "{picture}");
+}
+
+#[test]
 fn each_rank_is_on_its_node_and_told_of_its_world() {
     if no_lab() {
         return;
@@ -127,6 +159,9 @@ fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
         ("lab -- config", "not config"),
         ("lab --no-spine --oversubscription 2 -- bench all_to_all", "cannot be used with"),
         ("lab", "COMMAND"),
+        ("lab report --sizes 1K,3", "multiple of 4"),
+        ("lab report --rails 0", "0 rails"),
+        ("lab report --svg picture.png", ".svg"),
     ] {
         let done = run(line);
         assert_eq!(done.code, Some(2), "{line}: {}", done.err);

@@ -1,8 +1,9 @@
 //! Owns the arguments of `crosstie lab` and of the hidden step inside it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 use crosstie_lab::{Description, Rate};
 
 const LAB_HELP: &str = "\
@@ -27,6 +28,7 @@ Examples:
   crosstie lab --counters -- bench all_reduce -b 1M -e 1M    which NIC carried what
   crosstie lab --rate none -- bench all_to_all -e 8K         as fast as it goes
   crosstie lab --no-spine -- run -- ./train                  any program's ranks
+  crosstie lab report --json report.json --svg report.svg    against the limit
   crosstie lab --ranks-per-node 1 -- run -- ip route show table all
 
 Exit code: that of COMMAND; 2 usage, 4 the environment (no root, no iproute2,
@@ -34,8 +36,13 @@ a kernel without veth, bridge or tbf), 130 Ctrl-C, 143 SIGTERM.";
 
 /// Arguments of `crosstie lab`.
 #[derive(Debug, Args)]
-#[command(after_help = LAB_HELP)]
+#[command(after_help = LAB_HELP, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true)]
 pub struct LabArgs {
+    /// A lab's own command, in place of COMMAND.
+    #[command(subcommand)]
+    pub own: Option<LabCommand>,
+
     /// What cluster.
     #[command(flatten)]
     pub fabric: FabricArgs,
@@ -47,6 +54,104 @@ pub struct LabArgs {
     /// `bench …` or `run -- PROGRAM`
     #[arg(value_name = "COMMAND", last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+impl LabArgs {
+    /// The cluster, whichever command it is for.
+    pub fn description(&self) -> Description {
+        match &self.own {
+            Some(LabCommand::Report(report)) => report.fabric.description(),
+            None => self.fabric.description(),
+        }
+    }
+}
+
+/// What a lab can do besides running another command.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Measure all_to_all and all_reduce over sizes, against the limit of the cluster's cables
+    Report(ReportArgs),
+}
+
+const REPORT_HELP: &str = "\
+For each size and each way in which messages can travel, it runs the benchmark
+in a fresh world on the same cluster: the median of ROUNDS warm calls, each the
+slowest rank's. The columns:
+  per peer  bytes from each rank to each other in all_to_all; the buffers of
+            all_reduce are as long as those of all_to_all
+  time      median of one call; busbw as in `crosstie bench`
+  limit     the least time in which the NICs and uplinks can carry the bytes
+            that this way gives them, headers not counted (they take 4 % at an
+            MTU of 1500); all_reduce: if each node sends 2 (N-1)/N of a buffer,
+            over all of its NICs
+  of limit  limit / time
+  #wrong    elements with a wrong value, on all ranks
+  wire/call wire messages between nodes in one call, of all ranks, in the mean
+  engine    MB that the ranks say they sent over the network in the whole run
+  NICs      MB that all NICs say they sent; uplinks: MB up to the spine
+
+Above the limit (of limit > 1) are sizes that the token buckets let through at
+once, up to 80 KiB at each NIC.
+
+It fails if a result is wrong. It also fails if the devices contradict the
+ranks: from 256 KiB a peer on by more than 5 %, in sum, and for all_to_all at
+any NIC or uplink; below that, where headers weigh more, if one carried traffic
+that should have had none, or none where it should.
+
+Examples:
+  crosstie lab report                             2 nodes x 4 ranks, some minutes
+  crosstie lab report --sizes 1M,4M --operations all_to_all --json report.json
+  crosstie lab report --nodes 3 --ranks-per-node 8 --rate 100mbit --svg report.svg
+
+Exit code: 0 good, 1 a wrong result or traffic that went elsewhere, 2 usage,
+3 a peer or a deadline, 4 the environment, 130 Ctrl-C.";
+
+/// Arguments of `crosstie lab report`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = REPORT_HELP)]
+pub struct ReportArgs {
+    /// What cluster.
+    #[command(flatten)]
+    pub fabric: FabricArgs,
+
+    /// Bytes from each rank to each other: multiples of 4
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', value_parser = per_peer)]
+    #[arg(default_value = "64,1K,8K,64K,256K,1M,4M")]
+    pub sizes: Vec<u64>,
+
+    /// What to measure
+    #[arg(long, value_name = "OPERATION,...", value_delimiter = ',', value_enum)]
+    #[arg(default_value = "all_to_all,all_reduce")]
+    pub operations: Vec<ReportedOperation>,
+
+    /// Timed calls of each, at least
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+
+    /// Also write everything into a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Also draw time and bus bandwidth over size, with the limit
+    #[arg(long, value_name = "FILE.svg", value_parser = super::svg)]
+    pub svg: Option<PathBuf>,
+}
+
+/// What a report measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum ReportedOperation {
+    /// Each rank has something for each
+    AllToAll,
+    /// The sum of all, for all
+    AllReduce,
+}
+
+fn per_peer(text: &str) -> Result<u64, String> {
+    let bytes = crosstie::parse_bytes(text)?;
+    let fits = bytes > 0 && bytes % 4 == 0;
+    fits.then_some(bytes).ok_or_else(|| "write a multiple of 4, above 0".to_owned())
 }
 
 /// The cluster that a lab is to be.

@@ -34,7 +34,8 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         return threads(args, ranks, nodes);
     }
     let line: Vec<OsString> = std::env::args_os().skip(1).collect();
-    processes(args, &line, |program| Job::emulated(ranks, nodes, program))
+    let job = |program| Job::emulated(ranks, nodes, program);
+    processes(args, &line, job, Box::new(io::stdout()))
 }
 
 /// One thread for each rank: nothing but memory between them.
@@ -54,11 +55,12 @@ fn threads(args: &BenchArgs, ranks: u32, nodes: u32) -> Result<Exit, Failure> {
 }
 
 /// One process for each rank: this program with the command line that `args` were read from, told who it
-/// is by the environment.
+/// is by the environment. What rank 0 prints goes to `out`.
 pub fn processes(
     args: &BenchArgs,
     line: &[OsString],
     job: impl FnOnce(Vec<OsString>) -> Result<Job, Failure>,
+    out: Box<dyn Write + '_>,
 ) -> Result<Exit, Failure> {
     let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
     let color =
@@ -70,6 +72,7 @@ pub fn processes(
         .collect();
     let bar = io::stderr().is_terminal().then(progress::bar);
     let mut listener = Listener {
+        out,
         bar,
         failures: BTreeMap::new(),
         seen: BTreeSet::new(),
@@ -79,7 +82,7 @@ pub fn processes(
     let outcome = launch(&job(program)?, &mut listener)?;
     listener.conclude(&outcome);
     if let Some(summary) = listener.summary(&outcome).filter(|_| args.json) {
-        json::print_failure(io::stdout(), &summary)?;
+        json::print_failure(&mut listener.out, &summary)?;
     }
     Ok(exit(&outcome))
 }
@@ -94,7 +97,8 @@ fn exit(outcome: &Outcome) -> Exit {
 }
 
 /// Passes on what the ranks say, the same thing once: they mostly share one verdict.
-struct Listener {
+struct Listener<'a> {
+    out: Box<dyn Write + 'a>,
     bar: Option<ProgressBar>,
     /// What was said about the end, by whom.
     failures: BTreeMap<String, Agreed>,
@@ -112,7 +116,7 @@ struct Agreed {
     own_lines: BTreeMap<u32, String>,
 }
 
-impl Listener {
+impl Listener<'_> {
     /// Keeps a rank's reason: what it shares with others once, its own line beside it.
     fn failure(&mut self, rank: u32, text: &str) {
         let own = format!("  rank {rank} stood at: ");
@@ -193,7 +197,7 @@ impl Listener {
     }
 }
 
-impl Sink for Listener {
+impl Sink for Listener<'_> {
     fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure> {
         if let Some(event) = events::parse(line).filter(|_| stream == Stream::Error) {
             self.event(rank, event);
@@ -203,8 +207,8 @@ impl Sink for Listener {
             return self.warning(rank, line).map_err(|e| Failure::host("write a warning", e));
         }
         self.printed = true;
-        let print = || {
-            let mut output = io::stdout().lock();
+        let output = &mut self.out;
+        let mut print = || {
             output.write_all(line)?;
             output.write_all(b"\n")?;
             output.flush()

@@ -18,7 +18,7 @@ mod task;
 mod timing;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
@@ -27,6 +27,7 @@ use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure};
 use crate::launch::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
 use progress::Progress;
+pub use report::PerCall;
 use report::Report;
 
 /// Runs the command.
@@ -49,18 +50,21 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     done
 }
 
-/// Runs it in a lab, where each rank has its place; `line` is the command line that `args` were read from.
+/// Runs it in a lab, where each rank has its place, and prints to `out`; `line` is the command line that
+/// `args` were read from.
 pub fn run_in_lab(
     args: &BenchArgs,
     line: &[OsString],
     places: Vec<Place>,
+    mut out: impl Write,
 ) -> Result<Exit, Failure> {
     let ranks = places.len() as u32;
+    let job = |program| Ok(Job::at(places, program));
     let done = refuse_too_large(args, ranks)
-        .and_then(|()| local::processes(args, line, |program| Ok(Job::at(places, program))));
+        .and_then(|()| local::processes(args, line, job, Box::new(&mut out)));
     match &done {
         Err(failure) if args.json && failure.exit() != Exit::OutputClosed => {
-            json::print_failure(io::stdout(), &failure.summary())?;
+            json::print_failure(&mut out, &failure.summary())?;
         }
         _ => {}
     }

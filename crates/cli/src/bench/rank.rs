@@ -42,7 +42,7 @@ pub fn run(
     let mut below = Vec::new();
     for row in &rows {
         let out_of_place = bench.measure(&mut comm, row, Place::Out)?;
-        let in_place = match row.operation.in_place() {
+        let in_place = match row.operation.in_place() && !args.out_of_place {
             true => Some(bench.measure(&mut comm, row, Place::In)?),
             false => None,
         };
@@ -103,6 +103,8 @@ struct Bench {
     ranks: u32,
     effort: Effort,
     corrupt: bool,
+    /// Whether in place is not measured.
+    out_of_place: bool,
     /// Calls that were checked: each gets inputs of its own.
     checks: u64,
     /// Where ceilings come from, on rank 0.
@@ -123,6 +125,7 @@ impl Bench {
                 budget: std::time::Duration::from_millis(args.budget_ms.into()),
             },
             corrupt: args.corrupt_byte,
+            out_of_place: args.out_of_place,
             checks: 0,
             ceiling: None,
             send: Buffer::new(args.buffers, comm, largest)?,
@@ -161,7 +164,7 @@ impl Bench {
         let (small, large) = (self.task(smallest), self.task(largest));
         for _ in 0..effort.warmup {
             self.call(comm, &large, Place::Out)?;
-            if largest.operation.in_place() {
+            if largest.operation.in_place() && !self.out_of_place {
                 self.call(comm, &large, Place::In)?;
             }
         }
@@ -234,6 +237,7 @@ fn measured(row: &Row, ranks: u32, times: &Times, least_us: Option<f64>, wrong: 
         busbw_gb_s: algbw_gb_s * row.operation.bus_factor(ranks),
         ceil_percent: least_us.map(|least_us| 100.0 * least_us / times.mean_us),
         wrong,
+        network: times.network,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crosstie::Communicator;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sizes::{self, Row};
 use crate::args::BenchArgs;
@@ -102,6 +102,19 @@ pub struct Measured {
     pub ceil_percent: Option<f64>,
     /// Elements with a wrong value, on all ranks.
     pub wrong: u64,
+    /// What all ranks sent over the network in one call.
+    pub network: PerCall,
+}
+
+/// What one call sends over TCP, from all ranks: the mean over a loop.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct PerCall {
+    /// Messages that connections sent.
+    pub messages: f64,
+    /// What they travelled as.
+    pub wire_messages: f64,
+    /// Payload.
+    pub bytes: f64,
 }
 
 /// What has travelled over one transport, from all ranks.

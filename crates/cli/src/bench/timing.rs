@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crosstie::{Communicator, Error, ReduceOp};
 
+use super::report::PerCall;
+
 /// Calls from which the number of timed calls is estimated.
 const TRIAL_CALLS: u32 = 3;
 /// Fewer make no median, more make no better one.
@@ -30,6 +32,8 @@ pub struct Times {
     pub p50_us: f64,
     /// 99th percentile of the same.
     pub p99_us: f64,
+    /// What all ranks sent over the network, in one call of the loop.
+    pub network: PerCall,
 }
 
 /// One call, the same on every rank.
@@ -46,21 +50,34 @@ pub fn measure(
     }
     let calls = calls(comm, effort, call)?;
     align(comm)?;
+    let sent = sent_over_the_network(comm);
     let began = Instant::now();
     for _ in 0..calls {
         call(comm)?;
     }
-    let mut mean_us = [microseconds(began) / f64::from(calls)];
+    let mean_us = microseconds(began) / f64::from(calls);
+    let now = sent_over_the_network(comm);
+    let mut per_call = [0, 1, 2].map(|i| (now[i] - sent[i]) as f64 / f64::from(calls));
+    comm.all_reduce_in_place(&mut per_call, ReduceOp::Sum)?;
+    let mut mean_us = [mean_us];
     comm.all_reduce_in_place(&mut mean_us, ReduceOp::Max)?;
 
     let mut single_us = single_calls(comm, calls, call)?;
     comm.all_reduce_in_place(&mut single_us, ReduceOp::Max)?;
+    let [messages, wire_messages, bytes] = per_call;
     single_us.sort_by(f64::total_cmp);
     Ok(Times {
         mean_us: mean_us[0],
         p50_us: percentile(&single_us, 50),
         p99_us: percentile(&single_us, 99),
+        network: PerCall { messages, wire_messages, bytes },
     })
+}
+
+/// Messages, wire messages and bytes that this rank has sent to other nodes.
+fn sent_over_the_network(comm: &Communicator) -> [u64; 3] {
+    let tcp = comm.counters().into_iter().find(|counters| counters.transport == "tcp");
+    tcp.map_or([0; 3], |tcp| [tcp.messages, tcp.wire_messages, tcp.bytes])
 }
 
 /// As many calls as a measurement makes, untimed.

@@ -3,6 +3,7 @@
 //! The command starts itself again as the first process of new namespaces. That one, by the same
 //! arguments, builds the cluster and then does what the inner command says.
 
+mod report;
 mod traffic;
 mod world;
 
@@ -13,7 +14,7 @@ use std::process;
 use clap::Parser;
 use crosstie_lab::{Cluster, Description, Ended, become_init, confine, require_tools};
 
-use crate::args::{Cli, Command, LabArgs, LabInsideArgs, RunArgs};
+use crate::args::{Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::{bench, run};
 use world::World;
@@ -21,9 +22,11 @@ use world::World;
 /// Runs the command.
 pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     // What cannot be is refused before anything is built.
-    let cluster = args.fabric.description();
+    let cluster = args.description();
     cluster.check()?;
-    refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
+    if args.own.is_none() {
+        refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
+    }
     require_tools()?;
     let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
     let ended = confine(
@@ -47,9 +50,12 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
 pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
     become_init(args.parent)?;
     let Command::Lab(args) = parse(&args.line)? else { return Err(not_by_hand()) };
-    let cluster = Cluster::set_up(args.fabric.description())?;
+    let cluster = Cluster::set_up(args.description())?;
+    if let Some(LabCommand::Report(args)) = &args.own {
+        return report::run(args, &cluster);
+    }
     let before = cluster.counters()?;
-    let exit = command(&args, World::new(&cluster))?;
+    let exit = command(&args, World::new(&cluster, 0))?;
     if args.counters {
         let carried = cluster.counters()?.since(&before);
         let written = traffic::print(io::stderr(), cluster.description(), &carried);
@@ -61,7 +67,9 @@ pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
 /// What the inner command says, by the ranks of that world.
 fn command(args: &LabArgs, world: World<'_>) -> Result<Exit, Failure> {
     match inner(&args.command)? {
-        Command::Bench(bench) => bench::run_in_lab(&bench, &args.command, world.places()?),
+        Command::Bench(bench) => {
+            bench::run_in_lab(&bench, &args.command, world.places()?, io::stdout())
+        }
         Command::Run(run) => run::run_in_lab(run, world.places()?),
         _ => Err(not_by_hand()),
     }

@@ -27,7 +27,8 @@ pub fn print(mut out: impl Write, lab: &Description, carried: &Counters) -> io::
     out.flush()
 }
 
-fn rates(lab: &Description) -> String {
+/// What limits there are, in words.
+pub fn rates(lab: &Description) -> String {
     match lab.oversubscription {
         Some(_) => format!("NICs {}, uplinks {}", lab.rate, lab.uplink()),
         None => format!("NICs {}, no spine", lab.rate),

@@ -8,6 +8,8 @@ use crate::launch::Place;
 
 /// Where rank 0 of a world listens, on rail 0 of node 0. Any port is free in a lab.
 const FIRST_PORT: u16 = 29_400;
+/// Below those that the kernel gives to sockets that ask for none.
+const PORTS: u16 = 3000;
 /// Names the addresses of a node's NICs, in the order of the rails. Ranks are told as soon as the library
 /// knows the setting.
 const NICS: &str = "CROSSTIE_NICS";
@@ -22,9 +24,9 @@ pub struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// The first of a lab.
-    pub fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, port: FIRST_PORT }
+    /// One of a lab's worlds, which follow each other: each meets at a port of its own.
+    pub fn new(cluster: &'a Cluster, number: u16) -> Self {
+        Self { cluster, port: FIRST_PORT + number % PORTS }
     }
 
     /// Where its ranks are.

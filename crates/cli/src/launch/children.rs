@@ -15,7 +15,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group,
     set_parent_process_death_signal, waitid,
 };
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use super::job::Place;
 use crate::args::BecomeRankArgs;
@@ -87,6 +87,7 @@ pub struct Children {
     running: BTreeMap<u32, Child>,
     events: SyncSender<Event>,
     open_streams: BTreeMap<u32, usize>,
+    signals: Handle,
 }
 
 impl Children {
@@ -95,6 +96,7 @@ impl Children {
         let (events, receiver) = sync_channel(EVENTS);
         let mut signals =
             Signals::new(signals).map_err(|e| Failure::host("watch for signals", e))?;
+        let handle = signals.handle();
         let sender = events.clone();
         in_background("signals", move || {
             for number in signals.forever() {
@@ -103,7 +105,8 @@ impl Children {
                 }
             }
         })?;
-        Ok((Self { running: BTreeMap::new(), events, open_streams: BTreeMap::new() }, receiver))
+        let (running, open_streams) = (BTreeMap::new(), BTreeMap::new());
+        Ok((Self { running, events, open_streams, signals: handle }, receiver))
     }
 
     /// Starts a rank in a process group of its own, so that what it starts can be ended with it.
@@ -203,6 +206,7 @@ impl Children {
 
 impl Drop for Children {
     fn drop(&mut self) {
+        self.signals.close(); // which ends the thread that waits for them
         for child in self.running.values_mut() {
             let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
             let _ = child.wait();

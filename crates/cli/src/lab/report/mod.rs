@@ -1,0 +1,80 @@
+//! Owns `crosstie lab report`: every way of travelling measured over sizes on one cluster, held against the
+//! cables' limit, with what the devices counted beside what the ranks say.
+
+mod measure;
+mod output;
+mod variant;
+mod verdict;
+
+use std::io::{self, Write};
+
+use crosstie_lab::Cluster;
+
+use crate::args::ReportArgs;
+use crate::exit::{Exit, Failure};
+use measure::{Measurement, Task};
+use variant::VARIANTS;
+
+/// A line of the report.
+pub struct Line {
+    pub task: Task,
+    pub measured: Measurement,
+    /// The least time of a call, where there is a limit.
+    pub limit_us: Option<f64>,
+    /// Where devices and ranks disagree.
+    pub contradictions: Vec<String>,
+}
+
+/// Runs the command, in the lab that stands.
+pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
+    let lab = cluster.description();
+    let mut out = io::stdout();
+    let told = |result: io::Result<()>| result.map_err(|e| Failure::host("print the report", e));
+    told(output::begin(&mut out, lab, args.rounds))?;
+    let mut lines = Vec::new();
+    for (number, task) in (0..).zip(tasks(args)) {
+        let measured = match task.measure(cluster, number)? {
+            Ok(measured) => measured,
+            Err(exit) => return Ok(exit), // the benchmark has said why
+        };
+        let limit_us = verdict::limit_us(&task, lab);
+        let contradictions = verdict::contradictions(&task, lab, &measured);
+        let line = Line { task, measured, limit_us, contradictions };
+        told(output::line(&mut out, &line))?;
+        lines.push(line);
+    }
+    if let Some(path) = &args.json {
+        output::json(path, lab, args.rounds, &lines)?;
+    }
+    if let Some(path) = &args.svg {
+        output::picture(lab, &lines).save(path)?;
+    }
+    Ok(conclude(&lines))
+}
+
+/// Ways next to each other, so that a ratio is of times that are close.
+fn tasks(args: &ReportArgs) -> impl Iterator<Item = Task> {
+    let rounds = args.rounds;
+    args.operations.iter().flat_map(move |&operation| {
+        args.sizes.iter().flat_map(move |&bytes_per_peer| {
+            VARIANTS.iter().map(move |variant| Task { operation, variant, bytes_per_peer, rounds })
+        })
+    })
+}
+
+/// Says on standard error what is wrong, if anything is.
+fn conclude(lines: &[Line]) -> Exit {
+    let mut error = io::stderr().lock();
+    let mut exit = Exit::Good;
+    for Line { task, measured, contradictions, .. } in lines {
+        let (name, size) = (task.operation_name(), output::bytes(task.bytes_per_peer));
+        let wrong = (measured.wrong > 0).then(|| format!("{} elements are wrong", measured.wrong));
+        for what in wrong.iter().chain(contradictions) {
+            exit = Exit::WrongResult;
+            // Nothing stands in the way when nobody reads it.
+            let _ =
+                writeln!(error, "crosstie: {name}, {size} a peer, {}: {what}", task.variant.name);
+        }
+    }
+    exit
+}

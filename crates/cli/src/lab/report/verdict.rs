@@ -1,0 +1,151 @@
+//! Owns what a measurement is held against: the cables' limit, and what the devices should have carried.
+
+use crosstie_lab::{Counters, Description, Traffic};
+
+use super::measure::{Measurement, Task};
+use crate::args::ReportedOperation;
+
+/// From this many bytes a peer on headers weigh so little that amounts can be compared.
+const AMOUNTS_FROM: u64 = 256 << 10;
+/// What headers, acknowledgements and the ranks' meeting may add, and what counts as none.
+const TOLERANCE: f64 = 0.05;
+/// Control traffic of a run, on any one device: the ranks' meeting and their signs of life.
+const CONTROL_BYTES: f64 = 256e3;
+
+/// The least time that a call can take on these cables, in microseconds; `None` where they have no limit.
+pub fn limit_us(task: &Task, lab: &Description) -> Option<f64> {
+    let seconds = match task.operation {
+        ReportedOperation::AllToAll => said(task, lab).least_seconds(lab)?,
+        ReportedOperation::AllReduce => {
+            // A node must send its part of the sum to the others, and get theirs.
+            let bytes = (task.bytes_per_peer * u64::from(lab.ranks())) as f64;
+            let nodes = f64::from(lab.nodes);
+            let of_a_node = 2.0 * (nodes - 1.0) / nodes * bytes;
+            of_a_node / f64::from(lab.rails) * 8.0 / lab.rate.0? as f64
+        }
+    };
+    (seconds > 0.0).then_some(seconds * 1e6)
+}
+
+/// What the devices are to carry in one call of all_to_all.
+fn said(task: &Task, lab: &Description) -> Counters {
+    let rails = |from, to| (task.variant.rails)(lab, from, to);
+    Counters::of_traffic(lab, |_, _| task.bytes_per_peer, rails)
+}
+
+/// Where the devices contradict what the ranks say they sent, in words; empty where they agree.
+pub fn contradictions(task: &Task, lab: &Description, measured: &Measurement) -> Vec<String> {
+    let amounts = task.bytes_per_peer >= AMOUNTS_FROM;
+    let engine = measured.engine.bytes as f64;
+    let mut found = Vec::new();
+    let mut hold = |what: &str, said: f64, counted: u64, of: f64| {
+        let off = (counted as f64 - said).abs();
+        let none_for_some = said > 0.0 && (counted as f64) < said * (1.0 - TOLERANCE);
+        let some_for_none = said == 0.0 && counted as f64 > CONTROL_BYTES + TOLERANCE * of;
+        let too_far = amounts && off > TOLERANCE * of;
+        if too_far || none_for_some || some_for_none {
+            found.push(format!(
+                "{what} carried {:.3} MB where {:.3} MB were sent by it",
+                counted as f64 / 1e6,
+                said / 1e6
+            ));
+        }
+    };
+    hold("all NICs together", engine, measured.counted.sent_bytes(), engine);
+    if task.operation == ReportedOperation::AllToAll {
+        let said = said(task, lab);
+        let times = engine / (said.sent_bytes().max(1) as f64);
+        let mean = engine / f64::from(lab.nodes * lab.rails);
+        let each = devices(lab, &said).into_iter().zip(devices(lab, &measured.counted));
+        for ((name, said), (_, counted)) in each {
+            let said = said as f64 * times;
+            hold(&name, said, counted, said.max(mean));
+        }
+    }
+    found
+}
+
+/// What each NIC sent and each uplink carried up, by name.
+fn devices(lab: &Description, counters: &Counters) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for (node, nics) in (0..).zip(&counters.nics) {
+        for (rail, Traffic { sent_bytes, .. }) in (0..).zip(nics) {
+            all.push((format!("{} of {}", lab.nic_name(rail), lab.node_name(node)), *sent_bytes));
+        }
+    }
+    for (rail, Traffic { sent_bytes, .. }) in counters.uplinks.iter().enumerate() {
+        all.push((format!("the uplink of rail {rail}"), *sent_bytes));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::Sent;
+    use super::super::variant::VARIANTS;
+    use super::*;
+    use crosstie_lab::Rate;
+
+    fn lab() -> Description {
+        Description {
+            nodes: 2,
+            ranks_per_node: 4,
+            rails: 4,
+            rate: Rate(Some(200_000_000)),
+            oversubscription: Some(4),
+            mtu: 1500,
+        }
+    }
+
+    fn task(operation: ReportedOperation, bytes_per_peer: u64) -> Task {
+        Task { operation, variant: &VARIANTS[0], bytes_per_peer, rounds: 5 }
+    }
+
+    /// A measurement in which every NIC carried what it should, and 0.3 % of headers.
+    fn fair(task: &Task) -> Measurement {
+        let mut counted = said(task, &lab());
+        for nic in counted.nics.iter_mut().flatten() {
+            nic.sent_bytes += nic.sent_bytes / 300;
+        }
+        let bytes = said(task, &lab()).sent_bytes();
+        let engine = Sent { messages: 32, wire_messages: 32, bytes };
+        let (time_us, busbw_gb_s, wrong, network) = (1.0, 1.0, 0, Default::default());
+        Measurement { bytes: 1, time_us, busbw_gb_s, wrong, network, engine, counted }
+    }
+
+    #[test]
+    fn limits_are_what_the_fullest_cable_takes() {
+        // 4 MiB from each of 4 ranks to a rank, by its NIC of 200 Mbit/s.
+        let exchange = task(ReportedOperation::AllToAll, 4 << 20);
+        assert_eq!(limit_us(&exchange, &lab()), Some(4.0 * f64::from(4 << 20) * 8.0 / 200.0));
+        // A node sends a whole buffer of 8 MiB, over 4 NICs.
+        let sum = task(ReportedOperation::AllReduce, 1 << 20);
+        assert_eq!(limit_us(&sum, &lab()), Some(f64::from(2 << 20) * 8.0 / 200.0));
+        assert_eq!(limit_us(&sum, &Description { rate: Rate(None), ..lab() }), None);
+    }
+
+    #[test]
+    fn traffic_that_went_where_it_was_said_to_go_is_no_contradiction() {
+        for bytes in [1 << 20, 4 << 20] {
+            let task = task(ReportedOperation::AllToAll, bytes);
+            assert_eq!(contradictions(&task, &lab(), &fair(&task)), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn traffic_that_took_another_nic_or_an_uplink_is_named() {
+        let task = task(ReportedOperation::AllToAll, 1 << 20);
+        let mut moved = fair(&task);
+        let nics = &mut moved.counted.nics[1];
+        let part = nics[2].sent_bytes / 5;
+        nics[2].sent_bytes -= part;
+        nics[3].sent_bytes += part;
+        let found = contradictions(&task, &lab(), &moved).join("; ");
+        assert!(found.contains("eth2 of node1") && found.contains("eth3 of node1"), "{found}");
+
+        let mut crossed = fair(&task);
+        crossed.counted.uplinks[1].sent_bytes = 1 << 20;
+        let found = contradictions(&task, &lab(), &crossed).join("; ");
+        assert!(found.contains("uplink of rail 1"), "{found}");
+    }
+}
