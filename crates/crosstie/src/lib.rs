@@ -62,7 +62,7 @@ pub use meeting::Meeting;
 pub use metrics::{Flushes, Metrics, TransportCounters};
 pub use operation::Operation;
 pub use owned::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
-pub use registered::Registered;
+pub use registered::{Registered, Unregistered};
 pub use scope::{Scope, ScopedWork};
 pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};
 pub use settings::{Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration};

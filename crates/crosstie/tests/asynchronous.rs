@@ -4,8 +4,8 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -254,4 +254,65 @@ fn a_failed_scope_says_so_though_nobody_waited_for_its_work() {
         Ok(())
     });
     results.into_iter().for_each(Result::unwrap);
+}
+
+/// A waker that does something of its own, in the thread that wakes it.
+struct Inline(Box<dyn Fn() + Send + Sync>);
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+fn waker(act: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(Inline(Box::new(act))))
+}
+
+/// An executor may run a task where it is woken, and the task's next call may be of a new kind.
+#[test]
+fn a_waker_may_make_the_next_call_itself() {
+    for transport in WIRES {
+        let made = Arc::new(AtomicU32::new(0));
+        let ranks: Vec<_> =
+            world(2, transport).into_iter().map(|comm| Arc::new(Mutex::new(comm))).collect();
+        let firsts: Vec<_> =
+            ranks.iter().map(|comm| comm.lock().unwrap().owned().barrier().unwrap()).collect();
+        let mut polled = Vec::new();
+        for (mut first, comm) in firsts.into_iter().zip(&ranks) {
+            let (comm, made) = (Arc::clone(comm), Arc::clone(&made));
+            let next = waker(move || {
+                let next = comm.lock().unwrap().owned().all_to_all_in_place(vec![1, 2]).unwrap();
+                assert_eq!(next.wait().unwrap().len(), 2);
+                made.fetch_add(1, Ordering::SeqCst);
+            });
+            if pin!(&mut first).poll(&mut Context::from_waker(&next)).is_ready() {
+                next.wake_by_ref();
+            }
+            polled.push(first);
+        }
+        until(|| made.load(Ordering::SeqCst) == 2);
+    }
+}
+
+#[test]
+fn a_waker_that_panics_stops_nobody() {
+    for transport in WIRES {
+        let mut ranks = world(2, transport);
+        for round in 0..3 {
+            let works: Vec<_> = ranks
+                .iter_mut()
+                .map(|comm| comm.owned().all_reduce_in_place(vec![round; 100], ReduceOp::Sum))
+                .collect();
+            let mut works: Vec<_> = works.into_iter().map(Result::unwrap).collect();
+            for work in &mut works {
+                let panics = waker(|| panic!("a waker of this test"));
+                let _ = pin!(work).poll(&mut Context::from_waker(&panics));
+            }
+            until(|| works.iter().all(Work::is_done));
+        }
+        for comm in ranks {
+            thread::spawn(move || comm.leave().unwrap());
+        }
+    }
 }

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crosstie_testkit::random::Random;
+use crosstie_testkit::random::{Random, mix};
 use fault::Case;
 
 /// Worlds at a time: they mostly sleep, and what runs of them shares two cores.
@@ -54,7 +54,7 @@ fn run(count: u64) {
                     if number >= count {
                         break;
                     }
-                    let case = Case::of(&mut Random::new(seed.wrapping_add(number)));
+                    let case = Case::of(&mut Random::new(mix(seed).wrapping_add(number)));
                     match world::run(&case) {
                         Ok(ends) => {
                             provisional.fetch_add(ends.alone, Ordering::Relaxed);

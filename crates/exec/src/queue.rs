@@ -117,6 +117,9 @@ pub(crate) struct Core {
 pub(crate) struct Helm {
     pub machine: Machine,
     current: Option<Operation>,
+    /// Of operations that are over: woken once the helm is free, for a waker may run its task at once,
+    /// and that may want the helm.
+    wakers: Vec<Waker>,
 }
 
 #[derive(Default)]
@@ -142,7 +145,7 @@ impl Core {
         Self {
             serves: machine.serves(),
             doorbell,
-            helm: Mutex::new(Helm { machine, current: None }),
+            helm: Mutex::new(Helm { machine, current: None, wakers: Vec::new() }),
             queue: Mutex::default(),
             turn: Condvar::new(),
             pending: AtomicUsize::new(0),
@@ -308,7 +311,7 @@ impl Core {
         self.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Drives operations, in order, until none is left or `gives_way` says so.
+    /// Drives operations, in order, until none is left, a task is to be woken or `gives_way` says so.
     fn drive(&self, mut helm: MutexGuard<'_, Helm>, driver: Driver, gives_way: &dyn Fn() -> bool) {
         let seat = Seat { driver, doorbell: &self.doorbell, gives_way };
         if !self.doorbell.take(driver) {
@@ -320,13 +323,15 @@ impl Core {
                 helm.current = Some(operation);
                 break;
             }
-            if gives_way() {
+            if gives_way() || !helm.wakers.is_empty() {
                 break;
             }
         }
         self.leave();
+        let wakers = std::mem::take(&mut helm.wakers);
         drop(helm);
         self.next_turn();
+        wake(wakers);
     }
 
     /// The operation to drive: the one that has begun, else the next one.
@@ -351,7 +356,7 @@ impl Core {
     ) -> Option<Operation> {
         let machine = &mut helm.machine;
         if machine.poisoned {
-            self.end(operation, Err(ExecError::Poisoned));
+            helm.wakers.extend(self.end(operation, Err(ExecError::Poisoned)));
             return None;
         }
         let Operation { what, input, output, wide, clock, .. } = &mut operation;
@@ -374,7 +379,7 @@ impl Core {
                 Err(ExecError::Panicked)
             }
         };
-        self.end(operation, result);
+        helm.wakers.extend(self.end(operation, result));
         None
     }
 
@@ -387,8 +392,8 @@ impl Core {
         }
     }
 
-    /// Ends an operation that nobody touches any more: its owner learns it.
-    fn end(&self, operation: Operation, result: Result<(), ExecError>) {
+    /// Ends an operation that nobody touches any more: its owner learns it, by this waker if it polls.
+    fn end(&self, operation: Operation, result: Result<(), ExecError>) -> Option<Waker> {
         let Operation { what, memory, done, .. } = operation;
         what.watch.ended(&result);
         let mut end = lock(&done.end);
@@ -399,9 +404,7 @@ impl Core {
         drop(end);
         self.pending.fetch_sub(1, Ordering::Release);
         self.next_turn();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 
     /// The background thread: drives while there is work and nobody waits.
@@ -460,16 +463,28 @@ impl Core {
         }
         let mut helm = lock(&self.helm);
         helm.machine.poisoned = true;
+        let mut wakers = std::mem::take(&mut helm.wakers);
         while let Some(operation) = self.next(&mut helm) {
-            self.end(operation, Err(ExecError::Poisoned));
+            wakers.extend(self.end(operation, Err(ExecError::Poisoned)));
         }
         helm.machine.endpoints.clear();
+        drop(helm);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        wake(wakers);
     }
 
     /// Bytes of memory that operations keep for ever, because something may still reach it.
     pub fn leaked_bytes(&self) -> u64 {
         self.leaked_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Wakes tasks. A waker is the application's code: a panic in it ends neither this thread nor the wait of
+/// another.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        // The panic has been reported by its hook.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 

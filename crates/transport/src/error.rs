@@ -55,15 +55,6 @@ pub enum TransportError {
         /// The rank at the other end.
         peer: u32,
     },
-    /// Memory that is not private to this process, or not the caller's to give, cannot be registered.
-    #[error(
-        "memory that is {what} cannot be registered: only private memory can, as allocators give it; copy it, \
-         or allocate with `alloc`"
-    )]
-    NotRegistrable {
-        /// How the kernel describes it.
-        what: String,
-    },
     /// The heap has no room for a block.
     #[error(
         "no room for {bytes} bytes in a heap of {heap_bytes} of which {in_use} are in use; \
@@ -124,7 +115,6 @@ impl TransportError {
             | Self::ConnectDeadline { peer, .. }
             | Self::Connecting { peer, .. } => Some(*peer),
             Self::TooLong { .. }
-            | Self::NotRegistrable { .. }
             | Self::HeapFull { .. }
             | Self::Interrupted { .. }
             | Self::System { .. }

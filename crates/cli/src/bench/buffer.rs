@@ -45,31 +45,32 @@ pub enum Buffer {
     /// Of the library's heap.
     Shared(crosstie::Buffer<u8>),
     /// Of this process, registered with the library.
-    Registered(crosstie::Registered<'static, u8>),
+    Registered { buffer: crosstie::Registered<u8>, start: usize },
 }
 
 impl Buffer {
     /// Zeroed memory, all of it touched.
     pub fn new(kind: BuffersArg, comm: &Communicator, length: usize) -> Result<Self, Failure> {
         match kind {
-            BuffersArg::Private => Self::private(length),
+            BuffersArg::Private => {
+                let (bytes, start) = Self::aligned(length)?;
+                Ok(Self::Private { bytes, start })
+            }
             BuffersArg::Shared => {
                 let mut buffer = comm.alloc(length)?;
                 buffer.fill(0);
                 Ok(Self::Shared(buffer))
             }
             BuffersArg::Registered => {
-                // A rank has two of them, until the process ends.
-                let bytes = match Self::private(length)? {
-                    Self::Private { bytes, start } => &mut bytes.leak()[start..start + length],
-                    Self::Shared(_) | Self::Registered(_) => &mut [],
-                };
-                Ok(Self::Registered(comm.register(bytes)?))
+                let (bytes, start) = Self::aligned(length)?;
+                let buffer = comm.register(bytes).map_err(crosstie::Error::from)?;
+                Ok(Self::Registered { buffer, start })
             }
         }
     }
 
-    fn private(length: usize) -> Result<Self, Failure> {
+    /// Memory for `length` bytes, and where in it they begin.
+    fn aligned(length: usize) -> Result<(Vec<u8>, usize), Failure> {
         let mut bytes = Vec::new();
         let room = length.checked_add(ALIGNMENT);
         let reserved = room.map(|room| bytes.try_reserve_exact(room).map(|()| room));
@@ -82,7 +83,7 @@ impl Buffer {
         };
         bytes.resize(room, 0);
         let start = bytes.as_ptr().align_offset(ALIGNMENT);
-        Ok(Self::Private { bytes, start })
+        Ok((bytes, start))
     }
 
     /// The first `length` bytes.
@@ -90,7 +91,7 @@ impl Buffer {
         match self {
             Self::Private { bytes, start } => &mut bytes[*start..*start + length],
             Self::Shared(buffer) => &mut buffer[..length],
-            Self::Registered(buffer) => &mut buffer[..length],
+            Self::Registered { buffer, start } => &mut buffer[*start..*start + length],
         }
     }
 }

@@ -209,7 +209,7 @@ impl Case {
 struct Memory {
     private: [Vec<u8>; 2],
     shared: [Buffer<u8>; 2],
-    registered: [Registered<'static, u8>; 2],
+    registered: [Registered<u8>; 2],
 }
 
 impl Memory {
@@ -221,10 +221,7 @@ impl Memory {
         Ok(Self {
             private: [vec![0; most], vec![0; most]],
             shared: [comm.alloc(most)?, comm.alloc(most)?],
-            registered: [
-                comm.register(vec![0; most].leak())?,
-                comm.register(vec![0; most].leak())?,
-            ],
+            registered: [comm.register(vec![0; most])?, comm.register(vec![0; most])?],
         })
     }
 

@@ -1,17 +1,14 @@
-//! Owns registration: the caller's memory, whose pages are replaced where they lie by pages of the heap, so that
-//! peers can be lent what is in it as if it had been allocated there.
+//! Owns registration: a vector whose pages are replaced, where they lie, by pages of the heap, so that peers can
+//! be lent what is in it as if it had been allocated there.
 //!
-//! Only whole pages can be replaced, so the ends of a buffer stay as they are and are copied to peers. The
-//! caller's slice is borrowed meanwhile: nobody frees or moves it. When the registration ends, private pages
-//! with the same contents take the place of the heap's.
-//!
-//! Only private anonymous memory is replaced, as allocators give it. A mapped file, or memory that is shared
-//! already, would lose what it is shared with.
+//! Only whole pages can be replaced, so the ends of a vector stay as they are and are copied to peers. The
+//! vector moves into its registration: so nobody frees or moves its memory while the heap takes it for its
+//! own, not even who forgets the registration. When that ends, private pages with the same contents take the
+//! place of the heap's.
 
-use std::fs;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 
 use rustix::mm::{MapFlags, ProtFlags};
@@ -20,62 +17,71 @@ use super::{Heap, HeapBlock};
 use crate::ring::PAGE_BYTES;
 use crate::{Region, TransportError};
 
-/// Memory of the caller that peers can be lent; from [`Heap::register`].
+/// A vector that peers can be lent; from [`Heap::register`]. It derefs to its elements.
 #[derive(Debug)]
-pub struct Registered<'a> {
-    bytes: &'a mut [u8],
-    /// `None` where the buffer has no whole page, or no process but this one is lent anything.
+pub struct Registered<T: Copy> {
+    elements: Vec<T>,
+    /// `None` where the vector has no whole page, or no process but this one is lent anything.
     pages: Option<Pages>,
 }
 
-/// Pages of the caller that are the heap's for the time being.
+/// Pages of a vector that are the heap's for the time being.
 #[derive(Debug)]
 struct Pages {
     start: NonNull<u8>,
     block: ManuallyDrop<HeapBlock>,
 }
 
-// SAFETY: the pages are those of the exclusive borrow beside them, and go where it goes.
+// SAFETY: the pages are those of the vector beside them, and go where it goes.
 unsafe impl Send for Pages {}
 // SAFETY: a shared registration gives out shared slices only.
 unsafe impl Sync for Pages {}
 
 impl Heap {
-    /// Makes `bytes` memory that peers are lent where it lies. They keep their contents and address.
+    /// Makes the memory of `elements` such that peers are lent it where it lies. They keep their values and
+    /// address.
     ///
     /// # Errors
-    /// [`TransportError::HeapFull`]; [`TransportError::NotRegistrable`] for memory that is not private;
-    /// [`TransportError::System`] when the host refuses to map.
-    pub fn register<'a>(&self, bytes: &'a mut [u8]) -> Result<Registered<'a>, TransportError> {
-        let whole = whole_pages_in(bytes);
+    /// With the elements, as they were: [`TransportError::HeapFull`]; [`TransportError::System`] when the host
+    /// refuses to map.
+    pub fn register<T: Copy>(
+        &self,
+        mut elements: Vec<T>,
+    ) -> Result<Registered<T>, (TransportError, Vec<T>)> {
+        let whole = whole_pages_in(&elements);
         if whole.is_empty() || self.0.memory.is_none() {
-            return Ok(Registered { bytes, pages: None });
+            return Ok(Registered { elements, pages: None });
         }
-        check_private(&whole)?;
-        let block = self.alloc(whole.len())?;
-        let first = whole.start - bytes.as_ptr().addr();
-        let inner = &mut bytes[first..first + whole.len()];
-        let start = NonNull::from(&mut *inner).cast::<u8>();
-        let mut pages = Pages { start, block: ManuallyDrop::new(block) };
-        pages.block.as_mut_slice().copy_from_slice(inner);
-        if let Err(source) = pages.replace() {
-            pages.give_back();
-            return Err(system("replacing pages by those of the heap", source));
+        let block = match self.alloc(whole.len()) {
+            Ok(block) => ManuallyDrop::new(block),
+            Err(error) => return Err((error, elements)),
+        };
+        let first = NonNull::from(&mut elements[..]).cast::<u8>();
+        // SAFETY: the whole pages lie inside the vector's elements.
+        let start = unsafe { first.add(whole.start - first.addr().get()) };
+        let mut pages = Pages { start, block };
+        match pages.replace() {
+            Ok(()) => {
+                self.note(&pages);
+                Ok(Registered { elements, pages: Some(pages) })
+            }
+            Err(source) => {
+                let call = "replacing pages by those of the heap".to_owned();
+                Err((TransportError::System { call, source }, pages.end(elements)))
+            }
         }
-        self.note(&pages);
-        Ok(Registered { bytes, pages: Some(pages) })
     }
 
     fn note(&self, pages: &Pages) {
         let Some(offset) = self.offset_of(pages.in_heap()) else { return };
         let mut registered = self.registered();
-        registered.insert(pages.start.as_ptr().addr(), (pages.block.len(), offset));
+        registered.insert(pages.start.addr().get(), (pages.block.len(), offset));
         self.count_registered(registered.len());
     }
 
     fn forget(&self, start: NonNull<u8>) {
         let mut registered = self.registered();
-        registered.remove(&start.as_ptr().addr());
+        registered.remove(&start.addr().get());
         self.count_registered(registered.len());
     }
 
@@ -98,136 +104,135 @@ impl Pages {
         unsafe { Region::from_raw_parts(NonNull::from(bytes).cast(), bytes.len()) }
     }
 
-    /// Puts the heap's pages at the caller's address.
-    fn replace(&self) -> io::Result<()> {
+    /// Puts the heap's pages, with the same bytes, at the vector's address.
+    fn replace(&mut self) -> io::Result<()> {
         let heap = &self.block.heap;
         let (Some(memory), Some(offset)) = (heap.memory(), heap.offset_of(self.in_heap())) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
-        // SAFETY: the range is whole private pages of a slice that is exclusively borrowed, and what
-        // takes their place has the same bytes: no value changes, and no other memory is touched.
+        let (start, len) = (self.start.as_ptr(), self.block.len());
+        let in_heap = self.in_heap().as_ptr();
+        // SAFETY: the range is whole pages of a vector that this module owns, and what takes their
+        // place has the same bytes: no value changes, and no other memory is touched.
         unsafe {
-            rustix::mm::mmap(
-                self.start.as_ptr().cast(),
-                self.block.len(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                flags,
-                memory,
-                offset,
-            )?;
+            std::ptr::copy_nonoverlapping(start, in_heap, len);
+            rustix::mm::mmap(start.cast(), len, ACCESS, flags, memory, offset)?;
         }
         Ok(())
     }
 
     /// Puts private pages with the same bytes back.
-    fn restore(&mut self) -> io::Result<()> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
+    fn restore(&self) -> io::Result<()> {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         let (start, len) = (self.start.as_ptr(), self.block.len());
-        // SAFETY: the range is the one that `replace` mapped, of a slice that is still borrowed; its
-        // bytes are in the block too, and are copied back before anyone reads them.
+        // SAFETY: the range is the one that `replace` mapped, or tried to, of a vector that this module
+        // owns; its bytes are in the block too, and are copied back before anyone reads them.
         unsafe {
-            rustix::mm::mmap_anonymous(start.cast(), len, access, flags)?;
+            rustix::mm::mmap_anonymous(start.cast(), len, ACCESS, flags)?;
             std::ptr::copy_nonoverlapping(self.block.as_slice().as_ptr(), start, len);
         }
         Ok(())
     }
 
-    fn give_back(mut self) {
-        // SAFETY: `self` is consumed, so the block is not used again.
-        unsafe { ManuallyDrop::drop(&mut self.block) };
+    /// The elements in private memory: at their address, or elsewhere where the host maps nothing there.
+    fn end<T: Copy>(mut self, elements: Vec<T>) -> Vec<T> {
+        match self.restore() {
+            Ok(()) => {
+                // SAFETY: `self` is consumed, so the block is not used again.
+                unsafe { ManuallyDrop::drop(&mut self.block) };
+                elements
+            }
+            Err(error) => {
+                tracing::warn!(%error, "registered memory is given up, and its contents moved");
+                self.moved(elements)
+            }
+        }
+    }
+
+    /// A copy of the elements, whose own memory may have a hole where the pages were: it is never freed.
+    #[cold]
+    fn moved<T: Copy>(&self, elements: Vec<T>) -> Vec<T> {
+        let elements = ManuallyDrop::new(elements);
+        let from = elements.as_ptr().cast::<u8>();
+        let bytes = size_of_val(&elements[..]);
+        let before = self.start.addr().get() - from.addr();
+        let behind = before + self.block.len();
+        let mut copy = Vec::<T>::with_capacity(elements.len());
+        let to = copy.as_mut_ptr().cast::<u8>();
+        // SAFETY: the three parts make up all bytes of the elements: what lies before and behind the
+        // pages is still there, and the block has what they held. The copy has room for as much.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, to, before);
+            let block = self.block.as_slice();
+            std::ptr::copy_nonoverlapping(block.as_ptr(), to.add(before), block.len());
+            std::ptr::copy_nonoverlapping(from.add(behind), to.add(behind), bytes - behind);
+            copy.set_len(elements.len());
+        }
+        copy
     }
 }
 
-impl Registered<'_> {
-    /// The caller's bytes.
-    pub const fn as_slice(&self) -> &[u8] {
-        self.bytes
-    }
-
-    /// The caller's bytes, to be written.
-    pub const fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.bytes
-    }
-
-    /// How many of them peers are lent where they lie: those on whole pages.
+impl<T: Copy> Registered<T> {
+    /// How many bytes of it peers are lent where they lie: those on whole pages.
     pub fn lendable_bytes(&self) -> usize {
         self.pages.as_ref().map_or(0, |pages| pages.block.len())
     }
-}
 
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        let Some(mut pages) = self.pages.take() else { return };
-        let heap = pages.block.heap.clone();
-        heap.forget(pages.start);
-        match pages.restore() {
-            Ok(()) => pages.give_back(),
-            // The caller's memory stays what it is, so its block is never given to another.
-            Err(error) => tracing::warn!(%error, "registered memory stays shared"),
-        }
+    /// The vector, in private memory again.
+    pub fn into_vec(mut self) -> Vec<T> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<T> {
+        let elements = std::mem::take(&mut self.elements);
+        let Some(pages) = self.pages.take() else { return elements };
+        pages.block.heap.forget(pages.start);
+        pages.end(elements)
     }
 }
 
-/// The addresses of the whole pages in `bytes`.
-fn whole_pages_in(bytes: &[u8]) -> Range<usize> {
-    let range = bytes.as_ptr_range();
+impl<T: Copy> Deref for Registered<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.elements
+    }
+}
+
+impl<T: Copy> DerefMut for Registered<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.elements
+    }
+}
+
+impl<T: Copy> Drop for Registered<T> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The addresses of the whole pages in `elements`.
+fn whole_pages_in<T>(elements: &[T]) -> Range<usize> {
+    let range = elements.as_ptr_range();
     let start = range.start.addr().next_multiple_of(PAGE_BYTES);
     let end = range.end.addr() / PAGE_BYTES * PAGE_BYTES;
     start..end.max(start)
 }
 
-/// Refuses memory that is not private and anonymous from end to end, by what the kernel says of it.
-fn check_private(range: &Range<usize>) -> Result<(), TransportError> {
-    let maps = fs::read_to_string("/proc/self/maps")
-        .map_err(|source| system("reading /proc/self/maps", source))?;
-    let mut reached = range.start;
-    for line in maps.lines() {
-        let Some(area) = Area::parse(line) else { continue };
-        if area.range.end <= reached || area.range.start >= range.end {
-            continue;
-        }
-        if !area.is_private_anonymous() {
-            let what = line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
-            return Err(TransportError::NotRegistrable { what });
-        }
-        reached = area.range.end;
-    }
-    if reached >= range.end {
-        return Ok(());
-    }
-    Err(TransportError::NotRegistrable { what: "not mapped".to_owned() })
-}
+const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
-/// A line of `/proc/self/maps`: `start-end access offset device inode name`.
-struct Area<'l> {
-    range: Range<usize>,
-    access: &'l str,
-    inode: &'l str,
-    name: &'l str,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'l> Area<'l> {
-    fn parse(line: &'l str) -> Option<Self> {
-        let mut words = line.split_whitespace();
-        let (start, end) = words.next()?.split_once('-')?;
-        let address = |text| usize::from_str_radix(text, 16).ok();
-        let (access, inode) = (words.next()?, words.nth(2)?);
-        let name = words.next().unwrap_or_default();
-        Some(Self { range: address(start)?..address(end)?, access, inode, name })
+    /// As when the host maps nothing at the pages' address, not even what was there.
+    #[test]
+    fn elements_are_whole_where_their_own_memory_cannot_be_restored() {
+        let heap = Heap::shared(1 << 20).unwrap();
+        let before: Vec<u8> = (0..100_000).map(|i| (i % 251) as u8).collect();
+        let mut registered = heap.register(before.clone()).unwrap();
+        let pages = registered.pages.take().unwrap();
+        let elements = std::mem::take(&mut registered.elements);
+        assert_eq!(pages.moved(elements), before);
     }
-
-    /// Of the stack, too, pages must stay what they are: the kernel lets it grow.
-    fn is_private_anonymous(&self) -> bool {
-        self.access.starts_with("rw")
-            && self.access.ends_with('p')
-            && self.inode == "0"
-            && self.name != "[stack]"
-    }
-}
-
-#[cold]
-fn system(call: &str, source: io::Error) -> TransportError {
-    TransportError::System { call: call.to_owned(), source }
 }

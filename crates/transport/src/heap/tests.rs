@@ -115,39 +115,9 @@ fn memory_that_a_peer_could_shrink_is_no_heap() {
     assert!(PeerHeap::of(memory).is_err());
 }
 
-/// `len` bytes of private memory, from `skip` bytes behind the start of a page on.
-fn private(len: usize, skip: usize) -> Vec<u8> {
-    (0..len + skip).map(|i| (i * 31 % 251) as u8).collect()
-}
-
-#[test]
-fn registered_memory_keeps_bytes_and_address_and_a_peer_reads_what_is_written_to_it() {
-    let (heap, mut peer) = shared();
-    for skip in [0, 1, 4095] {
-        let mut buffer = private(100_000, skip);
-        let before = buffer.clone();
-        let bytes = &mut buffer[skip..];
-        let address = bytes.as_ptr();
-        let mut registered = heap.register(bytes).unwrap();
-        assert_eq!(registered.as_slice(), &before[skip..]);
-        assert_eq!(registered.as_slice().as_ptr(), address);
-        let lendable = registered.lendable_bytes();
-        assert!(lendable.is_multiple_of(PAGE_BYTES) && lendable > 100_000 - 2 * PAGE_BYTES);
-
-        registered.as_mut_slice().iter_mut().for_each(|byte| *byte = !*byte);
-        let whole = region_of(registered.as_mut_slice());
-        assert_eq!(heap.offset_of(whole), None, "the ends lie in no heap");
-        let offset = heap.offset_of(whole.part(PAGE_BYTES, 70_000).unwrap()).unwrap();
-        let seen = peer.find(offset, 70_000).unwrap().to_vec();
-        assert!(seen == registered.as_slice()[PAGE_BYTES..][..70_000]);
-
-        drop(registered);
-        assert_eq!(heap.in_use(), 0);
-        assert!(buffer[skip..].iter().zip(&before[skip..]).all(|(now, before)| *now == !*before));
-        assert_eq!(heap.offset_of(region_of(&mut buffer)), None);
-        // Private again: a peer that maps the heap sees nothing of it.
-        buffer.fill(9);
-    }
+/// `len` bytes of private memory.
+fn private(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 % 251) as u8).collect()
 }
 
 fn region_of(bytes: &mut [u8]) -> Region {
@@ -156,34 +126,61 @@ fn region_of(bytes: &mut [u8]) -> Region {
 }
 
 #[test]
-fn a_buffer_without_a_whole_page_is_registered_and_lends_nothing() {
+fn registered_memory_keeps_bytes_and_address_and_a_peer_reads_what_is_written_to_it() {
+    let (heap, mut peer) = shared();
+    for len in [100_000, 100_001, 131_072] {
+        let before = private(len);
+        let vector = before.clone();
+        let address = vector.as_ptr();
+        let mut registered = heap.register(vector).unwrap();
+        assert_eq!(registered[..], before);
+        assert_eq!(registered.as_ptr(), address);
+        let lendable = registered.lendable_bytes();
+        assert!(lendable.is_multiple_of(PAGE_BYTES) && lendable > len - 2 * PAGE_BYTES);
+
+        registered.iter_mut().for_each(|byte| *byte = !*byte);
+        let part = region_of(&mut registered).part(PAGE_BYTES, 70_000).unwrap();
+        let offset = heap.offset_of(part).unwrap();
+        let seen = peer.find(offset, 70_000).unwrap().to_vec();
+        assert!(seen == registered[PAGE_BYTES..][..70_000]);
+
+        let mut vector = registered.into_vec();
+        assert_eq!((heap.in_use(), vector.as_ptr()), (0, address));
+        assert!(vector.iter().zip(&before).all(|(now, before)| *now == !*before));
+        assert_eq!(heap.offset_of(region_of(&mut vector)), None);
+        vector.extend_from_slice(&before);
+        assert_eq!(vector.len(), 2 * len);
+    }
+}
+
+/// What is forgotten is never freed, so its addresses never become another buffer's.
+#[test]
+fn the_memory_of_a_forgotten_registration_is_nobody_elses() {
     let (heap, _) = shared();
-    let mut small = [7; 100];
-    for bytes in [&mut small[..], &mut []] {
-        assert_eq!(heap.register(bytes).unwrap().lendable_bytes(), 0);
+    let vector = private(200_000);
+    let forgotten = vector.as_ptr_range();
+    std::mem::forget(heap.register(vector).unwrap());
+    for _ in 0..20 {
+        let next = private(200_000);
+        assert!(!forgotten.contains(&next.as_ptr()));
+    }
+}
+
+#[test]
+fn a_vector_without_a_whole_page_is_registered_and_lends_nothing() {
+    let (heap, _) = shared();
+    for vector in [vec![7; 100], Vec::new()] {
+        assert_eq!(heap.register(vector).unwrap().lendable_bytes(), 0);
     }
     assert!(heap.0.mapped.get().is_none());
 }
 
 #[test]
-fn memory_that_others_share_already_is_not_registered_and_stays_as_it_was() {
+fn a_heap_that_is_full_gives_back_what_it_does_not_register() {
     let (heap, _) = shared();
-    let mapping = Mapping::anonymous(PAGE_BYTES * 4).unwrap();
-    // SAFETY: the mapping is this test's alone, and outlives the slice.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(mapping.start().as_ptr(), mapping.len()) };
-    bytes.fill(3);
-    let refusal = heap.register(bytes).unwrap_err();
-    assert!(matches!(refusal, TransportError::NotRegistrable { .. }), "{refusal}");
-    assert!(bytes.iter().all(|&byte| byte == 3));
-    assert_eq!(heap.in_use(), 0);
-}
-
-#[test]
-fn a_heap_that_is_full_refuses_to_register() {
-    let (heap, _) = shared();
-    let mut buffer = private(2 * HEAP_BYTES, 0);
-    let refusal = heap.register(&mut buffer).unwrap_err();
+    let (refusal, vector) = heap.register(private(2 * HEAP_BYTES)).unwrap_err();
     assert!(matches!(refusal, TransportError::HeapFull { .. }), "{refusal}");
+    assert_eq!(vector, private(2 * HEAP_BYTES));
 }
 
 #[test]
@@ -195,12 +192,11 @@ fn a_heap_of_no_bytes_is_full() {
 #[test]
 fn several_registrations_are_told_apart() {
     let (heap, mut peer) = shared();
-    let mut buffers = [1, 2, 3].map(|value| vec![value; 200_000]);
-    let mut registered: Vec<Registered<'_>> =
-        buffers.iter_mut().map(|buffer| heap.register(buffer).unwrap()).collect();
+    let mut registered: Vec<Registered<u8>> =
+        [1, 2, 3].map(|value| heap.register(vec![value; 200_000]).unwrap()).into();
     drop(registered.remove(1));
     for (registered, value) in registered.iter_mut().zip([1, 3]) {
-        let part = region_of(registered.as_mut_slice()).part(PAGE_BYTES, 100_000).unwrap();
+        let part = region_of(registered).part(PAGE_BYTES, 100_000).unwrap();
         let offset = heap.offset_of(part).unwrap();
         assert!(peer.find(offset, 100_000).unwrap().to_vec().iter().all(|&byte| byte == value));
     }
