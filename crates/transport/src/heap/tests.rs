@@ -159,7 +159,7 @@ fn the_memory_of_a_forgotten_registration_is_nobody_elses() {
     let (heap, _) = shared();
     let vector = private(200_000);
     let forgotten = vector.as_ptr_range();
-    std::mem::forget(heap.register(vector).unwrap());
+    let _forgotten = std::mem::ManuallyDrop::new(heap.register(vector).unwrap());
     for _ in 0..20 {
         let next = private(200_000);
         assert!(!forgotten.contains(&next.as_ptr()));
