@@ -58,8 +58,8 @@ Short flags and columns are those of nccl-tests. There is no -g, -t or -c: every
 process is one rank, and every result is checked.
   size    bytes of one rank's buffer: the larger of what it sends and receives
   count   elements of that buffer (all_reduce), or of one rank's part of it
-  time    microseconds of one call: the mean over a loop, on the slowest rank
-          (time_us in --json)
+  time    microseconds of one call on the slowest rank: the mean over a loop, in
+          the median of five loops (time_us in --json)
   algbw   size / time
   busbw   algbw times the bytes that the best algorithm moves per byte of size
   #wrong  elements with a wrong value, on all ranks
@@ -70,15 +70,19 @@ process is one rank, and every result is checked.
           several sizes), how soon one core hears of another (or how long all ranks take
           turns on the cores), and TCP over loopback; then it counts the bytes
           that the operation must read and write, or send between nodes, if
-          none is copied twice. Caches make it too high for middle sizes, and
-          calls that overlap (broadcast) can exceed it. No ceiling on several
-          hosts: their links are not measured.
-In --json alone, of calls that are timed one by one, on the slowest rank each:
+          none is copied twice. Caches make it too high for middle sizes; where
+          the fastest call seen beats it, that call is the ceiling. No ceiling on
+          several hosts: their links are not measured. Hops and TCP are measured
+          until two probes agree; where none do, --fail-below refuses to judge.
+In --json and --csv, of other calls than time's, which are timed one by one after
+all ranks have met, on the slowest rank each; the table warns where time is far
+above p50:
   p50_us  half of the calls took no longer
   p99_us  99 of 100 calls took no longer
   network what one call of the timed loop sends over TCP, of all ranks
 The last lines say what all ranks sent over each transport in the whole run:
-messages of the operation, how many writes to the wire carried them, and bytes.
+messages of the operation, the wire messages that they went as (several short ones
+go as one, a long one goes in pieces), and bytes.
 With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
 
 Examples:
@@ -295,12 +299,16 @@ Each rank finds itself by CROSSTIE_RANK, CROSSTIE_SIZE and CROSSTIE_ID, which
 the library reads (`Communicator::from_env()`); it also gets the rest of this
 environment, CROSSTIE_TRANSPORT or CROSSTIE_TIMEOUT for instance. Each line of
 output carries the rank that wrote it. Ranks read no input. The first rank to
-fail ends the rest, after a few seconds to report; Ctrl-C ends all.
+fail ends the rest, after a few seconds to report; Ctrl-C ends all. Programs that
+go on without the dead (`Communicator::shrink`) need --keep-going. An error that
+several ranks print alike, code first (CT-060: ...), is printed once for all.
 
-Example:
+Examples:
   crosstie run -n 4 -- target/release/examples/01_all_reduce
+  crosstie run -n 4 --keep-going -- ./trains-on-after-a-death
 
-Exit code: that of the first rank to fail, or 128 + the signal that killed it.
+Exit code: that of the first rank to fail, or 128 + the signal that killed it;
+also with --keep-going, for one has failed.
 Of ranks that fail within 0.2 seconds of the first it is that of the likeliest
 cause: one that was killed by a signal, else one that panicked (101), else one
 with a code other than 3, which ranks end with whose peer has failed.
@@ -319,6 +327,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
+
+    /// Let the others go on when a rank fails: they shrink, or end by themselves
+    #[arg(long)]
+    pub keep_going: bool,
 
     /// Colour the rank before each line
     #[arg(long, value_enum, default_value_t = When::Auto)]

@@ -103,7 +103,7 @@ fn json_is_one_object_of_schema_1() {
             assert_eq!(half["wrong"], 0);
             assert!(half["p50_us"].as_f64().unwrap() <= half["p99_us"].as_f64().unwrap());
             let ratio = half["busbw_gb_s"].as_f64().unwrap() / half["algbw_gb_s"].as_f64().unwrap();
-            assert!((ratio - 2.0 / 3.0).abs() < 1e-9, "bus bandwidth is (n-1)/n of it: {ratio}");
+            assert!((ratio - 2.0 / 3.0).abs() < 1e-4, "bus bandwidth is (n-1)/n of it: {ratio}");
         }
     }
     let counters = &result["counters"]["shm"];
@@ -116,15 +116,24 @@ fn json_is_one_object_of_schema_1() {
 
 #[test]
 fn the_share_of_the_ceiling_decides_the_exit_code() {
-    let line = "bench all_reduce --ranks 2 -b 1K -e 1K -n 20 --fail-below";
-    let done = run(&format!("{line} 0"));
+    let line = "bench all_reduce --ranks 2 --nodes 1 -b 1K -e 1K -n 20 --fail-below";
+    // Where other tests take the cores no probe may confirm another: then it refuses to judge.
+    let judged = |percent: u32| {
+        let mut tries = (0..20).map(|_| run(&format!("{line} {percent}")));
+        let refused = |done: &support::Done| {
+            done.code == Some(4) && done.err.contains("cannot judge by --fail-below")
+        };
+        tries.find(|done| !refused(done)).unwrap()
+    };
+    let done = judged(0);
     assert_eq!(done.code, Some(0), "{}", done.err);
     let said =
         |word: &str| done.out.lines().any(|line| line.starts_with("# ") && line.contains(word));
     assert!(said("ceil% (estimate): of 1024 bytes one rank reads"), "{}", done.out);
-    let done = run(&format!("{line} 1000000")); // out of reach, however far the estimate is off
+    let done = judged(101); // no ceiling is slower than the fastest call that was seen
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(done.err.contains("below 1000000 % of the predicted ceiling"), "{}", done.err);
+    assert!(!done.err.contains("while others still run"), "{}", done.err);
+    assert!(done.err.contains("below 101 % of the predicted ceiling"), "{}", done.err);
     assert!(done.err.contains("all_reduce of 1024 bytes of float, out of place: "), "{}", done.err);
 }
 
@@ -378,6 +387,8 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("topo", "topo: not yet in this version"),
         ("bench", "required arguments were not provided"),
         ("run -n 2 -- no-such-program", "no-such-program"),
+        ("run -n 2 -- /etc/passwd", "/etc/passwd is not executable"),
+        ("run -n 2 -- /etc", "/etc is a folder"),
         ("run -n 0 -- true", "'0'"),
         ("run -- true", "how many ranks to start is not said"),
     ] {

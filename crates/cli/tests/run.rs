@@ -28,11 +28,62 @@ fn each_line_carries_its_rank_and_each_rank_knows_itself() {
 }
 
 #[test]
+fn nodes_are_as_many_as_asked_for_and_their_sizes_differ_by_one_at_most() {
+    let done = Running::start(shell("-n 5 --nodes 3", "echo $CROSSTIE_NODE")).finish();
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    lines.sort_unstable();
+    let on = [0, 0, 1, 1, 2];
+    let expected: Vec<String> =
+        (0..).zip(on).map(|(rank, node): (u32, _)| format!("[{rank}] emulated-{node}")).collect();
+    assert_eq!(lines, expected, "{}", done.err);
+}
+
+#[test]
 fn the_first_failure_ends_the_rest_and_gives_the_exit_code() {
     let script = "[ $CROSSTIE_RANK = 1 ] && exit 7; sleep 600";
     let done = Running::start(shell("-n 3", script)).finish();
     assert_eq!(done.code, Some(7), "{}", done.err);
     assert!(done.err.contains("[1] ended with exit code 7"), "{}", done.err);
+}
+
+#[test]
+fn the_others_go_on_after_a_failure_if_they_may() {
+    let script = "[ $CROSSTIE_RANK = 1 ] && kill -KILL $$; sleep 5; echo went on";
+    let done = Running::start(shell("-n 3 --keep-going", script)).finish();
+    assert_eq!(done.code, Some(128 + 9), "one has failed: {}", done.err);
+    assert_eq!(done.out.matches("went on").count(), 2, "{done:?}");
+    assert_eq!(done.err, "[1] was killed by signal 9 (SIGKILL)\n");
+}
+
+#[test]
+fn what_ranks_report_alike_is_told_once() {
+    let report =
+        "Error: CT-060: rank 9 died\\n  rank %s stood at: all_reduce #1\\n  remedy: see rank 9\\n";
+    let script = format!("echo out; printf '{report}' $CROSSTIE_RANK >&2; exit 3");
+    let done = Running::start(shell("-n 3", &script)).finish();
+    assert_eq!(done.code, Some(3), "{}", done.err);
+    assert_eq!(
+        done.err,
+        "[0-2] Error: CT-060: rank 9 died\n[0-2]   remedy: see rank 9\n\
+         [0]   rank 0 stood at: all_reduce #1\n[1]   rank 1 stood at: all_reduce #1\n\
+         [2]   rank 2 stood at: all_reduce #1\n[0-2] ended with exit code 3\n"
+    );
+}
+
+#[test]
+fn a_report_comes_before_what_its_rank_writes_next() {
+    let script =
+        "printf 'CT-001: odd\n  remedy: even\n' >&2; echo next >&2; sleep 1; echo last >&2";
+    let done = Running::start(shell("-n 1", script)).finish();
+    assert_eq!(done.err, "[0] CT-001: odd\n[0]   remedy: even\n[0] next\n[0] last\n");
+}
+
+#[test]
+fn a_rank_that_left_with_exit_code_0_before_others_failed_is_told_of() {
+    let script = "[ $CROSSTIE_RANK = 2 ] && exit 0; sleep 0.1; exit 3";
+    let done = Running::start(shell("-n 3", script)).finish();
+    assert_eq!(done.code, Some(3), "{}", done.err);
+    assert!(done.err.contains("[2] ended (exit code 0) while others still run"), "{}", done.err);
 }
 
 #[test]

@@ -58,7 +58,8 @@ impl Communicator {
     ///
     /// The ranks that are left all call it, with the same list; those excluded do not. They meet anew,
     /// within [`Settings::init_timeout`](crate::Settings::init_timeout), and go on with the settings of
-    /// this communicator. Calls under way on this one end first.
+    /// this communicator. Calls under way on this one end first. `crosstie run` ends all ranks when one fails,
+    /// unless it was started with `--keep-going`.
     ///
     /// ```
     /// # use crosstie::{Error, ReduceOp, Settings, Threads};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
+use crosstie_launch::emulated_node;
 use crosstie_transport::loopback::Fabric;
 
 use crate::init::CHANNELS;
@@ -32,7 +33,9 @@ impl Threads {
         Self { ranks, nodes: 1, settings }
     }
 
-    /// The same world with ranks spread over `nodes` emulated nodes, in blocks; TCP between them.
+    /// The same world with ranks spread over `nodes` emulated nodes, in consecutive blocks whose sizes differ by
+    /// at most one, the larger ones first; TCP between them. From 1 to as many as there are ranks: running
+    /// refuses anything else.
     ///
     /// ```
     /// use crosstie::Threads;
@@ -103,6 +106,9 @@ impl Threads {
         T: Send,
         F: Fn(Communicator) -> Result<T, Error> + Sync,
     {
+        if let Err(error) = self.refuse_empty_nodes() {
+            return vec![Err(error)];
+        }
         let (_meeting, id) = match Meeting::open() {
             Ok(opened) => opened,
             Err(error) => return vec![Err(error)],
@@ -112,7 +118,6 @@ impl Threads {
             Ok(fabric) => fabric,
             Err(error) => return vec![Err(error)],
         };
-        let per_node = self.ranks.div_ceil(self.nodes.max(1)).max(1);
         let start = |rank: u32| {
             let settings = self
                 .settings
@@ -120,7 +125,7 @@ impl Threads {
                 .rank(rank)
                 .size(self.ranks)
                 .id(id.clone())
-                .node(format!("thread-node-{}", rank / per_node))
+                .node(format!("thread-node-{}", emulated_node(rank, self.ranks, self.nodes)))
                 .fabric(Arc::clone(&fabric));
             settings.connect().and_then(&body)
         };
@@ -132,6 +137,15 @@ impl Threads {
                 .map(|rank| rank.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
+    }
+
+    fn refuse_empty_nodes(&self) -> Result<(), Error> {
+        let (nodes, ranks) = (self.nodes, self.ranks);
+        if (1..=ranks.max(1)).contains(&nodes) {
+            return Ok(());
+        }
+        let what = format!("{ranks} ranks can be on 1 to {ranks} nodes");
+        Err(Error::Setting { name: "Threads::nodes", value: nodes.to_string(), what })
     }
 
     fn new_fabric(&self, environment: &BTreeMap<String, String>) -> Result<Arc<Fabric>, Error> {

@@ -45,6 +45,23 @@ fn sixteen_ranks_on_one_node_and_on_four() {
 }
 
 #[test]
+fn as_many_nodes_are_emulated_as_were_asked_for_or_none() {
+    for (ranks, nodes) in [(4, 3), (8, 5), (8, 7)] {
+        let settings = Settings::default().transport(Transport::Auto);
+        let world = Threads::new(ranks).nodes(nodes).settings(settings);
+        let counts = world.run(|mut comm| exercise(&mut comm).map(|()| comm.nodes())).unwrap();
+        assert_eq!(counts, vec![nodes; ranks as usize]);
+    }
+    for nodes in [0, 3] {
+        let error = Threads::new(2).nodes(nodes).run(|_| Ok(())).unwrap_err();
+        assert!(
+            matches!(error, crosstie::Error::Setting { name: "Threads::nodes", .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn two_worlds_at_once_in_one_process_do_not_mix() {
     thread::scope(|scope| {
         for (ranks, transport) in [(3, Transport::Tcp), (4, Transport::SharedMemory)] {

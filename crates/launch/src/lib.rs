@@ -14,6 +14,7 @@
 //! launcher's key-value space (`PMI_FD`); a Unix socket of this host, when all ranks are on it; `MASTER_ADDR`.
 #![forbid(unsafe_code)]
 
+mod emulated;
 mod environment;
 mod error;
 mod launcher;
@@ -25,6 +26,7 @@ use std::os::fd::RawFd;
 
 use crosstie_net::{Secret, UniqueId};
 
+pub use crate::emulated::emulated_node;
 use crate::environment::Reader;
 pub use crate::environment::environment;
 pub use crate::error::LaunchError;

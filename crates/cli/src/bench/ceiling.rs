@@ -29,15 +29,19 @@
 //!   round trip of TCP; where ranks share cores, a turn for each rank.
 //!
 //! Calls in a loop may overlap where not everyone waits for everyone (broadcast, reduce, gather,
-//! scatter): small ones can exceed 100 %.
+//! scatter), and estimates are wrong: where the fastest call that was seen beats the prediction, it is the
+//! ceiling, so that nothing exceeds 100 %.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use crosstie::{Collective, Communicator};
+use crosstie_launch::emulated_node;
 
 use super::matrix::Matrix;
 use super::sizes::{Counts, Row};
 use super::speeds::{Curve, Memory, Speeds};
+use crate::exit::Failure;
 
 /// What ceilings are predicted from.
 #[derive(Debug, Clone)]
@@ -71,6 +75,25 @@ impl Ceiling {
     /// Whether nothing can be predicted, because a link that was not measured is part of it.
     pub fn is_unknown(&self) -> bool {
         self.hosts > 1
+    }
+
+    /// Refuses to have calls judged by ceilings that are not known, or only by accident.
+    pub fn refuse_to_judge(&self) -> Result<(), Failure> {
+        if self.is_unknown() {
+            return Err(Failure::usage(
+                "--fail-below, but the ranks are on several hosts, whose links are not measured",
+                "leave it out, or run on one host",
+            ));
+        }
+        match &self.speeds.unsteady {
+            None => Ok(()),
+            Some(what) => Err(Failure::host(
+                "judge by --fail-below where speeds swing",
+                io::Error::other(format!(
+                    "{what}\n  leave it out, or run where nothing else takes the cores"
+                )),
+            )),
+        }
     }
 
     /// The least time of a call, in microseconds; `None` where it cannot be told.
@@ -120,27 +143,40 @@ impl Ceiling {
         let bytes = |elements: usize| (elements * element) as f64;
         let received = |rank| matrix.received(rank).into_iter().sum();
         let busiest = (0..self.ranks as u32).map(received).max().unwrap_or(0);
-        let per_node = (self.ranks / self.networked).ceil().max(1.0) as usize;
-        let network = matrix.sum(|from, to| from / per_node != to / per_node);
+        let (ranks, networked) = (self.ranks as u32, self.networked as u32);
+        let node = |rank: usize| emulated_node(rank as u32, ranks, networked);
+        let network = matrix.sum(|from, to| node(from) != node(to));
         let all = matrix.sum(|_, _| true);
         Traffic { all: [bytes(all); 2], busiest: [bytes(busiest); 2], network: bytes(network) }
     }
 
     /// What it is predicted from, for buffers of so many bytes, in words.
     pub fn in_words(&self, bytes: usize) -> String {
-        let Speeds { one, all, hop_us, tcp } = &self.speeds;
+        if bytes == 0 {
+            return self.hops_in_words();
+        }
+        let Speeds { one, all, .. } = &self.speeds;
         let gb_s = |curve: &Curve| curve.at(bytes) / 1e9;
-        let tcp = tcp
-            .map(|tcp| format!(", TCP {:.2} GB/s and {:.2} us", tcp.bytes_per_s / 1e9, tcp.hop_us));
         format!(
-            "of {} one rank reads {:.1} and writes {:.1} GB/s, all {:.1} and {:.1}; a hop takes \
-             {hop_us:.2} us{}",
+            "of {} one rank reads {:.1} and writes {:.1} GB/s, all {:.1} and {:.1}; {}",
             if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") },
             gb_s(&one.read),
             gb_s(&one.written),
             gb_s(&all.read),
             gb_s(&all.written),
-            tcp.unwrap_or_default()
+            self.hops_in_words()
+        )
+    }
+
+    fn hops_in_words(&self) -> String {
+        let Speeds { hop_us, tcp, unsteady, .. } = &self.speeds;
+        let tcp = tcp
+            .map(|tcp| format!(", TCP {:.2} GB/s and {:.2} us", tcp.bytes_per_s / 1e9, tcp.hop_us));
+        let unsteady = unsteady.as_ref().map(|what| format!(" (unsteady: {what})"));
+        format!(
+            "a hop takes {hop_us:.2} us{}{}",
+            tcp.unwrap_or_default(),
+            unsteady.unwrap_or_default()
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Owns the benchmark of a world that this command starts by itself: as processes, or for loopback
 //! as threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use super::{json, progress, rank, refuse_impossible_nodes, refuse_too_large, rep
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
-use crate::launch::{Ended, Job, Outcome, Sink, Stream, Why, launch, ranges};
+use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named};
 
 const DEFAULT_RANKS: u32 = 8;
 /// Two, so that both shared memory and TCP carry bytes.
@@ -74,10 +74,11 @@ pub fn processes(
     let mut listener = Listener {
         out,
         bar,
-        failures: BTreeMap::new(),
+        failures: Reasons::default(),
         seen: BTreeSet::new(),
         summaries: Vec::new(),
         printed: false,
+        judged: false,
     };
     let outcome = launch(&job(program)?, &mut listener)?;
     listener.conclude(&outcome);
@@ -101,34 +102,17 @@ struct Listener<'a> {
     out: Box<dyn Write + 'a>,
     bar: Option<ProgressBar>,
     /// What was said about the end, by whom.
-    failures: BTreeMap<String, Agreed>,
+    failures: Reasons,
     seen: BTreeSet<Vec<u8>>,
     /// The same for machines, in the order in which it came.
     summaries: Vec<(u32, Summary)>,
     /// Whether there was any output.
     printed: bool,
-}
-
-/// The ranks that give the same reason, and what only one of them can say.
-#[derive(Default)]
-struct Agreed {
-    ranks: BTreeSet<u32>,
-    own_lines: BTreeMap<u32, String>,
+    /// Whether a rank has come to the end, and found a result wrong or too slow.
+    judged: bool,
 }
 
 impl Listener<'_> {
-    /// Keeps a rank's reason: what it shares with others once, its own line beside it.
-    fn failure(&mut self, rank: u32, text: &str) {
-        let own = format!("  rank {rank} stood at: ");
-        let (own, shared): (Vec<&str>, Vec<&str>) =
-            text.lines().partition(|line| line.starts_with(&own));
-        let agreed = self.failures.entry(shared.join("\n")).or_default();
-        agreed.ranks.insert(rank);
-        if !own.is_empty() {
-            agreed.own_lines.insert(rank, own.join("\n"));
-        }
-    }
-
     fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(print),
@@ -141,7 +125,7 @@ impl Listener<'_> {
             (Event::Progress { done, of, text }, Some(bar)) => progress::draw(bar, done, of, &text),
             (Event::Progress { .. }, None) => {}
             (Event::Failure { text, summary }, _) => {
-                self.failure(rank, &text);
+                self.failures.add(rank, &text);
                 self.summaries.push((rank, summary));
             }
         }
@@ -187,13 +171,7 @@ impl Listener<'_> {
         if outcome.signal.is_some() {
             return; // the ranks ended because they were told to
         }
-        let mut error = io::stderr().lock();
-        for (text, Agreed { ranks, own_lines }) in &self.failures {
-            let _ = writeln!(error, "[{}] {text}", named(ranks));
-            for line in own_lines.values() {
-                let _ = writeln!(error, "{line}");
-            }
-        }
+        let _ = self.failures.print(&mut io::stderr().lock());
     }
 }
 
@@ -221,27 +199,26 @@ impl Sink for Listener<'_> {
     }
 
     fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure> {
-        let spoke = self.failures.values().any(|agreed| agreed.ranks.contains(&rank));
+        self.judged |= how == Ended::Code(Exit::WrongResult.code());
+        let spoke = self.failures.has(rank);
         match (why, how) {
             (Why::After(_) | Why::Signal, _) if spoke => {}
-            (Why::After(first), _) => self.failure(
+            (Why::After(first), _) => self.failures.add(
                 rank,
                 &format!("this rank gave no sign and was ended: rank {first} failed first"),
             ),
-            (Why::Own, Ended::Signal(_)) => self.failure(rank, &format!("this rank {how}")),
+            (Why::Own, Ended::Signal(_)) => self.failures.add(rank, &format!("this rank {how}")),
             (Why::Own, Ended::Code(_)) | (Why::Signal, _) => {}
         }
         Ok(())
     }
 
     fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure> {
+        if self.judged {
+            return Ok(()); // all have come to the end, and only rank 0 judges
+        }
         let text = format!("[{}] ended (exit code 0) while others still run", named(ranks));
         let _ = self.aside(|| writeln!(io::stderr(), "{text}"));
         Ok(())
     }
-}
-
-/// Ranks in words: `ranks 0-3, 6`.
-fn named(ranks: &BTreeSet<u32>) -> String {
-    format!("rank{} {}", if ranks.len() == 1 { "" } else { "s" }, ranges(ranks))
 }

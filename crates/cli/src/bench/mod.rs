@@ -25,7 +25,7 @@ use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure};
-use crate::launch::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
+use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
 pub use report::PerCall;
 use report::Report;
@@ -109,8 +109,7 @@ fn as_one_rank(args: &BenchArgs, identity: &Identity) -> Result<Exit, Failure> {
     refuse_other_world(args, identity)?;
     let mut settings = settings(args);
     if let Some(nodes) = args.nodes.filter(|_| identity.node.is_none()) {
-        let per_node = ranks_per_node(identity.size, nodes);
-        settings = settings.node(node_name(identity.rank, per_node));
+        settings = settings.node(node_name(identity.rank, identity.size, nodes));
     }
     // What cannot be is refused before anyone waits for anyone.
     let rows = sizes::rows(args, identity.size)?;

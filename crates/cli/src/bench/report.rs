@@ -87,7 +87,7 @@ impl Header {
 /// One half of a row.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Measured {
-    /// Mean over a loop of calls, on the slowest rank.
+    /// Mean over a loop of calls on the slowest rank, in the median of some loops.
     pub time_us: f64,
     /// Median of single calls on the slowest rank.
     pub p50_us: f64,

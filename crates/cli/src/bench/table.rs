@@ -10,6 +10,9 @@ use super::report::{Counters, Crowd, Flushes, Header, Measured, Report};
 use super::sizes::Row;
 use crate::exit::Failure;
 
+/// A loop's mean that exceeds the median of single calls so many times is not what a call takes.
+const DISTURBED: f64 = 2.0;
+
 /// Prints row by row.
 pub struct Table<W> {
     out: W,
@@ -17,6 +20,8 @@ pub struct Table<W> {
     color: bool,
     wrong: u64,
     busbw_gb_s: Vec<f64>,
+    /// Halves of rows whose time is far from the median of single calls.
+    disturbed: usize,
     /// The operation whose rows are printed, where there are several.
     group: Option<&'static str>,
     grouped: bool,
@@ -25,7 +30,16 @@ pub struct Table<W> {
 impl<W: Write> Table<W> {
     /// Prints to `out`.
     pub fn new(out: W, progress: Progress, color: bool) -> Self {
-        Self { out, progress, color, wrong: 0, busbw_gb_s: Vec::new(), group: None, grouped: false }
+        Self {
+            out,
+            progress,
+            color,
+            wrong: 0,
+            busbw_gb_s: Vec::new(),
+            disturbed: 0,
+            group: None,
+            grouped: false,
+        }
     }
 
     fn print(&mut self, style: Style, text: &str) -> Result<(), Failure> {
@@ -56,7 +70,9 @@ impl<W: Write> Report for Table<W> {
     ) -> Result<(), Failure> {
         let wrong = out.wrong + in_place.map_or(0, |in_place| in_place.wrong);
         self.wrong += wrong;
-        self.busbw_gb_s.extend([Some(out), in_place].into_iter().flatten().map(|it| it.busbw_gb_s));
+        let halves = || [Some(out), in_place].into_iter().flatten();
+        self.busbw_gb_s.extend(halves().map(|it| it.busbw_gb_s));
+        self.disturbed += halves().filter(|it| it.time_us > DISTURBED * it.p50_us).count();
         if self.grouped && self.group != Some(row.operation.name) {
             self.group = Some(row.operation.name);
             self.print(Style::new().bold(), &format!("# {}", row.operation.name))?;
@@ -77,6 +93,14 @@ impl<W: Write> Report for Table<W> {
         self.print(style, &format!("# Out of bounds values : {} {verdict}", self.wrong))?;
         let mean = self.busbw_gb_s.iter().sum::<f64>() / self.busbw_gb_s.len().max(1) as f64;
         self.print(Style::new(), &format!("# Avg bus bandwidth    : {mean:.4} GB/s"))?;
+        if self.disturbed > 0 {
+            let text = format!(
+                "# {} time(s) above are more than {DISTURBED} times the median of single calls (p50_us in \
+                 --json): something else took the cores",
+                self.disturbed
+            );
+            self.print(Style::new(), &text)?;
+        }
         for (name, counters) in counters {
             self.print(dim, &sent(name, counters))?;
         }
@@ -171,15 +195,19 @@ fn half(measured: &Measured) -> String {
 }
 
 fn sent(name: &str, counters: &Counters) -> String {
-    let group = counters.mean_group.map_or("-".to_owned(), |mean| format!("{mean:.2}"));
+    let group = counters.mean_group.map(|mean| format!(" ({mean:.2} messages in each)"));
     let mut line = format!(
-        "# {name:<8} sent {} messages as {} ({group} in each), {} bytes",
-        counters.messages, counters.wire_messages, counters.bytes
+        "# {name:<8} sent {} messages as {} wire messages{}, {} bytes",
+        counters.messages,
+        counters.wire_messages,
+        group.unwrap_or_default(),
+        counters.bytes
     );
     if counters.relayed > 0 {
         let Flushes { full, complete, alone, aged, pressed } = counters.flushes;
         line += &format!(
-            "\n# {name:<8} relayed {} messages, {} bytes; wires left full {full}, complete {complete}, \
+            "
+# {name:<8} relayed {} messages, {} bytes; wires left full {full}, complete {complete}, \
              alone {alone}, late {aged}, pressed {pressed} times",
             counters.relayed, counters.relayed_bytes
         );

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use crosstie::Meeting;
 use crosstie_lab::Node;
+use crosstie_launch::emulated_node;
 
 use crate::exit::Failure;
 
@@ -13,6 +14,7 @@ pub struct Job {
     places: Vec<Place>,
     /// Where the ranks meet, if this process serves it.
     _meeting: Option<Meeting>,
+    keeps_going: bool,
 }
 
 /// Where one rank is started, and what it is told of its world.
@@ -31,24 +33,34 @@ impl Job {
     pub fn emulated(ranks: u32, nodes: u32, program: Vec<OsString>) -> Result<Self, Failure> {
         let (meeting, id) = Meeting::open()?;
         let id = id.to_string();
-        let per_node = ranks_per_node(ranks, nodes);
         let place = |rank: u32| Place {
             told: vec![
                 ("CROSSTIE_RANK", rank.to_string()),
                 ("CROSSTIE_SIZE", ranks.to_string()),
                 ("CROSSTIE_ID", id.clone()),
-                ("CROSSTIE_NODE", node_name(rank, per_node)),
+                ("CROSSTIE_NODE", node_name(rank, ranks, nodes)),
             ],
             withheld: &[],
             node: None,
         };
         let places = (0..ranks).map(place).collect();
-        Ok(Self { program, places, _meeting: Some(meeting) })
+        Ok(Self { program, places, _meeting: Some(meeting), keeps_going: false })
     }
 
     /// A program at these places, whose ranks know themselves where they meet.
     pub fn at(places: Vec<Place>, program: Vec<OsString>) -> Self {
-        Self { program, places, _meeting: None }
+        Self { program, places, _meeting: None, keeps_going: false }
+    }
+
+    /// The same; with `true` a rank that fails ends no other.
+    pub fn keep_going(mut self, keeps_going: bool) -> Self {
+        self.keeps_going = keeps_going;
+        self
+    }
+
+    /// Whether ranks go on when another has failed.
+    pub fn keeps_going(&self) -> bool {
+        self.keeps_going
     }
 
     /// The program of every rank, and its arguments.
@@ -73,12 +85,7 @@ pub fn refuse_empty_nodes(nodes: u32, ranks: u32) -> Result<(), Failure> {
     ))
 }
 
-/// Ranks of a node where consecutive ranks share one: the last node may have fewer.
-pub fn ranks_per_node(ranks: u32, nodes: u32) -> u32 {
-    ranks.div_ceil(nodes.max(1)).max(1)
-}
-
 /// The name of the emulated node that `rank` is on.
-pub fn node_name(rank: u32, per_node: u32) -> String {
-    format!("emulated-{}", rank / per_node)
+pub fn node_name(rank: u32, ranks: u32, nodes: u32) -> String {
+    format!("emulated-{}", emulated_node(rank, ranks, nodes))
 }

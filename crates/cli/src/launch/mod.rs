@@ -2,8 +2,10 @@
 //! and the order in which they end.
 //!
 //! Whatever happens, no rank outlives the launcher: each dies with it (the kernel sees to that),
-//! the first to fail ends the others after a moment to report, and so does a signal.
+//! the first to fail ends the others after a moment to report, unless they may go on, and so does a
+//! signal.
 
+mod agreed;
 mod children;
 mod job;
 
@@ -14,9 +16,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+pub use agreed::{Reasons, named};
 use children::{Children, Event};
 pub use children::{Ended, Stream, become_rank};
-pub use job::{Job, Place, node_name, ranks_per_node, refuse_empty_nodes};
+pub use job::{Job, Place, node_name, refuse_empty_nodes};
 
 use crate::exit::Failure;
 
@@ -39,8 +42,16 @@ pub trait Sink {
     fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure>;
     /// A rank has ended, and all that it wrote has been passed on.
     fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure>;
-    /// These ranks have ended with exit code 0, and a moment later others still run.
+    /// These ranks have ended with exit code 0, and a moment later others still run, or have failed.
     fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure>;
+    /// When what it holds back is to be told, if it holds anything back.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// Tells what it holds back.
+    fn tell(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Who ended a rank.
@@ -78,6 +89,7 @@ pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
         told: false,
         unsaid: BTreeMap::new(),
         early: None,
+        keeps_going: job.keeps_going(),
     };
     world.wait(&events, sink)
 }
@@ -122,6 +134,8 @@ struct World {
     unsaid: BTreeMap<u32, Unsaid>,
     /// Ranks that have ended in order while others run, and when that becomes worth a word.
     early: Option<(BTreeSet<u32>, Instant)>,
+    /// Whether a failure ends nobody else.
+    keeps_going: bool,
 }
 
 /// The end of a rank, and how long to wait for its last output before telling of it.
@@ -140,16 +154,26 @@ struct Ending {
 impl World {
     fn wait(mut self, events: &Receiver<Event>, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
         while !self.alive.is_empty() || !self.unsaid.is_empty() {
-            if let Some(event) = next(events, self.due()) {
+            let due = [self.due(), sink.due()].into_iter().flatten().min();
+            if let Some(event) = next(events, due) {
                 self.handle(event, sink)?;
             }
             let now = Instant::now();
+            if sink.due().is_some_and(|due| due <= now) {
+                sink.tell()?;
+            }
             self.say_ends(now, sink)?;
             self.say_early_ends(now, sink)?;
             if self.ending.as_ref().is_some_and(|ending| ending.due <= now) {
                 self.press_on();
             }
         }
+        if let Some((ranks, due)) = &self.early
+            && self.led_to_a_failure(*due)
+        {
+            sink.ended_before_others(ranks)?;
+        }
+        sink.tell()?;
         Ok(self.outcome)
     }
 
@@ -191,7 +215,9 @@ impl World {
             None => {
                 self.outcome.first_failure = Some((rank, how));
                 self.failed_at = Some(now);
-                self.end(Signal::TERM, GRACE);
+                if !self.keeps_going {
+                    self.end(Signal::TERM, GRACE);
+                }
             }
             Some((_, first)) => {
                 let together = self.failed_at.is_some_and(|at| now < at + FIRST_FAILURES);
@@ -211,21 +237,27 @@ impl World {
         for rank in silent {
             let Some(Unsaid { how, why, .. }) = self.unsaid.remove(&rank) else { continue };
             sink.ended(rank, how, why)?;
-            if how == Ended::Code(0) {
+            if how == Ended::Code(0) && why == Why::Own {
                 self.early.get_or_insert((BTreeSet::new(), now + IN_ORDER)).0.insert(rank);
             }
         }
         Ok(())
     }
 
-    /// Tells of ranks that others may wait for in vain, unless the world comes to its end anyway.
+    /// Tells of ranks that others may wait for in vain, or that have left before others failed.
     fn say_early_ends(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Failure> {
-        match self.early.take_if(|(_, due)| *due <= now) {
-            Some((ranks, _)) if self.ending.is_none() && !self.alive.is_empty() => {
-                sink.ended_before_others(&ranks)
-            }
-            _ => Ok(()),
+        let Some((ranks, due)) = self.early.take_if(|(_, due)| *due <= now) else { return Ok(()) };
+        let in_vain = self.ending.is_none() && !self.alive.is_empty();
+        match in_vain || self.led_to_a_failure(due) {
+            true => sink.ended_before_others(&ranks),
+            false => Ok(()),
         }
+    }
+
+    /// Whether ranks that have ended in order, which is told of when `due`, did so before others failed.
+    fn led_to_a_failure(&self, due: Instant) -> bool {
+        let before = |failed_at| due < failed_at + FIRST_FAILURES + IN_ORDER;
+        self.outcome.signal.is_none() && self.failed_at.is_some_and(before)
     }
 
     /// Passes a signal on at once; when it comes again, nobody is asked any more.
