@@ -1,4 +1,5 @@
-//! Owns `crosstie config`: every setting with its value, where that comes from, and what it means.
+//! Owns `crosstie config`: every setting with its value, where that comes from, and what it means; and the
+//! warnings of what an environment says in vain.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -25,6 +26,7 @@ struct Document {
     schema: u32,
     settings: Vec<JsonSetting>,
     unknown: Vec<Unknown>,
+    ignored: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ struct JsonSetting {
     default: Option<&'static str>,
     meaning: &'static str,
     problem: Option<String>,
+    ignored: Option<String>,
 }
 
 /// A name that looks like a setting and is none.
@@ -54,17 +57,20 @@ pub fn run(args: &ConfigArgs) -> Result<Exit, Failure> {
     let environment = crosstie_launch::environment(std::env::vars_os());
     let entries = entries(&args.names, &environment)?;
     let unknown: Vec<Unknown> = Setting::unknown(&environment).map(unknown).collect();
+    let ignored: Vec<String> =
+        entries.iter().filter_map(|entry| entry.told.ignored.clone()).collect();
     let problems = problems(&entries, &environment);
     let exit = if problems.is_empty() { Exit::Good } else { Exit::Usage };
     let out = io::stdout().lock();
     if args.json {
         let settings = entries.into_iter().map(json_setting).collect();
-        let document = Document { schema: 1, settings, unknown, problems };
+        let document = Document { schema: 1, settings, unknown, ignored, problems };
         written(json(out, &document))?;
     } else {
         let color = crate::color(args.color, io::stdout().is_terminal());
         written(text(out, &entries, color))?;
-        complain(&unknown, &problems);
+        warn(&unknown, &ignored);
+        complain(&problems);
     }
     Ok(exit)
 }
@@ -146,13 +152,30 @@ fn problems(entries: &[Entry], environment: &BTreeMap<String, String>) -> Vec<St
     problems
 }
 
-fn complain(unknown: &[Unknown], problems: &[String]) {
+/// Warns of names that are no settings and of what NCCL's variables say in vain, once for all ranks that are
+/// to be started in this environment: a program that does not subscribe to `tracing` tells nothing of it.
+pub fn warn_of_what_is_in_vain() {
+    let environment = crosstie_launch::environment(std::env::vars_os());
+    let unknown: Vec<Unknown> = Setting::unknown(&environment).map(unknown).collect();
+    let ignored: Vec<String> =
+        Setting::all().iter().filter_map(|setting| setting.told(&environment).ignored).collect();
+    warn(&unknown, &ignored);
+}
+
+fn warn(unknown: &[Unknown], ignored: &[String]) {
     let mut error = io::stderr().lock();
     // Nothing stands in the way when nobody reads it.
     for Unknown { name, suggestion } in unknown {
         let meant = suggestion.map(|meant| format!("; is {meant} meant?")).unwrap_or_default();
         let _ = writeln!(error, "crosstie: {name} is no setting of this version{meant}");
     }
+    for what in ignored {
+        let _ = writeln!(error, "crosstie: {what}");
+    }
+}
+
+fn complain(problems: &[String]) {
+    let mut error = io::stderr().lock();
     for problem in problems {
         let _ = writeln!(error, "crosstie: {problem}");
     }
@@ -171,6 +194,7 @@ fn json_setting(Entry { setting, told, origin }: Entry) -> JsonSetting {
         default: setting.default,
         meaning: setting.meaning,
         problem: told.problem,
+        ignored: told.ignored,
     }
 }
 

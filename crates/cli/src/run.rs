@@ -35,6 +35,7 @@ pub fn run_in_lab(args: RunArgs, places: Vec<Place>) -> Result<Exit, Failure> {
 }
 
 fn start(job: &Job, color: When) -> Result<Exit, Failure> {
+    crate::config::warn_of_what_is_in_vain();
     let mut sink = Prefixed::new(job.places().len(), color, job.keeps_going());
     let outcome = launch(job, &mut sink)?;
     Ok(exit(&outcome))

@@ -85,6 +85,25 @@ fn an_unknown_name_is_answered_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn what_is_said_in_vain_is_told_by_config_bench_and_run() {
+    let variables =
+        [("NCCL_ALGO", "NVLS"), ("NCCL_SOCKET_IFNAME", "^lo"), ("CROSSTIE_TIMOUT", "3")];
+    let expected =
+        ["NCCL_ALGO=NVLS is ignored", "NCCL_SOCKET_IFNAME=^lo is ignored", "CROSSTIE_TIMOUT"];
+    for line in ["config", "bench all_reduce --ranks 2 -e 8 -n 1", "run -n 2 -- true"] {
+        let done = with(line, &variables);
+        assert_eq!(done.code, Some(0), "{line}: {}", done.err);
+        for text in expected {
+            assert_eq!(done.err.matches(text).count(), 1, "{line}: {}", done.err);
+        }
+    }
+    let shown = json("config", &variables);
+    assert_eq!(shown["ignored"].as_array().unwrap().len(), 2, "{shown}");
+    let algorithm = json("config algorithm", &variables);
+    assert!(algorithm["settings"][0]["ignored"].as_str().unwrap().contains("NVLS"), "{algorithm}");
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_told_with_exit_code_2() {
     for (name, value) in [
         ("CROSSTIE_TIMEOUT", "soon"),

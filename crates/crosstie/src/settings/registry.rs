@@ -63,6 +63,8 @@ pub struct Told {
     pub origin: Origin,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
+    /// What NCCL's variable says that has no equal here, in a sentence: it is not heeded.
+    pub ignored: Option<String>,
 }
 
 /// One setting, as people read of it.
@@ -86,8 +88,26 @@ pub struct Setting {
 #[derive(Debug)]
 struct Nccl {
     name: &'static str,
-    /// Our word for its value; `None` for a value that has no equal here.
-    translate: fn(&str) -> Option<String>,
+    translate: fn(&str) -> Meant,
+}
+
+/// What a value of an NCCL variable means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meant {
+    /// This value of ours.
+    Ours(String),
+    /// What our default means.
+    Default,
+    /// Something that has no equal here; what is understood instead.
+    NoEqual(&'static str),
+}
+
+/// What an environment says by NCCL's variable of a setting.
+enum Honoured {
+    /// By this variable, in our words.
+    Value(&'static str, String),
+    /// Something that is not heeded, in a sentence.
+    Ignored(String),
 }
 
 impl Setting {
@@ -159,14 +179,20 @@ impl Setting {
     pub fn told(&self, environment: &Environment) -> Told {
         if let Some(value) = environment.get(self.name) {
             let problem = (self.check)(value).err();
-            return Told { value: Some(value.clone()), origin: Origin::Environment, problem };
+            let (value, origin) = (Some(value.clone()), Origin::Environment);
+            return Told { value, origin, problem, ignored: None };
         }
-        if let Some((name, value)) = self.honoured(environment) {
-            let problem = (self.check)(&value).err();
-            return Told { value: Some(value), origin: Origin::Nccl(name), problem };
-        }
+        let ignored = match self.honoured(environment) {
+            Some(Honoured::Value(name, value)) => {
+                let problem = (self.check)(&value).err();
+                let (value, origin) = (Some(value), Origin::Nccl(name));
+                return Told { value, origin, problem, ignored: None };
+            }
+            Some(Honoured::Ignored(what)) => Some(what),
+            None => None,
+        };
         let origin = if self.default.is_some() { Origin::Default } else { Origin::Unset };
-        Told { value: self.default.map(str::to_owned), origin, problem: None }
+        Told { value: self.default.map(str::to_owned), origin, problem: None, ignored }
     }
 
     /// The name of NCCL's variable that means the same, where there is one.
@@ -181,10 +207,18 @@ impl Setting {
         self.nccl.as_ref().map(|nccl| nccl.name)
     }
 
-    /// NCCL's variable that stands in for this setting, and its value in our words.
-    fn honoured(&self, environment: &Environment) -> Option<(&'static str, String)> {
+    /// What NCCL's variable that stands in for this setting says, if it says anything.
+    fn honoured(&self, environment: &Environment) -> Option<Honoured> {
         let Nccl { name, translate } = self.nccl.as_ref()?;
-        Some((*name, translate(environment.get(*name)?)?))
+        let value = environment.get(*name)?;
+        match translate(value) {
+            Meant::Ours(ours) => Some(Honoured::Value(name, ours)),
+            Meant::Default => None,
+            Meant::NoEqual(known) => Some(Honoured::Ignored(format!(
+                "{name}={value} is ignored: of {name} only {known} can be honoured here; {} says more",
+                self.name
+            ))),
+        }
     }
 }
 
@@ -194,9 +228,13 @@ pub(crate) fn honour_nccl(environment: &mut Environment) {
         if environment.contains_key(setting.name) {
             continue;
         }
-        if let Some((name, value)) = setting.honoured(environment) {
-            tracing::info!("{name} is honoured as {}={value}", setting.name);
-            environment.insert(setting.name.to_owned(), value);
+        match setting.honoured(environment) {
+            Some(Honoured::Value(name, value)) => {
+                tracing::info!("{name} is honoured as {}={value}", setting.name);
+                environment.insert(setting.name.to_owned(), value);
+            }
+            Some(Honoured::Ignored(what)) => tracing::warn!("{what}"),
+            None => {}
         }
     }
 }
@@ -225,7 +263,7 @@ impl<T: Value> Knob<T> {
         self
     }
 
-    const fn nccl(mut self, name: &'static str, translate: fn(&str) -> Option<String>) -> Self {
+    const fn nccl(mut self, name: &'static str, translate: fn(&str) -> Meant) -> Self {
         self.setting.nccl = Some(Nccl { name, translate });
         self
     }
@@ -333,7 +371,7 @@ static NODE: Knob<String> = Knob::new(
     Scope::Rank,
     "name of this rank's node; ranks of equal names share memory; unset: told by the host",
 )
-.nccl("NCCL_HOSTID", |host| Some(host.to_owned()));
+.nccl("NCCL_HOSTID", |host| Meant::Ours(host.to_owned()));
 static PORT: Knob<u16> = Knob::new(
     "CROSSTIE_PORT",
     Scope::World,
@@ -459,30 +497,43 @@ static ALL: &[&Setting] = &[
 ];
 
 /// NCCL also has lists, `^` (not these) and `=` (exactly this), which have no equal here.
-fn interface_of_nccl(value: &str) -> Option<String> {
-    let plain = !value.is_empty() && !value.starts_with(['^', '=']) && !value.contains(',');
-    plain.then(|| value.to_owned())
+fn interface_of_nccl(value: &str) -> Meant {
+    match value {
+        "" => Meant::Default,
+        list if list.starts_with(['^', '=']) || list.contains(',') => {
+            Meant::NoEqual("the beginning of one interface's name (no list, no ^ and no =)")
+        }
+        name => Meant::Ours(name.to_owned()),
+    }
 }
 
 /// NCCL also has lists, and algorithms of its switches.
-fn algorithm_of_nccl(value: &str) -> Option<String> {
-    let name = value.to_ascii_lowercase();
-    matches!(name.as_str(), "ring" | "tree").then_some(name)
+fn algorithm_of_nccl(value: &str) -> Meant {
+    match value.to_ascii_lowercase() {
+        name if name.is_empty() => Meant::Default,
+        name if matches!(name.as_str(), "ring" | "tree") => Meant::Ours(name),
+        _ => Meant::NoEqual("Ring and Tree, one alone,"),
+    }
 }
 
-fn level_of_nccl(value: &str) -> Option<String> {
+fn level_of_nccl(value: &str) -> Meant {
     let level = match value.to_ascii_uppercase().as_str() {
+        "" => return Meant::Default,
         "NONE" => "off",
         "VERSION" | "WARN" | "ABORT" => "warn",
         "INFO" => "info",
         "TRACE" => "trace",
-        _ => return None,
+        _ => return Meant::NoEqual("NONE, VERSION, WARN, ABORT, INFO and TRACE"),
     };
-    Some(level.to_owned())
+    Meant::Ours(level.to_owned())
 }
 
-fn transport_of_nccl(shm_disabled: &str) -> Option<String> {
-    (shm_disabled.trim() == "1").then(|| Transport::Tcp.name().to_owned())
+fn transport_of_nccl(shm_disabled: &str) -> Meant {
+    match shm_disabled.trim() {
+        "1" => Meant::Ours(Transport::Tcp.name().to_owned()),
+        "" | "0" => Meant::Default,
+        _ => Meant::NoEqual("0 and 1"),
+    }
 }
 
 #[cfg(test)]
@@ -550,5 +601,27 @@ mod tests {
         ] {
             assert_eq!(honoured(name, value).as_deref(), expected, "{name}={value}");
         }
+    }
+
+    #[test]
+    fn what_nccls_variables_say_in_vain_is_told() {
+        let ignored = |setting: &Setting, name: &str, value: &str| {
+            setting.told(&environment(&[(name, value)])).ignored
+        };
+        let what = ignored(&ALGORITHM.setting, "NCCL_ALGO", "NVLS").unwrap();
+        assert!(
+            what.starts_with("NCCL_ALGO=NVLS is ignored") && what.contains("CROSSTIE_ALGORITHM")
+        );
+        let what = ignored(&INTERFACE.setting, "NCCL_SOCKET_IFNAME", "^lo").unwrap();
+        assert!(what.contains("CROSSTIE_INTERFACE"), "{what}");
+        for (setting, name, value) in [
+            (&ALGORITHM.setting, "NCCL_ALGO", "Ring"),
+            (&TRANSPORT.setting, "NCCL_SHM_DISABLE", "0"),
+            (&TRANSPORT.setting, "NCCL_SHM_DISABLE", "1"),
+        ] {
+            assert_eq!(ignored(setting, name, value), None, "{name}={value}");
+        }
+        let both = environment(&[("NCCL_ALGO", "NVLS"), ("CROSSTIE_ALGORITHM", "ring")]);
+        assert_eq!(ALGORITHM.setting.told(&both).ignored, None, "ours was said");
     }
 }
