@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crosstie_testkit::random::{Random, mix};
-use fault::Case;
+use fault::{Case, Wires};
 
 /// Worlds at a time: they mostly sleep, and what runs of them shares two cores.
 const AT_A_TIME: usize = 5;
@@ -35,8 +35,8 @@ fn count_in(counts: &Mutex<Counts>, name: &str) {
     *counts.lock().unwrap().entry(name.to_owned()).or_insert(0) += 1;
 }
 
-/// Runs `count` random faults, unless the environment asks for another number.
-fn run(count: u64) {
+/// Runs `count` random faults, unless the environment asks for another number, over `wires` or any.
+fn run(count: u64, wires: Option<Wires>) {
     let count = number("CROSSTIE_FAULTS").unwrap_or(count);
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = number("CROSSTIE_FAULT_SEED").unwrap_or_else(now);
@@ -54,7 +54,7 @@ fn run(count: u64) {
                     if number >= count {
                         break;
                     }
-                    let case = Case::of(&mut Random::new(mix(seed).wrapping_add(number)));
+                    let case = Case::of(&mut Random::new(mix(seed).wrapping_add(number)), wires);
                     match world::run(&case) {
                         Ok(ends) => {
                             provisional.fetch_add(ends.alone, Ordering::Relaxed);
@@ -85,13 +85,18 @@ fn run(count: u64) {
 
 #[test]
 fn a_dozen_random_faults_end_with_one_verdict_each() {
-    run(12);
+    run(12, None);
+}
+
+#[test]
+fn a_relay_or_one_of_its_ranks_that_fails_ends_all_calls_with_one_verdict() {
+    run(6, Some(Wires::Relayed));
 }
 
 #[test]
 #[ignore = "slow: two hundred worlds of processes"]
 fn two_hundred_random_faults_end_with_one_verdict_each() {
-    run(200);
+    run(200, None);
 }
 
 /// What the worlds above run, as processes.

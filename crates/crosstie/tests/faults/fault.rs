@@ -16,6 +16,8 @@ pub enum Wires {
     Tcp,
     /// Two nodes: shared memory inside, TCP between.
     Mixed,
+    /// The same, and messages go by way of the rank on their receiver's rail.
+    Relayed,
 }
 
 /// What happens.
@@ -81,10 +83,13 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn of(random: &mut Random) -> Case {
+    /// A random one, over `wanted` if the fault can happen there.
+    pub fn of(random: &mut Random, wanted: Option<Wires>) -> Case {
         let seed = random.bits();
         let ranks = 2 + random.below(4) as u32;
-        let wires = [Wires::SharedMemory, Wires::Tcp, Wires::Mixed][random.below(3) as usize];
+        let wires = [Wires::SharedMemory, Wires::Tcp, Wires::Mixed, Wires::Relayed]
+            [random.below(4) as usize];
+        let wires = wanted.unwrap_or(wires);
         let victim = random.below(u64::from(ranks)) as u32;
         let other = (victim + 1 + random.below(u64::from(ranks) - 1) as u32) % ranks;
         let fault = match random.below(12) {

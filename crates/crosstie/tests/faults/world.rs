@@ -36,12 +36,13 @@ impl Process {
         let (transport, node) = match case.wires {
             Wires::SharedMemory => ("shm", 0),
             Wires::Tcp => ("tcp", 0),
-            Wires::Mixed => ("auto", rank % 2),
+            Wires::Mixed | Wires::Relayed => ("auto", rank % 2),
         };
         command.env("CROSSTIE_ID", id).env("CROSSTIE_TRANSPORT", transport);
         command.env("CROSSTIE_RANK", rank.to_string());
         command.env("CROSSTIE_SIZE", case.ranks.to_string());
         command.env("CROSSTIE_NODE", format!("fault-{node}-{id}"));
+        command.env("CROSSTIE_PXN", if case.wires == Wires::Relayed { "on" } else { "off" });
         command.env(SEED, case.seed.to_string());
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();

@@ -12,14 +12,15 @@ mod ragged;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crosstie::{
-    Algorithm, Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, ReduceOp,
+    Algorithm, Buffer, Buffers, Collective, Communicator, DataType, Error, Factor, Pxn, ReduceOp,
     ReductionOrder, Registered, Settings, Threads, Transport,
 };
 use crosstie_ir::Rank;
 use crosstie_ir::exact::{self, Exact};
 use crosstie_testkit::pairwise::Combinations;
 
-const WIRES: [Wires; 4] = [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed];
+const WIRES: [Wires; 5] =
+    [Wires::Loopback, Wires::SharedMemory, Wires::Tcp, Wires::Mixed, Wires::Relayed];
 const RANKS: [u32; 5] = [1, 2, 3, 5, 8];
 /// Those that move bytes; the root changes from call to call.
 const COLLECTIVES: [Collective; 9] = [
@@ -71,6 +72,8 @@ enum Wires {
     Tcp,
     /// Two nodes: shared memory inside, TCP between.
     Mixed,
+    /// The same, and messages go by way of the rank on their receiver's rail.
+    Relayed,
 }
 
 /// Of the whole buffer (all_reduce, broadcast, reduce) or of one part.
@@ -138,7 +141,7 @@ impl Case {
             return false;
         }
         // Elsewhere registered memory is as any other.
-        let in_memory = matches!(case.wires, Wires::SharedMemory | Wires::Mixed);
+        let in_memory = matches!(case.wires, Wires::SharedMemory | Wires::Mixed | Wires::Relayed);
         case.collective.reduces() == case.op.is_some()
             && (ragged || !case.ragged)
             && (in_memory || case.kind != Kind::Registered)
@@ -268,10 +271,12 @@ fn world(wires: Wires, ranks: u32, settings: Settings) -> Threads {
         Wires::Loopback => Transport::Loopback,
         Wires::SharedMemory => Transport::SharedMemory,
         Wires::Tcp => Transport::Tcp,
-        Wires::Mixed => Transport::Auto,
+        Wires::Mixed | Wires::Relayed => Transport::Auto,
     };
-    let nodes = if wires == Wires::Mixed { 2.min(ranks) } else { 1 };
-    Threads::new(ranks).nodes(nodes).settings(settings.transport(transport))
+    let in_nodes = matches!(wires, Wires::Mixed | Wires::Relayed);
+    let nodes = if in_nodes { 2.min(ranks) } else { 1 };
+    let pxn = if wires == Wires::Relayed { Pxn::On } else { Pxn::Off };
+    Threads::new(ranks).nodes(nodes).settings(settings.transport(transport).pxn(pxn))
 }
 
 /// A pairwise sample of the cases that exist and that `wanted` wants.
