@@ -125,6 +125,53 @@ fn two_peers_wake_one_sleeper() {
     });
 }
 
+/// Rule 6: the background thread of a relay, whose application has just left. Lost relay work shows as a
+/// deadlock.
+fn a_peer_publishes_relay_work_while_the_application_is_away() {
+    loom::model(|| {
+        let rank = Rank::new();
+        assert!(rank.word.take(Driver::Application));
+        let peer = Arc::clone(&rank);
+        let publisher = thread::spawn(move || {
+            peer.messages.store(1, Ordering::Release);
+            publish_fence();
+            peer.word.ring_for_work(|| peer.bell.ring());
+        });
+        rank.word.just_leave();
+        // The tick has come.
+        while !rank.arrived(1) {
+            assert!(rank.word.take(Driver::Background));
+            if rank.arrived(1) {
+                break;
+            }
+            rank.word.go_away();
+            if !rank.arrived(1) {
+                rank.bell.wait();
+            }
+        }
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn relay_work_rings_a_rank_that_is_away() {
+    a_peer_publishes_relay_work_while_the_application_is_away();
+}
+
+#[test]
+#[ignore = "fails on purpose; run by `each_fence_is_needed`"]
+fn relay_work_without_the_publishers_fence() {
+    leave_out(Some(Fence::Publish));
+    a_peer_publishes_relay_work_while_the_application_is_away();
+}
+
+#[test]
+#[ignore = "fails on purpose; run by `each_fence_is_needed`"]
+fn relay_work_without_the_sleepers_fence() {
+    leave_out(Some(Fence::Sleep));
+    a_peer_publishes_relay_work_while_the_application_is_away();
+}
+
 #[test]
 fn two_takers_never_drive_at_once_and_see_each_others_work() {
     loom::model(|| {
@@ -166,7 +213,12 @@ fn without_the_sleepers_fence() {
 /// In processes of their own, because a failed model leaves loom unusable.
 #[test]
 fn each_fence_is_needed() {
-    for test in ["without_the_publishers_fence", "without_the_sleepers_fence"] {
+    for test in [
+        "without_the_publishers_fence",
+        "without_the_sleepers_fence",
+        "relay_work_without_the_publishers_fence",
+        "relay_work_without_the_sleepers_fence",
+    ] {
         let name = format!("owner::model::{test}");
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args([name.as_str(), "--exact", "--ignored", "--nocapture"])
