@@ -1,21 +1,16 @@
 //! Owns how an example starts: as a rank of the world that a launcher made, or alone, as a world of
 //! threads.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
-use crosstie::{Communicator, Error, Threads};
+use crosstie::{Communicator, Error, Outcome, Threads};
 
 /// Runs `rank` as this process's rank when a launcher has started it, else as every rank of the
 /// world `alone`. A failure is reported and becomes the exit code.
 pub fn main(alone: Threads, rank: impl Fn(Communicator) -> Result<(), Error> + Sync) -> ExitCode {
-    match start(alone, rank) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // What happened, who is to blame and what to do.
-            eprintln!("{}", error.report());
-            ExitCode::from(error.exit_code())
-        }
-    }
+    // Prints what happened, who is to blame and what to do. A `main` that does nothing else returns the
+    // outcome itself.
+    Outcome::from(start(alone, rank)).report()
 }
 
 fn start(

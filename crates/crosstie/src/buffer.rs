@@ -38,7 +38,7 @@ impl Communicator {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Transport`] when the heap (setting `CROSSTIE_HEAP_BYTES`) or this process's address space
+    /// [`Error::Transport`] (CT-053) when the heap (setting `CROSSTIE_HEAP_BYTES`) or this process's address space
     /// has no room for it; [`Error::Memory`] when it would be beyond the memory limit.
     pub fn alloc<T: Element>(&self, count: usize) -> Result<Buffer<T>, Error> {
         let bytes = count.checked_mul(size_of::<T>()).ok_or(TransportError::HeapFull {

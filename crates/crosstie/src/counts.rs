@@ -48,8 +48,7 @@ impl Sizes {
         if let Some(root) = collective.root()
             && root.0 >= place.ranks
         {
-            let what = format!("root {root} is none of the {} ranks, 0 on", place.ranks);
-            return Err(wrong(operation, what));
+            return Err(wrong(operation, no_such("root", root.0, place.ranks)));
         }
         match counts {
             Counts::Equal => {
@@ -60,6 +59,14 @@ impl Sizes {
             Counts::Blocks(counts) => blocks(operation, buffers, counts, place),
             Counts::Pairs { send, recv } => pairs(operation, buffers, [send, recv], place),
         }
+    }
+}
+
+/// That there is no such rank, given as root or peer.
+pub(crate) fn no_such(what: &str, rank: u32, ranks: u32) -> String {
+    match ranks.saturating_sub(1) {
+        0 => format!("{what} {rank} is no rank: there is only rank 0"),
+        last => format!("{what} {rank} is no rank: there are ranks 0 to {last}"),
     }
 }
 
@@ -75,6 +82,8 @@ fn parts(collective: Collective, Place { rank, ranks }: Place) -> [usize; 2] {
 }
 
 /// What the operation's size counts: elements of the buffer where it is whole, else of one part.
+///
+/// Of two buffers the one with fewer parts says how long a part is, so that the other can be told its length.
 fn equal_parts(
     operation: &Operation<'_>,
     buffers: &Buffers<'_>,
@@ -82,28 +91,74 @@ fn equal_parts(
 ) -> Result<u64, Error> {
     let Operation { collective, data_type, .. } = *operation;
     let [input, output] = parts(collective, place);
-    let (longer, whole) = match buffers {
-        Buffers::OutOfPlace { send, .. } if input >= output => (input, send.len()),
-        Buffers::OutOfPlace { recv, .. } => (output, recv.len()),
-        Buffers::InPlace(buffer) => (input.max(output), buffer.len()),
+    let size = data_type.size();
+    let (name, whole, fewer) = match buffers {
+        Buffers::OutOfPlace { send, .. } if output == 0 || (1..=output).contains(&input) => {
+            ("send", send.len(), input)
+        }
+        Buffers::OutOfPlace { recv, .. } => ("recv", recv.len(), output),
+        Buffers::InPlace(buffer) => ("the buffer", buffer.len(), input.max(output)),
         Buffers::Messages { .. } => {
             return Err(wrong(operation, "takes no separate messages".to_owned()));
         }
     };
-    let size = data_type.size();
-    if !whole.is_multiple_of(longer * size) {
-        let what = format!(
-            "a buffer of {whole} bytes does not hold {longer} equal part(s) of {data_type} \
-             ({size} bytes each element); make it a multiple of {} bytes",
-            longer * size
-        );
+    if !whole.is_multiple_of(fewer * size) {
+        let has = elements(whole, operation);
+        let what = match fewer {
+            1 => format!("{name} has {has}"),
+            parts => format!(
+                "{name} has {has}, which are not {parts} equal parts, one for each rank; give it a multiple of \
+                 {parts} elements"
+            ),
+        };
         return Err(wrong(operation, what));
     }
-    let part = whole / longer;
+    let part = whole / fewer;
     if let Buffers::OutOfPlace { send, recv } = buffers {
-        check_lengths(operation, (send.len(), recv.len()), (input * part, output * part), place)?;
+        let lengths = [("send", send.len(), input), ("recv", recv.len(), output)];
+        for (other, len, parts) in lengths {
+            if len != parts * part {
+                return Err(wrong(
+                    operation,
+                    unequal((name, whole), (other, len, parts), part, operation),
+                ));
+            }
+        }
     }
     Ok((part / size) as u64)
+}
+
+/// That the buffer `other` has not as many parts, of `part` bytes each, as the one that says how long they are.
+fn unequal(
+    (name, whole): (&str, usize),
+    (other, len, parts): (&str, usize, usize),
+    part: usize,
+    operation: &Operation<'_>,
+) -> String {
+    let elements = |bytes| elements(bytes, operation);
+    let (each, whole, len, needed) =
+        (elements(part), elements(whole), elements(len), elements(parts * part));
+    match parts {
+        0 => format!("this rank needs no {other}, and it has {len}"),
+        1 => format!("{name} has {whole} and {other} {len}; {other} needs {needed}"),
+        parts => {
+            format!(
+                "{name} has {whole}, so {other} must hold {parts} parts of {each}: {needed}; it has {len}"
+            )
+        }
+    }
+}
+
+/// A length as callers count it.
+fn elements(bytes: usize, operation: &Operation<'_>) -> String {
+    let (data_type, size) = (operation.data_type, operation.data_type.size());
+    match (bytes / size, bytes % size) {
+        (1, 0) => "1 element".to_owned(),
+        (count, 0) => format!("{count} elements"),
+        _ => {
+            format!("{bytes} bytes, which are no whole elements of {data_type} ({size} bytes each)")
+        }
+    }
 }
 
 fn check_lengths(
@@ -115,9 +170,13 @@ fn check_lengths(
     if lengths == needed {
         return Ok(());
     }
+    let elements = |bytes| elements(bytes, operation);
     let what = format!(
-        "send has {} bytes and recv {}; rank {rank} of {ranks} needs {} and {}",
-        lengths.0, lengths.1, needed.0, needed.1
+        "send has {} and recv {}; by the counts, rank {rank} of {ranks} needs {} and {}",
+        elements(lengths.0),
+        elements(lengths.1),
+        elements(needed.0),
+        elements(needed.1)
     );
     Err(wrong(operation, what))
 }
@@ -146,7 +205,8 @@ fn blocks(
         }
         Buffers::InPlace(buffer) if buffer.len() == of_all => own,
         Buffers::InPlace(buffer) => {
-            let what = format!("the buffer has {} bytes; it needs {of_all}", buffer.len());
+            let (has, needs) = (elements(buffer.len(), operation), elements(of_all, operation));
+            let what = format!("the buffer has {has}; by the counts, it needs {needs}");
             return Err(wrong(operation, what));
         }
         Buffers::Messages { .. } => {
@@ -229,4 +289,51 @@ impl Blocks {
 fn digest(counts: &[usize]) -> u64 {
     let step = |hash: u64, &count: &usize| (hash ^ count as u64).wrapping_mul(0x100_0000_01b3);
     counts.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Buffers, Collective, DataType, Error, Operation, ReduceOp, Threads};
+
+    #[track_caller]
+    fn says(result: Result<(), Error>, words: &str) {
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains(words), "{text}");
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_told_in_elements_with_the_length_that_would() {
+        let run = Threads::new(4).run(|mut comm| {
+            let (ten, mut room) = ([1.0_f32; 10], [0.0_f32; 10]);
+            says(
+                comm.all_gather(&ten, &mut room),
+                "send has 10 elements, so recv must hold 4 parts of 10 elements: 40 elements; it has 10 elements",
+            );
+            says(
+                comm.reduce_scatter(&ten, &mut room, ReduceOp::Sum),
+                "recv has 10 elements, so send must hold 4 parts of 10 elements: 40 elements",
+            );
+            says(
+                comm.all_reduce(&ten[..9], &mut room, ReduceOp::Sum),
+                "send has 9 elements and recv 10 elements; recv needs 9 elements",
+            );
+            says(comm.all_to_all(&ten, &mut room), "give it a multiple of 4 elements");
+            says(comm.all_to_all_in_place(&mut room), "the buffer has 10 elements, which are not 4 equal");
+            let counts = [3, 3, 3, 3];
+            says(
+                comm.all_gather_v(&ten, &mut room, &counts),
+                "needs 3 elements and 12 elements",
+            );
+            says(comm.broadcast(&mut room, 17), "root 17 is no rank: there are ranks 0 to 3");
+            let gather = Operation::new(Collective::Gather { root: crosstie_ir::Rank(0) }, DataType::U8);
+            if comm.rank() == 1 {
+                let buffers = Buffers::OutOfPlace { send: &[1], recv: &mut [0; 4] };
+                says(comm.perform(gather, buffers), "this rank needs no recv, and it has 4 elements");
+            }
+            let sum = Operation::of::<f32>(Collective::AllReduce).reducing(ReduceOp::Sum);
+            says(comm.perform(sum, Buffers::InPlace(&mut [0; 7])), "7 bytes, which are no whole");
+            comm.all_reduce_in_place(&mut room, ReduceOp::Sum)
+        });
+        run.unwrap();
+    }
 }

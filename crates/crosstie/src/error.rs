@@ -2,6 +2,7 @@
 
 mod code;
 mod failure;
+mod outcome;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crosstie_transport::TransportError;
 
 pub use code::{Blame, Code, Explanation};
 pub use failure::Failure;
+pub use outcome::Outcome;
 
 /// Anything that a call of this library can fail with.
 ///
@@ -22,12 +24,12 @@ pub use failure::Failure;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A buffer's length does not fit the operation.
+    /// A buffer's length, a count, a root or a peer does not fit the operation.
     #[error("{operation}: {what}")]
     Argument {
         /// The operation called.
         operation: &'static str,
-        /// What does not fit, with the lengths.
+        /// What does not fit, with the numbers.
         what: String,
     },
     /// A setting cannot be understood.
@@ -64,7 +66,7 @@ pub enum Error {
     /// A link could not be set up.
     #[error(transparent)]
     Network(#[from] NetError),
-    /// A transport could not be set up.
+    /// A transport could not be set up, or memory for calls could not be had or registered.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The assignment of ranks to nodes cannot be planned for.
@@ -76,7 +78,8 @@ pub enum Error {
         /// How long was waited.
         waited: Duration,
     },
-    /// An operation failed on a communicator, or ranks did while it was set up; every rank gets the same verdict.
+    /// An operation failed on a communicator, or ranks did while it was set up; every rank gets the same verdict, in
+    /// the call that it is in or in the next that it makes.
     #[error(transparent)]
     Failed(Box<Failure>),
     /// A call in a forked child of the process that connected.
@@ -88,8 +91,19 @@ pub enum Error {
     /// An earlier operation failed on this communicator; only shrinking and dropping it work.
     #[error("this communicator has failed before: {first}")]
     AlreadyFailed {
-        /// The first failure, in one line.
-        first: String,
+        /// The first failure.
+        first: Box<Failure>,
+    },
+    /// This process is that rank of the same world already.
+    #[error(
+        "rank {rank} of {size} has joined this world before, in this process; its meeting is over: make further \
+         communicators of the first one, with `split`"
+    )]
+    JoinedBefore {
+        /// The rank.
+        rank: u32,
+        /// How many ranks the world has.
+        size: u32,
     },
 }
 
@@ -118,13 +132,14 @@ impl Error {
     /// use crosstie::{Error, Threads};
     ///
     /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
-    /// assert_eq!(error.explanation().title, "a buffer does not fit the operation");
+    /// assert_eq!(error.explanation().title, "an argument does not fit the operation");
     /// ```
     pub fn explanation(&self) -> &'static Explanation {
         code::entry(self.number())
     }
 
-    /// Who has to act.
+    /// Who has to act, as this rank sees it: of two ranks whose calls differ, the odd one's caller for itself, and a
+    /// peer for all others.
     ///
     /// ```
     /// use crosstie::{Blame, Threads};
@@ -133,7 +148,25 @@ impl Error {
     /// assert_eq!(error.blame(), Blame::Caller);
     /// ```
     pub fn blame(&self) -> Blame {
-        self.explanation().blame
+        self.failure().map_or(self.explanation().blame, Failure::blame)
+    }
+
+    /// The failure of the communicator that this error tells of, be it for the first time or again.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let results = Threads::new(2).run_each(|mut comm| match comm.rank() {
+    ///     0 => comm.barrier().and_then(|()| comm.barrier()),
+    ///     _ => comm.barrier(), // One call less.
+    /// });
+    /// let error = results.into_iter().next().unwrap().unwrap_err();
+    /// assert_eq!(error.failure().and_then(|failure| failure.culprit), Some(1));
+    /// ```
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::AlreadyFailed { first: failure } => Some(failure),
+            _ => None,
+        }
     }
 
     /// What to do.
@@ -143,14 +176,15 @@ impl Error {
     ///
     /// let error: Error = Threads::new(1).run(|mut comm| comm.send(&[1], 7)).unwrap_err();
     /// eprintln!("{error}; {}", error.remedy());
-    /// assert!(error.remedy().starts_with("give buffers"));
+    /// assert!(error.remedy().starts_with("correct the argument"));
     /// ```
     pub fn remedy(&self) -> &'static str {
         self.explanation().remedy
     }
 
-    /// The exit code of a process that ends because of this error: 2 for the caller's mistakes, 3
-    /// for a peer, the network or a deadline, 4 for this host.
+    /// The exit code of a process that ends because of this error: 2 where this rank's caller made a
+    /// mistake, 3 for a peer, the network or a deadline, 4 for this host. An [`Outcome`](crate::Outcome)
+    /// that `main` returns ends the process so, which tells `crosstie run` the cause from its consequences.
     ///
     /// ```
     /// use crosstie::{Error, Threads};
@@ -200,6 +234,15 @@ impl Error {
             }
         }
         text += &format!("\n  to blame: {}", self.blame().name());
+        match self.failure() {
+            Some(failure) if failure.culprit == Some(failure.rank) => {
+                text += " (this rank's program)"
+            }
+            Some(Failure { culprit: Some(rank), host, .. }) => {
+                text += &format!(" (rank {rank} on host {host})");
+            }
+            _ => {}
+        }
         text += &format!("\n  remedy: {}", self.remedy());
         text
     }
@@ -217,6 +260,7 @@ impl Error {
             Self::Failed(failure) => of_failure(failure),
             Self::AlreadyFailed { .. } => 65,
             Self::Forked { .. } => 70,
+            Self::JoinedBefore { .. } => 21,
             Self::NotDelivered { .. } => 67,
         }
     }
@@ -261,6 +305,7 @@ fn of_transport(error: &TransportError) -> u16 {
         TransportError::System { .. } => 40,
         TransportError::PeerGone { .. } => 50,
         TransportError::ConnectDeadline { .. } => 51,
+        TransportError::HeapFull { .. } => 53,
         TransportError::Net(error) => of_net(error),
         _ => 52,
     }

@@ -8,6 +8,7 @@ use crosstie_exec::{Buffers, Call, Message, Program, Submission};
 use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
 use crosstie_planner::Messages;
 
+use crate::counts::no_such;
 use crate::standing::{CallName, Watched};
 use crate::{Communicator, Element, Error, select, tag};
 
@@ -96,7 +97,7 @@ impl<'a> Group<'a> {
     fn is_there(&mut self, operation: &'static str, peer: u32) -> bool {
         let is_there = peer < self.ranks;
         if !is_there {
-            let what = format!("rank {peer} is none of the {} ranks, 0 on", self.ranks);
+            let what = no_such("peer", peer, self.ranks);
             self.wrong.get_or_insert(Error::Argument { operation, what });
         }
         is_there
@@ -178,7 +179,7 @@ impl Route {
     fn check(&self, name: &'static str, rank: u32, ranks: u32) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::Argument { operation: name, what });
         if let Some(peer) = self.to.iter().chain(&self.from).find(|peer| peer.0 >= ranks) {
-            return wrong(format!("rank {peer} is none of the {ranks} ranks, 0 on"));
+            return wrong(no_such("peer", peer.0, ranks));
         }
         let most = self.to.len().max(self.from.len());
         if most > Chunk::MAX_INDEX as usize {

@@ -3,10 +3,12 @@
 //! Who am I -> meet the others -> agree -> monitor -> connect -> ready.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crosstie_bootstrap::{Application, Cause, Monitor, MonitorOptions, Record, Report, World};
+use crosstie_bootstrap::{
+    Application, BootstrapError, Cause, Monitor, MonitorOptions, Record, Report, World,
+};
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
@@ -54,9 +56,30 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let record = own_record(&settings, &identity, &listener);
     let world = {
         let _span = tracing::info_span!("meeting").entered();
-        crosstie_bootstrap::meet(&identity, &listener, record, deadline)?
+        crosstie_bootstrap::meet(&identity, &listener, record, deadline)
     };
+    let world = world.map_err(|error| joined_before(&identity, error))?;
+    lock(&JOINED).push(identity);
     join(settings, world, listener, deadline)
+}
+
+/// As whom this process has come to a meeting.
+static JOINED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds it can panic halfway through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The meeting is over: it is one that this process has been at, if it has been this rank.
+fn joined_before(identity: &Identity, error: BootstrapError) -> Error {
+    let (rank, size) = (identity.rank, identity.size);
+    match error {
+        BootstrapError::Complete { .. } if lock(&JOINED).contains(identity) => {
+            Error::JoinedBefore { rank, size }
+        }
+        error => error.into(),
+    }
 }
 
 /// Connects the ranks of a world that have met.

@@ -55,7 +55,7 @@ pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
 pub use crosstie_planner::{Algorithm, ReductionOrder};
 pub use element::Element;
-pub use error::{Blame, Code, Error, Explanation, Failure};
+pub use error::{Blame, Code, Error, Explanation, Failure, Outcome};
 pub use group::Group;
 pub use half::{bf16, f16};
 pub use meeting::Meeting;

@@ -53,16 +53,23 @@ impl Communicator {
     /// ```
     ///
     /// # Errors
-    /// The body's; else the failure of any of its calls.
+    /// The body's; else the failure of any of its calls, as [`Error::Failed`], though nobody waited for that call.
+    /// [`Error::AlreadyFailed`] only where the communicator had failed before the scope.
     pub fn scope<'env, R>(
         &'env mut self,
         body: impl for<'scope> FnOnce(&Scope<'scope, 'env>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let (scopes, standing) = (self.engine.scopes(), Arc::clone(&self.standing));
+        let had_failed = standing.has_failed();
         let result = scopes.scope(|inner| body(&Scope { inner, comm: RefCell::new(self) }));
-        let value = result?;
-        standing.check()?;
-        Ok(value)
+        // A call may have been refused, or not been waited for, because another one of the scope failed.
+        match result {
+            Err(Error::AlreadyFailed { .. }) | Ok(_) if !had_failed && !standing.is_forked() => {
+                standing.failed().map_or(result, Err)
+            }
+            Ok(value) => standing.check().map(|()| value),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl Standing {
         if self.fork.is_forked() {
             return Error::Forked { rank: self.rank };
         }
-        Error::AlreadyFailed { first: self.failure().to_string() }
+        Error::AlreadyFailed { first: Box::new(self.failure().clone()) }
     }
 
     /// Whether a call has failed, or somebody aborted.
@@ -123,9 +123,14 @@ impl Standing {
         self.note(call, seen);
         let failure = self.failure();
         if matches!(seen, ExecError::Poisoned) {
-            return Error::AlreadyFailed { first: failure.to_string() };
+            return Error::AlreadyFailed { first: Box::new(failure.clone()) };
         }
         Error::Failed(Box::new(failure.clone()))
+    }
+
+    /// The failure that has ended calls, if one has, as an error of its own.
+    pub fn failed(&self) -> Option<Error> {
+        self.has_failed().then(|| Error::Failed(Box::new(self.failure().clone())))
     }
 
     /// Keeps what this rank saw, if it is the first, and tells the others.
@@ -166,7 +171,10 @@ impl Standing {
                 (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
                 (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
             };
-            let failure = Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local);
+            let mut failure = Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local);
+            if seen.is_none() {
+                failure = failure.outside_calls(self.last.load(Ordering::Relaxed));
+            }
             tracing::info!("{failure}");
             failure
         })
@@ -175,8 +183,10 @@ impl Standing {
     /// Ends the calls under way, here and on all other ranks, and refuses all that come.
     pub fn abort(&self, why: &str) {
         let (culprit, cause) = (Some(self.rank), Cause::Aborted);
-        let (detail, in_group) = (why.to_owned(), false);
-        let sequence = self.last.load(Ordering::Relaxed);
+        let under_way = self.monitor.as_ref().and_then(Monitor::call_under_way);
+        let next = self.last.load(Ordering::Relaxed) + 1;
+        let (sequence, in_group) = under_way.map_or((next, true), |call| (call, false));
+        let detail = why.to_owned();
         let report = Report { culprit, cause, detail, sequence, in_group };
         if self.aborted.set(report.clone()).is_err() {
             return;
@@ -246,9 +256,11 @@ impl<S: Deref<Target = Standing>> Watch for Watched<S> {
                 // One thread at a time drives the calls, so this need not be a read-modify-write.
                 let completed = self.standing.completed();
                 self.standing.completed.store(completed + 1, Ordering::Relaxed);
-                if let (Some(monitor), Some(mark)) = (&self.standing.monitor, self.mark) {
+                if let Some(mark) = self.mark {
                     self.standing.last.store(mark.sequence, Ordering::Relaxed);
-                    monitor.call_finished(mark.sequence);
+                    if let Some(monitor) = &self.standing.monitor {
+                        monitor.call_finished(mark.sequence);
+                    }
                 }
             }
             Err(ExecError::Poisoned) => {}

@@ -44,8 +44,9 @@ fn aborted(transport: Transport, waits: impl Fn(&mut Communicator) -> Result<(),
             Error::Failed(failure) => {
                 assert_eq!((failure.culprit, failure.cause), (Some(0), Cause::Aborted));
                 assert_eq!(failure.detail, "the operator has had enough", "{transport:?} {rank}");
+                assert_eq!(error.exit_code(), if rank == 0 { 2 } else { 3 }, "{error:?}");
             }
-            Error::AlreadyFailed { first } => assert!(first.contains("rank 0"), "{first}"),
+            Error::AlreadyFailed { first } => assert_eq!(first.culprit, Some(0), "{first}"),
             _ => panic!("{transport:?}, rank {rank}: {error:?}"),
         }
         assert!(matches!(next, Err(Error::AlreadyFailed { .. })), "{next:?}");
@@ -142,6 +143,10 @@ fn a_rank_alone_can_be_aborted() {
             comm.abort_handle().abort("enough");
             let error = comm.barrier().unwrap_err();
             assert!(matches!(error, Error::AlreadyFailed { .. }), "{error:?}");
+            assert!(
+                error.to_string().contains("(reported by rank 0 before its call #2"),
+                "{error}"
+            );
             Ok(())
         })
         .unwrap();

@@ -245,12 +245,21 @@ fn a_failed_scope_says_so_though_nobody_waited_for_its_work() {
             thread::sleep(Duration::from_millis(1500));
             return Ok(());
         }
-        let mut sum = [1; 10];
+        let (mut sum, mut later) = ([1; 10], [1; 10]);
         let ended = comm.scope(|s| {
             let _ = s.all_reduce_in_place(&mut sum, ReduceOp::Sum)?;
+            thread::sleep(Duration::from_millis(1000));
+            // Refused, for the first has failed.
+            let _ = s.all_reduce_in_place(&mut later, ReduceOp::Sum)?;
             Ok(())
         });
-        assert!(ended.unwrap_err().to_string().contains("rank 1"));
+        let error = ended.unwrap_err();
+        let Error::Failed(failure) = &error else { panic!("{error:?}") };
+        assert_eq!((error.code().to_string().as_str(), failure.culprit), ("CT-062", Some(1)));
+        let again = comm.scope(|s| s.barrier().map(|_| ())).unwrap_err();
+        assert!(matches!(again, Error::AlreadyFailed { .. }), "{again:?}");
+        assert_eq!(again.failure().and_then(|failure| failure.culprit), Some(1));
+        assert_eq!((again.exit_code(), error.exit_code()), (3, 3));
         Ok(())
     });
     results.into_iter().for_each(Result::unwrap);

@@ -52,6 +52,8 @@ fn a_rank_that_makes_fewer_calls_is_named_to_all_others_with_its_last() {
                 (failure(&error).culprit, failure(&error).left_after),
                 (Some(early), Some(3))
             );
+            // A peer's, for all that this rank can tell: only the peer's own output says why it left.
+            assert!(text.contains("to blame: a peer (rank ") && error.exit_code() == 3, "{text}");
             let named = format!("rank {early} on host ");
             assert!(text.contains(&named) && text.contains("after its call #3"), "{text}");
         }
@@ -81,6 +83,7 @@ fn a_rank_that_panics_is_named_to_all_others() {
             assert_eq!(failure(&error).culprit, Some(2), "{}", error.report());
             assert_eq!(error.code().to_string(), "CT-064", "{}", error.report());
             assert!(error.report().contains("panicked"), "{}", error.report());
+            assert_eq!(error.exit_code(), 3, "{}", error.report());
         }
     }
 }
@@ -113,15 +116,20 @@ fn a_rank_that_sleeps_through_the_deadline_is_named() {
 
 /// The culprit leaves as soon as it has the verdict, which must not look as if it had left before.
 #[test]
-fn different_counts_are_the_callers_mistake_on_every_rank_every_time() {
+fn different_counts_are_the_mistake_of_the_odd_rank_on_every_rank_every_time() {
     for (transport, _) in WIRES.into_iter().cycle().zip(0..24) {
         let results = world(4, transport).run_each(|mut comm| {
             let count = if comm.rank() == 1 { 300 } else { 200 };
             sum(&mut comm, count)
         });
-        for result in results {
+        for (rank, result) in results.into_iter().enumerate() {
             let error = result.unwrap_err();
             assert_eq!(error.code().to_string(), "CT-063", "{transport:?}: {}", error.report());
+            let (code, blamed) = match rank {
+                1 => (2, "to blame: the caller (this rank's program)"),
+                _ => (3, "to blame: a peer (rank 1 on host "),
+            };
+            assert!(error.exit_code() == code && error.report().contains(blamed), "{error:?}");
         }
     }
 }

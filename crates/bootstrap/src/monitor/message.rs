@@ -20,7 +20,7 @@ pub struct Report {
     pub detail: String,
     /// The reporter's call that was under way, by its sequence number.
     pub sequence: u64,
-    /// Whether it was under way before that call, in a group of sends and receives: those have no numbers.
+    /// Whether it was before that call: in a group of sends and receives, which have no numbers, or in no call.
     #[serde(default)]
     pub in_group: bool,
 }

@@ -168,6 +168,12 @@ impl Monitor {
         self.shared.ledger.finished(sequence);
     }
 
+    /// The number of the call under way, if one is.
+    pub fn call_under_way(&self) -> Option<u64> {
+        let calls = self.shared.ledger.calls();
+        (calls.started > calls.finished).then_some(calls.started)
+    }
+
     /// Whether the others ask what this rank's call waits for: [`testify`](Self::testify). One load.
     pub fn asks(&self) -> bool {
         self.shared.is_asked()

@@ -137,14 +137,16 @@ const NAMELESS: u16 = 69;
 const ENTRIES: &[Explanation] = &[
     Explanation {
         number: 1,
-        title: "a buffer does not fit the operation",
+        title: "an argument does not fit the operation",
         blame: Blame::Caller,
-        remedy: "give buffers of the lengths that the operation asks for",
+        remedy: "correct the argument that the message names: a buffer's length, a count, a root or a peer",
         meaning: "A call was refused before anything was sent, because the length of a buffer, a rank or a count \
                   cannot be right. The communicator is unharmed: make the call again with other arguments.",
         causes: &[
             "send and recv of different lengths where the operation wants them equal",
             "a buffer of parts, one for each rank, whose length is no multiple of size()",
+            "a root or a peer that is no rank of the communicator: ranks run from 0 to size() - 1",
+            "as many counts as ranks are needed, one for each",
             "a reduction without an operation, or of a type that cannot be reduced so",
         ],
     },
@@ -318,6 +320,18 @@ const ENTRIES: &[Explanation] = &[
         ],
     },
     Explanation {
+        number: 21,
+        title: "this process has joined the world already",
+        blame: Blame::Caller,
+        remedy: "connect once, and make further communicators of the first one, with `split`",
+        meaning: "A process connected a second time as the same rank at the same meeting, at which all ranks had met \
+                  before. A world is joined once; its communicators are split from the first.",
+        causes: &[
+            "a second Communicator::from_env() in a program that crosstie run or a unique id started",
+            "two libraries in one program that each connect: hand one's communicator to the other",
+        ],
+    },
+    Explanation {
         number: 30,
         title: "two releases that do not understand each other",
         blame: Blame::Host,
@@ -425,10 +439,23 @@ const ENTRIES: &[Explanation] = &[
         causes: &["different releases of crosstie", "a fault of this library"],
     },
     Explanation {
+        number: 53,
+        title: "the heap has no room for a buffer",
+        blame: Blame::Caller,
+        remedy: "ask for less, drop buffers that are not needed, or raise CROSSTIE_HEAP_BYTES",
+        meaning: "Buffers of `alloc`, and registered ones, lie in one heap that the ranks of a host share. It is as \
+                  large as CROSSTIE_HEAP_BYTES says, else as the host has memory. Nothing was allocated.",
+        causes: &[
+            "a count in bytes where elements are counted",
+            "buffers of alloc that were kept",
+            "CROSSTIE_HEAP_BYTES smaller than the buffers that are in use at once",
+        ],
+    },
+    Explanation {
         number: 60,
         title: "a rank died",
         blame: Blame::Peer,
-        remedy: "look at the output of the rank named: it ended, was killed (out of memory?), or its host went down",
+        remedy: "look at the output of the rank named: it ended (exit?), was killed (out of memory?), or its host went down",
         meaning: "The links to a rank ended although it had not left in order, and its process is gone, or does not say \
                   that it lives. All ranks fail with the same verdict, \
                   at once; only `abort` and `shrink` work on the communicator from then on.",
@@ -481,8 +508,8 @@ const ENTRIES: &[Explanation] = &[
     Explanation {
         number: 64,
         title: "a rank gave up",
-        blame: Blame::Caller,
-        remedy: "a rank gave up; see its output",
+        blame: Blame::Peer,
+        remedy: "look at the output of the rank named, and at the words that it gave",
         meaning: "A rank ended the work on purpose: it aborted, or the thread that held its communicator panicked.",
         causes: &["a panic in the program", "a call of abort"],
     },
@@ -490,7 +517,7 @@ const ENTRIES: &[Explanation] = &[
         number: 65,
         title: "this communicator has failed before",
         blame: Blame::Caller,
-        remedy: "drop the communicator after its first failure; its connections are gone",
+        remedy: "see the first failure; then drop the communicator, or shrink it to the ranks that are left",
         meaning: "After a failure the state of the connections is unknown, so every further call is refused. The \
                   first failure is repeated in the message.",
         causes: &["a loop that goes on after an error"],
@@ -498,13 +525,14 @@ const ENTRIES: &[Explanation] = &[
     Explanation {
         number: 66,
         title: "a rank left in order before a call that others made",
-        blame: Blame::Caller,
-        remedy: "make the same number of calls on all ranks",
+        blame: Blame::Peer,
+        remedy: "see the output of the rank named, which may have ended with an error of its own; else make the same \
+                 number of calls on all ranks",
         meaning: "A rank dropped its communicator, or called leave, after the call whose number is named, and \
                   others made one more.",
         causes: &[
+            "one rank returned early, after an error of its own: its output tells",
             "one rank has fewer batches than the others",
-            "one rank returned early, after an error of its own",
         ],
     },
     Explanation {

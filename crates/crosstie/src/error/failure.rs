@@ -6,6 +6,7 @@ use std::fmt;
 use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Statement, Verdict};
 use crosstie_ir::Collective;
 
+use super::{Blame, code};
 use crate::standing::CallName;
 
 /// What ended an operation: the verdict that all ranks share, and where this rank stood.
@@ -28,7 +29,7 @@ pub struct Failure {
     pub reporter: u32,
     /// The number of the reporter's call; 0 while it connected.
     pub reported_in: u64,
-    /// Whether that was before this call, in a group of sends and receives.
+    /// Whether that was before this call: in a group of sends and receives, or in no call.
     pub reported_before: bool,
     /// The reporter's own words.
     pub detail: String,
@@ -75,6 +76,7 @@ impl fmt::Display for Failure {
         write!(f, " (reported by rank {} ", self.reporter)?;
         match self.reported_in {
             0 => f.write_str("while connecting")?,
+            1 if self.reported_before => f.write_str("before its first call")?,
             call if self.reported_before => write!(f, "before its call #{call}")?,
             call => write!(f, "in its call #{call}")?,
         }
@@ -147,6 +149,25 @@ impl Failure {
     /// ```
     pub fn dump_json(&self) -> &str {
         &self.json
+    }
+
+    /// The same, for a rank that was in no call, after `last` calls.
+    pub(crate) fn outside_calls(mut self, last: u64) -> Self {
+        self.place = match last {
+            0 => "before its first call".to_owned(),
+            last => format!("after its call #{last}"),
+        };
+        self
+    }
+
+    /// Who has to act, as this rank sees it: its own caller only where this rank is the culprit.
+    pub(super) fn blame(&self) -> Blame {
+        let usual = code::entry(super::of_failure(self)).blame;
+        match (self.culprit, usual) {
+            (Some(culprit), Blame::Caller | Blame::Peer) if culprit == self.rank => Blame::Caller,
+            (Some(_), Blame::Caller) => Blame::Peer,
+            _ => usual,
+        }
     }
 
     fn what(&self) -> &'static str {

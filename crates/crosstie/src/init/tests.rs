@@ -8,6 +8,23 @@ use std::time::Duration;
 use super::*;
 use crate::{Meeting, Settings};
 
+#[test]
+fn a_process_that_joins_a_world_twice_is_told_so() {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let join = |rank| Settings::default().rank(rank).size(2).id(id.clone()).connect();
+    let [again, other] = thread::scope(|scope| {
+        let (one, two) = (scope.spawn(|| join(0)), scope.spawn(|| join(1)));
+        let both = [one, two].map(|rank| rank.join().unwrap().unwrap());
+        assert_eq!(both.map(|comm| comm.size()), [2; 2]);
+        [0, 1].map(|rank| join(rank).unwrap_err())
+    });
+    for error in [again, other] {
+        let text = error.report();
+        assert!(matches!(error, Error::JoinedBefore { size: 2, .. }), "{text}");
+        assert!(text.contains("CT-021") && text.contains("split"), "{text}");
+    }
+}
+
 /// A rank that has met the others and started its monitor, and then ends without a word.
 fn die_while_connecting(settings: Resolved, after: Duration) {
     let deadline = Instant::now() + settings.init_timeout;
