@@ -11,7 +11,7 @@ use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
-pub use lab::{LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.

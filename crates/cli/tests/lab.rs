@@ -136,6 +136,21 @@ fn labs_side_by_side_do_not_see_each_other() {
 }
 
 #[test]
+fn a_cable_is_cut_and_joined_when_it_is_time() {
+    if no_lab() {
+        return;
+    }
+    let script = "for i in 1 2 3; do cat /sys/class/net/eth0/carrier; sleep 0.4; done";
+    let done = finish(shell("--ranks-per-node 1 --down n0r0@200ms --up n0r0@600ms", script));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let of = |rank: &str| -> Vec<&str> {
+        done.out.lines().filter_map(|line| line.strip_prefix(rank)).collect()
+    };
+    assert_eq!((of("[0] "), of("[1] ")), (vec!["1", "0", "1"], vec!["1", "1", "1"]));
+    assert!(done.err.contains("the cable at n0r0 is cut"), "{}", done.err);
+}
+
+#[test]
 fn the_exit_code_is_that_of_the_command() {
     if no_lab() {
         return;
@@ -158,6 +173,9 @@ fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
         ("lab -- run -n 3 -- true", "the lab has 8 ranks"),
         ("lab -- config", "not config"),
         ("lab --no-spine --oversubscription 2 -- bench all_to_all", "cannot be used with"),
+        ("lab --down n2r0@1s -- run -- true", "no port n2r0"),
+        ("lab --no-spine --down up0@1s -- run -- true", "no spine"),
+        ("lab --down eth0@1s -- run -- true", "expected n0r1"),
         ("lab", "COMMAND"),
         ("lab report --sizes 1K,3", "multiple of 4"),
         ("lab report --rails 0", "0 rails"),

@@ -87,6 +87,10 @@ fn refusal(name: &str, lines: &[String], said: &str) -> LabError {
     let command = format!("{name} {}", line.map_or("-batch", String::as_str));
     let mut words = said.lines().filter(|line| !line.starts_with("Command failed"));
     let said = words.next().unwrap_or("nothing").trim().to_owned();
+    if said.contains("Operation not permitted") {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        return LabError::Privilege { action: format!("run `{command}`"), source };
+    }
     let lacks = ["Unknown device type", "not supported", "kind is unknown", "No such file"];
     let part = PARTS.iter().find(|(mark, ..)| command.contains(mark));
     match part.filter(|_| lacks.iter().any(|sign| said.contains(sign))) {
@@ -117,6 +121,13 @@ mod tests {
         let lines = ["qdisc add dev a root tbf rate 1mbit".to_owned()];
         let said = "Error: Specified qdisc kind is unknown.\nCommand failed -:1\n";
         assert!(refusal("tc", &lines, said).to_string().contains("modprobe sch_tbf"));
+    }
+
+    #[test]
+    fn a_right_that_lacks_is_named() {
+        let said = "RTNETLINK answers: Operation not permitted\nCommand failed -:1\n";
+        let told = refusal("ip", &["link set lo up".to_owned()], said).to_string();
+        assert!(told.contains("`ip link set lo up`") && told.contains("CAP_NET_ADMIN"), "{told}");
     }
 
     #[test]

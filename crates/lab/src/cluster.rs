@@ -12,12 +12,14 @@ use crate::counters::{self, Counters};
 use crate::description::Description;
 use crate::error::LabError;
 use crate::namespace::{Network, become_local, own_descriptor};
-use crate::wiring;
+use crate::port::Port;
+use crate::wiring::{self, Orders};
 
 /// A cluster; it is gone when this value is dropped and no process is left in it.
 #[derive(Debug)]
 pub struct Cluster {
     description: Description,
+    tools: Tools,
     nodes: Vec<Network>,
     /// The router's namespace is kept alive by it.
     _spine: Option<Network>,
@@ -44,7 +46,7 @@ impl Cluster {
         if let Some(spine) = &spine {
             spine.inside(|| tools.carry_out(&wiring::spine(&description)))?;
         }
-        Ok(Self { description, nodes, _spine: spine, secret: new_secret()? })
+        Ok(Self { description, tools, nodes, _spine: spine, secret: new_secret()? })
     }
 
     /// What it was built from.
@@ -67,6 +69,14 @@ impl Cluster {
         let node = self.nodes.get(number as usize);
         let none = || LabError::Description(format!("there is no node {number}"));
         node.ok_or_else(none)?.inside(work)
+    }
+
+    /// Cuts the cable at a port of a leaf, or joins it again. The calling thread must be one of the process
+    /// that set the cluster up.
+    pub fn switch(&self, port: Port, up: bool) -> Result<(), LabError> {
+        port.check(&self.description)?;
+        let ip = vec![format!("link set {port} {}", if up { "up" } else { "down" })];
+        self.tools.carry_out(&Orders { ip, ..Orders::default() })
     }
 
     /// Where the processes of this lab, and nobody else, can read a secret that was made for it.

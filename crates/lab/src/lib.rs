@@ -23,6 +23,7 @@ mod counters;
 mod description;
 mod error;
 mod namespace;
+mod port;
 mod wiring;
 
 pub use batch::require_tools;
@@ -31,3 +32,4 @@ pub use cluster::{Cluster, Node};
 pub use counters::{Counters, Traffic};
 pub use description::{Description, Rate};
 pub use error::LabError;
+pub use port::Port;

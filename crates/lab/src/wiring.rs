@@ -3,6 +3,7 @@
 //! beside it.
 
 use crate::description::{Description, Rate};
+use crate::port::Port;
 
 /// What is to be done in one namespace, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,12 +116,12 @@ pub(crate) fn leaf(rail: u32) -> String {
 
 /// The port of a leaf that a node's NIC hangs on.
 pub(crate) fn port(node: u32, rail: u32) -> String {
-    format!("n{node}r{rail}")
+    Port::Nic { node, rail }.to_string()
 }
 
 /// The port of a leaf that leads to the spine.
 pub(crate) fn uplink(rail: u32) -> String {
-    format!("up{rail}")
+    Port::Uplink { rail }.to_string()
 }
 
 /// The spine's end of an uplink.

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use crosstie_lab::{Description, Rate};
+use crosstie_lab::{Description, Port, Rate};
 
 const LAB_HELP: &str = "\
 COMMAND is bench or run, as it would stand after `crosstie`. It gets the lab's
@@ -27,6 +28,7 @@ Examples:
   crosstie lab --nodes 3 --ranks-per-node 8 --rate 100mbit -- bench all_to_all
   crosstie lab --counters -- bench all_reduce -b 1M -e 1M    which NIC carried what
   crosstie lab --rate none -- bench all_to_all -e 8K         as fast as it goes
+  crosstie lab --down n0r1@2s -- bench all_to_all -n 100000  a rail that fails
   crosstie lab --no-spine -- run -- ./train                  any program's ranks
   crosstie lab report --json report.json --svg report.svg    against the limit
   crosstie lab --ranks-per-node 1 -- run -- ip route show table all
@@ -51,9 +53,32 @@ pub struct LabArgs {
     #[arg(long)]
     pub counters: bool,
 
+    /// Cut a cable while COMMAND runs, at a time after its start: n0r1@2s (of node 0 on rail 1, which the
+    /// node sees) or up1@500ms (the uplink of rail 1, which no node sees); several: repeat it
+    #[arg(long, value_name = "PORT@TIME", value_parser = change)]
+    pub down: Vec<Change>,
+
+    /// Join such a cable again
+    #[arg(long, value_name = "PORT@TIME", value_parser = change)]
+    pub up: Vec<Change>,
+
     /// `bench …` or `run -- PROGRAM`
     #[arg(value_name = "COMMAND", last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// When something happens to a cable.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// To which.
+    pub port: Port,
+    /// After the command's start.
+    pub after: Duration,
+}
+
+fn change(text: &str) -> Result<Change, String> {
+    let (port, after) = text.split_once('@').ok_or("expected PORT@TIME, as n0r1@2s")?;
+    Ok(Change { port: port.parse()?, after: crosstie::parse_duration(after)? })
 }
 
 impl LabArgs {

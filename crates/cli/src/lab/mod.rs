@@ -10,11 +10,14 @@ mod world;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
 use clap::Parser;
 use crosstie_lab::{Cluster, Description, Ended, become_init, confine, require_tools};
 
-use crate::args::{Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
+use crate::args::{Change, Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::{bench, run};
 use world::World;
@@ -24,6 +27,9 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     // What cannot be is refused before anything is built.
     let cluster = args.description();
     cluster.check()?;
+    for change in args.down.iter().chain(&args.up) {
+        change.port.check(&cluster)?;
+    }
     if args.own.is_none() {
         refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
     }
@@ -54,7 +60,9 @@ pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
     if let Some(LabCommand::Report(args)) = &args.own {
         return report::run(args, &cluster);
     }
+    let cluster = Arc::new(cluster);
     let before = cluster.counters()?;
+    change_cables(&args, &cluster)?;
     let exit = command(&args, World::new(&cluster, 0))?;
     if args.counters {
         let carried = cluster.counters()?.since(&before);
@@ -62,6 +70,27 @@ pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
         written.map_err(|e| Failure::host("print the counters", e))?;
     }
     Ok(exit)
+}
+
+/// Cuts and joins cables when it is time. Nobody waits for it: the process ends with the command.
+fn change_cables(args: &LabArgs, cluster: &Arc<Cluster>) -> Result<(), Failure> {
+    let began = Instant::now();
+    let all = args.down.iter().map(|it| (*it, false)).chain(args.up.iter().map(|it| (*it, true)));
+    for (Change { port, after }, up) in all {
+        let cluster = Arc::clone(cluster);
+        let change = move || {
+            thread::sleep((began + after).saturating_duration_since(Instant::now()));
+            let told = match cluster.switch(port, up) {
+                Ok(()) => format!("the cable at {port} is {}", if up { "whole" } else { "cut" }),
+                Err(error) => error.to_string(),
+            };
+            // Nothing stands in the way when nobody reads it.
+            let _ = writeln!(io::stderr(), "crosstie: {told}");
+        };
+        let started = thread::Builder::new().name("cables".to_owned()).spawn(change);
+        started.map_err(|e| Failure::host("start a thread", e))?;
+    }
+    Ok(())
 }
 
 /// What the inner command says, by the ranks of that world.
