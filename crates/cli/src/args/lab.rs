@@ -102,6 +102,9 @@ const REPORT_HELP: &str = "\
 For each size and each way in which messages can travel, it runs the benchmark
 in a fresh world on the same cluster: the median of ROUNDS warm calls, each the
 slowest rank's. The columns:
+  way       direct: each rank by its own NIC, over the spine where the receiver's
+            is on another rail; pxn-alone: by way of the rank on the receiver's
+            rail, each message alone; pxn: the same, several together
   per peer  bytes from each rank to each other in all_to_all; the buffers of
             all_reduce are as long as those of all_to_all
   time      median of one call; busbw as in `crosstie bench`
@@ -120,7 +123,7 @@ once, up to 80 KiB at each NIC.
 
 It fails if a result is wrong. It also fails if the devices contradict the
 ranks: from 256 KiB a peer on by more than 5 %, in sum, and for all_to_all at
-any NIC or uplink; below that, where headers weigh more, if one carried traffic
+any NIC or uplink (a NIC may send 15 % more, where it must send again); below that, where headers weigh more, if one carried traffic
 that should have had none, or none where it should.
 
 Examples:

@@ -16,11 +16,23 @@ pub struct Variant {
 }
 
 /// Every way there is. What is added here is measured, judged, drawn and written like the others.
-pub const VARIANTS: [Variant; 1] =
-    [Variant { name: "direct", flags: &[], settings: &[], rails: by_receivers_rail }];
+pub const VARIANTS: [Variant; 3] = [
+    Variant { name: "direct", flags: &["--pxn", "off"], settings: &[], rails: by_own_rail },
+    Variant {
+        name: "pxn-alone",
+        flags: &["--pxn", "on", "--aggregate", "1"],
+        settings: &[],
+        rails: by_receivers_rail,
+    },
+    Variant { name: "pxn", flags: &["--pxn", "on"], settings: &[], rails: by_receivers_rail },
+];
 
-/// A rank offers the address of its own NIC alone, and whoever connects to it leaves by the NIC on that
-/// rail: nothing crosses the spine.
+/// Each rank sends by its own NIC, over the spine where the receiver's is on another rail.
+fn by_own_rail(lab: &Description, from: u32, to: u32) -> (u32, u32) {
+    (lab.rail_of(from), lab.rail_of(to))
+}
+
+/// The rank whose NIC is on the receiver's rail sends, for all of its node: nothing crosses the spine.
 fn by_receivers_rail(lab: &Description, _from: u32, to: u32) -> (u32, u32) {
     (lab.rail_of(to), lab.rail_of(to))
 }
