@@ -81,7 +81,7 @@ impl Communicator {
         let limit = self.limit();
         let Admitted { form, map, reducer, call, mark } = admitted;
         let Some(program) = self.programs.slot(form).as_deref() else { return Ok(()) };
-        let watched = Watched { standing: &*self.standing, call, mark: Some(mark) };
+        let watched = Watched { standing: &*self.standing, call, mark };
         let run = Call { program, map, reducer, buffers, limit, tag: mark.tag };
         self.engine.run(run, &watched).map_err(|seen| self.standing.fail(call, &seen))
     }
@@ -97,7 +97,7 @@ impl Communicator {
         let limit = self.limit();
         let program = self.program(form, call)?;
         let standing = Arc::clone(&self.standing);
-        let watch = Box::new(Watched { standing, call, mark: Some(mark) });
+        let watch = Box::new(Watched { standing, call, mark });
         Ok((Submission { program, map, reducer, limit, tag: mark.tag, watch }, call))
     }
 

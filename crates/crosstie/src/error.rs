@@ -224,12 +224,13 @@ impl Error {
             if failure.conflict.is_none()
                 && !failure.detail.is_empty()
                 && failure.detail != failure.local
+                && failure.cause != Cause::Deadlock
             {
                 text += &format!("\n  rank {} reported: {}", failure.reporter, failure.detail);
             }
             let (rank, place, local) = (failure.rank, &failure.place, &failure.local);
             text += &format!("\n  rank {rank} stood at: {place}: {local}");
-            if matches!(failure.cause, Cause::Deadline | Cause::Stalled) {
+            if matches!(failure.cause, Cause::Deadline | Cause::Stalled | Cause::Deadlock) {
                 text += &failure.dump();
             }
         }
@@ -318,6 +319,7 @@ fn of_failure(failure: &Failure) -> u16 {
         Cause::Deadline if failure.operation.is_none() => 51,
         Cause::Deadline => 62,
         Cause::Stalled => 68,
+        Cause::Deadlock => 72,
         Cause::Protocol => 63,
         Cause::Aborted => 64,
         Cause::Left => 66,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crosstie_bootstrap::CallMark;
 use crosstie_exec::{Buffers, Call, Message, Program, Submission};
 use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
 use crosstie_planner::Messages;
@@ -125,7 +126,8 @@ impl<'a> Group<'a> {
         let (from, recvs): (Vec<Rank>, Vec<_>) = recvs.unzip();
         let sent = sends.iter().map(|message| span(message.memory.len())).collect();
         let received = recvs.iter().map(|message| span(message.memory.len())).collect();
-        Ok((Route { to, from, sent, received }, Buffers::Messages { sends, recvs }))
+        let route = Route { to, from, sent, received, data_type: None };
+        Ok((route, Buffers::Messages { sends, recvs }))
     }
 }
 
@@ -153,22 +155,53 @@ pub(crate) struct Route {
     from: Vec<Rank>,
     sent: Vec<Span>,
     received: Vec<Span>,
+    /// Of the elements of the only message each way, where it is one.
+    data_type: Option<DataType>,
 }
 
 impl Route {
-    /// At most one message each way: a rank, and bytes.
-    pub fn of_one(send: Option<(u32, usize)>, recv: Option<(u32, usize)>) -> Self {
+    /// At most one message each way, of elements of `T`: a rank, and bytes.
+    pub fn of_one<T: Element>(send: Option<(u32, usize)>, recv: Option<(u32, usize)>) -> Self {
         let rank = |side: Option<(u32, usize)>| side.iter().map(|(rank, _)| Rank(*rank)).collect();
         let spans =
             |side: Option<(u32, usize)>| side.iter().map(|(_, bytes)| span(*bytes)).collect();
-        Self { to: rank(send), from: rank(recv), sent: spans(send), received: spans(recv) }
+        Self {
+            to: rank(send),
+            from: rank(recv),
+            sent: spans(send),
+            received: spans(recv),
+            data_type: Some(T::TYPE),
+        }
     }
 
     /// The route of buffers that are cut into pieces already: the rank of each piece beside its length.
     pub fn of_pieces(sends: &[(Rank, usize)], recvs: &[(Rank, usize)]) -> Self {
         let ranks = |side: &[(Rank, usize)]| side.iter().map(|(rank, _)| *rank).collect();
         let spans = |side: &[(Rank, usize)]| side.iter().map(|(_, bytes)| span(*bytes)).collect();
-        Self { to: ranks(sends), from: ranks(recvs), sent: spans(sends), received: spans(recvs) }
+        Self {
+            to: ranks(sends),
+            from: ranks(recvs),
+            sent: spans(sends),
+            received: spans(recvs),
+            data_type: None,
+        }
+    }
+
+    /// What the monitors tell of it, with [`count`](Self::count).
+    fn kind(&self, name: &str) -> u64 {
+        let peers = [&self.to, &self.from].map(|side| side.first().map(|rank| rank.0));
+        tag::kind_of_messages(name, peers, self.data_type.unwrap_or(DataType::U8))
+    }
+
+    /// Elements of the first message, where there is at most one each way; else how many there are.
+    fn count(&self) -> u64 {
+        match self.data_type {
+            Some(data_type) => {
+                let first = self.sent.first().or(self.received.first());
+                first.map_or(0, |span| span.elements / data_type.size() as u64)
+            }
+            None => (self.to.len() + self.from.len()) as u64,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -324,8 +357,8 @@ impl Communicator {
         if route.is_empty() {
             return Ok(());
         }
-        let (program, map, call) = self.admit_group(name, route, site)?;
-        let watched = Watched { standing: &*self.standing, call, mark: None };
+        let (program, map, call, mark) = self.admit_group(name, route, site)?;
+        let watched = Watched { standing: &*self.standing, call, mark };
         let (reducer, limit, tag) = (None, self.timeout, 0);
         let run = Call { program: &program, map, reducer, buffers, limit, tag };
         self.engine.run(run, &watched).map_err(|seen| self.standing.fail(call, &seen))
@@ -339,8 +372,8 @@ impl Communicator {
         site: &'static Location<'static>,
     ) -> Result<(Submission, CallName), Error> {
         self.standing.check()?;
-        let (program, map, call) = self.admit_group(name, route, site)?;
-        let watch = Box::new(Watched { standing: Arc::clone(&self.standing), call, mark: None });
+        let (program, map, call, mark) = self.admit_group(name, route, site)?;
+        let watch = Box::new(Watched { standing: Arc::clone(&self.standing), call, mark });
         let (reducer, limit, tag) = (None, self.timeout, 0);
         Ok((Submission { program, map, reducer, limit, tag, watch }, call))
     }
@@ -350,37 +383,39 @@ impl Communicator {
         name: &'static str,
         route: Route,
         site: &'static Location<'static>,
-    ) -> Result<(Arc<Program>, ChunkMap, CallName), Error> {
+    ) -> Result<(Arc<Program>, ChunkMap, CallName, CallMark), Error> {
         route.check(name, self.world.rank, self.world.size)?;
         let (collective, sequence) = (Collective::SendRecv, self.sequence + 1);
         let call = CallName { collective, name, sequence, site: Some(site) };
-        let Route { to, from, sent, received } = route;
+        let mark =
+            CallMark { sequence, tag: 0, kind: route.kind(name), count: route.count(), site };
+        let Route { to, from, sent, received, .. } = route;
         let table = Table { input: sent.into(), output: received.into(), repeats: Repeats::Block };
         let map = select::ragged_map(table, DataType::U8, self.slot_bytes);
         let key = (to, from);
         if let Some(program) = self.programs.groups.get(&key) {
-            return Ok((Arc::clone(program), map, call));
+            return Ok((Arc::clone(program), map, call, mark));
         }
         let messages = Messages { sends: &key.0, recvs: &key.1 };
         let plan = crosstie_planner::plan_group(&messages, &self.nodes, Rank(self.world.rank));
         let program = self.engine.resolve(plan).map_err(|seen| self.standing.fail(call, &seen))?;
         let program = Arc::new(program);
         self.programs.keep_group(key, &program);
-        Ok((program, map, call))
+        Ok((program, map, call, mark))
     }
 }
 
 /// One message to `peer`.
 pub(crate) fn one_way_out<T: Element>(buffer: &[T], peer: u32) -> (Route, Buffers<'_>) {
     let sent = message::<T, &[u8]>(bytemuck::cast_slice(buffer));
-    let route = Route::of_one(Some((peer, sent.memory.len())), None);
+    let route = Route::of_one::<T>(Some((peer, sent.memory.len())), None);
     (route, Buffers::Messages { sends: vec![sent], recvs: Vec::new() })
 }
 
 /// One message from `peer`.
 pub(crate) fn one_way_in<T: Element>(buffer: &mut [T], peer: u32) -> (Route, Buffers<'_>) {
     let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(buffer));
-    let route = Route::of_one(None, Some((peer, received.memory.len())));
+    let route = Route::of_one::<T>(None, Some((peer, received.memory.len())));
     (route, Buffers::Messages { sends: Vec::new(), recvs: vec![received] })
 }
 
@@ -391,6 +426,7 @@ pub(crate) fn both_ways<'a, T: Element>(
 ) -> (Route, Buffers<'a>) {
     let sent = message::<T, &[u8]>(bytemuck::cast_slice(send));
     let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(recv));
-    let route = Route::of_one(Some((to, sent.memory.len())), Some((from, received.memory.len())));
+    let route =
+        Route::of_one::<T>(Some((to, sent.memory.len())), Some((from, received.memory.len())));
     (route, Buffers::Messages { sends: vec![sent], recvs: vec![received] })
 }

@@ -216,14 +216,16 @@ fn unknown() -> Report {
 pub(crate) struct Watched<S> {
     pub standing: S,
     pub call: CallName,
-    /// How the monitor notes it; `None` for calls in which only some ranks take part.
-    pub mark: Option<CallMark>,
+    /// How the monitor notes it.
+    pub mark: CallMark,
 }
 
 impl<S: Deref<Target = Standing>> Watch for Watched<S> {
     fn began(&self) {
-        if let (Some(monitor), Some(mark)) = (&self.standing.monitor, self.mark) {
-            monitor.call_started(mark);
+        match &self.standing.monitor {
+            Some(monitor) if self.call.is_group() => monitor.messages_started(self.mark),
+            Some(monitor) => monitor.call_started(self.mark),
+            None => {}
         }
     }
 
@@ -256,11 +258,14 @@ impl<S: Deref<Target = Standing>> Watch for Watched<S> {
                 // One thread at a time drives the calls, so this need not be a read-modify-write.
                 let completed = self.standing.completed();
                 self.standing.completed.store(completed + 1, Ordering::Relaxed);
-                if let Some(mark) = self.mark {
-                    self.standing.last.store(mark.sequence, Ordering::Relaxed);
-                    if let Some(monitor) = &self.standing.monitor {
-                        monitor.call_finished(mark.sequence);
-                    }
+                let sequence = self.mark.sequence;
+                if !self.call.is_group() {
+                    self.standing.last.store(sequence, Ordering::Relaxed);
+                }
+                match &self.standing.monitor {
+                    Some(monitor) if self.call.is_group() => monitor.messages_finished(),
+                    Some(monitor) => monitor.call_finished(sequence),
+                    None => {}
                 }
             }
             Err(ExecError::Poisoned) => {}

@@ -31,11 +31,41 @@ pub(crate) const fn kind(operation: &Operation<'_>, algorithm: Algorithm) -> u64
 /// Set for operations whose blocks differ in length; roots end below.
 const RAGGED: u64 = 1 << 60;
 
+/// What a call of messages is, as [`kind`]: a group counts messages, the others the elements of one message.
+pub(crate) fn kind_of_messages(name: &str, peers: [Option<u32>; 2], data_type: DataType) -> u64 {
+    let which = MESSAGES.iter().position(|one| *one == name).unwrap_or(0);
+    let rank = peers.into_iter().flatten().next().map_or(0, |rank| u64::from(rank) + 1);
+    Collective::SendRecv.code() as u64
+        | (which as u64) << 8
+        | u64::from(data_type.code()) << 16
+        | rank << 32
+}
+
+/// The calls of messages; the first has several.
+const MESSAGES: [&str; 4] = ["group", "send", "recv", "send_recv"];
+
+fn describe_messages(mark: &CallMark) -> Signature {
+    let name = MESSAGES[(mark.kind >> 8) as usize % MESSAGES.len()];
+    let data_type = DataType::ALL.into_iter().find(|t| t.code() == (mark.kind >> 16) as u8);
+    let peer = (mark.kind >> 32).saturating_sub(1);
+    let (operation, data_type) = match (name, data_type) {
+        ("group", _) | (_, None) => (name.to_owned(), "messages".to_owned()),
+        ("recv", Some(data_type)) => (format!("recv from rank {peer}"), data_type.to_string()),
+        (_, Some(data_type)) => (format!("{name} to rank {peer}"), data_type.to_string()),
+    };
+    let (reduction, count, root) = (None, Some(mark.count), None);
+    let (sequence, tag, site) = (0, 0, mark.site.to_string());
+    Signature { sequence, operation, data_type, reduction, count, root, tag, site }
+}
+
 /// A call in words, for messages.
 pub(crate) fn describe(mark: &CallMark) -> Signature {
+    if mark.kind as u8 == Collective::SendRecv.code() as u8 {
+        return describe_messages(mark);
+    }
     let byte = |at: u32| (mark.kind >> (8 * at)) as u8;
-    let operations = Collective::ALL.into_iter().chain([Collective::SendRecv]);
-    let operation = { operations }.find(|collective| collective.code() == usize::from(byte(0)));
+    let mut operations = Collective::ALL.into_iter();
+    let operation = operations.find(|collective| collective.code() == usize::from(byte(0)));
     let data_type = DataType::ALL.into_iter().find(|t| t.code() == byte(2));
     let ops = [ReduceOp::Average, ReduceOp::pre_mul_sum(1)];
     let op = ReduceOp::ALL.into_iter().chain(ops).find(|op| op.code() + 1 == byte(3));

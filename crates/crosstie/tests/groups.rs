@@ -491,3 +491,32 @@ fn a_death_ends_a_group_that_waits_for_another_rank() {
         }
     }
 }
+
+/// Every rank receives before it sends; or sends more than is buffered before it receives.
+#[test]
+fn ranks_that_wait_for_each_other_are_told_so_with_the_places() {
+    let calls = ["recv from rank ", "send to rank "];
+    for (sends, call) in [false, true].into_iter().zip(calls) {
+        let settings = Settings::default().stall(Duration::from_millis(500));
+        let results = Threads::new(4).settings(settings).run_each(|mut comm| {
+            let (rank, size) = (comm.rank(), comm.size());
+            let (next, before) = ((rank + 1) % size, (rank + size - 1) % size);
+            let mut buffer = vec![0_u8; 64 << 20];
+            if sends { comm.send(&buffer, next) } else { comm.recv(&mut buffer, before) }
+        });
+        for result in results {
+            let error = result.unwrap_err();
+            let text = error.report();
+            assert_eq!(failure(&error).cause, Cause::Deadlock, "{text}");
+            let circle =
+                if sends { "0 → 1 → 2 → 3 → 0" } else { "0 → 3 → 2 → 1 → 0" };
+            assert!(text.contains("CT-072") && text.contains(circle), "{text}");
+            assert!(
+                text.contains(call) && text.contains("of 67108864 uint8, called at "),
+                "{text}"
+            );
+            assert!(failure(&error).statements.values().all(|its| its.in_messages), "{text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -22,12 +22,17 @@ pub(super) struct Suspicion {
     /// Whether it is time to compare the calls, should all have made them: ranks whose calls differ may wait for each
     /// other, or have no message for each other.
     pub doubts: bool,
+    /// Whether the call is one of messages between pairs: then `sequence` is that of the last other one.
+    #[serde(default)]
+    pub in_messages: bool,
 }
 
 /// How far an application is, as its monitor last saw it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Pace {
     pub calls: Calls,
+    /// Of messages between pairs, in which only some ranks take part.
+    pub messages: Calls,
     /// Counts up whenever the call under way moves.
     pub moves: u64,
 }
@@ -78,6 +83,11 @@ impl Clock {
         self.pace.calls
     }
 
+    /// Whether a call of messages is under way.
+    pub(super) fn is_in_messages(&self) -> bool {
+        self.pace.messages.is_under_way()
+    }
+
     /// How long the application has been in its call or out of one, and how long nothing has moved.
     pub(super) fn elapsed(&self, now: Duration) -> (Duration, Duration) {
         (now.saturating_sub(self.since), now.saturating_sub(self.moved))
@@ -85,7 +95,7 @@ impl Clock {
 
     /// Notes how far the application is.
     pub(super) fn note(&mut self, now: Duration, pace: Pace) {
-        if pace.calls != self.pace.calls {
+        if (pace.calls, pace.messages) != (self.pace.calls, self.pace.messages) {
             self.since = now;
             self.ask = now;
             (self.warned, self.compared) = (false, false);
@@ -103,28 +113,31 @@ impl Clock {
 
     /// What the hub is to be asked now, if anything.
     pub(super) fn suspicion(&mut self, now: Duration) -> Option<Suspicion> {
-        let Calls { started, finished } = self.pace.calls;
-        if started <= finished || now < self.ask {
+        let in_messages = self.is_in_messages();
+        if !(self.pace.calls.is_under_way() || in_messages) || now < self.ask {
             return None;
         }
         let (age, quiet) = self.elapsed(now);
-        let (arrival_over, stall_over) =
-            (age >= self.patience.arrival, quiet >= self.patience.stall);
-        let doubts = !self.compared && quiet >= self.doubt();
-        if !(arrival_over || stall_over || doubts || self.warning_due(now)) {
+        let stall_over = quiet >= self.patience.stall;
+        // Who takes no part in messages has nothing to arrive at, or to compare.
+        let arrival_over = !in_messages && age >= self.patience.arrival;
+        let doubts = !in_messages && !self.compared && quiet >= self.doubt();
+        let warning_due = !in_messages && self.warning_due(now);
+        if !(arrival_over || stall_over || doubts || warning_due) {
             return None;
         }
         let pause = self.patience.look_every().clamp(ASK_EVERY.0, ASK_EVERY.1);
         self.ask = now + if doubts { pause.min(DOUBT) } else { pause };
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(Suspicion {
-            sequence: started,
+            sequence: self.pace.calls.started,
             age_ms: ms(age),
             quiet_ms: ms(quiet),
             arrival_over,
             stall_over,
             stall_ms: ms(self.patience.stall),
             doubts,
+            in_messages,
         })
     }
 
@@ -141,6 +154,9 @@ impl Clock {
     /// When a suspicion may become due, if a call is under way.
     pub(super) fn next(&self) -> Option<Duration> {
         let Patience { arrival, stall, warning } = self.patience;
+        if self.is_in_messages() {
+            return Some((self.moved + stall).max(self.ask));
+        }
         let is_in_call = self.pace.calls.started > self.pace.calls.finished;
         let warning = if self.warned { arrival } else { warning };
         let stall = if self.compared { stall } else { self.doubt() };
@@ -177,7 +193,7 @@ mod tests {
     const PATIENCE: Patience = Patience { arrival: s(1800), stall: s(30), warning: s(30) };
 
     fn pace(started: u64, finished: u64, moves: u64) -> Pace {
-        Pace { calls: Calls { started, finished }, moves }
+        Pace { calls: Calls { started, finished }, moves, ..Pace::default() }
     }
 
     /// The first suspicion of a call that moves as `moves` says, looked at each second.
@@ -203,6 +219,17 @@ mod tests {
         let (when, suspicion) = first(100, |_| 0).unwrap();
         assert_eq!(when, 31);
         assert!(suspicion.stall_over && !suspicion.arrival_over);
+    }
+
+    #[test]
+    fn messages_that_do_not_move_meet_the_stall_clock_alone() {
+        let mut clock = Clock::new(PATIENCE);
+        let messages = Calls { started: 3, finished: 2 };
+        clock.note(s(5), Pace { messages, ..pace(4, 4, 9) });
+        assert_eq!((clock.suspicion(s(34)), clock.next()), (None, Some(s(35))));
+        let suspicion = clock.suspicion(s(35)).unwrap();
+        assert!(suspicion.in_messages && suspicion.stall_over && !suspicion.doubts);
+        assert!(!clock.suspicion(s(4000)).unwrap().arrival_over);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use super::message::{Calls, Cause, Report};
 use super::signature::{Conflict, Signature};
 use super::statement::{Statement, Wait, WaitOn};
 
+mod circle;
+
 /// What is judged, and by whom it was brought.
 #[derive(Clone, Debug)]
 pub(super) enum Matter {
@@ -43,13 +45,19 @@ pub(super) fn judge(matter: &Matter, by: u32, evidence: &Evidence) -> Finding {
     }
     match matter {
         Matter::Report(report) if report.in_group => {
-            failure(unanswered(report.clone(), evidence), 0)
+            let report = unanswered(report.clone(), evidence);
+            failure(with_both_messages(report, by, &evidence.statements), 0)
         }
         Matter::Report(report) if report.cause == Cause::Deadline => {
             let report = report.clone();
             late(report.clone(), evidence).unwrap_or_else(|| failure(report, 0))
         }
-        Matter::Report(report) => failure(report.clone(), 0),
+        Matter::Report(report) => {
+            failure(with_both_calls(report.clone(), by, &evidence.statements), 0)
+        }
+        Matter::Suspicion(suspicion) if suspicion.in_messages => {
+            circle::judge(suspicion, by, &evidence.statements)
+        }
         Matter::Suspicion(suspicion) => suspected(*suspicion, by, evidence),
     }
 }
@@ -100,6 +108,48 @@ fn unanswered(mut report: Report, evidence: &Evidence) -> Report {
     if let (Some(rank), Cause::Deadline) = (silent, report.cause) {
         report.cause = Cause::Silent;
         report.detail += &format!("; the monitor of rank {rank} does not answer");
+    }
+    report
+}
+
+/// Of a message that is not the one received: what its sender sent last, for the receiver to compare.
+fn with_both_messages(
+    mut report: Report,
+    by: u32,
+    statements: &BTreeMap<u32, Statement>,
+) -> Report {
+    let sender = report.culprit.filter(|_| report.cause == Cause::Protocol);
+    let Some((sender, its)) = sender.and_then(|rank| Some((rank, statements.get(&rank)?))) else {
+        return report;
+    };
+    if let Some(call) = statements.get(&by).and_then(|statement| statement.messages.last()) {
+        report.detail += &format!("; rank {by} made {call}");
+    }
+    // Only groups, and messages to the reporter: the last may be another than the one in question.
+    let to = format!(" to rank {by}");
+    let meets = |call: &&Signature| call.operation == "group" || call.operation.contains(&to);
+    let calls: Vec<String> = { its.messages.iter().rev() }
+        .filter(meets)
+        .take(MESSAGES_NAMED)
+        .map(Signature::to_string)
+        .collect();
+    if !calls.is_empty() {
+        report.detail += &format!("; rank {sender} made last {}", calls.join(", before that "));
+    }
+    report
+}
+
+/// How many calls are named of a rank whose message is not the one received.
+const MESSAGES_NAMED: usize = 3;
+
+/// Of calls that differ in what only two ranks can compare, as counts of an all_to_all_v: both.
+fn with_both_calls(mut report: Report, by: u32, statements: &BTreeMap<u32, Statement>) -> Report {
+    let culprit = report.culprit.filter(|_| report.cause == Cause::Protocol);
+    for rank in culprit.into_iter().chain(culprit.map(|_| by)) {
+        let calls = statements.get(&rank).into_iter().flat_map(|statement| &statement.recent);
+        if let Some(call) = { calls }.find(|call| call.sequence == report.sequence) {
+            report.detail += &format!("; rank {rank} made {call}");
+        }
     }
     report
 }

@@ -14,10 +14,14 @@ use super::message::Calls;
 /// How many calls are remembered: ranks compare those that all of them remember.
 pub(super) const REMEMBERED: usize = 16;
 
+/// How many calls of messages between pairs are remembered.
+pub(super) const MESSAGES_REMEMBERED: usize = 8;
+
 /// A call as its caller notes it: a few words, put into words for people only when something fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallMark {
-    /// Its number on the communicator; numbers count from 1.
+    /// Its number on the communicator; numbers count from 1. Calls of messages between pairs count apart from the
+    /// others, each rank for itself.
     pub sequence: u64,
     /// A hash of all that must be alike on all ranks.
     pub tag: u32,
@@ -43,29 +47,45 @@ pub(super) struct Ledger {
     entries: [CachePadded<Entry>; REMEMBERED],
     started: AtomicU64,
     finished: AtomicU64,
+    /// The same of calls of messages between pairs, in which only some ranks take part.
+    messages: [CachePadded<Entry>; MESSAGES_REMEMBERED],
+    messages_started: AtomicU64,
+    messages_finished: AtomicU64,
     /// Counts up whenever the call under way moved something.
     moves: AtomicU64,
 }
 
 impl Ledger {
     pub(super) fn new() -> Ledger {
-        let (started, finished, moves) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Ledger { entries: Default::default(), started, finished, moves }
-    }
-
-    fn entry(&self, sequence: u64) -> &Entry {
-        &self.entries[(sequence % REMEMBERED as u64) as usize]
+        let zero = || AtomicU64::new(0);
+        Ledger {
+            entries: Default::default(),
+            started: zero(),
+            finished: zero(),
+            messages: Default::default(),
+            messages_started: zero(),
+            messages_finished: zero(),
+            moves: zero(),
+        }
     }
 
     pub(super) fn started(&self, mark: CallMark) {
-        let entry = self.entry(mark.sequence);
-        entry.sequence.store(0, Ordering::Relaxed);
-        entry.tag.store(u64::from(mark.tag), Ordering::Release);
-        entry.kind.store(mark.kind, Ordering::Release);
-        entry.count.store(mark.count, Ordering::Release);
-        entry.site.store(Some(mark.site));
-        entry.sequence.store(mark.sequence, Ordering::Release);
+        entry(&self.entries, mark.sequence).write(mark);
         self.started.store(mark.sequence, Ordering::Release);
+    }
+
+    /// A call of messages has started; it gets its number here.
+    pub(super) fn messages_started(&self, mark: CallMark) {
+        // One thread at a time drives the calls, so this need not be a read-modify-write.
+        let sequence = self.messages_started.load(Ordering::Relaxed) + 1;
+        entry(&self.messages, sequence).write(CallMark { sequence, ..mark });
+        self.messages_started.store(sequence, Ordering::Release);
+    }
+
+    /// The call of messages that started last is over.
+    pub(super) fn messages_finished(&self) {
+        let started = self.messages_started.load(Ordering::Relaxed);
+        self.messages_finished.store(started, Ordering::Release);
     }
 
     pub(super) fn finished(&self, sequence: u64) {
@@ -87,20 +107,49 @@ impl Ledger {
         Calls { started: self.started.load(Ordering::Acquire), finished }
     }
 
+    /// The same of calls of messages.
+    pub(super) fn messages(&self) -> Calls {
+        let finished = self.messages_finished.load(Ordering::Acquire);
+        Calls { started: self.messages_started.load(Ordering::Acquire), finished }
+    }
+
     /// The calls remembered up to `last`, in order.
     pub(super) fn recent(&self, last: u64) -> Vec<CallMark> {
-        let first = last.saturating_sub(REMEMBERED as u64 - 1).max(1);
-        (first..=last).filter_map(|sequence| self.read(sequence)).collect()
+        recent(&self.entries, last)
+    }
+
+    /// The calls of messages remembered, in order.
+    pub(super) fn recent_messages(&self) -> Vec<CallMark> {
+        recent(&self.messages, self.messages().started)
+    }
+}
+
+fn entry(entries: &[CachePadded<Entry>], sequence: u64) -> &Entry {
+    &entries[(sequence % entries.len() as u64) as usize]
+}
+
+fn recent(entries: &[CachePadded<Entry>], last: u64) -> Vec<CallMark> {
+    let first = last.saturating_sub(entries.len() as u64 - 1).max(1);
+    (first..=last).filter_map(|sequence| entry(entries, sequence).read(sequence)).collect()
+}
+
+impl Entry {
+    fn write(&self, mark: CallMark) {
+        self.sequence.store(0, Ordering::Relaxed);
+        self.tag.store(u64::from(mark.tag), Ordering::Release);
+        self.kind.store(mark.kind, Ordering::Release);
+        self.count.store(mark.count, Ordering::Release);
+        self.site.store(Some(mark.site));
+        self.sequence.store(mark.sequence, Ordering::Release);
     }
 
     fn read(&self, sequence: u64) -> Option<CallMark> {
-        let entry = self.entry(sequence);
-        let before = entry.sequence.load(Ordering::Acquire);
-        let tag = entry.tag.load(Ordering::Acquire) as u32;
-        let kind = entry.kind.load(Ordering::Acquire);
-        let count = entry.count.load(Ordering::Acquire);
-        let site = entry.site.load()?;
-        let after = entry.sequence.load(Ordering::Acquire);
+        let before = self.sequence.load(Ordering::Acquire);
+        let tag = self.tag.load(Ordering::Acquire) as u32;
+        let kind = self.kind.load(Ordering::Acquire);
+        let count = self.count.load(Ordering::Acquire);
+        let site = self.site.load()?;
+        let after = self.sequence.load(Ordering::Acquire);
         let whole = before == sequence && after == sequence;
         whole.then_some(CallMark { sequence, tag, kind, count, site })
     }

@@ -39,6 +39,8 @@ pub enum Cause {
     Deadline,
     /// All ranks were in a call, and nothing moved.
     Stalled,
+    /// Ranks waited for each other, in a circle, in calls of messages between pairs.
+    Deadlock,
     /// A rank sent what the protocol or its peers' calls do not allow.
     Protocol,
     /// A rank gave up on purpose.
@@ -130,6 +132,12 @@ impl Verdict {
 pub(super) struct Calls {
     pub started: u64,
     pub finished: u64,
+}
+
+impl Calls {
+    pub(super) fn is_under_way(self) -> bool {
+        self.started > self.finished
+    }
 }
 
 /// A message between two monitors.

@@ -158,6 +158,17 @@ impl Monitor {
         self.shared.call_started(mark);
     }
 
+    /// Notes that the application has started a call of messages between pairs, whose number is given here. A few
+    /// stores.
+    pub fn messages_started(&self, mark: CallMark) {
+        self.shared.ledger.messages_started(mark);
+    }
+
+    /// Notes that this call is complete.
+    pub fn messages_finished(&self) {
+        self.shared.ledger.messages_finished();
+    }
+
     /// Notes that the call under way has moved something. One store.
     pub fn call_moved(&self) {
         self.shared.ledger.moved();

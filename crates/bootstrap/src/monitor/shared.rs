@@ -86,10 +86,15 @@ impl Shared {
         self.ledger.started(mark);
     }
 
+    /// Whether a call is under way, be it one of messages.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.ledger.calls().is_under_way() || self.ledger.messages().is_under_way()
+    }
+
     pub(super) fn pace(&self) -> Pace {
         // In this order: a call that starts meanwhile has not moved.
         let moves = self.ledger.moves();
-        Pace { calls: self.ledger.calls(), moves }
+        Pace { calls: self.ledger.calls(), messages: self.ledger.messages(), moves }
     }
 
     /// Asks the application what its call waits for; its doorbell is to ring.

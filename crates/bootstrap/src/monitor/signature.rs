@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A call as one rank made it, in words.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Signature {
-    /// Its number on the communicator, counted from 1.
+    /// Its number on the communicator, counted from 1; 0 of messages between pairs, which have none.
     pub sequence: u64,
     /// The operation's name.
     pub operation: String,
@@ -38,7 +38,10 @@ impl Signature {
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.operation, self.sequence)?;
+        f.write_str(&self.operation)?;
+        if self.sequence > 0 {
+            write!(f, " #{}", self.sequence)?;
+        }
         let of_type = if self.data_type.is_empty() { "elements" } else { &self.data_type };
         if let Some(count) = self.count {
             write!(f, " of {count} {of_type}")?;

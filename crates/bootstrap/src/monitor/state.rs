@@ -117,6 +117,7 @@ struct Link {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Testimony {
     pub recent: Vec<Signature>,
+    pub messages: Vec<Signature>,
     /// Whether the application itself says so.
     pub testified: bool,
     pub waits: Vec<Wait>,

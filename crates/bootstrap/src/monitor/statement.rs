@@ -16,6 +16,12 @@ pub struct Statement {
     pub finished: u64,
     /// Its last calls in order; the last of them is under way if `started` is greater than `finished`.
     pub recent: Vec<Signature>,
+    /// Its last calls of messages between pairs, in order: those have no number, for only some ranks take part.
+    #[serde(default)]
+    pub messages: Vec<Signature>,
+    /// Whether the last of those is under way.
+    #[serde(default)]
+    pub in_messages: bool,
     /// How long it has been in its call, or out of one, in milliseconds.
     pub since_ms: u64,
     /// How long its call has moved nothing, in milliseconds.
@@ -33,9 +39,26 @@ impl Statement {
         Calls { started: self.started, finished: self.finished }
     }
 
-    /// Whether a call is under way.
+    /// Whether a call that has a number is under way.
     pub fn is_in_call(&self) -> bool {
         self.started > self.finished
+    }
+
+    /// The call of messages under way, if one is.
+    pub fn in_messages(&self) -> Option<&Signature> {
+        self.messages.last().filter(|_| self.in_messages)
+    }
+
+    /// Where it is, in a few words.
+    pub(super) fn place(&self) -> String {
+        let last = self.recent.last();
+        match (self.in_messages(), self.is_in_call(), last) {
+            (Some(call), ..) => format!("in {call}"),
+            (None, true, Some(call)) => format!("in {call}"),
+            (None, true, None) => format!("in call #{}", self.started),
+            (None, false, Some(call)) => format!("in no call; its last was {call}"),
+            (None, false, None) => "in no call; it has made none".to_owned(),
+        }
     }
 }
 
@@ -114,15 +137,8 @@ impl fmt::Display for Wait {
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |ms: u64| ms as f64 / 1e3;
-        let last = self.recent.last();
-        match (self.is_in_call(), last) {
-            (true, Some(call)) => write!(f, "in {call}")?,
-            (true, None) => write!(f, "in call #{}", self.started)?,
-            (false, Some(call)) => write!(f, "in no call; its last was {call}")?,
-            (false, None) => f.write_str("in no call; it has made none")?,
-        }
-        write!(f, "; {:.1} s", seconds(self.since_ms))?;
-        if self.is_in_call() {
+        write!(f, "{}; {:.1} s", self.place(), seconds(self.since_ms))?;
+        if self.is_in_call() || self.in_messages {
             write!(f, ", nothing moved for {:.1} s", seconds(self.quiet_ms))?;
         }
         self.waits.iter().try_for_each(|wait| write!(f, "\n    {wait}"))?;

@@ -246,8 +246,7 @@ impl Watch {
         if self.testimony_due.is_some() {
             return;
         }
-        let calls = self.shared.ledger.calls();
-        if calls.started <= calls.finished || self.shared.failed() {
+        if !self.shared.is_in_call() || self.shared.failed() {
             return self.testified(None);
         }
         self.testimony_due = Some(Instant::now() + TESTIMONY_LIMIT);
@@ -257,8 +256,7 @@ impl Watch {
 
     fn take_testimony(&mut self) {
         let Some(due) = self.testimony_due else { return };
-        let calls = self.shared.ledger.calls();
-        let over = Instant::now() >= due || calls.started <= calls.finished;
+        let over = Instant::now() >= due || !self.shared.is_in_call();
         match self.shared.take_testimony() {
             None if over => self.testified(None),
             Some(waits) => self.testified(Some(waits)),
@@ -274,7 +272,10 @@ impl Watch {
         self.state.note_pace(self.start.elapsed(), pace);
         let (recent, testified) = (self.recent(), answer.is_some());
         let (waits, more_waits) = answer.unwrap_or_default();
-        self.feed(Event::Testified(Testimony { recent, testified, waits, more_waits }));
+        let messages = self.shared.ledger.recent_messages();
+        let messages = messages.iter().map(|mark| (self.describe)(mark)).collect();
+        let testimony = Testimony { recent, messages, testified, waits, more_waits };
+        self.feed(Event::Testified(testimony));
     }
 
     fn recent(&self) -> Vec<Signature> {

@@ -594,6 +594,22 @@ const ENTRIES: &[Explanation] = &[
             "a network interface that went down or changed its address",
         ],
     },
+    Explanation {
+        number: 72,
+        title: "ranks wait for each other",
+        blame: Blame::Caller,
+        remedy: "post sends and receives that depend on each other together, in one group or send_recv, or change their \
+                 order on some ranks",
+        meaning: "In calls of send, receive or group, each rank of a circle waits for a message of the next, or for the \
+                  next to take one, and nothing has moved for CROSSTIE_STALL (30 seconds): no one of them can go on. \
+                  The circle, and where the program made each of the calls, are named. A rank that waits for one that is \
+                  in no call is not told so: that one may yet come, until CROSSTIE_TIMEOUT.",
+        causes: &[
+            "every rank receives from its neighbour before it sends",
+            "every rank sends a long message before it receives: only short ones are buffered",
+            "a send or receive on one rank stands before a collective, and its counterpart after it",
+        ],
+    },
 ];
 
 #[cfg(test)]

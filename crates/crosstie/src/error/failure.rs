@@ -68,6 +68,7 @@ impl fmt::Display for Failure {
                     write!(f, " after its call #{last}")?;
                 }
             }
+            (None, None) if self.cause == Cause::Deadlock => f.write_str(&self.detail)?,
             (None, None) => write!(f, "{}", self.what())?,
         }
         if let Some(conflict) = &self.conflict {
@@ -186,6 +187,7 @@ impl Failure {
             Cause::Protocol => {
                 "made another call than its peers (operation, type, count or order differ)"
             }
+            Cause::Deadlock => "waits in a circle",
             Cause::Aborted => "gave up",
             Cause::Left => "left in order",
             _ => "failed",

@@ -30,7 +30,8 @@ impl OwnedCalls<'_> {
     #[track_caller]
     pub fn send<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
         let sent = owned_message::<B>(buffer, usize::MAX);
-        let route = Route::of_one(Some((peer, sent.message.memory.bytes().len())), None);
+        let route =
+            Route::of_one::<B::Element>(Some((peer, sent.message.memory.bytes().len())), None);
         let memory = Owned::Messages { sends: vec![sent], recvs: Vec::new() };
         self.exchange("send", route, memory, Location::caller())
     }
@@ -54,7 +55,8 @@ impl OwnedCalls<'_> {
     #[track_caller]
     pub fn recv<B: OwnedBuffer>(&mut self, buffer: B, peer: u32) -> Result<Work<B>, Error> {
         let received = owned_message::<B>(buffer, usize::MAX);
-        let route = Route::of_one(None, Some((peer, received.message.memory.bytes().len())));
+        let route =
+            Route::of_one::<B::Element>(None, Some((peer, received.message.memory.bytes().len())));
         let memory = Owned::Messages { sends: Vec::new(), recvs: vec![received] };
         self.exchange("recv", route, memory, Location::caller())
     }
@@ -85,7 +87,7 @@ impl OwnedCalls<'_> {
         let (sent, received) =
             (owned_message::<S>(send, usize::MAX), owned_message::<R>(recv, usize::MAX));
         let [out, back] = [&sent, &received].map(|one| one.message.memory.bytes().len());
-        let route = Route::of_one(Some((to, out)), Some((from, back)));
+        let route = Route::of_one::<S::Element>(Some((to, out)), Some((from, back)));
         let memory = Owned::Messages { sends: vec![sent], recvs: vec![received] };
         self.exchange("send_recv", route, memory, Location::caller())
     }

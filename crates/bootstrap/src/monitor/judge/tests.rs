@@ -47,6 +47,7 @@ const STALL: Suspicion = Suspicion {
     stall_over: true,
     stall_ms: 30_000,
     doubts: false,
+    in_messages: false,
 };
 
 fn failed(finding: Finding) -> (Report, u64, Option<Box<Conflict>>) {
@@ -61,6 +62,52 @@ fn late(finding: Finding) -> Vec<(u32, u64)> {
         Finding::Patience { late } => late,
         failure => panic!("{failure:?}"),
     }
+}
+
+/// In a receive from `peer`, or in no call.
+fn receiving(peer: Option<u32>) -> Statement {
+    let call = Signature { count: Some(4), ..call(0, "recv", 4) };
+    let waits = peer.map(|peer| message_from(peer, 0, 0)).into_iter().collect();
+    let in_messages = peer.is_some();
+    Statement { messages: vec![call], in_messages, waits, ..statement(&[], false) }
+}
+
+const MESSAGES: Suspicion = Suspicion { sequence: 0, in_messages: true, ..STALL };
+
+#[test]
+fn ranks_that_wait_for_each_other_in_a_circle_are_all_named() {
+    let all = evidence([3, 0, 1, 2].map(|peer| receiving(Some(peer))));
+    for by in 0..4 {
+        let (report, ..) = failed(judge(&Matter::Suspicion(MESSAGES), by, &all));
+        assert_eq!((report.culprit, report.cause), (None, Cause::Deadlock));
+        let words = "ranks 0 → 3 → 2 → 1 → 0 wait for each other, and nothing has moved for 31.0 s";
+        assert!(report.detail.starts_with(words), "{}", report.detail);
+        assert!(report.detail.contains("; rank 2 is in recv of 4 f32, called at recv.rs:0:1"));
+    }
+    // A rank that waits for one of them is no part of it.
+    let tail = evidence([receiving(Some(1)), receiving(Some(2)), receiving(Some(1))]);
+    let (report, ..) = failed(judge(&Matter::Suspicion(MESSAGES), 0, &tail));
+    assert!(report.detail.starts_with("ranks 1 → 2 → 1 wait"), "{}", report.detail);
+}
+
+#[test]
+fn messages_whose_sender_is_elsewhere_or_moves_are_waited_for() {
+    let wait_on = |evidence| late(judge(&Matter::Suspicion(MESSAGES), 0, &evidence));
+    assert!(wait_on(evidence([Some(1), Some(2), None].map(receiving))).is_empty());
+    let moving = Statement { quiet_ms: 20_000, ..receiving(Some(0)) };
+    assert!(wait_on(evidence([receiving(Some(1)), moving])).is_empty());
+    let mute = Statement { testified: false, ..receiving(Some(0)) };
+    assert!(wait_on(evidence([receiving(Some(1)), mute])).is_empty());
+}
+
+#[test]
+fn a_collective_that_waits_for_a_receive_that_waits_for_it_is_a_circle() {
+    let calls = [call(1, "all_reduce", 8)];
+    let collective = Statement { waits: vec![message_from(1, 0, 0)], ..statement(&calls, true) };
+    let both = evidence([collective.clone(), receiving(Some(0))]);
+    let (report, ..) = failed(judge(&Matter::Suspicion(MESSAGES), 1, &both));
+    assert_eq!(report.cause, Cause::Deadlock);
+    assert!(report.detail.contains("rank 0 is in all_reduce #1"), "{}", report.detail);
 }
 
 /// Who has made fewer collectives need not be who a group waits for.

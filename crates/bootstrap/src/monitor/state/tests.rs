@@ -100,7 +100,7 @@ impl Sim {
     fn feed(&mut self, rank: u32, event: Event) {
         let now = self.now;
         let Some(seat) = self.seats.get_mut(&rank) else { return };
-        seat.state.note_pace(now, Pace { calls: seat.calls, moves: seat.moves });
+        seat.state.note_pace(now, Pace { calls: seat.calls, moves: seat.moves, ..Pace::default() });
         seat.state.handle(now, event);
         while let Some(action) = self.seats.get_mut(&rank).and_then(|s| s.state.action(now)) {
             self.act(rank, action);
@@ -334,6 +334,7 @@ fn message() -> impl Strategy<Value = Message> {
                     stall_over,
                     stall_ms,
                     doubts,
+                    in_messages: arrival_over != doubts,
                 };
                 Message::Suspect(suspicion)
             }

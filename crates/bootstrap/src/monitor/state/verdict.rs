@@ -114,7 +114,10 @@ impl State {
         if self.held.is_some() || self.inquiry.is_some() || !self.is_hub() {
             return;
         }
-        let Suspicion { sequence, arrival_over, stall_over, doubts, .. } = suspicion;
+        let Suspicion { sequence, arrival_over, stall_over, doubts, in_messages, .. } = suspicion;
+        if in_messages {
+            return self.inquire(now, Matter::Suspicion(suspicion), by);
+        }
         let behind = |rank: &u32| self.calls_of(*rank).started < sequence;
         let all = self.others().chain([self.rank]);
         let late: Vec<u32> = all.filter(behind).collect();
@@ -165,7 +168,7 @@ impl State {
 
     /// This rank's application has said where it stands.
     pub(super) fn testified(&mut self, now: Duration, testimony: Testimony) {
-        let Testimony { recent, testified, waits, more_waits } = testimony;
+        let Testimony { recent, messages, testified, waits, more_waits } = testimony;
         let Calls { started, finished } = self.clock.calls();
         let (since, quiet) = self.clock.elapsed(now);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -174,6 +177,8 @@ impl State {
             started,
             finished,
             recent,
+            messages,
+            in_messages: self.clock.is_in_messages(),
             since_ms,
             quiet_ms,
             testified,
