@@ -16,6 +16,23 @@
 //! assert_eq!(sums, [6.0; 4]);
 //! # Ok::<(), crosstie::Error>(())
 //! ```
+//!
+//! # A tour
+//! - *Connecting*: [`Communicator::from_env`] under a launcher, [`Communicator::builder`] by hand, [`Threads`] in one
+//!   process; [`Settings`] has what can be set.
+//! - *Calls that block*: [`all_reduce`](Communicator::all_reduce) and its likes, on slices of any [`Element`];
+//!   [`perform`](Communicator::perform) on bytes.
+//! - *Calls that return at once*: on borrowed buffers in a [`scope`](Communicator::scope), on buffers that move into the
+//!   call by [`owned`](Communicator::owned), which gives a [`Work`]: wait for it or `.await` it.
+//! - *Messages between pairs*: [`send`](Communicator::send), [`recv`](Communicator::recv), and several at once in a
+//!   [`group`](Communicator::group).
+//! - *Fewer ranks*: [`split`](Communicator::split) by color; [`shrink`](Communicator::shrink) to those who are left
+//!   after a failure.
+//! - *Fewer copies*: [`alloc`](Communicator::alloc) gives buffers that the ranks of a host share,
+//!   [`register`](Communicator::register) makes a vector one.
+//! - *Failures*: an [`Error`] has a code, who is to blame and what to do, a [`Failure`] the verdict that all ranks share;
+//!   an [`Outcome`] ends the program with the right exit code; [`abort_handle`](Communicator::abort_handle) ends calls
+//!   from any thread.
 #![forbid(unsafe_code)]
 
 mod abort;
