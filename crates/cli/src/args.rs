@@ -1,17 +1,22 @@
 //! Owns the command line: every flag, its meaning, and how its value is read.
 
+mod foreign;
 mod lab;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp};
+use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp, Setting};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
+use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+use words::Words;
+pub use words::without_hidden;
 
 const HELP: &str = "\
 Try `crosstie bench all_to_all`: it needs nothing else.
@@ -54,8 +59,10 @@ const BENCH_HELP: &str = "\
 Started by mpirun, srun, torchrun, `crosstie run`, or with CROSSTIE_RANK, it is
 one rank of that world; started alone, it starts local ranks itself.
 
-Short flags and columns are those of nccl-tests. There is no -g, -t or -c: every
-process is one rank, and every result is checked.
+Short flags and columns are those of nccl-tests. Its -g, -t, -c, -m, -G, -a and -z
+are taken where they ask for what happens anyway: one process is one rank, every
+result is checked, every call blocks and is one operation, and times are those of
+the slowest rank (-g 1 -t 1 -c 1 -m 1 -G 0 -a 3 -z 1).
   size    bytes of one rank's buffer: the larger of what it sends and receives
   count   elements of that buffer (all_reduce), or of one rank's part of it
   time    microseconds of one call on the slowest rank: the mean over a loop, in
@@ -104,7 +111,7 @@ pub struct BenchArgs {
     /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter,
     /// send_recv (to the next rank), all_gather_v, reduce_scatter_v, all_to_all_v or barrier (also
     /// without underscores); several as all_reduce,all_to_all; or all
-    #[arg(value_name = "OPERATION", value_parser = operations)]
+    #[arg(value_name = "OPERATION", value_parser = OPERATIONS, hide_possible_values = true)]
     pub operations: Choice<&'static Operation>,
 
     /// The smallest size: 8, 64K, 4M, 1G [default: 8]
@@ -127,13 +134,13 @@ pub struct BenchArgs {
 
     /// float, double, half, bfloat16, f8e4m3, f8e5m2, int8, uint8 to int64, uint64 (or f32, f64,
     /// f16, bf16, i8, u8 …), or all
-    #[arg(short = 'd', long, value_name = "TYPE", default_value = "float", value_parser = types)]
-    #[arg(help_heading = "Data")]
+    #[arg(short = 'd', long, value_name = "TYPE", default_value = "float", value_parser = TYPES)]
+    #[arg(help_heading = "Data", hide_possible_values = true)]
     pub datatype: Choice<DataType>,
 
     /// sum, prod, max, min, avg, premulsum (each input times 2), or all; for operations that reduce
-    #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = ops)]
-    #[arg(help_heading = "Data")]
+    #[arg(short = 'o', long, value_name = "OP", default_value = "sum", value_parser = OPS)]
+    #[arg(help_heading = "Data", hide_possible_values = true)]
     pub op: Choice<ReduceOp>,
 
     /// The root of broadcast, reduce, gather and scatter: a rank's number, or all in turn
@@ -151,18 +158,20 @@ pub struct BenchArgs {
     /// alike), zipf (rank r's is 1/(r+1) of the first), one-hot (half of all goes to rank 0: a hot
     /// expert); or for all_to_all_v a file: a line for each sender, a number of elements for each
     /// receiver
-    #[arg(long, value_name = "SKEW|FILE", default_value = "uniform", value_parser = lengths)]
-    #[arg(help_heading = "Data")]
+    #[arg(long, value_name = "SKEW|FILE", default_value = "uniform", value_parser = LENGTHS)]
+    #[arg(help_heading = "Data", hide_possible_values = true)]
     pub matrix: Lengths,
 
     /// The algorithm to take wherever it suits: ring, direct, flat, tree, hierarchical, canonical
     /// [default: auto, the fastest for each size]
-    #[arg(long, value_name = "NAME", value_parser = algorithm, help_heading = "World")]
+    #[arg(long, value_name = "NAME", value_parser = ALGORITHMS, help_heading = "World")]
+    #[arg(hide_possible_values = true)]
     pub algo: Option<Forced>,
 
     /// How messages pass inside a node: copy (by way of slots), lend (wherever a value lies in shared
     /// buffers, however short) [default: auto, lent where that is faster]
-    #[arg(long, value_name = "NAME", value_parser = protocol, help_heading = "World")]
+    #[arg(long, value_name = "NAME", value_parser = PROTOCOLS, help_heading = "World")]
+    #[arg(hide_possible_values = true)]
     pub proto: Option<Protocol>,
 
     /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off
@@ -239,6 +248,7 @@ pub struct BenchArgs {
 
     /// Exit with 1 where a size reaches less than this share of the predicted ceiling (ceil%)
     #[arg(long, value_name = "PCT", value_parser = percent, help_heading = "Output")]
+    #[arg(allow_negative_numbers = true)]
     pub fail_below: Option<f64>,
 
     /// Print one JSON object in place of the table
@@ -269,29 +279,6 @@ pub struct BenchArgs {
     /// Flags of nccl-tests that have no meaning here.
     #[command(flatten)]
     pub foreign: ForeignFlags,
-}
-
-/// What nccl-tests' command lines carry and this benchmark refuses in words.
-#[derive(Debug, Clone, Args)]
-pub struct ForeignFlags {
-    /// GPUs of a thread.
-    #[arg(short = 'g', long = "ngpus", hide = true, num_args = 0..=1, default_missing_value = "")]
-    pub gpus: Option<String>,
-    /// Threads of a process.
-    #[arg(short = 't', long = "nthreads", hide = true, num_args = 0..=1)]
-    #[arg(default_missing_value = "")]
-    pub threads: Option<String>,
-    /// Checked iterations.
-    #[arg(short = 'c', long = "check", hide = true, num_args = 0..=1, default_missing_value = "")]
-    pub check: Option<String>,
-}
-
-impl ForeignFlags {
-    /// Those that were given.
-    pub fn given(&self) -> Vec<&'static str> {
-        let flags = [("-g", &self.gpus), ("-t", &self.threads), ("-c", &self.check)];
-        flags.into_iter().filter(|(_, value)| value.is_some()).map(|(flag, _)| flag).collect()
-    }
 }
 
 const RUN_HELP: &str = "\
@@ -360,7 +347,7 @@ Exit code: 0 good, 2 a value cannot be used.";
 #[command(after_help = CONFIG_HELP)]
 pub struct ConfigArgs {
     /// Settings to show: CROSSTIE_TIMEOUT, or only timeout [default: all]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = SETTINGS, hide_possible_values = true)]
     pub names: Vec<String>,
 
     /// Print one JSON object in place of the table
@@ -498,6 +485,24 @@ pub fn later_command(error: &clap::Error) -> Option<String> {
     LATER_COMMANDS.contains(&name.as_str()).then_some(name)
 }
 
+const OPERATIONS: Words<Choice<&'static Operation>> = Words::new(operations, || {
+    operation::ALL.iter().map(|operation| operation.name).chain(["all"]).collect()
+});
+const TYPES: Words<Choice<DataType>> =
+    Words::new(types, || words::with(DataType::ALL.map(DataType::name), "all"));
+const OPS: Words<Choice<ReduceOp>> =
+    Words::new(ops, || words::with(ReduceOp::ALL.map(ReduceOp::name), "all"));
+const LENGTHS: Words<Lengths> = Words::new(lengths, || Skew::NAMES.map(|(name, _)| name).into());
+const ALGORITHMS: Words<Forced> =
+    Words::new(algorithm, || words::with(Algorithm::ALL.map(Algorithm::name), "auto"));
+const PROTOCOLS: Words<Protocol> =
+    Words::new(protocol, || Protocol::ALL.map(Protocol::name).into());
+/// Any text is taken: what it is not is told with what is like it.
+const SETTINGS: Words<String> = Words::new(
+    |text| Ok(text.to_owned()),
+    || Setting::all().iter().map(|setting| setting.name).collect(),
+);
+
 fn operations(text: &str) -> Result<Choice<&'static Operation>, String> {
     if text == "all" {
         return Ok(Choice(operation::ALL.iter().collect()));
@@ -529,6 +534,9 @@ fn types(text: &str) -> Result<Choice<DataType>, String> {
     }
     match text.parse() {
         Ok(one) => Ok(Choice(vec![one])),
+        Err(_) if text.starts_with("fp8") || text.starts_with("f8") => {
+            Err("expected f8e4m3 (4 bits of exponent, saturates) or f8e5m2".to_owned())
+        }
         Err(_) => {
             let there = format!("{}, all", list(DataType::ALL.map(DataType::name)));
             Err(format!("expected one of {there}"))

@@ -49,6 +49,13 @@ fn refuse(error: &clap::Error) -> Exit {
         let message = format!("{name}: not yet in this version");
         return tell(&Failure::usage(message, "`crosstie --help` lists what there is"), false);
     }
+    let asks_for_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && asks_for_json {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();
+        // What is wrong is told on standard error, whatever becomes of this.
+        let _ = bench::print_failure(&Failure::usage(message, "").summary());
+    }
     error.exit()
 }
 
@@ -67,6 +74,10 @@ fn tell(failure: &Failure, events: bool) -> Exit {
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "crosstie", &mut script);
+    if shell == clap_complete::Shell::Bash {
+        let text = String::from_utf8_lossy(&script).into_owned();
+        script = args::without_hidden(&text, &Cli::command()).into_bytes();
+    }
     let written = io::stdout().write_all(&script);
     written.map_err(|e| Failure::host("write the script", e))?;
     Ok(Exit::Good)

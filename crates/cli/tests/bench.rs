@@ -376,11 +376,14 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench all_reduce --plot picture.png", "ends in .svg"),
         ("bench all_reduce --plot /no/such/folder/it.svg", "no folder /no/such/folder"),
         ("bench all_reduce --json --csv", "cannot be used with"),
-        ("bench all_reduce -g 1 -c 1 -t 1", "-g, -t, -c: no such flag here"),
+        ("bench all_reduce -g 2 -c 5 -t 4 -m 1", "-g, -t, -c: no such choice here"),
         ("bench all_to_all_v --matrix nowhere", "'nowhere'"),
         ("bench all_reduce --algo best", "'best'"),
         ("bench all_reduce --proto fast", "expected auto, copy or lend"),
         ("bench all_reduce -d fp4", "expected one of int8, uint8"),
+        ("bench all_reduce -d fp8", "expected f8e4m3"),
+        ("bench all_reduce --fail-below -5", "0 or more"),
+        ("bench all_reduce -a 0", "-a: no such choice here: times are those of the slowest rank"),
         ("bench reduce --ranks 3 -r 3", "--root 3"),
         ("bench reduce -r first", "'first'"),
         ("bench all_reduce --buffers secret", "'secret'"),
@@ -395,8 +398,44 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         let done = run(line);
         assert_eq!(done.code, Some(2), "{line}: {}", done.err);
         assert_eq!(done.err.matches(expected).count(), 1, "{line}: {}", done.err);
-        assert_eq!(done.out, "", "{line}");
+        assert_eq!(done.out.is_empty(), !line.contains("--json"), "{line}: {}", done.out);
     }
+}
+
+#[test]
+fn what_nccl_tests_command_lines_carry_is_taken_where_it_changes_nothing() {
+    let done = run("bench all_reduce --ranks 2 -e 8 -n 1 -g 1 -t 1 -c 1 -m 1 -G 0 -a 3 -z 1");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_flag_without_effect_is_told_of_once() {
+    let done = run("bench all_to_all --ranks 2 -e 64 -n 1 -o prod");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(done.err, "crosstie: --op has no effect: nothing is reduced by all_to_all\n");
+}
+
+#[test]
+fn what_was_chosen_and_where_it_ran_is_told() {
+    let line = "bench all_to_all_v --ranks 2 -b 64 -e 64 -n 2 -w 1 --matrix zipf --algo direct";
+    let done = run(line);
+    assert!(done.out.contains("# algorithm: direct  protocol: auto  blocks: zipf"), "{}", done.out);
+    assert!(done.out.contains("# nodes are emulated, 2 by default"), "{}", done.out);
+    let result = json(line);
+    for (key, value) in [("algorithm", "direct"), ("protocol", "auto"), ("matrix", "zipf")] {
+        assert_eq!(result[key], value);
+    }
+    assert_eq!((&result["iters"], &result["warmup_iters"]), (&2.into(), &1.into()));
+    assert!(!result["version"].as_str().unwrap().is_empty() && result["cores"].as_u64() > Some(0));
+    assert!(result["speeds"]["hop_us"].as_f64().unwrap() > 0.0, "{}", result["speeds"]);
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_json_too_where_that_was_asked_for() {
+    let done = run("bench all_reduce --json --frobnicate");
+    assert_eq!(done.code, Some(2));
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert!(told["error"]["message"].as_str().unwrap().contains("--frobnicate"), "{told}");
 }
 
 #[test]

@@ -162,4 +162,14 @@ fn each_shell_gets_a_script_that_knows_the_commands() {
         }
     }
     assert_eq!(run("completions csh").code, Some(2));
+    let bash = run("completions bash").out;
+    for word in
+        ["all_reduce_v", "all_to_all_v", "bfloat16", "hierarchical", "lend", "CROSSTIE_SLOT_BYTES"]
+    {
+        assert_eq!(bash.contains(word), word != "all_reduce_v", "{word}");
+    }
+    for hidden in ["--markdown", "--corrupt-byte", "--events", "--ngpus"] {
+        let options = bash.lines().filter(|line| line.trim_start().starts_with("opts="));
+        assert!(!options.into_iter().any(|line| line.contains(hidden)), "{hidden}");
+    }
 }

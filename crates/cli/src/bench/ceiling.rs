@@ -77,6 +77,11 @@ impl Ceiling {
         self.hosts > 1
     }
 
+    /// What it is predicted from.
+    pub fn speeds(&self) -> &Speeds {
+        &self.speeds
+    }
+
     /// Refuses to have calls judged by ceilings that are not known, or only by accident.
     pub fn refuse_to_judge(&self) -> Result<(), Failure> {
         if self.is_unknown() {

@@ -9,7 +9,8 @@ use super::sizes::Row;
 use crate::exit::Failure;
 
 const COLUMNS: &str = "operation,ranks,nodes,transport,bytes,count,type,redop,root,place,time_us,p50_us,p99_us,\
-                       algbw_gb_s,busbw_gb_s,ceil_percent,wrong";
+                       algbw_gb_s,busbw_gb_s,ceil_percent,wrong,\
+                       buffers,algorithm,protocol,matrix";
 
 /// Prints line by line. No value holds a comma or a quote.
 pub struct Csv<W> {
@@ -17,12 +18,14 @@ pub struct Csv<W> {
     progress: Progress,
     /// Ranks, nodes and transports: the same in every line.
     world: String,
+    /// What was asked for, the same in every line.
+    choices: String,
 }
 
 impl<W: Write> Csv<W> {
     /// Prints to `out`.
     pub fn new(out: W, progress: Progress) -> Self {
-        Self { out, progress, world: String::new() }
+        Self { out, progress, world: String::new(), choices: String::new() }
     }
 
     fn print(&mut self, line: &str) -> Result<(), Failure> {
@@ -35,6 +38,9 @@ impl<W: Write> Csv<W> {
 impl<W: Write> Report for Csv<W> {
     fn begin(&mut self, header: &Header) -> Result<(), Failure> {
         self.world = format!("{},{},{}", header.ranks, header.nodes, header.transport);
+        let matrix = header.blocks.as_deref().unwrap_or("").replace([',', '"'], "_");
+        self.choices =
+            format!("{},{},{},{matrix}", header.buffers, header.algorithm, header.protocol);
         self.print(COLUMNS)?;
         self.progress.begin(header.rows);
         Ok(())
@@ -51,7 +57,7 @@ impl<W: Write> Report for Csv<W> {
             let Measured { time_us, p50_us, p99_us, algbw_gb_s, busbw_gb_s, wrong, .. } = measured;
             let ceiling = measured.ceil_percent.map(|it| it.to_string()).unwrap_or_default();
             let line = format!(
-                "{},{},{},{},{},{},{},{place},{time_us},{p50_us},{p99_us},{algbw_gb_s},{busbw_gb_s},{ceiling},{wrong}",
+                "{},{},{},{},{},{},{},{place},{time_us},{p50_us},{p99_us},{algbw_gb_s},{busbw_gb_s},{ceiling},{wrong},{}",
                 row.operation.name,
                 self.world,
                 row.bytes,
@@ -59,6 +65,7 @@ impl<W: Write> Report for Csv<W> {
                 row.type_name(),
                 row.op.map_or("", crosstie::ReduceOp::name),
                 row.root.map_or(String::new(), |root| root.to_string()),
+                self.choices,
             );
             self.print(&line)?;
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::report::{Counters, Header, Measured, Report};
 use super::sizes::Row;
+use super::speeds::Speeds;
 use crate::exit::{Failure, Summary};
 
 /// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
@@ -21,12 +22,22 @@ pub struct Json<W> {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    version: &'static str,
+    host: &'a str,
+    cores: usize,
     operation: &'a str,
     ranks: u32,
     nodes: u32,
     transport: &'a str,
     buffers: &'a str,
+    algorithm: &'a str,
+    protocol: &'a str,
+    matrix: Option<&'a str>,
+    warmup_iters: u32,
+    iters: Option<u32>,
+    budget_ms: u32,
     ceiling: Option<&'a str>,
+    speeds: Option<&'a Speeds>,
     rows: &'a [JsonRow],
     counters: &'a BTreeMap<&'static str, Counters>,
 }
@@ -102,12 +113,22 @@ impl<W: Write> Report for Json<W> {
         let Some(header) = &self.header else { return Ok(()) };
         let document = Document {
             schema: 1,
+            version: env!("CARGO_PKG_VERSION"),
+            host: &header.host,
+            cores: header.cores,
             operation: &header.operation,
             ranks: header.ranks,
             nodes: header.nodes,
             transport: &header.transport,
             buffers: header.buffers,
+            algorithm: header.algorithm,
+            protocol: header.protocol,
+            matrix: header.blocks.as_deref(),
+            warmup_iters: header.warmup_iters,
+            iters: header.iters,
+            budget_ms: header.budget_ms,
             ceiling: header.ceiling.as_deref(),
+            speeds: header.speeds.as_ref(),
             rows: &self.rows,
             counters,
         };

@@ -9,7 +9,9 @@ use std::sync::Mutex;
 use crosstie::Threads;
 use indicatif::ProgressBar;
 
-use super::{json, progress, rank, refuse_impossible_nodes, refuse_too_large, report, settings};
+use super::{
+    effect, json, progress, rank, refuse_impossible_nodes, refuse_too_large, report, settings,
+};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
@@ -30,6 +32,7 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         TransportArg::Shm | TransportArg::Loopback => 1,
     });
     refuse_too_large(args, ranks)?;
+    effect::warn_of_none(args, Some(nodes));
     if args.transport == TransportArg::Loopback {
         return threads(args, ranks, nodes);
     }

@@ -14,6 +14,19 @@ pub enum Lengths {
     File(PathBuf),
 }
 
+impl Lengths {
+    /// As the command line has it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Skew(skew) => {
+                let named = Skew::NAMES.into_iter().find(|(_, it)| it == skew);
+                named.map_or("", |(name, _)| name).to_owned()
+            }
+        }
+    }
+}
+
 /// How a size falls into blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skew {

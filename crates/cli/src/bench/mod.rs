@@ -3,6 +3,7 @@
 mod buffer;
 mod ceiling;
 mod csv;
+mod effect;
 mod json;
 mod local;
 pub mod matrix;
@@ -24,7 +25,7 @@ use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, Forced, TransportArg};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Summary};
 use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
 pub use report::PerCall;
@@ -50,6 +51,11 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     done
 }
 
+/// Prints, as `bench --json` does, that there is no benchmark.
+pub fn print_failure(summary: &Summary) -> Result<(), Failure> {
+    json::print_failure(io::stdout(), summary)
+}
+
 /// Runs it in a lab, where each rank has its place, and prints to `out`; `line` is the command line that
 /// `args` were read from.
 pub fn run_in_lab(
@@ -59,6 +65,7 @@ pub fn run_in_lab(
     mut out: impl Write,
 ) -> Result<Exit, Failure> {
     let ranks = places.len() as u32;
+    effect::warn_of_none(args, args.nodes);
     let job = |program| Ok(Job::at(places, program));
     let done = refuse_too_large(args, ranks)
         .and_then(|()| local::processes(args, line, job, Box::new(&mut out)));
@@ -95,13 +102,17 @@ fn refuse_too_large(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
 }
 
 fn refuse_foreign_flags(args: &BenchArgs) -> Result<(), Failure> {
-    match args.foreign.given().as_slice() {
-        [] => Ok(()),
-        given => Err(Failure::usage(
-            format!("{}: no such flag here: one process is one rank", given.join(", ")),
-            "nccl-tests' -g, -t and -c are not needed: leave them out (--ranks says how many ranks)",
-        )),
+    let refused = args.foreign.refused();
+    if refused.is_empty() {
+        return Ok(());
     }
+    let flags: Vec<&str> = refused.iter().map(|(flag, _)| *flag).collect();
+    let mut reasons: Vec<&str> = refused.iter().map(|(_, why)| *why).collect();
+    reasons.dedup();
+    Err(Failure::usage(
+        format!("{}: no such choice here: {}", flags.join(", "), reasons.join("; ")),
+        "leave nccl-tests' -g, -t, -c, -m, -G, -a and -z out (--ranks says how many ranks)",
+    ))
 }
 
 /// Takes part in a world that someone else has started.
@@ -115,6 +126,9 @@ fn as_one_rank(args: &BenchArgs, identity: &Identity) -> Result<Exit, Failure> {
     let rows = sizes::rows(args, identity.size)?;
     let here = identity.local.map_or(1, |(_, ranks)| ranks);
     buffer::refuse_more_than_there_is(here, &rows)?;
+    if identity.rank == 0 && !args.events {
+        effect::warn_of_none(args, args.nodes);
+    }
     let comm = settings.connect()?;
     // Open MPI gives its processes a terminal even where its own output is a pipe.
     let watched = identity.launcher == Launcher::Crosstie;

@@ -34,6 +34,7 @@ pub fn run(
     if let Some(report) = &mut report {
         let mut header = Header::new(args, &comm, &rows, ranks_here);
         let ceiling = bench.ceiling.as_ref().filter(|ceiling| !ceiling.is_unknown());
+        header.speeds = ceiling.map(|ceiling| ceiling.speeds().clone());
         header.ceiling = ceiling.map(|ceiling| ceiling.in_words(largest(&rows)));
         report.begin(&header)?;
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crosstie::Communicator;
+use crosstie::{Algorithm, Communicator, Protocol};
 use serde::{Deserialize, Serialize};
 
 use super::sizes::{self, Row};
-use crate::args::BenchArgs;
+use super::speeds::Speeds;
+use crate::args::{BenchArgs, Forced};
 use crate::exit::Failure;
 
 /// Where rank 0 tells its findings, as they come.
@@ -41,7 +42,23 @@ pub struct Header {
     pub rounded_to: Vec<u64>,
     /// What memory is sent and received: `shared` or `private`.
     pub buffers: &'static str,
-    /// What ceilings are predicted from, in words, where they can be.
+    /// The algorithm that was asked for, or `auto`.
+    pub algorithm: &'static str,
+    /// The protocol that was asked for, or `auto`.
+    pub protocol: &'static str,
+    /// How long blocks are: a skew's name or a file, where an operation has such as differ.
+    pub blocks: Option<String>,
+    /// Rank 0's host.
+    pub host: String,
+    /// Cores that its process may use.
+    pub cores: usize,
+    /// Whether the nodes are emulated, and as many as they are without having been asked for.
+    pub nodes_by_default: bool,
+    /// Milliseconds for the timed loops of a size, where calls are not fixed.
+    pub budget_ms: u32,
+    /// What ceilings are predicted from, where they can be.
+    pub speeds: Option<Speeds>,
+    /// The same in words.
     pub ceiling: Option<String>,
     /// Rows to come.
     pub rows: usize,
@@ -63,7 +80,10 @@ pub struct Crowd {
 impl Header {
     /// What these arguments measure on this communicator.
     pub fn new(args: &BenchArgs, comm: &Communicator, rows: &[Row], ranks_here: u32) -> Self {
-        let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let one_host = (0..comm.size()).all(|rank| comm.host(rank) == comm.host(0));
+        let forced = args.algo.and_then(|Forced(algorithm)| algorithm);
+        let ragged = args.operations.0.iter().any(|operation| operation.is_ragged());
         let crowded = ranks_here as usize > cores;
         let mut transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
         transports.sort_unstable();
@@ -76,6 +96,14 @@ impl Header {
             crowd: crowded.then_some(Crowd { ranks: ranks_here, cores }),
             rounded_to: sizes::rounded_to(args, comm.size()),
             buffers: args.buffers.name(),
+            algorithm: forced.map_or("auto", Algorithm::name),
+            protocol: args.proto.unwrap_or(Protocol::Auto).name(),
+            blocks: ragged.then(|| args.matrix.name()),
+            host: comm.host(comm.rank()).to_owned(),
+            cores,
+            nodes_by_default: args.events && args.nodes.is_none() && one_host && comm.nodes() > 1,
+            budget_ms: args.budget_ms,
+            speeds: None,
             ceiling: None,
             rows: rows.len(),
             warmup_iters: args.warmup_iters,

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use crosstie::{Communicator, ReduceOp};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use serde::Serialize;
 
 use super::buffer::Buffer;
 use crate::exit::Failure;
 
 /// What was measured, once, before the first row; rank 0's is complete.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Speeds {
     /// Of one rank, while the others wait.
     pub one: Memory,
@@ -30,8 +31,8 @@ pub struct Speeds {
     pub unsteady: Option<String>,
 }
 
-/// Bytes per second.
-#[derive(Debug, Clone, Default)]
+/// Bytes per second, by the size of the buffer in bytes.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Memory {
     /// That are read.
     pub read: Curve,
@@ -40,7 +41,7 @@ pub struct Memory {
 }
 
 /// TCP over loopback.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Tcp {
     /// Bytes per second of as many streams at once as there are cores, so that none is idle.
     pub bytes_per_s: f64,
@@ -49,7 +50,7 @@ pub struct Tcp {
 }
 
 /// A speed by the size of the buffers, which decides in which cache they lie.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Curve(Vec<(f64, f64)>);
 
 impl Curve {

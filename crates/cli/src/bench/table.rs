@@ -134,6 +134,19 @@ fn head(header: &Header) -> Vec<String> {
             header.warmup_iters, header.buffers
         ),
     ];
+    let blocks = header.blocks.as_ref().map(|blocks| format!("  blocks: {blocks}"));
+    lines.push(format!(
+        "# algorithm: {}  protocol: {}{}",
+        header.algorithm,
+        header.protocol,
+        blocks.unwrap_or_default()
+    ));
+    if header.nodes_by_default {
+        lines.push(format!(
+            "# nodes are emulated, {} by default, with TCP between them (--nodes 1: shared memory alone)",
+            header.nodes
+        ));
+    }
     if let Some(Crowd { ranks, cores }) = header.crowd {
         let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
         lines.push(format!("# {ranks} ranks share {cores}: times include waiting for a core"));
