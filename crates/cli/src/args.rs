@@ -174,9 +174,9 @@ pub struct BenchArgs {
     #[arg(hide_possible_values = true)]
     pub proto: Option<Protocol>,
 
-    /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off
-    /// [default: off]
-    #[arg(long, value_name = "on|off", help_heading = "World")]
+    /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off, auto
+    /// (short ones) [default: off]
+    #[arg(long, value_name = "on|off|auto", help_heading = "World")]
     pub pxn: Option<Pxn>,
 
     /// Rails (NICs) of each node [default: one for each rank of the largest node]

@@ -127,7 +127,12 @@ impl Communicator {
         };
         let sequence = self.sequence + 1;
         let in_place = buffers.in_place() && !rounds_once;
-        let form = Form { collective, algorithm, in_place };
+        let past_relays = !operation.is_ragged()
+            && self
+                .settings
+                .rails
+                .goes_past(select::message_bytes(collective, data_type, count, ranks));
+        let form = Form { collective, algorithm, in_place, past_relays };
         let computed = if rounds_once { DataType::F32 } else { data_type };
         let map = match table {
             Some(table) => select::ragged_map(table, computed, self.slot_bytes),

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosstie_bootstrap::World;
+use crosstie_bootstrap::{Monitor, World};
 use crosstie_exec::Engine;
 use crosstie_net::Listener;
 use crosstie_planner::{Nodes, Selection};
@@ -168,6 +168,7 @@ impl Communicator {
     fn give_up(&mut self) {
         self.standing.abort("the thread that held the communicator panicked");
         self.engine.settle();
+        self.engine.hasten();
         self.standing.leave(self.sequence);
     }
 
@@ -176,6 +177,10 @@ impl Communicator {
             return Ok(());
         }
         let limit = DRAIN_LIMIT.min(self.timeout);
+        if self.standing.has_failed() || self.standing.monitor.as_ref().is_some_and(Monitor::failed)
+        {
+            self.engine.hasten();
+        }
         let drained = self.engine.drain(limit);
         self.standing.leave(self.sequence);
         if drained? { Ok(()) } else { Err(Error::NotDelivered { waited: limit }) }

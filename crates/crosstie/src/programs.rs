@@ -7,6 +7,7 @@ use crosstie_exec::Program;
 use crosstie_ir::{Collective, Rank};
 use crosstie_planner::Algorithm;
 
+use crate::init::CHANNELS;
 use crate::standing::CallName;
 use crate::{Communicator, Error, select};
 
@@ -26,7 +27,7 @@ const GROUPS_KEPT: usize = 256;
 /// Plans of more messages, pieces counted, are made anew: to carry them out takes much longer.
 const LONGEST_KEPT: usize = 4096;
 
-const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 2;
+const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 4;
 
 impl Default for Programs {
     fn default() -> Self {
@@ -47,12 +48,12 @@ impl Programs {
     }
 
     pub fn slot(&mut self, form: Form) -> &mut Option<Arc<Program>> {
-        let Form { collective, algorithm, in_place } = form;
+        let Form { collective, algorithm, in_place, past_relays } = form;
         if collective.root().is_some() {
             return self.rooted.entry(form).or_default();
         }
         let index = collective.code() * Algorithm::ALL.len() + algorithm.code();
-        &mut self.by_index[index * 2 + usize::from(in_place)]
+        &mut self.by_index[index * 4 + usize::from(in_place) * 2 + usize::from(past_relays)]
     }
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct Form {
     pub collective: Collective,
     pub algorithm: Algorithm,
     pub in_place: bool,
+    /// Whether its messages go past relays, for they are long.
+    pub past_relays: bool,
 }
 
 impl Communicator {
@@ -70,9 +73,13 @@ impl Communicator {
         if self.programs.slot(form).is_some() {
             return Ok(());
         }
-        let Form { collective, algorithm, in_place } = form;
+        let Form { collective, algorithm, in_place, past_relays } = form;
         let plan = select::plan(collective, algorithm, in_place, &self.nodes, self.world.rank);
-        let program = self.engine.resolve(plan).map_err(|seen| self.standing.fail(call, &seen))?;
+        let program = match past_relays {
+            true => self.engine.resolve_past_relays(plan, CHANNELS),
+            false => self.engine.resolve(plan),
+        };
+        let program = program.map_err(|seen| self.standing.fail(call, &seen))?;
         *self.programs.slot(form) = Some(Arc::new(program));
         Ok(())
     }

@@ -30,6 +30,17 @@ pub(crate) fn chunk_map(
     ChunkMap::new(Layout::Blocks { stride: count }, element, count, message)
 }
 
+/// Bytes that a rank sends to another in a call, as a measure of its messages.
+pub(crate) fn message_bytes(
+    collective: Collective,
+    data_type: DataType,
+    count: u64,
+    ranks: u32,
+) -> u64 {
+    let bytes = count.saturating_mul(data_type.size() as u64);
+    if collective.is_whole() { bytes / u64::from(ranks) } else { bytes }
+}
+
 /// Where the blocks of a call lie that differ in length.
 pub(crate) fn ragged_map(table: Table, data_type: DataType, slot_bytes: usize) -> ChunkMap {
     let element = data_type.size();

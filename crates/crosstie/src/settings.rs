@@ -158,6 +158,7 @@ impl Resolved {
             ("reduction_order", self.reduction_order.name().to_owned()),
             ("pxn", self.rails.pxn.name().to_owned()),
             ("rails", self.rails.count.map_or("auto".to_owned(), |count| count.to_string())),
+            ("relay_below", self.rails.relay_below.to_string()),
             ("nics", if self.rails.nics.is_empty() { "unset" } else { "set" }.to_owned()),
         ]
     }

@@ -34,6 +34,32 @@ fn all_to_all_of_any_size_gives_the_right_blocks_on_any_nodes() {
 }
 
 #[test]
+fn long_blocks_go_past_relays_and_short_ones_do_not_where_that_is_chosen_by_length() {
+    let (world, settings) = world(8, 2);
+    let settings = settings.pxn(Pxn::Auto).relay_below(4096);
+    let all = world.settings(settings).run(|mut comm| {
+        let relayed = |comm: &crosstie::Communicator| {
+            comm.counters().iter().map(|counters| counters.carried_bytes).sum::<u64>()
+        };
+        let mut before = 0;
+        for (count, goes_past) in [(100, false), (5000, true), (1000, false), (4096, true)] {
+            let send: Vec<u8> = (0..8 * count).map(|i| (i / count + i) as u8).collect();
+            let mut recv = vec![0; send.len()];
+            comm.all_to_all(&send, &mut recv)?;
+            let mine = &send[comm.rank() as usize * count..][..count];
+            assert!(recv.chunks(count).all(|block| block == mine), "{count} bytes");
+            comm.barrier()?;
+            let now = relayed(&comm);
+            assert_eq!(now - before < 3 * count as u64, goes_past, "{count}: {before} to {now}");
+            before = now;
+            comm.barrier()?;
+        }
+        Ok(())
+    });
+    all.unwrap();
+}
+
+#[test]
 fn reductions_over_relays_are_right() {
     let (world, settings) = world(8, 2);
     let all = world.settings(settings).run(|mut comm| {

@@ -102,11 +102,15 @@ impl Core {
     /// After the last call of this rank: serves until the others of the node have left, too, and closes the
     /// connections.
     pub(crate) fn retire(&self, retirement: Retirement) {
-        let until = Instant::now() + retirement::LONGEST;
+        let hastens = self.hastens.load(Ordering::Relaxed);
+        let longest = if hastens { retirement::HASTY } else { retirement::LONGEST };
+        let until = Instant::now() + longest;
         loop {
             let mut helm = lock(&self.helm);
             self.serve_all(&mut helm);
-            let over = helm.machine.is_relieved() && helm.machine.is_drained();
+            // Asking tells the relays of this rank that nothing more will come.
+            let drained = helm.machine.is_drained();
+            let over = drained && helm.machine.is_relieved();
             let wake = helm.machine.wake_fds().unwrap_or_default();
             if over || Instant::now() > until {
                 helm.machine.endpoints.clear();

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crosstie_ir::{ChunkMap, Plan, Rank};
@@ -78,7 +79,17 @@ impl Engine {
     /// # Errors
     /// [`ExecError::NoConnection`].
     pub fn resolve(&self, slice: Plan) -> Result<Program, ExecError> {
-        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints))
+        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints, None))
+    }
+
+    /// As [`resolve`](Self::resolve), past relays wherever there is a way past them; the transports have so
+    /// many `channels`.
+    ///
+    /// # Errors
+    /// [`ExecError::NoConnection`].
+    pub fn resolve_past_relays(&self, slice: Plan, channels: u16) -> Result<Program, ExecError> {
+        let past = Some(channels);
+        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints, past))
     }
 
     /// Runs one call to its end, after all that was submitted before.
@@ -172,6 +183,12 @@ impl Engine {
     /// Bytes of memory that operations keep for ever, because something may still reach it.
     pub fn leaked_bytes(&self) -> u64 {
         self.core.leaked_bytes()
+    }
+
+    /// The ranks have failed, and some may never leave: dropped, the engine works for the others a second
+    /// longer, not until they have left.
+    pub fn hasten(&self) {
+        self.core.hastens.store(true, Ordering::Relaxed);
     }
 
     /// Waits until everything submitted is over and everything sent has left this process, so that

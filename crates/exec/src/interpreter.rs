@@ -519,7 +519,7 @@ mod tests {
         let mut builder = PlanBuilder::in_parts(Collective::AllGather, 1, 1);
         let block = builder.block(Rank(0));
         builder.push(block, Instr::copy(Chunk::input(0), Chunk::output(0)));
-        let program = Program::resolve(builder.finish().unwrap(), Rank(0), &[]).unwrap();
+        let program = Program::resolve(builder.finish().unwrap(), Rank(0), &[], None).unwrap();
         let count = bytes as u64 * windows;
         let map = ChunkMap::new(Layout::Blocks { stride: count }, 1, count, bytes as u64);
         let area = || Area::Whole(Region::leak(vec![0; count as usize].into_boxed_slice()));

@@ -33,7 +33,8 @@ pub(crate) enum EndPort {
 }
 
 impl Program {
-    /// Resolves `plan`, the slice of `rank`, against the endpoints of that rank.
+    /// Resolves `plan`, the slice of `rank`, against the endpoints of that rank; with the number of a
+    /// transport's channels, to the connections past relays where there are such.
     ///
     /// # Errors
     /// [`ExecError::NoConnection`] when no endpoint has one of the plan's connections.
@@ -41,6 +42,7 @@ impl Program {
         plan: Plan,
         rank: Rank,
         endpoints: &[Box<dyn Endpoint>],
+        past_relays: Option<u16>,
     ) -> Result<Self, ExecError> {
         let ends = plan
             .connections
@@ -53,11 +55,17 @@ impl Program {
                     .iter()
                     .enumerate()
                     .find_map(|(endpoint, e)| {
-                        let port = if sending {
-                            EndPort::Sending(e.sender(peer, channel)?)
-                        } else {
-                            EndPort::Receiving(e.receiver(peer, channel)?)
-                        };
+                        let past = past_relays.map(|channels| channels + channel);
+                        let on = past.into_iter().chain([channel]);
+                        let port = match sending {
+                            true => {
+                                on.into_iter().find_map(|c| e.sender(peer, c)).map(EndPort::Sending)
+                            }
+                            false => on
+                                .into_iter()
+                                .find_map(|c| e.receiver(peer, c))
+                                .map(EndPort::Receiving),
+                        }?;
                         Some(End { endpoint, peer, channel, port })
                     })
                     .ok_or(ExecError::NoConnection { peer, channel })

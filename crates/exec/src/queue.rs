@@ -111,6 +111,8 @@ pub(crate) struct Core {
     leaked_bytes: AtomicU64,
     /// Whether this rank works for others of its node: see `duty`.
     pub serves: bool,
+    /// Whether it is to stop doing so soon after its own last call.
+    pub hastens: AtomicBool,
 }
 
 /// What only the driver touches.
@@ -144,6 +146,7 @@ impl Core {
     pub fn new(machine: Machine, doorbell: Arc<Doorbell>) -> Self {
         Self {
             serves: machine.serves(),
+            hastens: AtomicBool::new(false),
             doorbell,
             helm: Mutex::new(Helm { machine, current: None, wakers: Vec::new() }),
             queue: Mutex::default(),

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long a rank that has left works for those who have not, before it gives them up.
 pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+/// The same, where the ranks have failed: as long as calls before the failure are left alone.
+pub(crate) const HASTY: Duration = Duration::from_secs(1);
 
 /// How many ranks of this process have left and still work, and which process that is.
 static AT_WORK: Mutex<(u32, usize)> = Mutex::new((0, 0));

@@ -163,6 +163,9 @@ pub trait Endpoint: Send {
     fn limits(&self) -> Limits;
 
     /// The sending end of the connection to `peer` on `channel`, if this endpoint has it. Cold.
+    ///
+    /// Where messages to `peer` go by way of a relay, and may also go past it, the channels of the latter
+    /// have numbers behind those of the former.
     fn sender(&self, peer: u32, channel: u16) -> Option<Sender>;
 
     /// The receiving end of the connection from `peer` on `channel`, if this endpoint has it. Cold.

@@ -51,7 +51,7 @@ impl<'a> Neighbourhood<'a> {
     pub fn new(settings: &'a Resolved, world: &'a World, nodes: &'a Nodes) -> Self {
         let rails = Rails::new(nodes, settings.rails.count);
         // Relays need memory that the ranks of a node share.
-        let pxn = settings.rails.pxn == Pxn::On && settings.transport == Transport::Auto;
+        let pxn = settings.rails.pxn != Pxn::Off && settings.transport == Transport::Auto;
         Self { settings, world, nodes, rails, pxn }
     }
 
@@ -76,7 +76,9 @@ impl<'a> Neighbourhood<'a> {
     pub fn check_memory(&self) -> Result<(), Error> {
         let (remote, local) = self.peers();
         let boxes = self.boxes().map_or(0, |shape| (shape.box_bytes() * local.len()) as u64);
-        let slots = memory::slots(self.settings, local.len(), remote.len());
+        let twice = self.settings.rails.pxn == Pxn::Auto;
+        let past = remote.iter().filter(|&&peer| twice && self.relayed(peer).is_some()).count();
+        let slots = memory::slots(self.settings, local.len(), remote.len() + past);
         memory::check(self.settings, "slots of all connections", slots.saturating_add(boxes), 0)
     }
 
@@ -173,8 +175,18 @@ impl<'a> Neighbourhood<'a> {
             return Some(TcpPeer::direct(self.world.rank, peer, addresses));
         }
         let carried = |from, to| self.rails.carried(from, to).into_iter().map(|Rank(r)| r);
-        let outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
-        let incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
+        let mut outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
+        let mut incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
+        if self.settings.rails.pxn == Pxn::Auto {
+            // A wire past relays, where there is none yet.
+            let alone = |ranks: &mut Vec<u32>, rank| {
+                if ranks.is_empty() {
+                    ranks.push(rank);
+                }
+            };
+            alone(&mut outgoing, self.world.rank);
+            alone(&mut incoming, peer);
+        }
         let used = !outgoing.is_empty() || !incoming.is_empty();
         used.then_some(TcpPeer { rank: peer, addresses, outgoing, incoming })
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Value;
-use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS};
+use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS, RELAY_BELOW};
 use crate::{Error, Settings};
 
 /// What the program itself says of all this.
@@ -17,6 +17,7 @@ pub(crate) struct Sharing {
     rails: Option<u32>,
     aggregate: Option<u8>,
     flush: Option<Flush>,
+    relay_below: Option<u64>,
 }
 
 /// All of it, decided.
@@ -29,6 +30,14 @@ pub(crate) struct Rails {
     pub nics: Vec<IpAddr>,
     pub most: u8,
     pub flush: Flush,
+    pub relay_below: u64,
+}
+
+impl Rails {
+    /// Whether blocks of so many bytes go past relays.
+    pub fn goes_past(&self, bytes: u64) -> bool {
+        self.pxn == Pxn::Auto && bytes >= self.relay_below
+    }
 }
 
 impl Sharing {
@@ -44,6 +53,7 @@ impl Sharing {
             nics: NICS.optional(None, environment)?.map_or_else(Vec::new, |Nics(nics)| nics),
             most: AGGREGATE.value(most, environment)?.0,
             flush: FLUSH.value(self.flush, environment)?,
+            relay_below: RELAY_BELOW.value(self.relay_below, environment)?,
         })
     }
 }
@@ -93,6 +103,20 @@ impl Settings {
         self
     }
 
+    /// With [`Pxn::Auto`], bytes of a block from which on it goes past relays (`CROSSTIE_RELAY_BELOW`); equal
+    /// on all ranks; default 256 KiB. Where the way from rail to rail is narrow, longer blocks gain too:
+    /// `u64::MAX`.
+    ///
+    /// ```
+    /// # use crosstie::{Pxn, Settings};
+    /// let settings = Settings::default().pxn(Pxn::Auto).relay_below(1 << 20);
+    /// ```
+    #[must_use]
+    pub fn relay_below(mut self, bytes: u64) -> Self {
+        self.sharing.relay_below = Some(bytes);
+        self
+    }
+
     /// How long a message waits for others that may leave with it (`CROSSTIE_FLUSH`); default
     /// [`Flush::Auto`].
     ///
@@ -116,17 +140,21 @@ pub enum Pxn {
     Off,
     /// Through shared memory to that rank, which sends for all of its node. Where no memory is shared, off.
     On,
+    /// As on where blocks are shorter than [`Settings::relay_below`], or their length is not known to all
+    /// ranks (groups, and the calls whose blocks differ); longer ones go as if off.
+    Auto,
 }
 
 impl Pxn {
     /// Every value, in the order of help texts.
-    pub const ALL: [Self; 2] = [Self::Off, Self::On];
+    pub const ALL: [Self; 3] = [Self::Off, Self::On, Self::Auto];
 
     /// The name that settings and the command line use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::On => "on",
+            Self::Auto => "auto",
         }
     }
 }
@@ -136,7 +164,7 @@ impl FromStr for Pxn {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|pxn| pxn.name() == text);
-        named.ok_or_else(|| "expected off or on".to_owned())
+        named.ok_or_else(|| "expected off, on or auto".to_owned())
     }
 }
 

@@ -398,7 +398,7 @@ pub(crate) static PXN: Knob<Pxn> = Knob::new(
     "CROSSTIE_PXN",
     Scope::World,
     "`on`: messages between nodes go by way of the rank whose NIC is on the receiver's rail; `off`: each rank \
-     sends from its own",
+     sends from its own; `auto`: `on` below CROSSTIE_RELAY_BELOW",
 )
 .default("off");
 pub(crate) static RAILS: Knob<u32> = Knob::new(
@@ -417,6 +417,12 @@ pub(crate) static REDUCTION_ORDER: Knob<ReductionOrder> = Knob::new(
     "`fast`, or `canonical`: the same bits on any nodes, transports and algorithms",
 )
 .default("fast");
+pub(crate) static RELAY_BELOW: Knob<u64> = Knob::new(
+    "CROSSTIE_RELAY_BELOW",
+    Scope::World,
+    "with `CROSSTIE_PXN=auto`, bytes of a block from which on it goes past relays",
+)
+.default("256K");
 static ROOT: Knob<String> = Knob::new(
     "CROSSTIE_ROOT",
     Scope::World,
@@ -485,6 +491,7 @@ static ALL: &[&Setting] = &[
     &RAILS.setting,
     &RANK.setting,
     &REDUCTION_ORDER.setting,
+    &RELAY_BELOW.setting,
     &ROOT.setting,
     &SECRET.setting,
     &SECRET_FILE.setting,

@@ -1,5 +1,6 @@
 //! Owns [`TcpEndpoint`]: a rank's wires, polled together, as the seam wants them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,10 +48,10 @@ pub struct TcpEndpoint {
     feeders: Vec<Feeder>,
     /// What this rank does for them.
     service: Service,
-    /// By receiver: the way of the first channel.
-    ways: Vec<(u32, Way)>,
-    /// By source: the wire, and the first connection on it.
-    sources: Vec<(u32, usize, usize)>,
+    /// By receiver: the way of the first channel; a second one for those that a relay leads to, past it.
+    ways: Vec<((u32, Class), Way)>,
+    /// By source: the wire, and the first connection on it; a second one likewise.
+    sources: Vec<((u32, Class), usize, usize)>,
     channels: u16,
     limits: Limits,
     /// The tag of the present call, and what else leaves in it.
@@ -61,6 +62,13 @@ pub struct TcpEndpoint {
     /// Bytes of the boxes of this rank.
     box_bytes: u64,
     has_left: bool,
+}
+
+/// Which of the connections between two ranks: those that there always are, or those past a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Usual,
+    PastRelay,
 }
 
 /// How the messages of this rank reach a receiver.
@@ -179,8 +187,18 @@ impl TcpEndpoint {
         let peers: Vec<u32> = streams.iter().map(|stream| stream.peer).collect();
         let shared = streams.iter().filter(|stream| stream.outgoing.len() > 1).count();
         let quota = Back::quota(shared);
+        let relayed: BTreeSet<u32> = streams
+            .iter()
+            .flat_map(|stream| stream.incoming.iter().filter(|&&source| source != stream.peer))
+            .copied()
+            .collect();
         for stream in streams {
-            endpoint.add_wire(stream, &intakes, aggregation, quota)?;
+            endpoint.add_wire(
+                stream,
+                &intakes,
+                Holding::for_wires(aggregation, quota),
+                &relayed,
+            )?;
         }
         endpoint.service = Service::new(intakes, &peers);
         endpoint.ways.sort_by_key(|&(peer, _)| peer);
@@ -198,7 +216,9 @@ impl TcpEndpoint {
             return;
         }
         let feeder = self.feeders.len();
-        let lanes = (0..).zip(&peers).map(|(lane, &(peer, _))| (peer, Way::Lane(feeder, lane)));
+        let lanes = (0..)
+            .zip(&peers)
+            .map(|(lane, &(peer, _))| ((peer, Class::Usual), Way::Lane(feeder, lane)));
         self.ways.extend(lanes);
         self.feeders.push(Feeder::new(end, &peers, &self.shapes(0)));
     }
@@ -214,8 +234,8 @@ impl TcpEndpoint {
         &mut self,
         stream: Stream,
         boxes: &[(u32, RelayEnd)],
-        aggregation: Aggregation,
-        quota: u32,
+        holding: impl FnOnce(usize) -> Holding,
+        relayed: &BTreeSet<u32>,
     ) -> Result<(), TransportError> {
         let Stream { peer, socket, outgoing, incoming } = stream;
         let (index, channels) = (self.wires.len(), usize::from(self.channels));
@@ -230,7 +250,12 @@ impl TcpEndpoint {
         for (place, &source) in outgoing.iter().enumerate() {
             let shapes = self.shapes(place);
             if source == self.rank {
-                self.ways.push((peer, Way::Wire(index, sending.len())));
+                let class = if self.ways.iter().any(|((to, _), _)| *to == peer) {
+                    Class::PastRelay
+                } else {
+                    Class::Usual
+                };
+                self.ways.push(((peer, class), Way::Wire(index, sending.len())));
                 sending.extend(shapes.into_iter().map(|s| OutEnd::Own(SendingEnd::new(s))));
                 continue;
             }
@@ -240,11 +265,13 @@ impl TcpEndpoint {
         }
         let mut receiving = Vec::with_capacity(incoming.len() * channels);
         for (place, &source) in incoming.iter().enumerate() {
-            self.sources.push((source, index, receiving.len()));
+            let past = source == peer && relayed.contains(&source);
+            let class = if past { Class::PastRelay } else { Class::Usual };
+            self.sources.push(((source, class), index, receiving.len()));
             receiving.extend(self.shapes(place).into_iter().map(ReceivingEnd::new));
         }
         let shared = outgoing.len() > 1;
-        let holding = shared.then(|| Holding::new(aggregation, outgoing.len(), quota));
+        let holding = shared.then(|| holding(outgoing.len()));
         self.wires.push(Wire::new(peer, socket, (outgoing, sending), receiving, holding));
         self.watched.push(Watch::Readable);
         Ok(())
@@ -277,7 +304,7 @@ impl TcpEndpoint {
     /// The rank that sends, the wire, and the connection on it. The index is one that `receiver` made.
     fn locate(&self, receiver: Receiver) -> (u32, usize, usize) {
         let channels = u32::from(self.channels);
-        let (source, wire, first) = self.sources[(receiver.0 / channels) as usize];
+        let ((source, _), wire, first) = self.sources[(receiver.0 / channels) as usize];
         (source, wire, first + (receiver.0 % channels) as usize)
     }
 
@@ -300,12 +327,22 @@ impl TcpEndpoint {
 
     /// The rank that a sending connection leads to.
     fn receiver_of(&self, sender: Sender) -> u32 {
-        self.ways[(sender.0 / u32::from(self.channels)) as usize].0
+        self.ways[(sender.0 / u32::from(self.channels)) as usize].0.0
     }
 
-    fn index(&self, place: usize, channel: u16) -> Option<u32> {
+    /// The index of an end: channels from `self.channels` on are those past a relay.
+    fn index(
+        &self,
+        (peer, channel): (u32, u16),
+        place: impl Fn(&(u32, Class)) -> Option<usize>,
+    ) -> Option<u32> {
+        let class = match channel / self.channels {
+            0 => Class::Usual,
+            1 => Class::PastRelay,
+            _ => return None,
+        };
         let channels = u32::from(self.channels);
-        (channel < self.channels).then(|| place as u32 * channels + u32::from(channel))
+        place(&(peer, class)).map(|place| place as u32 * channels + u32::from(channel) % channels)
     }
 
     /// Reads from every wire that has something, and notes which can be written again.
@@ -431,13 +468,13 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn sender(&self, peer: u32, channel: u16) -> Option<Sender> {
-        let place = self.ways.binary_search_by_key(&peer, |&(receiver, _)| receiver).ok()?;
-        self.index(place, channel).map(Sender)
+        let place = |key: &_| self.ways.binary_search_by_key(key, |&(receiver, _)| receiver).ok();
+        self.index((peer, channel), place).map(Sender)
     }
 
     fn receiver(&self, peer: u32, channel: u16) -> Option<Receiver> {
-        let place = self.sources.binary_search_by_key(&peer, |&(source, ..)| source).ok()?;
-        self.index(place, channel).map(Receiver)
+        let place = |key: &_| self.sources.binary_search_by_key(key, |&(source, ..)| source).ok();
+        self.index((peer, channel), place).map(Receiver)
     }
 
     fn begin_call(&mut self, tag: u32) {

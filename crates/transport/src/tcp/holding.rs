@@ -127,7 +127,7 @@ impl Why {
 }
 
 impl Holding {
-    pub fn new(aggregation: Aggregation, sources: usize, quota: u32) -> Self {
+    fn new(aggregation: Aggregation, sources: usize, quota: u32) -> Self {
         let most = aggregation.most.clamp(1, MOST_RECORDS as u8);
         Self {
             aggregation: Aggregation { most, ..aggregation },
@@ -137,6 +137,11 @@ impl Holding {
             since: None,
             until: None,
         }
+    }
+
+    /// What makes it for the wires of a rank, each of so many sources.
+    pub fn for_wires(aggregation: Aggregation, quota: u32) -> impl Fn(usize) -> Self + Copy {
+        move |sources| Self::new(aggregation, sources, quota)
     }
 
     /// Messages in one wire message, at most.
