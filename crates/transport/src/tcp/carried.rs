@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::frame::{GrantRecord, Member, Refusal, Standing};
+use super::frame::{GrantRecord, Member, MemberKind, Refusal, Standing};
 use super::holding::Hint;
 use super::sending::{Piece, Written};
 use crate::Region;
@@ -76,6 +76,10 @@ impl CarriedEnd {
 
     pub fn next_len(&self) -> usize {
         self.ready.front().map_or(0, |ready| ready.payload.len())
+    }
+
+    pub fn is_notice(&self) -> bool {
+        self.ready.front().is_some_and(|ready| ready.member.kind == MemberKind::Notice)
     }
 
     pub fn next_tag(&self) -> u32 {

@@ -179,6 +179,10 @@ impl Holding {
         let (mut ready, mut bytes, mut bound, mut pressed) = (0, 0, Duration::ZERO, false);
         let mut shares = Shares::default();
         for end in ends.iter().filter(|end| end.ready()) {
+            // The receiver may wait to hear of a message: that goes at once.
+            if end.is_notice() {
+                return Some(Why::Alone);
+            }
             ready += 1;
             bytes += end.next_len();
             let hint = match end {

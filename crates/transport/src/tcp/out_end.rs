@@ -38,6 +38,14 @@ impl OutEnd {
         }
     }
 
+    /// Whether the next piece only tells of a message.
+    pub fn is_notice(&self) -> bool {
+        match self {
+            Self::Own(end) => end.is_notice(),
+            Self::Carried(end) => end.is_notice(),
+        }
+    }
+
     /// The tag of the next piece's call.
     pub fn next_tag(&self) -> u32 {
         match self {

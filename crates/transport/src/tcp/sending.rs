@@ -229,6 +229,12 @@ impl SendingEnd {
         }
     }
 
+    /// Whether the next piece only tells of a message.
+    pub fn is_notice(&self) -> bool {
+        let head = self.queue.front();
+        head.is_some_and(|head| head.source != Source::Standing && self.grant.is_none())
+    }
+
     /// The tag of the oldest message's call.
     pub fn next_tag(&self) -> u32 {
         self.queue.front().map_or(0, |head| head.tag)
