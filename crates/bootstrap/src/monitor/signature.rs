@@ -28,7 +28,12 @@ pub struct Signature {
 impl Signature {
     /// Whether two ranks' calls are one: alike in everything but the place in the program.
     pub fn agrees_with(&self, other: &Signature) -> bool {
-        let parts = |s: &Signature| (s.sequence, s.tag, s.count, s.root);
+        self.tag == other.tag && self.reads_as(other)
+    }
+
+    /// Whether they are alike in all that stands in words here.
+    fn reads_as(&self, other: &Signature) -> bool {
+        let parts = |s: &Signature| (s.sequence, s.count, s.root);
         parts(self) == parts(other)
             && self.operation == other.operation
             && self.data_type == other.data_type
@@ -70,13 +75,35 @@ pub struct Conflict {
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Conflict { usual: (usual, theirs), odd: (odd, its) } = self;
-        write!(f, "rank {odd} made {its}; rank {usual} made {theirs}")
+        write!(f, "rank {odd} made {its}; rank {usual} made {theirs}")?;
+        if its.reads_as(theirs) && its.operation.ends_with("_v") {
+            f.write_str("; the totals are alike, but the counts of some ranks' blocks differ")?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// all_gather_v with counts [3, 4, 2] beside [3, 3, 3]: only the hash tells them apart.
+    #[test]
+    fn calls_that_read_alike_are_told_to_differ_in_their_counts() {
+        let call = |tag| Signature {
+            sequence: 1,
+            operation: "all_gather_v".to_owned(),
+            data_type: "uint32".to_owned(),
+            reduction: None,
+            count: Some(9),
+            root: None,
+            tag,
+            site: "src/train.rs:12:9".to_owned(),
+        };
+        assert!(!call(1).agrees_with(&call(2)));
+        let conflict = Conflict { usual: (1, call(1)), odd: (0, call(2)) }.to_string();
+        assert!(conflict.ends_with("the counts of some ranks' blocks differ"), "{conflict}");
+    }
 
     #[test]
     fn a_signature_reads_as_the_call_that_it_is() {
