@@ -22,8 +22,8 @@ pub struct Path {
 }
 
 /// The endpoints of all ranks of a world, in rank order. A rank that has died has none.
-pub struct World {
-    ends: Vec<Option<Box<dyn Endpoint>>>,
+pub struct World<E: Endpoint + ?Sized = dyn Endpoint> {
+    ends: Vec<Option<Box<E>>>,
 }
 
 /// One message on its way out.
@@ -45,14 +45,14 @@ pub struct Incoming {
     pub tag: Option<u32>,
 }
 
-impl World {
+impl<E: Endpoint + ?Sized> World<E> {
     /// A world of `ends`, in rank order.
-    pub fn new(ends: Vec<Box<dyn Endpoint>>) -> Self {
+    pub fn new(ends: Vec<Box<E>>) -> Self {
         Self { ends: ends.into_iter().map(Some).collect() }
     }
 
     /// A world of which only `rank`, with the endpoint `end`, is driven here.
-    pub fn of_one(rank: u32, end: Box<dyn Endpoint>) -> Self {
+    pub fn of_one(rank: u32, end: Box<E>) -> Self {
         let mut ends: Vec<_> = (0..rank).map(|_| None).collect();
         ends.push(Some(end));
         Self { ends }
@@ -62,9 +62,14 @@ impl World {
     ///
     /// # Panics
     /// When that rank has died.
-    pub fn end(&mut self, rank: u32) -> &mut dyn Endpoint {
+    pub fn end(&mut self, rank: u32) -> &mut E {
         let end = self.ends.get_mut(rank as usize).and_then(Option::as_mut);
-        &mut **end.expect("the rank is alive")
+        end.expect("the rank is alive")
+    }
+
+    /// Whether `rank` has an endpoint that has not been dropped.
+    pub fn is_alive(&self, rank: u32) -> bool {
+        self.ends.get(rank as usize).is_some_and(Option::is_some)
     }
 
     /// What connections of this world promise.
@@ -134,7 +139,10 @@ impl Outgoing {
     ///
     /// # Errors
     /// The transport's.
-    pub fn step(&mut self, world: &mut World) -> Result<bool, TransportError> {
+    pub fn step<E: Endpoint + ?Sized>(
+        &mut self,
+        world: &mut World<E>,
+    ) -> Result<bool, TransportError> {
         let end = world.end(self.path.src);
         if self.handed {
             return Ok(end.sent(self.port));
@@ -166,7 +174,10 @@ impl Incoming {
     ///
     /// # Errors
     /// The transport's.
-    pub fn step(&mut self, world: &mut World) -> Result<Option<Vec<u8>>, TransportError> {
+    pub fn step<E: Endpoint + ?Sized>(
+        &mut self,
+        world: &mut World<E>,
+    ) -> Result<Option<Vec<u8>>, TransportError> {
         let end = world.end(self.path.dst);
         if !self.posted {
             let grant = Grant { receiver: self.port, limit: self.limit, place: self.place };

@@ -62,7 +62,8 @@ impl FeedEnd {
     /// The slots that came back, as bits.
     pub fn take_back(&mut self) -> u32 {
         let back = self.memory.words().take_freed();
-        debug_assert_eq!(back & self.free, 0, "a slot came back that had not been put");
+        debug_assert_eq!(back & self.free, 0, "I2: a slot came back that had not been put");
+        let back = back & !self.free;
         self.free |= back;
         back
     }
@@ -72,8 +73,18 @@ impl FeedEnd {
         (self.free != 0).then(|| self.free.trailing_zeros())
     }
 
+    /// How many slots this side does not have.
+    pub fn away(&self) -> usize {
+        SLOTS - self.free.count_ones() as usize
+    }
+
     /// Fills `slot`, which this side has, and puts it.
     pub fn put(&mut self, slot: u32, payload: Region, note: Note) {
+        debug_assert_ne!(
+            self.free & 1 << slot,
+            0,
+            "I2: a slot is filled that this side does not have"
+        );
         let place = self.memory.piece(slot, payload.len());
         let copied = place.is_some_and(|place| place.copy_from(payload));
         debug_assert!(copied, "a piece is longer than a slot");

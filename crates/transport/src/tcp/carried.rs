@@ -103,6 +103,11 @@ impl CarriedEnd {
         !self.ready.is_empty()
     }
 
+    /// Pieces that wait, or are being written.
+    pub fn held(&self) -> usize {
+        self.ready.len() + self.writing.len()
+    }
+
     pub fn granted(&self, grant: GrantRecord) {
         self.back.grant(self.dst, self.channel, grant.seq, grant.limit);
     }

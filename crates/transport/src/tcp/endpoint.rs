@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::carried::CarriedEnd;
 use super::feeder::Feeder;
+use super::held::Held;
 use super::holding::{Aggregation, Holding};
 use super::out_end::OutEnd;
 use super::receiving::{ReceivingEnd, Shape};
@@ -292,6 +293,15 @@ impl TcpEndpoint {
     pub fn number_from(&mut self, passed: u32) {
         self.wires.iter_mut().for_each(|wire| wire.number_from(passed));
         self.feeders.iter_mut().for_each(|feeder| feeder.number_from(passed));
+    }
+
+    /// For tests: what is under way here.
+    #[doc(hidden)]
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        self.wires.iter().for_each(|wire| held += wire.held());
+        self.feeders.iter().for_each(|feeder| held += feeder.held());
+        held
     }
 
     /// Where the end of a sending connection is. The index is one that `sender` made.

@@ -6,6 +6,7 @@
 //! but a share of its slots (rule F4).
 
 use super::frame::{GrantRecord, Refusal, Standing, Violation};
+use super::held::Held;
 use super::holding::Hint;
 use super::receiving::Shape;
 use super::sending::{Piece, SendingEnd};
@@ -72,7 +73,15 @@ impl Feeder {
             }
         }
         self.end.ring();
+        debug_assert!(self.counts_every_slot(), "I2: a slot is neither free nor of any lane");
         moved
+    }
+
+    /// Whether each slot is either here or a lane's, and no lane has more than its share.
+    fn counts_every_slot(&self) -> bool {
+        let in_box = self.lanes.iter().map(|lane| lane.in_box).sum::<u32>();
+        in_box as usize == self.end.away()
+            && self.lanes.iter().all(|lane| lane.in_box <= self.quota)
     }
 
     fn take_back(&mut self) -> bool {
@@ -130,6 +139,12 @@ impl Feeder {
             !lane.ended && (lane.dirty || lane.sending.iter().any(SendingEnd::has_queued))
         };
         !self.lanes.iter().any(waits)
+    }
+
+    /// Slots of the box that are not back, and messages that have not gone into it.
+    pub fn held(&self) -> Held {
+        let sending = self.lanes.iter().flat_map(|lane| &lane.sending).map(SendingEnd::held).sum();
+        Held { slots: self.end.away(), sending, ..Held::default() }
     }
 
     /// Whether a message waits for its grant, and could be set aside.

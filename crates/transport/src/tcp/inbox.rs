@@ -67,6 +67,11 @@ impl Inbox {
         Self { buffer, start: 0, end: 0, group: None }
     }
 
+    /// Whether a wire message is partly here.
+    pub fn is_amid(&self) -> bool {
+        self.group.is_some() || self.start < self.end
+    }
+
     /// Reads once. `long` tells that granted payloads are expected.
     pub fn read(&mut self, socket: impl AsFd, long: bool) -> Result<Read, Errno> {
         self.compact();

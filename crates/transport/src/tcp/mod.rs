@@ -17,6 +17,7 @@ mod connect;
 mod endpoint;
 mod feeder;
 mod frame;
+mod held;
 mod holding;
 mod inbox;
 mod memory;
@@ -30,4 +31,6 @@ mod wire;
 pub use connect::{TcpOptions, TcpPeer};
 pub use endpoint::{Relays, Stream, TcpEndpoint};
 pub(crate) use frame::PIECE_BYTES;
+#[doc(hidden)]
+pub use held::Held;
 pub use holding::{Aggregation, Flush};

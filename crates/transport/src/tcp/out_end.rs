@@ -2,6 +2,7 @@
 
 use super::carried::CarriedEnd;
 use super::frame::{GrantRecord, Refusal, Standing, Violation};
+use super::held::Held;
 use super::sending::{Piece, SendingEnd, Written};
 
 pub(super) enum OutEnd {
@@ -109,6 +110,13 @@ impl OutEnd {
         match self {
             Self::Own(end) => end.has_queued(),
             Self::Carried(end) => end.has_queued(),
+        }
+    }
+
+    pub fn held(&self) -> Held {
+        match self {
+            Self::Own(end) => Held { sending: end.held(), ..Held::default() },
+            Self::Carried(end) => Held { carried: end.held(), ..Held::default() },
         }
     }
 

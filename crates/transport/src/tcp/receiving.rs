@@ -111,7 +111,10 @@ impl ReceivingEnd {
 
     /// Makes room for the next message; whether the sender must be told at once.
     pub fn post(&mut self, grant: &Grant) -> bool {
-        debug_assert!(self.posted.is_none(), "a receive was posted before the last was released");
+        debug_assert!(
+            self.posted.is_none(),
+            "I1: a receive was posted before the last was released"
+        );
         let room = grant.place.map_or(self.shape.slot_bytes, |place| place.len());
         let posted =
             Posted { seq: self.next_receive, limit: grant.limit.min(room), place: grant.place };
@@ -157,12 +160,23 @@ impl ReceivingEnd {
     /// Gives back the memory of the message that `poll` gave; whether the sender must hear of it
     /// at once.
     pub fn release(&mut self) -> bool {
+        debug_assert!(
+            !self.arrived.is_empty() || self.landing.is_none_or(|l| !l.message.placed),
+            "I9: a place goes back while its message is landing"
+        );
         self.posted = None;
         let Some(message) = self.arrived.pop_front() else { return false };
         if message.eager {
             self.emptied = self.emptied.wrapping_add(1);
         }
         self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
+    }
+
+    /// Receives not released, and messages that are here, or begin to be.
+    pub fn held(&self) -> usize {
+        let eager = self.eager.wrapping_sub(self.emptied) as usize;
+        let here = self.arrived.len().max(eager);
+        here + usize::from(self.posted.is_some()) + usize::from(self.landing.is_some())
     }
 
     /// Where the payload of `member` goes: memory of its length, or nowhere when it is dropped.
@@ -196,6 +210,8 @@ impl ReceivingEnd {
         let limit = self.shape.standing_bytes as u64;
         let slot = self.standing.slot(self.eager, len);
         let slot = slot.ok_or(Violation::OverLimit { conn, seq, limit })?;
+        let holds = |message: &Message| message.eager && message.bytes.as_ptr() == slot.as_ptr();
+        debug_assert!(!self.arrived.iter().any(holds), "I6: a slot is used that was not emptied");
         self.eager = self.eager.wrapping_add(1);
         let place = self.posted_for(seq).and_then(|posted| {
             posted.place.filter(|_| len <= posted.limit).and_then(|place| place.part(0, len))
@@ -246,6 +262,11 @@ impl ReceivingEnd {
             MemberKind::Eager => true,
             MemberKind::Piece { last } => last,
         };
+        debug_assert!(
+            self.refused.is_some()
+                || member.seq == self.next_seq && member.offset == landing.filled as u64,
+            "I4: a piece lands elsewhere than the next is expected"
+        );
         landing.filled += member.len as usize;
         if !last {
             self.landing = Some(landing);

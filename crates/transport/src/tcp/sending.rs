@@ -273,6 +273,8 @@ impl SendingEnd {
             tag: head.tag,
         };
         let long = head.source != Source::Standing;
+        debug_assert!(!long || self.is_granted(), "I3: a message leaves without a grant for it");
+        debug_assert!(long || self.has_credits(), "I5: an eager message leaves without a slot");
         let lent = head.source == Source::Caller;
         self.lent_pieces += u32::from(lent);
         self.head_put += payload.len();
@@ -288,6 +290,17 @@ impl SendingEnd {
         let tag = head.tag;
         let written = Written { conn, lent, long_done, message_done, carried: false, tag };
         Piece { member, payload, written }
+    }
+
+    /// Whether the oldest message has the grant that names it, with room for it.
+    fn is_granted(&self) -> bool {
+        let len = self.queue.front().map_or(0, |head| head.bytes.len() as u64);
+        self.grant.is_some_and(|grant| grant.seq == self.head_seq && len <= grant.limit)
+    }
+
+    /// Whether the receiver has a standing slot for all eager messages that were put.
+    fn has_credits(&self) -> bool {
+        self.eager_put.wrapping_sub(self.eager_emptied) <= self.shape.standing_slots
     }
 
     fn notice_piece(&self, head: Outgoing) -> Piece {
@@ -354,6 +367,11 @@ impl SendingEnd {
         self.queue.clear();
         self.grant = None;
         self.head_put = 0;
+    }
+
+    /// Messages that have not left, and pieces of the caller's memory that are being written.
+    pub fn held(&self) -> usize {
+        self.queue.len() + self.lent_pieces as usize
     }
 
     /// Forgets every message: the wire is gone, and nothing refers to memory any more.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::carried::CarriedEnd;
 use super::frame::{Refusal, Violation};
+use super::held::Held;
 use super::holding::Holding;
 use super::inbox::{Ends, Inbox, Read};
 use super::out_end::OutEnd;
@@ -253,6 +254,16 @@ impl Wire {
         };
         let left = self.outbox.is_empty() || self.blocked && self.outbox.is_carried();
         left && (!self.dirty || is_waiting) && !self.sending.iter().any(waits)
+    }
+
+    /// What is under way on it. A wire that has ended keeps what arrived for its receivers.
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        self.sending.iter().for_each(|end| held += end.held());
+        held.receiving = self.receiving.iter().map(ReceivingEnd::held).sum();
+        let amid = self.inbox.is_amid() && !self.has_ended();
+        held.wire_messages = usize::from(!self.outbox.is_empty()) + usize::from(amid);
+        held
     }
 
     /// Whether nothing at all waits in this process to be written.
