@@ -1,0 +1,193 @@
+//! Owns the judgement of descriptions: what is wrong, or odd, with the evidence and what to do.
+
+mod links;
+mod network;
+mod pci;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::Serialize;
+
+use crate::graph::{Topology, VertexId};
+use crate::paths::Paths;
+use crate::xml::Position;
+
+/// How bad a finding is; the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know; plans are as good as they can be.
+    Note,
+    /// Plans will be worse than the machine, or rest on a guess.
+    Warning,
+    /// The description contradicts itself.
+    Error,
+}
+
+impl Severity {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Rule {
+    /// A port, or a PCI link, of unknown speed or width.
+    SpeedUnknown,
+    /// A PCI link slower or narrower than its device.
+    LinkBelowDevice,
+    /// A NUMA node without a number.
+    NumaUnknown,
+    /// Many devices and no PCI switch: most often a virtual machine that hides them.
+    FlatTree,
+    /// Two devices with one bus id.
+    DuplicateBusId,
+    /// Two GPUs, or two ports, with one number.
+    DuplicateNumber,
+    /// A device that is neither GPU nor NIC nor switch as far as the description tells.
+    UnknownDevice,
+    /// A GPU that only PCI tells of: nothing is known of its NVLinks.
+    NotDescribed,
+    /// A GPU that no NIC is near.
+    GpuWithoutNic,
+    /// Ports of one rail, or like ports of one host, with different speeds.
+    RailSpeeds,
+    /// NVLinks that one end counts otherwise than the other, or one GPU otherwise than its like.
+    AsymmetricNvlink,
+    /// A link from a GPU to itself.
+    SelfLink,
+    /// Two ends that nothing joins.
+    Unreachable,
+    /// A machine too large to look at every pair.
+    TooLarge,
+}
+
+impl Rule {
+    /// Its name, as in the JSON form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SpeedUnknown => "speed-unknown",
+            Self::LinkBelowDevice => "link-below-device",
+            Self::NumaUnknown => "numa-unknown",
+            Self::FlatTree => "flat-tree",
+            Self::DuplicateBusId => "duplicate-bus-id",
+            Self::DuplicateNumber => "duplicate-number",
+            Self::UnknownDevice => "unknown-device",
+            Self::NotDescribed => "not-described",
+            Self::GpuWithoutNic => "gpu-without-nic",
+            Self::RailSpeeds => "rail-speeds",
+            Self::AsymmetricNvlink => "asymmetric-nvlink",
+            Self::SelfLink => "self-link",
+            Self::Unreachable => "unreachable",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// Something that is wrong, or odd, with a description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was looked for.
+    pub rule: Rule,
+    /// The vertices that it is about.
+    pub about: Vec<VertexId>,
+    /// What was found, with names and numbers.
+    pub evidence: String,
+    /// What to do.
+    pub remedy: &'static str,
+    /// Where the description says so.
+    #[serde(skip)]
+    pub at: Position,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, rule, evidence, remedy, at, .. } = self;
+        write!(f, "{severity}: {evidence} [{}", rule.name())?;
+        if at.line > 0 {
+            write!(f, ", line {}", at.line)?;
+        }
+        write!(f, "]; {remedy}")
+    }
+}
+
+/// Everything found in a topology: the worst first, then in the order of the rules and the file.
+pub fn lint(topology: &Topology) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    pci::check(topology, &mut findings);
+    links::check_nvlinks(topology, &mut findings);
+    network::check_numbers(topology, &mut findings);
+    network::check_rails(topology, &mut findings);
+    match Paths::of(topology) {
+        Ok(paths) => {
+            links::check_reach(topology, &paths, &mut findings);
+            network::check_nics(topology, &paths, &mut findings);
+        }
+        Err(e) => findings.push(Finding {
+            severity: Severity::Note,
+            rule: Rule::TooLarge,
+            about: Vec::new(),
+            evidence: alloc::format!("{e}"),
+            remedy: "lint a part of it, to have every pair looked at",
+            at: Position::default(),
+        }),
+    }
+    findings
+        .sort_by_key(|finding| (core::cmp::Reverse(finding.severity), finding.rule, finding.at));
+    findings
+}
+
+/// Makes findings about one vertex, which is what most are.
+pub(crate) struct Findings<'a> {
+    topology: &'a Topology,
+    found: &'a mut Vec<Finding>,
+}
+
+impl<'a> Findings<'a> {
+    fn new(topology: &'a Topology, found: &'a mut Vec<Finding>) -> Self {
+        Self { topology, found }
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        rule: Rule,
+        about: &[VertexId],
+        evidence: String,
+        remedy: &'static str,
+    ) {
+        let at = about.first().map(|&id| self.topology.vertex(id).at).unwrap_or_default();
+        self.found.push(Finding { severity, rule, about: about.into(), evidence, remedy, at });
+    }
+}
+
+/// Names of vertices, with commas; the first eight, and how many more.
+pub(crate) fn list(topology: &Topology, ids: &[VertexId]) -> String {
+    let mut text = String::new();
+    for (number, &id) in ids.iter().take(8).enumerate() {
+        let comma = if number > 0 { ", " } else { "" };
+        text.push_str(&alloc::format!("{comma}{}", topology.label(id)));
+    }
+    if ids.len() > 8 {
+        text.push_str(&alloc::format!(" and {} more", ids.len() - 8));
+    }
+    text
+}

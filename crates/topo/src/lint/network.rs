@@ -1,0 +1,134 @@
+//! Owns the rules about NICs: speeds, numbers, and whether each GPU has one near.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::graph::{Topology, VertexId, VertexKind};
+use crate::lint::{Finding, Findings, Rule, Severity, list};
+use crate::path::PathKind;
+use crate::paths::Paths;
+use crate::rails::{Rails, speed};
+
+pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
+    let mut findings = Findings::new(topology, found);
+    let mut known: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+    for id in topology.ids() {
+        let vertex = topology.vertex(id);
+        match &vertex.kind {
+            // Partitions of one GPU have its number.
+            VertexKind::Gpu(gpu) => {
+                let of_device = known.entry((vertex.host, true, gpu.dev)).or_default();
+                let same = |&other: &VertexId| {
+                    topology.gpu(other).is_some_and(|other| other.pci.bus_id == gpu.pci.bus_id)
+                };
+                if !of_device.iter().any(same) {
+                    of_device.push(id);
+                }
+            }
+            VertexKind::Port(port) => {
+                known.entry((vertex.host, false, port.dev)).or_default().push(id);
+                let described = vertex.parent.is_some_and(|nic| match &topology.vertex(nic).kind {
+                    VertexKind::Nic(nic) => nic.described,
+                    _ => false,
+                });
+                if port.mbit.is_none() {
+                    let guess = speed(topology, id);
+                    let severity = if described { Severity::Warning } else { Severity::Note };
+                    findings.add(
+                        severity,
+                        Rule::SpeedUnknown,
+                        &[id],
+                        format!("{} tells no speed; it counts as {guess}", topology.label(id)),
+                        "set speed to what `cat /sys/class/net/NAME/speed` or `ibstat` shows, in Mb/s",
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    for ((_, is_gpu, dev), ids) in known.into_iter().filter(|(_, ids)| ids.len() > 1) {
+        let what = if is_gpu { "GPUs" } else { "ports" };
+        findings.add(
+            Severity::Error,
+            Rule::DuplicateNumber,
+            &ids,
+            format!("{} {what} have the number dev=\"{dev}\"", ids.len()),
+            "number the devices of a host from 0, as the driver does",
+        );
+    }
+}
+
+pub fn check_rails(topology: &Topology, found: &mut Vec<Finding>) {
+    let mut findings = Findings::new(topology, found);
+    let rails = Rails::of(topology);
+    let mut speeds: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+    for (rail, ports) in rails.iter() {
+        let mut of_rail: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+        for &port in ports {
+            of_rail.entry(speed(topology, port)).or_default().push(port);
+            speeds.entry(speed(topology, port)).or_default().push(port);
+        }
+        if let (Some((slow, slow_ports)), Some((fast, _))) =
+            (of_rail.first_key_value(), of_rail.last_key_value())
+            && slow < fast
+        {
+            findings.add(
+                Severity::Warning,
+                Rule::RailSpeeds,
+                slow_ports,
+                format!("on rail {rail} {} carry {slow}, others {fast}", list(topology, slow_ports)),
+                "look for a cable or a switch port that came up slow; a rail is as fast as its slowest port",
+            );
+            return;
+        }
+    }
+    if let (Some((slow, ports)), Some((fast, _))) =
+        (speeds.first_key_value(), speeds.last_key_value())
+        && slow < fast
+    {
+        findings.add(
+            Severity::Warning,
+            Rule::RailSpeeds,
+            ports,
+            format!("{} carry {slow}, their like {fast}", list(topology, ports)),
+            "look for a cable or a switch port that came up slow; exchanges wait for the slowest rail",
+        );
+    }
+}
+
+pub fn check_nics(topology: &Topology, paths: &Paths, found: &mut Vec<Finding>) {
+    let mut findings = Findings::new(topology, found);
+    let gpus = topology.gpus();
+    if topology.ports().is_empty() {
+        if !gpus.is_empty() {
+            findings.add(
+                Severity::Warning,
+                Rule::GpuWithoutNic,
+                gpus,
+                format!("{} GPUs and no NIC", gpus.len()),
+                "add the <nic>s, if the machine has any; without one it takes part in no job of several machines",
+            );
+        }
+        return;
+    }
+    let nearest = |gpu: VertexId| {
+        topology
+            .ports()
+            .iter()
+            .filter_map(move |&port| paths.send(gpu, port))
+            .map(|path| path.kind)
+            .min()
+    };
+    let far = |&gpu: &VertexId| nearest(gpu).is_none_or(|kind| kind >= PathKind::Sys);
+    let far: Vec<VertexId> = gpus.iter().copied().filter(far).collect();
+    if !far.is_empty() {
+        findings.add(
+            Severity::Warning,
+            Rule::GpuWithoutNic,
+            &far,
+            format!("{} reach every NIC by way of another NUMA node (SYS) only", list(topology, &far)),
+            "if the machine has a NIC near them, describe it there; else their traffic shares the link between the sockets",
+        );
+    }
+}

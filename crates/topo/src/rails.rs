@@ -1,0 +1,111 @@
+//! Owns the rails of one machine: which of its ports is on which.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::graph::{Topology, VertexId, VertexKind};
+use crate::unit::Bandwidth;
+
+/// The ports of a machine by rail; what is on no rail (the port to the storage, say) is beside them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rails {
+    rails: BTreeMap<u32, Vec<VertexId>>,
+    beside: Vec<VertexId>,
+}
+
+/// What makes ports alike: the card's class, vendor and device; the speed only where no id is told, so
+/// that a port that came up slow stays with its like.
+type Like = (bool, Option<u32>, Option<(u32, u32)>, Option<u64>);
+
+impl Rails {
+    /// The rails that a description gives its ports; where it gives none, a port's rail is its number
+    /// among like ports of its host. Likest are those of which there are the most, then the fastest.
+    pub fn of(topology: &Topology) -> Self {
+        Self::explicit(topology, |port| topology.port(port).and_then(|port| port.rail))
+            .unwrap_or_else(|| Self::by_index(topology))
+    }
+
+    /// The rails that `rail` gives: a setting's word, or a fabric's. `None` where it gives none at all.
+    pub fn explicit(topology: &Topology, rail: impl Fn(VertexId) -> Option<u32>) -> Option<Self> {
+        let mut rails: BTreeMap<u32, Vec<VertexId>> = BTreeMap::new();
+        let mut beside = Vec::new();
+        for &port in topology.ports() {
+            match rail(port) {
+                Some(rail) => rails.entry(rail).or_default().push(port),
+                None => beside.push(port),
+            }
+        }
+        (!rails.is_empty()).then_some(Self { rails, beside })
+    }
+
+    /// A port's rail is its number among like ports of its host, whatever the description says.
+    pub fn by_index(topology: &Topology) -> Self {
+        let mut groups: BTreeMap<Like, Vec<VertexId>> = BTreeMap::new();
+        for &port in topology.ports() {
+            groups.entry(like(topology, port)).or_default().push(port);
+        }
+        // Virtual cards come last, however many.
+        let best = groups.iter().min_by_key(|((is_virtual, ..), ports)| {
+            let fastest = ports.iter().map(|&port| speed(topology, port)).max();
+            (*is_virtual, Reverse(ports.len()), Reverse(fastest))
+        });
+        let Some((best, _)) = best.map(|(key, ports)| (*key, ports.len())) else {
+            return Self { rails: BTreeMap::new(), beside: Vec::new() };
+        };
+        let (mut rails, mut beside) = (BTreeMap::new(), Vec::new());
+        let mut next: BTreeMap<Option<u32>, u32> = BTreeMap::new();
+        for &port in topology.ports() {
+            if like(topology, port) != best {
+                beside.push(port);
+                continue;
+            }
+            let next = next.entry(topology.vertex(port).host).or_default();
+            let rail: &mut Vec<_> = rails.entry(*next).or_default();
+            rail.push(port);
+            *next += 1;
+        }
+        Self { rails, beside }
+    }
+
+    /// Each rail with its ports: one for each host, as a rule.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[VertexId])> {
+        self.rails.iter().map(|(&rail, ports)| (rail, ports.as_slice()))
+    }
+
+    /// How many rails there are.
+    pub fn len(&self) -> usize {
+        self.rails.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rails.is_empty()
+    }
+
+    /// The rail of a port.
+    pub fn rail_of(&self, port: VertexId) -> Option<u32> {
+        self.iter().find(|(_, ports)| ports.contains(&port)).map(|(rail, _)| rail)
+    }
+
+    /// The ports that are on no rail.
+    pub fn beside(&self) -> &[VertexId] {
+        &self.beside
+    }
+}
+
+fn like(topology: &Topology, port: VertexId) -> Like {
+    let Some(pci) = topology.pci(port) else {
+        return (true, None, None, topology.port(port).and_then(|port| port.mbit));
+    };
+    let ids = pci.ids[0].zip(pci.ids[1]);
+    let mbit = topology.port(port).and_then(|port| port.mbit).filter(|_| ids.is_none());
+    (false, pci.class.map(|class| class >> 8), ids, mbit)
+}
+
+/// What the cable of a port carries.
+pub(crate) fn speed(topology: &Topology, port: VertexId) -> Bandwidth {
+    let cable = topology.links_of(port).iter();
+    let is_card = |id: VertexId| matches!(topology.vertex(id).kind, VertexKind::Nic(_));
+    cable.filter(|link| is_card(link.to)).map(|link| link.bandwidth).max().unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! Owns the merging of several descriptions of one machine: each process saw its own GPU, all saw the rest.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::error::quote;
+use crate::xml::{Document, Element, Item, Position};
+
+/// What merging gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// One description that has what any of them had.
+    pub document: Document,
+    /// Where they contradict each other.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Two descriptions that give an attribute different values; the first one's was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The element, as `pci 0000:1b:00.0`.
+    pub element: String,
+    /// The attribute.
+    pub attribute: String,
+    /// The value that was kept.
+    pub kept: String,
+    /// The value that was dropped.
+    pub dropped: String,
+    /// Where the dropped one stood in its file.
+    pub at: Position,
+}
+
+/// Merges descriptions of one machine into the first: elements are the same that have the same name and
+/// bus id, NUMA number, target, or network name, below the same parent. `None` of none.
+pub fn merge(documents: impl IntoIterator<Item = Document>) -> Option<Merged> {
+    let mut documents = documents.into_iter();
+    let mut merged = Merged { document: documents.next()?, conflicts: Vec::new() };
+    for Document { before, root, after, .. } in documents {
+        add_remarks(&mut merged.document.before, before);
+        add(&mut merged.document.root, root, &mut merged.conflicts);
+        add_remarks(&mut merged.document.after, after);
+    }
+    Some(merged)
+}
+
+/// Adds the comments and texts that are not there yet.
+fn add_remarks(to: &mut Vec<Item>, from: Vec<Item>) {
+    let mut known: BTreeSet<_> = to.iter().filter_map(remark).collect();
+    for item in from {
+        if remark(&item).is_some_and(|remark| known.insert(remark)) {
+            to.push(item);
+        }
+    }
+}
+
+fn remark(item: &Item) -> Option<(u8, String, String)> {
+    match item {
+        Item::Element(_) => None,
+        Item::Comment(text) => Some((0, text.clone(), String::new())),
+        Item::Text(text) => Some((1, text.clone(), String::new())),
+        Item::Instruction(target, value) => Some((2, target.clone(), value.clone())),
+    }
+}
+
+/// Adds what `from` has to the same element; within the depth of what was read.
+fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
+    for attribute in from.attributes {
+        match to.attribute(&attribute.name) {
+            None => to.attributes.push(attribute),
+            Some(kept) if *kept != attribute.value => conflicts.push(Conflict {
+                element: title(to),
+                kept: kept.into(),
+                attribute: attribute.name,
+                dropped: attribute.value,
+                at: attribute.at,
+            }),
+            Some(_) => {}
+        }
+    }
+    let mut places = BTreeMap::new();
+    for (place, item) in to.items.iter().enumerate() {
+        if let Item::Element(element) = item {
+            places.entry(key(&to.name, element)).or_insert(place);
+        }
+    }
+    let mut remarks = Vec::new();
+    for item in from.items {
+        let Item::Element(element) = item else {
+            remarks.push(item);
+            continue;
+        };
+        let place = places.get(&key(&to.name, &element)).copied();
+        match place.and_then(|place| to.items.get_mut(place)) {
+            Some(Item::Element(same)) => add(same, element, conflicts),
+            _ => to.push(element),
+        }
+    }
+    add_remarks(&mut to.items, remarks);
+}
+
+/// What tells an element from its brothers below `parent`.
+fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
+    let name = element.name.as_str();
+    let attributes: &[&str] = match name {
+        "cpu" => &["host_hash", "numaid"],
+        "pci" => &["busid"],
+        "nvlink" | "xgmi" | "pcilink" => &["target"],
+        "gpu" => &["mlopart"],
+        "net" if element.attribute("name").is_some() => &["name", "port"],
+        "net" => &["dev"],
+        "nic" | "c2c" | "system" => &[],
+        _ => return (name.into(), [format!("{:?}", element.attributes)].into()),
+    };
+    let value = |attribute: &&str| element.attribute(attribute).unwrap_or_default().into();
+    let mut key: Vec<String> = attributes.iter().map(value).collect();
+    // Virtual NICs stand side by side below a cpu, told apart by their network only.
+    if name == "nic" && parent == "cpu" {
+        let net = element.named("net").next();
+        key.extend(net.and_then(|net| net.attribute("name")).map(String::from));
+    }
+    (name.into(), key)
+}
+
+/// How people call an element: its name and what tells it from its brothers.
+pub(crate) fn title(element: &Element) -> String {
+    let mut title = element.name.clone();
+    for value in key("", element).1.iter().filter(|value| !value.is_empty()) {
+        title.push(' ');
+        title.push_str(&quote(value));
+    }
+    title
+}

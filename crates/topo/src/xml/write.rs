@@ -1,0 +1,72 @@
+//! Owns writing: a tree as text that reads back equal, two spaces to a level.
+
+use alloc::string::String;
+use core::fmt::{self, Write};
+
+use crate::xml::{Document, Element, Item};
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(declaration) = &self.declaration {
+            writeln!(f, "{declaration}")?;
+        }
+        self.before.iter().try_for_each(|item| write_item(f, item, 0))?;
+        write_element(f, &self.root, 0)?;
+        self.after.iter().try_for_each(|item| write_item(f, item, 0))
+    }
+}
+
+fn write_item(f: &mut fmt::Formatter<'_>, item: &Item, depth: usize) -> fmt::Result {
+    let indent = 2 * depth;
+    match item {
+        Item::Element(element) => write_element(f, element, depth),
+        Item::Comment(comment) => writeln!(f, "{:indent$}<!--{}-->", "", in_comment(comment)),
+        Item::Text(text) => {
+            write!(f, "{:indent$}", "")?;
+            escape(f, text)?;
+            writeln!(f)
+        }
+        Item::Instruction(target, value) if value.is_empty() => {
+            writeln!(f, "{:indent$}<?{target}?>", "")
+        }
+        Item::Instruction(target, value) => writeln!(f, "{:indent$}<?{target} {value}?>", ""),
+    }
+}
+
+fn write_element(f: &mut fmt::Formatter<'_>, element: &Element, depth: usize) -> fmt::Result {
+    let (indent, name) = (2 * depth, &element.name);
+    write!(f, "{:indent$}<{name}", "")?;
+    for attribute in &element.attributes {
+        write!(f, " {}=\"", attribute.name)?;
+        escape(f, &attribute.value)?;
+        f.write_char('"')?;
+    }
+    if element.items.is_empty() {
+        return writeln!(f, "/>");
+    }
+    writeln!(f, ">")?;
+    element.items.iter().try_for_each(|item| write_item(f, item, depth + 1))?;
+    writeln!(f, "{:indent$}</{name}>", "")
+}
+
+/// White space other than blanks would be read back as blanks; other control characters cannot be written.
+fn escape(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c {
+        '&' => f.write_str("&amp;"),
+        '<' => f.write_str("&lt;"),
+        '>' => f.write_str("&gt;"),
+        '"' => f.write_str("&quot;"),
+        '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(c)),
+        '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}'),
+        _ => f.write_char(c),
+    })
+}
+
+/// A comment may hold no two dashes, nor end with one; one that was read never does.
+fn in_comment(comment: &str) -> String {
+    let mut good = comment.replace("--", "- -").replace("--", "- -");
+    if good.ends_with('-') {
+        good.push(' ');
+    }
+    good
+}

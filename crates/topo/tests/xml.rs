@@ -1,0 +1,296 @@
+//! Owns the reader's and the writer's checks: nothing is lost, each error has its place, and nothing that
+//! means harm costs more than its length.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use crosstie_topo::xml::{Document, merge};
+use crosstie_topo::{Bandwidth, Fault, GpuModel, PathKind, Paths, Topology, VertexKind};
+use proptest::prelude::*;
+
+const ODD: &str = include_str!("files/odd.xml");
+
+#[test]
+fn what_is_unknown_is_kept_and_reads_back_equal() {
+    let document = Document::read(ODD).unwrap();
+    let written = document.to_string();
+    assert_eq!(Document::read(&written).unwrap(), document);
+    let kept = [
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+        "<!-- trailing -->",
+        "<!-- after -->",
+        "made-by=\"hand\"",
+        "name=\"odd &amp; &quot;quoted&quot;\"",
+        "note=\"a&#10;b\"",
+        "text &lt; here",
+        "unknown=\"kept\"",
+        "<gin name=\"gin0\" dev=\"0\"/>",
+    ];
+    for part in kept {
+        assert!(written.contains(part), "{part} is lost in\n{written}");
+    }
+}
+
+#[test]
+fn devices_that_only_pci_tells_are_derived_and_numbered_by_bus_id() {
+    let topology = Topology::read(ODD).unwrap();
+    let gpus: Vec<_> = topology.gpus().iter().map(|&id| topology.gpu(id).unwrap()).collect();
+    let told: Vec<_> = gpus.iter().map(|gpu| (gpu.dev, gpu.pci.bus_id.to_string())).collect();
+    assert_eq!(told[0], (0, "0000:10:1c.0".into()));
+    assert_eq!(told[1], (1, "0000:10:1d.0".into()));
+    assert_eq!(gpus[0].model, GpuModel::Nvidia { sm: 80 });
+    assert_eq!(gpus[2].model, GpuModel::Amd { gcn: "gfx942".into() });
+    let ports: Vec<_> = topology.ports().iter().map(|&id| topology.port(id).unwrap()).collect();
+    assert_eq!((ports[0].dev, ports[0].mbit), (0, Some(100_000)));
+    assert_eq!(
+        (ports[1].name.as_deref(), ports[1].mbit, ports[1].latency_ns),
+        (Some("eth0"), None, 1500)
+    );
+    let devices =
+        topology.vertices().iter().filter(|vertex| matches!(vertex.kind, VertexKind::Device(_)));
+    assert_eq!(devices.count(), 1);
+}
+
+#[test]
+fn far_ends_that_a_virtual_machine_hides_are_nvswitches() {
+    let topology = Topology::read(ODD).unwrap();
+    let paths = Paths::of(&topology).unwrap();
+    let path = paths.between(topology.gpus()[4], topology.gpus()[5]).unwrap();
+    assert_eq!((path.kind, path.bandwidth), (PathKind::Nvl, Bandwidth::mb_per_s(18 * 20_600)));
+    let xgmi = paths.between(topology.gpus()[2], topology.gpus()[3]).unwrap();
+    assert_eq!((xgmi.kind, xgmi.bandwidth), (PathKind::Nvl, Bandwidth::mb_per_s(48_000)));
+}
+
+/// A topology with one line in the place where a `<cpu>` stands.
+fn within_cpu(line: &str) -> String {
+    format!("<system version=\"1\">\n  <cpu numaid=\"0\">\n    {line}\n  </cpu>\n</system>\n")
+}
+
+fn told(text: &str) -> String {
+    Topology::read(text).expect_err(text).to_string()
+}
+
+#[test]
+fn errors_tell_line_column_what_was_expected_and_what_to_do() {
+    let gpu = |inner: &str| {
+        within_cpu(&format!("<pci busid=\"0000:01:00.0\"><gpu dev=\"0\">{inner}</gpu></pci>"))
+    };
+    let cases = [
+        (
+            within_cpu("<pci class=\"0x030200\"/>"),
+            "line 3, column 5: <pci> has no busid, expected a PCI address such as 0000:1b:00.0; add it",
+        ),
+        (
+            within_cpu("<pci busid=\"zero\"/>"),
+            "line 3, column 10: busid=\"zero\" of <pci>, expected a PCI address",
+        ),
+        (
+            within_cpu("<pci busid=\"0:0:0.0\" link_width=\"-4\"/>"),
+            "line 3, column 26: link_width=\"-4\" of <pci>, expected a number from 0",
+        ),
+        (
+            within_cpu("<pci busid=\"0:0:0.0\" link_speed=\"-8 GT/s\"/>"),
+            "expected a rate such as \"16.0 GT/s PCIe\"",
+        ),
+        (
+            within_cpu("<nic><net speed=\"99999999999\"/></nic>"),
+            "expected a number from 0 to 4294967295",
+        ),
+        (within_cpu("<nic><net latency=\"NaN\"/></nic>"), "expected microseconds"),
+        (
+            gpu("<nvlink target=\"0000:09:00.0\" count=\"2\" tclass=\"0x030200\"/>"),
+            "<nvlink> leads to 0000:09:00.0, expected the bus id of a GPU in this file; describe that device, or remove the link",
+        ),
+        (gpu("<nvlink target=\"0000:01:00.0\" tclass=\"0x030200\"/>"), "<nvlink> has no count"),
+        (
+            gpu("<nvlink target=\"x\" count=\"99999999999999999999\"/>"),
+            "expected a number from 1 to 1048576",
+        ),
+        (
+            within_cpu("<pci busid=\"0:1:0.0\"><pci busid=\"0:1:0.0\"/></pci>"),
+            "the device 0000:01:00.0 lies below itself",
+        ),
+        (within_cpu("<pci busid=\"0:1:0.0\""), "line 4, column 3: not XML"),
+        (within_cpu("</pci>"), "line 3, column 5: not XML"),
+        (
+            "<system version=\"3\"/>".into(),
+            "line 1, column 9: version=\"3\" of <system>, expected 1 (NCCL) or 2 (RCCL)",
+        ),
+        ("<system><cpu/></system>".into(), "<system> has no version"),
+        ("<system version=\"1\"><cpu/></system>".into(), "line 1, column 21: <cpu> has no numaid"),
+        ("<graphs version=\"1\"/>".into(), "graph file"),
+        ("<html/>".into(), "the outermost element is <html>, expected <system>"),
+        (String::new(), "line 1, column 1: not XML"),
+        ("MZ\0binary".into(), "not XML"),
+        ("<!DOCTYPE system><system version=\"1\"/>".into(), "line 1, column 1: a document type"),
+        ("<system xmlns=\"urn:x\" version=\"1\"/>".into(), "a namespace (xmlns)"),
+    ];
+    for (text, expected) in cases {
+        assert!(told(&text).contains(expected), "{text}\n{}\nlacks: {expected}", told(&text));
+    }
+    let e = Topology::read_bytes(b"<system version=\"1\">\n \xff</system>").unwrap_err();
+    assert_eq!((e.at.line, e.at.column, e.fault), (2, 2, Fault::Encoding));
+}
+
+/// Files whose cost would grow with the square of their length, or with their depth, if nobody took care.
+fn harmful() -> Vec<(&'static str, String)> {
+    let many = 20_000;
+    let mut attributes = String::from("<system version=\"1\"");
+    let mut comments = String::from("<system version=\"1\">");
+    let mut cpus = comments.clone();
+    let mut gpus = String::from("<system version=\"1\"><cpu numaid=\"0\">");
+    for i in 0..many {
+        write!(attributes, " a{i}=\"\"").expect("texts take all");
+        write!(comments, "<!--{i}-->").expect("texts take all");
+        write!(cpus, "<cpu numaid=\"{i}\"/>").expect("texts take all");
+        write!(gpus, "<pci busid=\"{i:x}:1:0.0\" class=\"0x030200\"/>").expect("texts take all");
+    }
+    vec![
+        ("attributes", attributes + "/>"),
+        ("comments", comments + "</system>"),
+        ("cpus", cpus + "</system>"),
+        ("gpus", gpus + "</cpu></system>"),
+        ("depth", "<a>".repeat(100_000)),
+        ("depth of pci", within_cpu(&"<pci busid=\"0:1:0.0\">".repeat(50_000))),
+        ("namespaces", "<a xmlns:a=\"b\">".repeat(10_000)),
+        ("open tags", "<".repeat(300_000)),
+        ("one line", format!("<system version=\"1\">{}</system>", "<x/>".repeat(50_000))),
+        ("open comments", "<!--".repeat(100_000)),
+        ("a long value", format!("<system version=\"{}\"/>", "9".repeat(1_000_000))),
+        ("an entity", "<!DOCTYPE a [<!ENTITY b \"&b;&b;\">]><a>&b;</a>".into()),
+    ]
+}
+
+#[test]
+fn files_that_mean_harm_cost_no_more_than_their_length() {
+    for (name, text) in harmful() {
+        let begin = Instant::now();
+        let topology = Topology::read(&text);
+        let again = topology.as_ref().ok().map(|t| Document::read(&t.document().to_string()));
+        if let (Ok(topology), Some(again)) = (&topology, again) {
+            assert_eq!(*topology.document(), again.unwrap(), "{name}");
+            let twice = [topology.document().clone(), topology.document().clone()];
+            assert!(merge(twice).unwrap().conflicts.is_empty());
+        }
+        if let Err(e) = &topology {
+            assert!(e.to_string().len() < 500, "{name}: {}", e.to_string().len());
+        }
+        // Quadratic would be minutes; a loaded machine is slower, but not so.
+        assert!(begin.elapsed().as_secs() < 10, "{name} took {:?}", begin.elapsed());
+    }
+    let gpus = Topology::read(&harmful()[3].1).unwrap();
+    let refusal = Paths::of(&gpus).map(drop).unwrap_err().to_string();
+    assert!(refusal.starts_with("20001 GPUs"), "{refusal}");
+}
+
+/// One change to a file: a cut, a doubled part, a byte, or a piece from a list of those that hurt.
+#[derive(Debug, Clone)]
+enum Change {
+    Cut(usize, usize),
+    Double(usize, usize),
+    Byte(usize, u8),
+    Insert(usize, &'static str),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = 0..ODD.len();
+    let pieces = [
+        "-1",
+        "\"",
+        "<",
+        ">",
+        "/>",
+        "--",
+        "]]>",
+        "<![CDATA[",
+        "&#0;",
+        "&amp;",
+        "&x;",
+        "0x",
+        "<gpu/>",
+        "99999999999999999999",
+        "\u{fffe}",
+        "é",
+        "<?p v?>",
+        "<pci busid=\"0000:20:00.0\"/>",
+    ];
+    prop_oneof![
+        (at.clone(), 1..200_usize).prop_map(|(at, length)| Change::Cut(at, length)),
+        (at.clone(), 1..400_usize).prop_map(|(at, length)| Change::Double(at, length)),
+        (at.clone(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        (at, proptest::sample::select(pieces.to_vec()))
+            .prop_map(|(at, piece)| Change::Insert(at, piece)),
+    ]
+}
+
+fn changed(changes: &[Change]) -> Vec<u8> {
+    let mut bytes = ODD.as_bytes().to_vec();
+    for change in changes {
+        let end = |at: usize, length: usize| (at + length).min(bytes.len()).max(at);
+        match *change {
+            Change::Cut(at, length) if at < bytes.len() => drop(bytes.drain(at..end(at, length))),
+            Change::Double(at, length) if at < bytes.len() => {
+                let part = bytes[at..end(at, length)].to_vec();
+                bytes.splice(at..at, part);
+            }
+            Change::Byte(at, byte) if at < bytes.len() => bytes[at] = byte,
+            Change::Insert(at, piece) if at < bytes.len() => {
+                drop(bytes.splice(at..at, piece.bytes()))
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_damaged_file_is_read_and_written_alike_or_refused_with_its_place(changes in prop::collection::vec(change(), 1..4)) {
+        let bytes = changed(&changes);
+        match Document::read_bytes(&bytes) {
+            Err(e) => prop_assert!(e.at.line >= 1 && e.at.column >= 1, "{}", e),
+            Ok(document) => {
+                let again = Document::read(&document.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&document), "{}", document);
+                match Topology::from_document(document) {
+                    Err(e) => prop_assert!(e.at.line >= 1 && !e.to_string().is_empty()),
+                    Ok(topology) => {
+                        Paths::of(&topology).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn descriptions_of_one_machine_merge_whatever_each_process_saw() {
+    let process = |dev: u32| {
+        let gpu = format!("<gpu dev=\"{dev}\" sm=\"90\" rank=\"{dev}\"/>");
+        let mine = |n: u32| if n == dev { gpu.as_str() } else { "" };
+        within_cpu(&format!(
+            "<pci busid=\"0:1:0.0\" class=\"0x060400\"><pci busid=\"0:2:0.0\" class=\"0x030200\">{}</pci>
+             <pci busid=\"0:3:0.0\" class=\"0x030200\">{}</pci>
+             <pci busid=\"0:4:0.0\" class=\"0x020000\"><nic><net name=\"n0\" dev=\"0\" port=\"1\" speed=\"100000\"/></nic></pci></pci>
+             <nic><net name=\"veth\" dev=\"1\"/></nic>",
+            mine(0),
+            mine(1)
+        ))
+    };
+    let documents = [0, 1].map(|dev| Document::read(&process(dev)).unwrap());
+    let merged = merge(documents).unwrap();
+    assert_eq!(merged.conflicts, []);
+    let topology = Topology::from_document(merged.document).unwrap();
+    assert_eq!((topology.gpus().len(), topology.ports().len()), (2, 2));
+    assert!(topology.gpus().iter().all(|&gpu| topology.gpu(gpu).unwrap().described));
+
+    let other = process(0).replace("speed=\"100000\"", "speed=\"200000\"");
+    let both = [process(0), other].map(|text| Document::read(&text).unwrap());
+    let conflicts = merge(both).unwrap().conflicts;
+    assert_eq!(conflicts.len(), 1);
+    let conflict = &conflicts[0];
+    assert_eq!((conflict.element.as_str(), conflict.attribute.as_str()), ("net n0 1", "speed"));
+    assert_eq!((conflict.kept.as_str(), conflict.dropped.as_str()), ("100000", "200000"));
+}
