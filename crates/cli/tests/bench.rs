@@ -66,6 +66,35 @@ fn the_table_has_the_columns_of_nccl_tests() {
 }
 
 #[test]
+fn what_a_call_sends_is_told_beside_what_it_would_at_best() {
+    let result = json(
+        "bench all_to_all --ranks 4 --nodes 2 --pxn on --aggregate 1 -b 4K -e 4K -n 1 -w 0 --out-of-place",
+    );
+    let half = &result["rows"][0]["out_of_place"];
+    // Each of 2 x 2 ranks sends 1 KiB to both on the other node, from the NIC on the receiver's rail.
+    let sent = serde_json::json!({
+        "messages": 8.0,
+        "wire_messages": 8.0,
+        "bytes": 8192.0,
+        "crossing_bytes": 0.0,
+        "rail_bytes": [4096.0, 4096.0],
+    });
+    assert_eq!((&half["network"], &half["ideal"]), (&sent, &sent));
+    assert_eq!(result["wires"], serde_json::json!({ "count": 4, "ideal": 4 }));
+    let nics = result["nics"].as_array().unwrap();
+    assert_eq!(nics.len(), 4);
+    for (nic, rank) in nics.iter().zip(0u64..) {
+        assert_eq!((&nic["rank"], &nic["rail"]), (&rank.into(), &(rank % 2).into()), "{nic}");
+        assert!(
+            nic["relayed_bytes"].as_u64() > Some(0)
+                && nic["bytes"].as_u64() > nic["relayed_bytes"].as_u64()
+        );
+    }
+    let table = run("bench all_to_all --ranks 4 --nodes 2 --pxn on -b 4K -e 4K -n 1 -w 0");
+    assert!(table.out.contains("8 (8)") && table.out.contains("# wires 4 (4)"), "{}", table.out);
+}
+
+#[test]
 fn json_is_one_object_of_schema_1() {
     let result =
         json("bench reduce_scatter --ranks 3 --nodes 1 -b 12 -e 192 -f 4 -n 3 -o max -d i32");
@@ -93,6 +122,7 @@ fn json_is_one_object_of_schema_1() {
                     "algbw_gb_s",
                     "busbw_gb_s",
                     "ceil_percent",
+                    "ideal",
                     "network",
                     "p50_us",
                     "p99_us",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crosstie_bootstrap::{Monitor, World};
 use crosstie_exec::Engine;
 use crosstie_net::Listener;
-use crosstie_planner::{Nodes, Selection};
+use crosstie_planner::{Nodes, Rails, Selection};
 use crosstie_transport::Heap;
 
 use crate::programs::Programs;
@@ -111,6 +111,31 @@ impl Communicator {
     /// ```
     pub fn nodes(&self) -> u32 {
         self.nodes.count()
+    }
+
+    /// How many rails, or NICs, each node has; see [`Settings::rails`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let rails = Threads::new(4).nodes(2).run(|comm| Ok(comm.rails()))?;
+    /// assert_eq!(rails, [2; 4], "one for each rank of a node");
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn rails(&self) -> u32 {
+        Rails::new(&self.nodes, self.settings.rails.count).count()
+    }
+
+    /// Whether messages between nodes may go by way of relays: whether PXN is not off, and there is memory
+    /// that ranks of a node share.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let relays = Threads::new(2).run(|comm| Ok(comm.has_relays()))?;
+    /// assert_eq!(relays, [false; 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn has_relays(&self) -> bool {
+        self.settings.has_relays()
     }
 
     /// The host that `rank` runs on.

@@ -1,5 +1,9 @@
 //! Owns what a communicator tells of its work in numbers.
 
+use crosstie_ir::Rank;
+use crosstie_planner::Rails;
+pub use crosstie_transport::seam::{Flushes, WireCounters};
+
 use crate::Communicator;
 
 /// What has travelled over one transport.
@@ -21,19 +25,18 @@ pub struct TransportCounters {
     pub flushes: Flushes,
 }
 
-/// Why wire messages left when they did, as often as each, on wires that several ranks share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flushes {
-    /// As many messages as one may hold, or 128 KiB.
-    pub full: u64,
-    /// All that was expected was there.
-    pub complete: u64,
-    /// Nothing else was expected.
-    pub alone: u64,
-    /// What was expected did not come in time.
-    pub aged: u64,
-    /// A sender had no more slots.
-    pub pressed: u64,
+/// What has left from this rank's NIC.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NicCounters {
+    /// The rail that it is on.
+    pub rail: u32,
+    /// The wires that it sends on: one for each receiver, shared by all ranks of the node that send by it.
+    pub wires: Vec<WireCounters>,
+    /// Payload bytes that left on them; those that others' messages have of it are
+    /// [`TransportCounters::carried_bytes`].
+    pub bytes: u64,
+    /// Of those, the bytes that went to a NIC on another rail: over the spine.
+    pub crossing_bytes: u64,
 }
 
 /// What a communicator has done, and the memory that it takes; from [`Communicator::metrics`].
@@ -44,6 +47,8 @@ pub struct Metrics {
     pub operations: u64,
     /// What has travelled, by transport.
     pub transports: Vec<TransportCounters>,
+    /// What has left from this rank's NIC.
+    pub nic: NicCounters,
     /// Bytes that messages pass through on their way: this rank's share of the slots of all connections,
     /// as far as they can grow. A slot takes up memory once it was used.
     pub slot_bytes: u64,
@@ -83,13 +88,7 @@ impl Communicator {
                 bytes: c.bytes,
                 carried: c.carried,
                 carried_bytes: c.carried_bytes,
-                flushes: Flushes {
-                    full: c.flushes.full,
-                    complete: c.flushes.complete,
-                    alone: c.flushes.alone,
-                    aged: c.flushes.aged,
-                    pressed: c.flushes.pressed,
-                },
+                flushes: c.flushes,
             })
             .collect()
     }
@@ -110,12 +109,28 @@ impl Communicator {
         Metrics {
             operations: self.standing.completed(),
             transports: self.counters(),
+            nic: self.nic(),
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),
             memory_bytes: self.memory_bytes(),
             memory_limit: self.settings.memory_limit,
             allocated_bytes: self.heap.in_use() as u64,
             leaked_bytes: self.engine.leaked_bytes(),
+        }
+    }
+
+    fn nic(&self) -> NicCounters {
+        let rails = Rails::new(&self.nodes, self.settings.rails.count);
+        let rail = |rank| rails.rail_of(Rank(rank)).unwrap_or(0);
+        let node = |rank| self.nodes.node_of(Rank(rank));
+        let (own, wires) = (self.rank(), self.engine.wires());
+        let crosses =
+            |wire: &&WireCounters| rail(wire.peer) != rail(own) && node(wire.peer) != node(own);
+        NicCounters {
+            rail: rail(own),
+            bytes: wires.iter().map(|wire| wire.bytes).sum(),
+            crossing_bytes: wires.iter().filter(crosses).map(|wire| wire.bytes).sum(),
+            wires,
         }
     }
 }

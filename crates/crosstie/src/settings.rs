@@ -20,8 +20,8 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 pub use protocol::Protocol;
+pub(crate) use rails::{Bound, Most, Nics, Rails, Sharing};
 pub use rails::{Flush, Pxn};
-pub(crate) use rails::{Most, Nics, Rails, Sharing};
 use registry::{
     ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS, PROTOCOL, PULL,
     REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
@@ -146,6 +146,12 @@ impl Resolved {
         if networked && !self.slots_told {
             self.limits.slot_bytes = NETWORK_SLOT_BYTES;
         }
+    }
+
+    /// Whether messages between nodes may go by way of relays: they need memory that the ranks of a node
+    /// share.
+    pub fn has_relays(&self) -> bool {
+        self.rails.pxn != Pxn::Off && self.transport == Transport::Auto
     }
 
     /// The settings that must agree on all ranks, by name.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crosstie_ir::{ChunkMap, Plan, Rank};
-use crosstie_transport::seam::{Counters, Endpoint};
+use crosstie_transport::seam::{Counters, Endpoint, WireCounters};
 use crosstie_transport::{Doorbell, Driver, TransportError};
 
 use crate::machine::{Clock, Machine, Seat};
@@ -155,6 +155,11 @@ impl Engine {
             machine.endpoints.iter().map(|e| (e.name(), e.counters())).collect()
         };
         self.core.visit(endpoints)
+    }
+
+    /// The wires on which this rank sends, and what has left on each.
+    pub fn wires(&self) -> Vec<WireCounters> {
+        self.core.visit(|machine| machine.endpoints.iter().flat_map(|e| e.wires()).collect())
     }
 
     /// Bytes of scratch memory: as much as any operation needed so far.

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod algo;
+mod ideal;
 mod nodes;
 mod rails;
 mod request;
@@ -16,6 +17,7 @@ mod route;
 mod select;
 
 pub use algo::exchange::Messages;
+pub use ideal::{Ideal, Message, Ways, ideal, messages, wires};
 pub use nodes::{Nodes, NodesError};
 pub use rails::Rails;
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};

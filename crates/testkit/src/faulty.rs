@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use crosstie_transport::seam::{
     Arrival, Counters, Endpoint, Grant, LendLimits, Limits, Receiver, SendSpace, Sender,
+    WireCounters,
 };
 use crosstie_transport::{Heap, Region, TransportError};
 
@@ -218,6 +219,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
 
     fn counters(&self) -> Counters {
         self.inner.counters()
+    }
+
+    fn wires(&self) -> Vec<WireCounters> {
+        self.inner.wires()
     }
 
     fn slot_memory(&self) -> u64 {

@@ -137,6 +137,28 @@ pub struct Flushes {
     pub pressed: u64,
 }
 
+impl Flushes {
+    /// Each reason's name, and how often it was the reason.
+    pub const fn by_name(&self) -> [(&'static str, u64); 5] {
+        [
+            ("full", self.full),
+            ("complete", self.complete),
+            ("alone", self.alone),
+            ("aged", self.aged),
+            ("pressed", self.pressed),
+        ]
+    }
+}
+
+/// A wire on which this rank sends, from its own NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WireCounters {
+    /// The rank at its other end.
+    pub peer: u32,
+    /// Payload bytes that left on it: this rank's own, and those that it carried for others.
+    pub bytes: u64,
+}
+
 /// What an endpoint has moved since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -329,6 +351,11 @@ pub trait Endpoint: Send {
     /// What has been moved so far.
     fn counters(&self) -> Counters;
 
+    /// The wires on which this rank sends, and what has left on each; none where there are none. Cold.
+    fn wires(&self) -> Vec<WireCounters> {
+        Vec::new()
+    }
+
     /// Bytes of the slots that this rank's ends of connections can come to use.
     fn slot_memory(&self) -> u64;
 }
@@ -431,6 +458,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+    fn wires(&self) -> Vec<WireCounters> {
+        (**self).wires()
     }
     fn slot_memory(&self) -> u64 {
         (**self).slot_memory()

@@ -1,10 +1,9 @@
 //! Owns the comma-separated form of a benchmark: a header, then a line for each row and place.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::progress::Progress;
-use super::report::{Counters, Header, Measured, Report};
+use super::report::{Header, Measured, Report, Sent};
 use super::sizes::Row;
 use crate::exit::Failure;
 
@@ -73,7 +72,7 @@ impl<W: Write> Report for Csv<W> {
         Ok(())
     }
 
-    fn end(&mut self, _: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+    fn end(&mut self, _: &Sent) -> Result<(), Failure> {
         self.progress.end();
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::progress::Progress;
-use super::report::{Counters, Header, Measured, Report};
+use super::report::{Counters, Header, Measured, Nic, Report, Sent};
 use super::sizes::Row;
 use super::speeds::Speeds;
 use crate::exit::{Failure, Summary};
@@ -40,6 +40,22 @@ struct Document<'a> {
     speeds: Option<&'a Speeds>,
     rows: &'a [JsonRow],
     counters: &'a BTreeMap<&'static str, Counters>,
+    nics: &'a [Nic],
+    wires: Wires,
+}
+
+/// Wires that ranks send on, of all nodes.
+#[derive(Serialize)]
+struct Wires {
+    count: u64,
+    /// As many as the world needs.
+    ideal: u64,
+}
+
+impl Wires {
+    fn of(sent: &Sent) -> Self {
+        Self { count: sent.wires(), ideal: sent.ideal_wires }
+    }
 }
 
 /// What there is in place of a [`Document`] when the benchmark fails.
@@ -101,14 +117,14 @@ impl<W: Write> Report for Json<W> {
             r#type: row.type_name(),
             op: row.op.map(crosstie::ReduceOp::name),
             root: row.root,
-            out_of_place: *out,
-            in_place: in_place.copied(),
+            out_of_place: out.clone(),
+            in_place: in_place.cloned(),
         });
         self.progress.advance(row);
         Ok(())
     }
 
-    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+    fn end(&mut self, sent: &Sent) -> Result<(), Failure> {
         self.progress.end();
         let Some(header) = &self.header else { return Ok(()) };
         let document = Document {
@@ -130,7 +146,9 @@ impl<W: Write> Report for Json<W> {
             ceiling: header.ceiling.as_deref(),
             speeds: header.speeds.as_ref(),
             rows: &self.rows,
-            counters,
+            counters: &sent.transports,
+            nics: &sent.nics,
+            wires: Wires::of(sent),
         };
         print(&mut self.out, &document)
     }

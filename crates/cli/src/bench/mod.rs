@@ -12,6 +12,7 @@ mod plot;
 mod progress;
 mod rank;
 mod report;
+mod sent;
 mod sizes;
 mod speeds;
 mod table;
@@ -28,8 +29,8 @@ use crate::args::{BenchArgs, Forced, TransportArg};
 use crate::exit::{Exit, Failure, Summary};
 use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
-pub use report::PerCall;
 use report::Report;
+pub use report::{Nic, PerCall};
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {

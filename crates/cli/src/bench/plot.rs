@@ -1,9 +1,8 @@
 //! Owns what a benchmark's picture shows: a line for each operation, type, reduction, root and place.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::report::{Counters, Header, Measured, Report};
+use super::report::{Header, Measured, Report, Sent};
 use super::sizes::Row;
 use crate::exit::Failure;
 use crate::picture::{Line, Picture, Point};
@@ -79,8 +78,8 @@ impl Report for Plotted {
         self.inner.row(row, out, in_place)
     }
 
-    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
-        self.inner.end(counters)?;
+    fn end(&mut self, sent: &Sent) -> Result<(), Failure> {
+        self.inner.end(sent)?;
         match self.header.take() {
             Some(header) => picture(&header, std::mem::take(&mut self.series)).save(&self.path),
             None => Ok(()),

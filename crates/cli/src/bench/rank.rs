@@ -1,23 +1,20 @@
 //! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crosstie::{Communicator, Error, ReduceOp, TransportCounters};
+use crosstie::{Communicator, Error, ReduceOp};
 use crosstie_ir::Rank;
 
 use super::buffer::Buffer;
 use super::ceiling::Ceiling;
-use super::report::{Counters, Flushes, Header, Measured, Report};
+use super::report::{Header, Measured, Report};
+use super::sent;
 use super::sizes::{self, Row};
 use super::speeds;
 use super::task::{Place, Task};
 use super::timing::{self, Effort, Times};
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
-
-/// Every transport there is: what the ranks add up their counters by.
-const TRANSPORTS: [&str; 3] = ["loopback", "shm", "tcp"];
 
 /// Runs the whole benchmark on this rank, one of `ranks_here` on this host; `report` is where rank 0
 /// tells.
@@ -47,16 +44,16 @@ pub fn run(
             true => Some(bench.measure(&mut comm, row, Place::In)?),
             false => None,
         };
-        wrong += out_of_place.wrong + in_place.map_or(0, |in_place| in_place.wrong);
+        wrong += out_of_place.wrong + in_place.as_ref().map_or(0, |in_place| in_place.wrong);
         below.extend(shortfalls(args, row, &out_of_place, in_place.as_ref()));
         if let Some(report) = &mut report {
             report.row(row, &out_of_place, in_place.as_ref())?;
         }
     }
-    let counters = all_counters(&mut comm)?;
+    let sent = sent::by_all(&mut comm)?;
     comm.leave()?; // before the end is told: what is told then is the only story
     if let Some(report) = &mut report {
-        report.end(&counters)?;
+        report.end(&sent)?;
     }
     tell_of_shortfalls(args, &below);
     Ok(if wrong == 0 && below.is_empty() { Exit::Good } else { Exit::WrongResult })
@@ -186,7 +183,8 @@ impl Bench {
         let times = timing::measure(comm, &effort, &mut |comm| self.call(comm, &task, place))?;
         let ceiling = self.ceiling.as_ref();
         let least_us = ceiling.and_then(|ceiling| ceiling.time_us(row, place == Place::In));
-        Ok(measured(row, self.ranks, &times, least_us, wrong))
+        let ideal = (self.rank == 0).then(|| sent::ideal(comm, row)).flatten();
+        Ok(Measured { ideal, ..measured(row, self.ranks, times, least_us, wrong) })
     }
 
     fn task(&self, row: &Row) -> Task {
@@ -224,8 +222,8 @@ fn largest(rows: &[Row]) -> usize {
 /// Bandwidths as nccl-tests defines them: algorithm bandwidth is size over time, bus bandwidth
 /// scales it by what each rank's link must carry per byte of size, so that it can be held against
 /// the link's speed.
-fn measured(row: &Row, ranks: u32, times: &Times, least_us: Option<f64>, wrong: u64) -> Measured {
-    let Times { loop_us, p50_us, p99_us, least_us: seen_us, .. } = *times;
+fn measured(row: &Row, ranks: u32, times: Times, least_us: Option<f64>, wrong: u64) -> Measured {
+    let Times { loop_us, p50_us, p99_us, least_us: seen_us, network } = times;
     let algbw_gb_s = if loop_us > 0.0 { row.bytes as f64 / (loop_us * 1e3) } else { 0.0 };
     // No ceiling is slower than what was seen: then the prediction is wrong, not the call.
     let percent = |least_us: f64| 100.0 * least_us.min(seen_us) / loop_us;
@@ -237,55 +235,12 @@ fn measured(row: &Row, ranks: u32, times: &Times, least_us: Option<f64>, wrong: 
         busbw_gb_s: rounded(algbw_gb_s * row.operation.bus_factor(ranks)),
         ceil_percent: least_us.map(|least_us| rounded(percent(least_us))),
         wrong,
-        network: times.network,
+        network,
+        ideal: None,
     }
 }
 
 /// To six significant digits: no clock here says more, and no reader wants more.
 fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
-}
-
-/// What all ranks have sent, by transport.
-fn all_counters(comm: &mut Communicator) -> Result<BTreeMap<&'static str, Counters>, Error> {
-    let own = comm.counters();
-    let mut sums = [0i64; TRANSPORTS.len() * NUMBERS];
-    for (sums, name) in sums.chunks_mut(NUMBERS).zip(TRANSPORTS) {
-        for counters in own.iter().filter(|counters| counters.transport == name) {
-            let numbers = numbers(counters);
-            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number as i64);
-        }
-    }
-    comm.all_reduce_in_place(&mut sums, ReduceOp::Sum)?;
-    let present = sums.chunks(NUMBERS).zip(TRANSPORTS).filter(|(sums, _)| sums[0] > 0);
-    Ok(present
-        .map(|(sums, name)| {
-            let number = |i: usize| sums[i] as u64;
-            let mut counters = Counters::new(number(1), number(2), number(3));
-            (counters.relayed, counters.relayed_bytes) = (number(4), number(5));
-            counters.flushes = Flushes {
-                full: number(6),
-                complete: number(7),
-                alone: number(8),
-                aged: number(9),
-                pressed: number(10),
-            };
-            (name, counters)
-        })
-        .collect())
-}
-
-/// Numbers of one transport: 1 where the rank has it, then what it counts.
-const NUMBERS: usize = 11;
-
-fn numbers(counters: &TransportCounters) -> [u64; NUMBERS] {
-    let TransportCounters { messages, wire_messages, bytes, carried, carried_bytes, .. } =
-        *counters;
-    let crosstie::Flushes { full, complete, alone, aged, pressed } = counters.flushes;
-    let sent = [1, messages, wire_messages, bytes, carried, carried_bytes];
-    let mut all = [0; NUMBERS];
-    all.iter_mut()
-        .zip(sent.into_iter().chain([full, complete, alone, aged, pressed]))
-        .for_each(|(to, n)| *to = n);
-    all
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crosstie::{Algorithm, Communicator, Protocol};
+use crosstie::{Algorithm, Communicator, Ideal, Protocol};
 use serde::{Deserialize, Serialize};
 
 use super::sizes::{self, Row};
@@ -21,8 +21,8 @@ pub trait Report {
         out: &Measured,
         in_place: Option<&Measured>,
     ) -> Result<(), Failure>;
-    /// All rows are done; what all ranks have sent, by transport.
-    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure>;
+    /// All rows are done.
+    fn end(&mut self, sent: &Sent) -> Result<(), Failure>;
 }
 
 /// What is measured, and on what.
@@ -56,6 +56,8 @@ pub struct Header {
     pub nodes_by_default: bool,
     /// Milliseconds for the timed loops of a size, where calls are not fixed.
     pub budget_ms: u32,
+    /// Whether messages may go by way of relays.
+    pub relays: bool,
     /// What ceilings are predicted from, where they can be.
     pub speeds: Option<Speeds>,
     /// The same in words.
@@ -103,6 +105,7 @@ impl Header {
             cores,
             nodes_by_default: args.events && args.nodes.is_none() && one_host && comm.nodes() > 1,
             budget_ms: args.budget_ms,
+            relays: comm.has_relays(),
             speeds: None,
             ceiling: None,
             rows: rows.len(),
@@ -113,7 +116,7 @@ impl Header {
 }
 
 /// One half of a row.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// Mean over a loop of calls on the slowest rank, in the median of some loops.
     pub time_us: f64,
@@ -132,10 +135,12 @@ pub struct Measured {
     pub wrong: u64,
     /// What all ranks sent over the network in one call.
     pub network: PerCall,
+    /// What that would be if messages left with as many others as can be; none where it is not known.
+    pub ideal: Option<PerCall>,
 }
 
 /// What one call sends over TCP, from all ranks: the mean over a loop.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerCall {
     /// Messages that connections sent.
     pub messages: f64,
@@ -143,10 +148,68 @@ pub struct PerCall {
     pub wire_messages: f64,
     /// Payload.
     pub bytes: f64,
+    /// Payload from a NIC of one rail to one of another, over the spine.
+    pub crossing_bytes: f64,
+    /// Payload by the rail of the NIC that sent it.
+    pub rail_bytes: Vec<f64>,
+}
+
+impl PerCall {
+    /// Out of its numbers, in the order of the fields.
+    pub fn of(numbers: &[f64]) -> Self {
+        let number = |place: usize| numbers.get(place).copied().unwrap_or(0.0);
+        Self {
+            messages: number(0),
+            wire_messages: number(1),
+            bytes: number(2),
+            crossing_bytes: number(3),
+            rail_bytes: numbers.get(4..).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+impl From<Ideal> for PerCall {
+    fn from(ideal: Ideal) -> Self {
+        let Ideal { messages, wire_messages, bytes, rail_bytes, crossing_bytes, .. } = ideal;
+        let [messages, wire_messages, bytes, crossing_bytes] =
+            [messages, wire_messages, bytes, crossing_bytes].map(|number| number as f64);
+        let rail_bytes = rail_bytes.into_iter().map(|bytes| bytes as f64).collect();
+        Self { messages, wire_messages, bytes, crossing_bytes, rail_bytes }
+    }
+}
+
+/// What all ranks have sent in the whole run.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// By transport.
+    pub transports: BTreeMap<&'static str, Counters>,
+    /// By NIC, in the order of the ranks that own them; none where nothing goes over the network.
+    pub nics: Vec<Nic>,
+    /// The wires between nodes that the world needs, ideally.
+    pub ideal_wires: u64,
+}
+
+impl Sent {
+    /// Wires that ranks send on.
+    pub fn wires(&self) -> u64 {
+        self.nics.iter().map(|nic| nic.wires).sum()
+    }
+
+    /// Of the NICs of each of so many rails: payload, and of it what went by way of relays.
+    pub fn by_rail(&self, rails: usize) -> Vec<(u64, u64)> {
+        let mut all = vec![(0, 0); rails];
+        for nic in &self.nics {
+            if let Some((bytes, relayed)) = all.get_mut(nic.rail as usize) {
+                *bytes += nic.bytes;
+                *relayed += nic.relayed_bytes;
+            }
+        }
+        all
+    }
 }
 
 /// What has travelled over one transport, from all ranks.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Counters {
     /// Messages that connections sent.
     pub messages: u64,
@@ -161,29 +224,20 @@ pub struct Counters {
     /// Their payload.
     pub relayed_bytes: u64,
     /// Why wire messages left, on wires that the ranks of a node share.
-    pub flushes: Flushes,
+    pub flushes: BTreeMap<&'static str, u64>,
 }
 
-/// Why wire messages left when they did, as often as each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Flushes {
-    /// As many messages as one may hold, or 128 KiB.
-    pub full: u64,
-    /// All that was expected was there.
-    pub complete: u64,
-    /// Nothing else was expected.
-    pub alone: u64,
-    /// What was expected did not come in time.
-    pub aged: u64,
-    /// A sender had no more slots.
-    pub pressed: u64,
-}
-
-impl Counters {
-    /// With the mean that follows.
-    pub fn new(messages: u64, wire_messages: u64, bytes: u64) -> Self {
-        let mean_group = (wire_messages > 0).then(|| messages as f64 / wire_messages as f64);
-        let (relayed, relayed_bytes, flushes) = (0, 0, Flushes::default());
-        Self { messages, wire_messages, mean_group, bytes, relayed, relayed_bytes, flushes }
-    }
+/// What a rank has sent from its NIC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Nic {
+    /// The rank.
+    pub rank: u32,
+    /// The rail that its NIC is on.
+    pub rail: u64,
+    /// Wires that it sends on.
+    pub wires: u64,
+    /// Payload that left on them.
+    pub bytes: u64,
+    /// Of that, what other ranks of the node sent, by way of this one.
+    pub relayed_bytes: u64,
 }

@@ -1,12 +1,11 @@
 //! Owns the table that people read: nccl-tests' columns, widths and closing lines.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::progress::Progress;
-use super::report::{Counters, Crowd, Flushes, Header, Measured, Report};
+use super::report::{Counters, Crowd, Header, Measured, PerCall, Report, Sent};
 use super::sizes::Row;
 use crate::exit::Failure;
 
@@ -25,6 +24,11 @@ pub struct Table<W> {
     /// The operation whose rows are printed, where there are several.
     group: Option<&'static str>,
     grouped: bool,
+    /// Whether messages may go by way of relays: then what rows sent is told beside the ideal.
+    relays: bool,
+    /// What rows sent between nodes.
+    network: Vec<String>,
+    rails: usize,
 }
 
 impl<W: Write> Table<W> {
@@ -39,6 +43,9 @@ impl<W: Write> Table<W> {
             disturbed: 0,
             group: None,
             grouped: false,
+            relays: false,
+            network: Vec::new(),
+            rails: 0,
         }
     }
 
@@ -58,6 +65,7 @@ impl<W: Write> Report for Table<W> {
             self.print(Style::new().dimmed(), &line)?;
         }
         self.grouped = header.operation.contains(',');
+        self.relays = header.relays && header.nodes > 1;
         self.progress.begin(header.rows);
         Ok(())
     }
@@ -79,11 +87,15 @@ impl<W: Write> Report for Table<W> {
         }
         let style = if wrong > 0 { AnsiColor::Red.on_default().bold() } else { Style::new() };
         self.print(style, &line(row, out, in_place))?;
+        if self.relays {
+            self.network.push(on_the_network(row, out));
+            self.rails = out.network.rail_bytes.len();
+        }
         self.progress.advance(row);
         Ok(())
     }
 
-    fn end(&mut self, counters: &BTreeMap<&'static str, Counters>) -> Result<(), Failure> {
+    fn end(&mut self, sent: &Sent) -> Result<(), Failure> {
         self.progress.end();
         let dim = Style::new().dimmed();
         let (verdict, style) = match self.wrong {
@@ -101,11 +113,62 @@ impl<W: Write> Report for Table<W> {
             );
             self.print(Style::new(), &text)?;
         }
-        for (name, counters) in counters {
-            self.print(dim, &sent(name, counters))?;
+        for (name, counters) in &sent.transports {
+            self.print(dim, &moved(name, counters))?;
+        }
+        if self.relays {
+            for line in self.shares(sent) {
+                self.print(dim, &line)?;
+            }
         }
         Ok(())
     }
+}
+
+impl<W> Table<W> {
+    /// What calls sent over the network beside what they would ideally, and who sent it.
+    fn shares(&mut self, sent: &Sent) -> Vec<String> {
+        let rails = sent.by_rail(self.rails);
+        let total = rails.iter().map(|(bytes, _)| bytes).sum::<u64>().max(1);
+        let share = |bytes: u64| format!("{:.1}", 100.0 * bytes as f64 / total as f64);
+        let [all, relayed] = [
+            rails.iter().map(|(bytes, _)| share(*bytes)).collect::<Vec<_>>().join(" "),
+            rails.iter().map(|(_, relayed)| share(*relayed)).collect::<Vec<_>>().join(" "),
+        ];
+        let mut lines = vec![
+            "# over the network in one call, out of place; in brackets at best:".to_owned(),
+            format!(
+                "# {:>18} {:>13} {:>12} {:>18} {:>22} {:>26}",
+                "operation",
+                "size (B)",
+                "messages",
+                "wire messages",
+                "bytes",
+                "bytes from rail to rail"
+            ),
+        ];
+        lines.append(&mut self.network);
+        lines.push(format!("# wires {} ({})", sent.wires(), sent.ideal_wires));
+        lines.push(format!("# of all bytes, in % by rail: {all}; by way of relays: {relayed}"));
+        lines
+    }
+}
+
+fn on_the_network(row: &Row, out: &Measured) -> String {
+    let PerCall { messages, wire_messages, bytes, crossing_bytes, .. } = &out.network;
+    let beside = |sent: f64, decimals: usize, ideal: fn(&PerCall) -> f64| {
+        let ideal = out.ideal.as_ref().map_or("-".to_owned(), |it| format!("{:.0}", ideal(it)));
+        format!("{sent:.decimals$} ({ideal})")
+    };
+    format!(
+        "# {:>18} {:>13} {:>12} {:>18} {:>22} {:>26}",
+        row.operation.name,
+        row.bytes,
+        beside(*messages, 0, |ideal| ideal.messages),
+        beside(*wire_messages, 1, |ideal| ideal.wire_messages),
+        beside(*bytes, 0, |ideal| ideal.bytes),
+        beside(*crossing_bytes, 0, |ideal| ideal.crossing_bytes)
+    )
 }
 
 fn head(header: &Header) -> Vec<String> {
@@ -207,7 +270,7 @@ fn half(measured: &Measured) -> String {
     format!("  {time_us:>7.decimals$}  {algbw_gb_s:>6.2}  {busbw_gb_s:>6.2}  {wrong:>5}")
 }
 
-fn sent(name: &str, counters: &Counters) -> String {
+fn moved(name: &str, counters: &Counters) -> String {
     let group = counters.mean_group.map(|mean| format!(" ({mean:.2} messages in each)"));
     let mut line = format!(
         "# {name:<8} sent {} messages as {} wire messages{}, {} bytes",
@@ -217,11 +280,10 @@ fn sent(name: &str, counters: &Counters) -> String {
         counters.bytes
     );
     if counters.relayed > 0 {
-        let Flushes { full, complete, alone, aged, pressed } = counters.flushes;
+        let flushes = counters.flushes.iter().map(|(why, count)| format!("{why} {count}"));
+        let flushes = flushes.collect::<Vec<_>>().join(", ");
         line += &format!(
-            "
-# {name:<8} relayed {} messages, {} bytes; wires left full {full}, complete {complete}, \
-             alone {alone}, late {aged}, pressed {pressed} times",
+            "\n# {name:<8} relayed {} messages, {} bytes; wires left {flushes} times",
             counters.relayed, counters.relayed_bytes
         );
     }

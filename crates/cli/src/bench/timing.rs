@@ -28,7 +28,7 @@ pub struct Effort {
 }
 
 /// What one call takes, in microseconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Times {
     /// Mean over a loop of calls, on the slowest rank; the median of some loops.
     pub loop_us: f64,
@@ -36,7 +36,7 @@ pub struct Times {
     pub p50_us: f64,
     /// 99th percentile of the same.
     pub p99_us: f64,
-    /// What all ranks sent over the network, in one call of the loop.
+    /// What all ranks sent over the network in one call of the loop, by the rails' numbers.
     pub network: PerCall,
     /// The fastest loop's or single call's.
     pub least_us: f64,
@@ -58,50 +58,67 @@ pub fn measure(
     let (mut loops_us, sent) = loops(comm, calls, call)?;
     comm.all_reduce_in_place(&mut loops_us, ReduceOp::Max)?;
     loops_us.sort_by(f64::total_cmp);
-    let mut per_call = sent.map(|sent| sent as f64 / f64::from(calls));
-    comm.all_reduce_in_place(&mut per_call, ReduceOp::Sum)?;
+    let mut sent: Vec<f64> = sent.iter().map(|sent| *sent as f64 / f64::from(calls)).collect();
+    comm.all_reduce_in_place(&mut sent, ReduceOp::Sum)?;
 
     let mut single_us = single_calls(comm, calls, call)?;
     comm.all_reduce_in_place(&mut single_us, ReduceOp::Max)?;
-    let [messages, wire_messages, bytes] = per_call;
     single_us.sort_by(f64::total_cmp);
     Ok(Times {
         loop_us: percentile(&loops_us, 50),
         p50_us: percentile(&single_us, 50),
         p99_us: percentile(&single_us, 99),
         least_us: percentile(&loops_us, 0).min(percentile(&single_us, 0)),
-        network: PerCall { messages, wire_messages, bytes },
+        network: PerCall::of(&sent),
     })
 }
 
 /// What a call took on this rank, in the mean over each of some loops of that many calls together, and what
-/// all of them sent to other nodes.
+/// this rank sent over the network in all of them.
 fn loops(
     comm: &mut Communicator,
     calls: u32,
     call: &mut Call<'_>,
-) -> Result<(Vec<f64>, [u64; 3]), Error> {
+) -> Result<(Vec<f64>, Vec<i64>), Error> {
     let loops = LOOPS.min(calls);
-    let (mut times_us, mut sent) = (Vec::with_capacity(loops as usize), [0; 3]);
+    let mut times_us = Vec::with_capacity(loops as usize);
+    let mut before = counted(comm)?;
+    let mut now = counted(comm)?;
+    // What counting itself sends, for it is part of every difference.
+    let counting: Vec<i64> = difference(&now, &before).collect();
+    let mut sent = vec![0; now.len()];
     for index in 0..loops {
         let calls = calls / loops + u32::from(index < calls % loops);
-        align(comm)?;
-        let before = sent_over_the_network(comm);
+        before = now;
         let began = Instant::now();
         for _ in 0..calls {
             call(comm)?;
         }
         times_us.push(microseconds(began) / f64::from(calls));
-        let now = sent_over_the_network(comm);
-        (0..3).for_each(|i| sent[i] += now[i] - before[i]);
+        now = counted(comm)?;
+        let moved = difference(&now, &before).zip(&counting).map(|(moved, own)| moved - own);
+        sent.iter_mut().zip(moved).for_each(|(sum, moved)| *sum += moved);
     }
     Ok((times_us, sent))
 }
 
-/// Messages, wire messages and bytes that this rank has sent to other nodes.
-fn sent_over_the_network(comm: &Communicator) -> [u64; 3] {
-    let tcp = comm.counters().into_iter().find(|counters| counters.transport == "tcp");
-    tcp.map_or([0; 3], |tcp| [tcp.messages, tcp.wire_messages, tcp.bytes])
+/// What this rank has sent over the network, in the order of [`PerCall::of`], while nothing is under way:
+/// relays have sent on all that came before, and do not yet send what comes after. The calls that see to it
+/// need no relay themselves where nodes are of equal size. All ranks return from it at about the same time.
+fn counted(comm: &mut Communicator) -> Result<Vec<i64>, Error> {
+    align(comm)?;
+    let metrics = comm.metrics();
+    align(comm)?;
+    let tcp = metrics.transports.iter().find(|counters| counters.transport == "tcp");
+    let sent = tcp.map_or([0; 3], |tcp| [tcp.messages, tcp.wire_messages, tcp.bytes]);
+    let rails =
+        (0..comm.rails()).map(|rail| if rail == metrics.nic.rail { metrics.nic.bytes } else { 0 });
+    let all = sent.into_iter().chain([metrics.nic.crossing_bytes]).chain(rails);
+    Ok(all.map(|number| number as i64).collect())
+}
+
+fn difference<'a>(now: &'a [i64], before: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
+    now.iter().zip(before).map(|(now, before)| now - before)
 }
 
 /// As many calls as a measurement makes, untimed.

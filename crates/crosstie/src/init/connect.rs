@@ -15,7 +15,7 @@ use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer};
 
 use super::CHANNELS;
 use crate::settings::Resolved;
-use crate::{Error, Flush, Pxn, Transport, memory};
+use crate::{Error, Flush, Transport, memory};
 
 /// A rank's endpoints, and the memory that they can lend.
 pub(super) struct Connected {
@@ -50,9 +50,7 @@ pub(super) struct Neighbourhood<'a> {
 impl<'a> Neighbourhood<'a> {
     pub fn new(settings: &'a Resolved, world: &'a World, nodes: &'a Nodes) -> Self {
         let rails = Rails::new(nodes, settings.rails.count);
-        // Relays need memory that the ranks of a node share.
-        let pxn = settings.rails.pxn != Pxn::Off && settings.transport == Transport::Auto;
-        Self { settings, world, nodes, rails, pxn }
+        Self { settings, world, nodes, rails, pxn: settings.has_relays() }
     }
 
     /// The ranks that the network reaches, and those that share this rank's memory.
@@ -76,7 +74,7 @@ impl<'a> Neighbourhood<'a> {
     pub fn check_memory(&self) -> Result<(), Error> {
         let (remote, local) = self.peers();
         let boxes = self.boxes().map_or(0, |shape| (shape.box_bytes() * local.len()) as u64);
-        let twice = self.settings.rails.pxn == Pxn::Auto;
+        let twice = self.settings.rails.has_ways_past();
         let past = remote.iter().filter(|&&peer| twice && self.relayed(peer).is_some()).count();
         let slots = memory::slots(self.settings, local.len(), remote.len() + past);
         memory::check(self.settings, "slots of all connections", slots.saturating_add(boxes), 0)
@@ -177,7 +175,7 @@ impl<'a> Neighbourhood<'a> {
         let carried = |from, to| self.rails.carried(from, to).into_iter().map(|Rank(r)| r);
         let mut outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
         let mut incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
-        if self.settings.rails.pxn == Pxn::Auto {
+        if self.settings.rails.has_ways_past() {
             // A wire past relays, where there is none yet.
             let alone = |ranks: &mut Vec<u32>, rank| {
                 if ranks.is_empty() {

@@ -36,7 +36,12 @@ pub(crate) struct Rails {
 impl Rails {
     /// Whether blocks of so many bytes go past relays.
     pub fn goes_past(&self, bytes: u64) -> bool {
-        self.pxn == Pxn::Auto && bytes >= self.relay_below
+        self.has_ways_past() && bytes >= self.relay_below
+    }
+
+    /// Whether some blocks go past relays and others do not.
+    pub fn has_ways_past(&self) -> bool {
+        self.pxn == Pxn::Auto && self.relay_below != Bound::UNLIMITED.0
     }
 }
 
@@ -53,7 +58,7 @@ impl Sharing {
             nics: NICS.optional(None, environment)?.map_or_else(Vec::new, |Nics(nics)| nics),
             most: AGGREGATE.value(most, environment)?.0,
             flush: FLUSH.value(self.flush, environment)?,
-            relay_below: RELAY_BELOW.value(self.relay_below, environment)?,
+            relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
         })
     }
 }
@@ -104,8 +109,8 @@ impl Settings {
     }
 
     /// With [`Pxn::Auto`], bytes of a block from which on it goes past relays (`CROSSTIE_RELAY_BELOW`); equal
-    /// on all ranks; default 256 KiB. Where the way from rail to rail is narrow, longer blocks gain too:
-    /// `u64::MAX`.
+    /// on all ranks; default 256 KiB. Where the way from rail to rail is narrow, longer blocks gain too, and
+    /// where there is none, they need relays: `u64::MAX` (`unlimited`).
     ///
     /// ```
     /// # use crosstie::{Pxn, Settings};
@@ -208,6 +213,26 @@ impl Value for Flush {
     }
 }
 
+/// Bytes from which on something changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound(pub u64);
+
+impl Bound {
+    /// Nothing ever changes.
+    const UNLIMITED: Self = Self(u64::MAX);
+}
+
+impl Value for Bound {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "unlimited" => Ok(Self::UNLIMITED),
+            bytes => {
+                u64::from_text(bytes).map(Self).map_err(|what| format!("{what}, or unlimited"))
+            }
+        }
+    }
+}
+
 /// Messages in one wire message, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Most(pub u8);
@@ -248,6 +273,20 @@ mod tests {
         assert_eq!(nics.0, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 1, 0, 1])]);
         assert!(Nics::from_text("10.0.0.1,eth1").unwrap_err().contains("eth1"));
         assert!(Nics::from_text("").is_err());
+    }
+
+    #[test]
+    fn without_a_bound_no_block_goes_past_relays() {
+        assert_eq!(Bound::from_text("64K"), Ok(Bound(64 << 10)));
+        assert_eq!(Bound::from_text("unlimited"), Ok(Bound(u64::MAX)));
+        assert!(Bound::from_text("much").unwrap_err().contains("unlimited"));
+        let rails = |relay_below| {
+            let sharing = Sharing { pxn: Some(Pxn::Auto), relay_below, ..Sharing::default() };
+            sharing.resolve(&BTreeMap::new()).unwrap()
+        };
+        let (by_default, unlimited) = (rails(None), rails(Some(u64::MAX)));
+        assert!(by_default.goes_past(256 << 10) && !by_default.goes_past((256 << 10) - 1));
+        assert!(!unlimited.goes_past(u64::MAX) && !unlimited.has_ways_past());
     }
 
     #[test]

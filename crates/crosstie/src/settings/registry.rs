@@ -9,7 +9,7 @@ use std::time::Duration;
 use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
-use super::{Flush, Forced, Most, Nics, Protocol, Pull, Pxn, SlotBytes, Transport, Value};
+use super::{Bound, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, SlotBytes, Transport, Value};
 use crate::Error;
 
 /// Variables by name.
@@ -417,10 +417,10 @@ pub(crate) static REDUCTION_ORDER: Knob<ReductionOrder> = Knob::new(
     "`fast`, or `canonical`: the same bits on any nodes, transports and algorithms",
 )
 .default("fast");
-pub(crate) static RELAY_BELOW: Knob<u64> = Knob::new(
+pub(crate) static RELAY_BELOW: Knob<Bound> = Knob::new(
     "CROSSTIE_RELAY_BELOW",
     Scope::World,
-    "with `CROSSTIE_PXN=auto`, bytes of a block from which on it goes past relays",
+    "with `CROSSTIE_PXN=auto`, bytes of a block from which on it goes past relays; `unlimited`: none does",
 )
 .default("256K");
 static ROOT: Knob<String> = Knob::new(

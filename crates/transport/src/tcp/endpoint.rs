@@ -22,6 +22,7 @@ use super::wire::{Wire, truncated};
 use crate::relay::{Back, FeedEnd, RelayEnd, RelayPeer};
 use crate::seam::{
     Arrival, Counters, Endpoint, Expect, Grant, Limits, Receiver, SendSpace, Sender, TAG_MASK,
+    WireCounters,
 };
 use crate::{Region, TransportError};
 
@@ -626,6 +627,10 @@ impl Endpoint for TcpEndpoint {
 
     fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn wires(&self) -> Vec<WireCounters> {
+        self.wires.iter().filter_map(Wire::counters).collect()
     }
 
     /// A sender's messages wait aside where the receiver has no slot yet.

@@ -17,7 +17,7 @@ pub(super) const REFUSAL_BYTES: usize = 32;
 /// Records that one wire message may hold.
 pub(super) const MOST_RECORDS: usize = 8;
 /// Bytes of the longest piece of a message, and of the longest group of several.
-pub(crate) const PIECE_BYTES: usize = 128 * 1024;
+pub const PIECE_BYTES: usize = 128 * 1024;
 /// Bytes of the longest header with its records.
 pub(super) const MOST_HEAD_BYTES: usize = HEADER_BYTES + MOST_RECORDS * GRANT_BYTES;
 

@@ -30,7 +30,7 @@ mod wire;
 
 pub use connect::{TcpOptions, TcpPeer};
 pub use endpoint::{Relays, Stream, TcpEndpoint};
-pub(crate) use frame::PIECE_BYTES;
+pub use frame::PIECE_BYTES;
 #[doc(hidden)]
 pub use held::Held;
 pub use holding::{Aggregation, Flush};

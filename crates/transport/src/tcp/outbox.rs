@@ -251,6 +251,11 @@ impl Outbox {
         self.pieces.iter().all(|piece| piece.carried)
     }
 
+    /// Payload bytes of the batch.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
     /// The tags of the messages that end in the batch.
     pub fn tags(&self) -> impl Iterator<Item = u32> {
         self.pieces.iter().filter(|piece| piece.message_done).map(|piece| piece.tag)

@@ -21,7 +21,7 @@ use super::outbox::{Groups, Outbox, Push};
 use super::receiving::ReceivingEnd;
 use super::sending::SendingEnd;
 use crate::TransportError;
-use crate::seam::{Counters, Expect};
+use crate::seam::{Counters, Expect, WireCounters};
 
 /// Batches that one call writes, and bytes that it reads, before other wires get their turn.
 const WRITE_TURN_BATCHES: usize = 8;
@@ -41,6 +41,8 @@ pub(super) struct Wire {
     holding: Option<Holding>,
     outbox: Outbox,
     inbox: Inbox,
+    /// Payload bytes that left, or are about to.
+    sent_bytes: u64,
     /// Something may be written that has not been attempted.
     pub dirty: bool,
     /// The socket took no more; epoll says when it does again.
@@ -76,6 +78,7 @@ impl Wire {
             holding,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
+            sent_bytes: 0,
             dirty: false,
             blocked: false,
             ended: None,
@@ -112,6 +115,12 @@ impl Wire {
     /// How long what waits for others may still wait.
     pub fn due(&self) -> Option<Duration> {
         self.holding.as_ref().filter(|_| !self.blocked)?.due()
+    }
+
+    /// What has left on it, where this rank sends on it.
+    pub fn counters(&self) -> Option<WireCounters> {
+        let counters = WireCounters { peer: self.peer, bytes: self.sent_bytes };
+        (!self.sources.is_empty()).then_some(counters)
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -169,6 +178,7 @@ impl Wire {
             },
         };
         let built = self.outbox.build(sending, receiving, groups, counters);
+        self.sent_bytes += self.outbox.payload_bytes() as u64;
         if let (Groups::One { .. }, Some(holding)) = (groups, &mut self.holding) {
             self.outbox.tags().for_each(|tag| holding.count(tag));
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::variant::Variant;
 use crate::args::{Command, ReportedOperation};
 use crate::bench::operation::Operation;
-use crate::bench::{self, PerCall};
+use crate::bench::{self, Nic, PerCall};
 use crate::exit::{Exit, Failure};
 use crate::lab::{parse, world::World};
 
@@ -38,8 +38,12 @@ pub struct Measurement {
     pub wrong: u64,
     /// What all ranks say they sent between nodes in one call, in the mean.
     pub network: PerCall,
-    /// The same, in the whole run.
+    /// What that would be at best.
+    pub ideal: Option<PerCall>,
+    /// What all ranks sent between nodes in the whole run.
     pub engine: Sent,
+    /// The same, by rank.
+    pub nics: Vec<Nic>,
     /// What the devices counted in the whole run.
     pub counted: Counters,
 }
@@ -57,6 +61,7 @@ pub struct Sent {
 struct Document {
     rows: Vec<Row>,
     counters: BTreeMap<String, Sent>,
+    nics: Vec<Nic>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +75,7 @@ struct Half {
     p50_us: f64,
     wrong: u64,
     network: PerCall,
+    ideal: Option<PerCall>,
 }
 
 impl Task {
@@ -117,7 +123,7 @@ impl Task {
 
     /// What a report shows of it.
     fn picked(&self, document: Document, counted: Counters, ranks: u32) -> Option<Measurement> {
-        let row = document.rows.first()?;
+        let row = document.rows.into_iter().next()?;
         let time_us = row.out_of_place.p50_us;
         let factor = Operation::named(&self.operation_name())?.bus_factor(ranks);
         Some(Measurement {
@@ -126,7 +132,9 @@ impl Task {
             busbw_gb_s: row.bytes as f64 * factor / (time_us * 1e3),
             wrong: row.out_of_place.wrong,
             network: row.out_of_place.network,
+            ideal: row.out_of_place.ideal,
             engine: document.counters.get("tcp").copied().unwrap_or_default(),
+            nics: document.nics,
             counted,
         })
     }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::Line;
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
-use crate::bench::PerCall;
 use crate::bench::operation::Operation;
+use crate::bench::{Nic, PerCall};
 use crate::exit::Failure;
 use crate::lab::traffic;
 use crate::picture::{self, Picture, Point};
@@ -118,18 +118,22 @@ struct Row<'a> {
     share_of_limit: Option<f64>,
     wrong: u64,
     /// Of all ranks, between nodes.
-    per_call: PerCall,
-    engine: Engine,
+    per_call: &'a PerCall,
+    /// That at best.
+    ideal: Option<&'a PerCall>,
+    engine: Engine<'a>,
     devices: Devices,
     contradictions: &'a [String],
 }
 
 /// What the ranks say they sent between nodes, in the whole run.
 #[derive(Serialize)]
-struct Engine {
+struct Engine<'a> {
     messages: u64,
     wire_messages: u64,
     bytes: u64,
+    /// By rank: which NIC it sends from, what left there, and what of it it relayed.
+    nics: &'a [Nic],
 }
 
 /// Bytes that devices counted in the whole run.
@@ -162,11 +166,13 @@ impl<'a> From<&'a Line> for Row<'a> {
             limit_us: *limit_us,
             share_of_limit: share(line),
             wrong: measured.wrong,
-            per_call: measured.network,
+            per_call: &measured.network,
+            ideal: measured.ideal.as_ref(),
             engine: Engine {
                 messages: engine.messages,
                 wire_messages: engine.wire_messages,
                 bytes: engine.bytes,
+                nics: &measured.nics,
             },
             devices: Devices {
                 nics_sent: nics(|nic| nic.sent_bytes),

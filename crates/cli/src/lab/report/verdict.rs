@@ -94,6 +94,7 @@ mod tests {
     use super::super::measure::Sent;
     use super::super::variant::VARIANTS;
     use super::*;
+    use crate::bench::Nic;
     use crosstie_lab::Rate;
 
     fn lab() -> Description {
@@ -120,8 +121,25 @@ mod tests {
         }
         let bytes = said(task, &lab()).sent_bytes();
         let engine = Sent { messages: 32, wire_messages: 32, bytes };
-        let (time_us, busbw_gb_s, wrong, network) = (1.0, 1.0, 0, Default::default());
-        Measurement { bytes: 1, time_us, busbw_gb_s, wrong, network, engine, counted }
+        let nic = |(node, rail): (u32, u32)| Nic {
+            rank: node * 4 + rail,
+            rail: rail.into(),
+            wires: 4,
+            bytes: bytes / 8,
+            relayed_bytes: bytes / 8 / 4 * 3,
+        };
+        let nics = (0..2).flat_map(|node| (0..4).map(move |rail| nic((node, rail)))).collect();
+        Measurement {
+            bytes: 1,
+            time_us: 1.0,
+            busbw_gb_s: 1.0,
+            wrong: 0,
+            network: Default::default(),
+            ideal: None,
+            engine,
+            nics,
+            counted,
+        }
     }
 
     #[test]
