@@ -123,6 +123,10 @@ fn errors_tell_line_column_what_was_expected_and_what_to_do() {
         (String::new(), "line 1, column 1: not XML"),
         ("MZ\0binary".into(), "not XML"),
         ("<!DOCTYPE system><system version=\"1\"/>".into(), "line 1, column 1: a document type"),
+        (
+            "<?xml\" version=\"1.0\"?><system version=\"1\"/>".into(),
+            "an instruction with the name xml",
+        ),
         ("<system xmlns=\"urn:x\" version=\"1\"/>".into(), "a namespace (xmlns)"),
     ];
     for (text, expected) in cases {

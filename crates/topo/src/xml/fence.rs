@@ -33,6 +33,8 @@ pub fn check(text: &str) -> Result<(), ReadError> {
             after(text, open + 9, "]]>")
         } else if rest.starts_with("<!") {
             return refuse(Fault::Foreign { part: "a document type (<!DOCTYPE>)" });
+        } else if rest.starts_with("<?xml") && !rest[5..].starts_with(follows_xml) {
+            return refuse(Fault::Foreign { part: "an instruction with the name xml" });
         } else if rest.starts_with("<?") {
             after(text, open + 2, "?>")
         } else if rest.starts_with("</") {
@@ -96,6 +98,12 @@ impl Tag {
         }
         tag
     }
+}
+
+/// What may stand after `<?xml`: the declaration's blank, or the rest of a longer name. The library takes
+/// more, which would read back as another thing.
+fn follows_xml(c: char) -> bool {
+    c.is_ascii_whitespace() || c.is_alphanumeric() || matches!(c, ':' | '_' | '-' | '.')
 }
 
 fn is_name(byte: u8) -> bool {

@@ -70,7 +70,8 @@ fn item(node: Node<'_, '_>, cursor: &mut Cursor<'_>) -> Option<Item> {
             (!text.is_empty()).then(|| Item::Text(text.to_string()))
         }
         NodeType::PI => {
-            let pi = node.pi()?;
+            // A declaration with a tab in it is taken for an instruction; `declaration` has it.
+            let pi = node.pi().filter(|pi| pi.target != "xml")?;
             let value = pi.value.unwrap_or_default().trim().to_string();
             Some(Item::Instruction(pi.target.to_string(), value))
         }
