@@ -15,6 +15,7 @@ mod error;
 mod fork;
 #[cfg(not(loom))]
 mod heap;
+pub mod invariants;
 #[cfg(not(loom))]
 mod local;
 #[cfg(not(loom))]
@@ -31,6 +32,7 @@ mod relay;
 mod ring;
 #[cfg(not(loom))]
 pub mod seam;
+mod sender_word;
 #[cfg(not(loom))]
 pub mod shm;
 #[cfg(not(loom))]

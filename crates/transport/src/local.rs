@@ -18,6 +18,7 @@ use crate::ring::{Away, Found, From, Pulls, ReceiveEnd, SendEnd};
 use crate::seam::{
     Arrival, Counters, Endpoint, Grant, LendLimits, Limits, Receiver, SendSpace, Sender, TAG_MASK,
 };
+use crate::sender_word::withdrawn_fence;
 use crate::{Region, TransportError};
 
 /// A peer's doorbell. Empty until the peer has come: before that it cannot sleep.
@@ -333,7 +334,7 @@ impl Endpoint for LocalEndpoint {
         self.senders.iter_mut().for_each(SendEnd::withdraw);
         self.lending.clear();
         // The words are there before whatever the caller does next to its memory.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        withdrawn_fence();
     }
 
     #[inline]

@@ -131,4 +131,4 @@ impl OwnerWord {
 
 #[cfg(test)]
 #[cfg(loom)]
-mod model;
+pub(crate) mod model;

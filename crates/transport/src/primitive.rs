@@ -5,7 +5,7 @@ pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The full fences of this crate, by the rule that needs each (see `owner`): a fence with a name
+/// The fences of this crate, by the rule that needs each (see `owner` and `sender_word`): a fence with a name
 /// can be left out under loom, which shows that the model fails without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fence {
@@ -13,20 +13,33 @@ pub(crate) enum Fence {
     Publish,
     /// Between writing "asleep" and looking for work once more.
     Sleep,
+    /// Between saying that what was lent may change, and changing it.
+    Withdraw,
+    /// Between reading what was lent, and looking whether it still was.
+    Read,
 }
 
-/// A sequentially consistent fence.
+impl Fence {
+    const fn ordering(self) -> Ordering {
+        match self {
+            Self::Publish | Self::Sleep | Self::Withdraw => Ordering::SeqCst,
+            Self::Read => Ordering::Acquire,
+        }
+    }
+}
+
+/// A fence, sequentially consistent or as its rule needs it.
 #[cfg(not(loom))]
 #[inline(always)]
-pub(crate) fn fence(_: Fence) {
-    std::sync::atomic::fence(Ordering::SeqCst);
+pub(crate) fn fence(which: Fence) {
+    std::sync::atomic::fence(which.ordering());
 }
 
-/// A sequentially consistent fence, unless the test leaves it out.
+/// A fence, unless the test leaves it out.
 #[cfg(loom)]
 pub(crate) fn fence(which: Fence) {
     if LEFT_OUT.get() != Some(which) {
-        loom::sync::atomic::fence(Ordering::SeqCst);
+        loom::sync::atomic::fence(which.ordering());
     }
 }
 

@@ -24,6 +24,7 @@ use crate::mapping::Mapping;
 use crate::primitive::{AtomicU32, Ordering};
 use crate::pull::Offer;
 use crate::seam::{Arrival, Limits, TAG_MASK};
+use crate::sender_word::{Said, SenderWord};
 use crate::{Region, TransportError};
 
 /// Messages of at most so many bytes travel in their slot's header line.
@@ -43,7 +44,7 @@ struct Control {
     /// Written by the receiver, at most once.
     refusal: Apart<Refusal>,
     /// Written by the sender when it leaves, or takes back what it lent.
-    sender_left: Apart<AtomicU32>,
+    sender: Apart<SenderWord>,
     /// Written by the sender, at most once.
     offer: Apart<Offered>,
     /// Written by the receiver, at most once: whether it pulls what the sender offers.
@@ -78,10 +79,10 @@ pub(crate) enum Pulls {
     Yes,
 }
 
+/// States of a refusal.
 const OPEN: u32 = 0;
 const LEFT: u32 = 1;
 const TRUNCATED: u32 = 2;
-const WITHDRAWN: u32 = 3;
 
 /// In the header's word of the tag, beside it: the message is lent.
 const LENT: u32 = 1 << 24;
@@ -365,13 +366,13 @@ impl SendEnd {
     /// Tells the receiver that what it has been lent may change from now on.
     pub(crate) fn withdraw(&mut self) {
         if self.lends() {
-            self.ring.control().sender_left.0.store(WITHDRAWN, Ordering::Release);
+            self.ring.control().sender.0.withdraw();
         }
     }
 
     /// Tells the receiver that no further message will come.
     pub(crate) fn leave(&self) {
-        self.ring.control().sender_left.0.store(LEFT, Ordering::Release);
+        self.ring.control().sender.0.leave();
     }
 
     #[cold]
@@ -476,7 +477,7 @@ impl ReceiveEnd {
         };
         let header = self.ring.header(self.cursor.slot());
         if !self.cursor.is_full(&header.sequence) {
-            let left = self.ring.control().sender_left.0.load(Ordering::Acquire) == LEFT;
+            let left = self.ring.control().sender.0.has_left();
             // What it sent before it left is there by now.
             if !left {
                 return Ok(None);
@@ -580,13 +581,10 @@ impl ReceiveEnd {
     /// Whether what the sender lent was still lent when it was read until now.
     #[inline]
     pub(crate) fn intact(&self) -> Result<(), TransportError> {
-        // The reads of the message come before that of the word: the sender writes the word before it
-        // lets anyone change the message.
-        std::sync::atomic::fence(Ordering::Acquire);
-        match self.ring.control().sender_left.0.load(Ordering::Relaxed) {
-            OPEN => Ok(()),
-            LEFT => Err(self.sender_gone()),
-            _ => Err(TransportError::Withdrawn { peer: self.peer }),
+        match self.ring.control().sender.0.after_reading() {
+            Said::Open => Ok(()),
+            Said::Left => Err(self.sender_gone()),
+            Said::Withdrawn => Err(TransportError::Withdrawn { peer: self.peer }),
         }
     }
 

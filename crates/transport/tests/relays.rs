@@ -4,7 +4,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crosstie_testkit::conformance;
 use crosstie_testkit::conformance::Subject;
@@ -221,6 +221,51 @@ fn the_last_message_of_an_operation_does_not_wait_for_those_who_are_ahead() {
     (0..10).for_each(|_| world.progress());
     assert_eq!(world.end(0).counters().flushes.complete, 1);
     receive_all(&mut world, 0);
+}
+
+/// Until its bound has passed, and one round more (invariant I11 of the protocol).
+#[test]
+fn what_is_held_leaves_in_the_round_after_its_bound() {
+    for bound in [0, 50, 2000].map(Duration::from_micros) {
+        let mut world = three_on_one_wire(Aggregation { most: 8, flush: Flush::After(bound) });
+        for number in 0..5 {
+            // Each of a call of its own, or the third would be the last that is expected.
+            world.end(1).begin_call(number as u32);
+            world.send(to_3(1), &message(to_3(1), number, 1000));
+            world.end(1).progress().expect("progress fails for no single peer");
+            world.until("the message leaves", |world| {
+                let due = world.end(0).due();
+                assert!(due.is_none_or(|due| due <= bound), "{due:?} of {bound:?}");
+                world.end(0).progress().expect("progress fails for no single peer");
+                let has_left = world.end(0).counters().wire_messages > number;
+                assert!(has_left || due != Some(Duration::ZERO), "a round passed since it was due");
+                has_left.then_some(())
+            });
+            assert!(world.receive(to_3(1), 1000, false) == message(to_3(1), number, 1000));
+        }
+        assert_eq!(world.end(0).counters().flushes.aged, 5);
+    }
+}
+
+#[test]
+fn what_a_full_group_leaves_behind_does_not_begin_to_wait_anew() {
+    let bound = Duration::from_secs(60);
+    let mut world = three_on_one_wire(Aggregation { most: 2, flush: Flush::After(bound) });
+    let send = |world: &mut World, src: u32, tag: u32| {
+        world.end(src).begin_call(tag);
+        world.send(to_3(src), &message(to_3(src), 0, 1000));
+        world.end(src).progress().expect("progress fails for no single peer");
+    };
+    // Rank 2 is ahead by one call; the others' messages are before its in the order of the wire.
+    send(&mut world, 2, 8);
+    world.until("it waits", |world| world.end(0).due().map(|_| ()));
+    let (since, waited) = (Instant::now(), Duration::from_millis(5));
+    while since.elapsed() < waited {}
+    send(&mut world, 1, 7);
+    send(&mut world, 0, 7);
+    assert_eq!(world.end(0).counters().flushes.full, 1);
+    let due = world.end(0).due().expect("rank 2's message is left behind");
+    assert!(due <= bound - waited, "{due:?} of {bound:?}");
 }
 
 #[test]

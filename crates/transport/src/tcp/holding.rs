@@ -168,14 +168,18 @@ impl Holding {
 
     /// Whether what is ready is to go, and why; nothing may be.
     pub fn closes(&mut self, ends: &[OutEnd], own: Expect) -> Option<Why> {
-        let why = self.reason(ends, own);
+        let mut stays = false;
+        let why = self.reason(ends, own, &mut stays);
         if why.is_some() {
-            (self.since, self.until) = (None, None);
+            // What stays behind has waited already: it does not begin to wait anew (I11).
+            self.since = self.since.filter(|_| stays);
+            self.until = None;
         }
         why
     }
 
-    fn reason(&mut self, ends: &[OutEnd], own: Expect) -> Option<Why> {
+    /// `stays` tells whether one group has no room for all that is ready.
+    fn reason(&mut self, ends: &[OutEnd], own: Expect, stays: &mut bool) -> Option<Why> {
         let (mut ready, mut bytes, mut bound, mut pressed) = (0, 0, Duration::ZERO, false);
         let mut shares = Shares::default();
         for end in ends.iter().filter(|end| end.ready()) {
@@ -196,6 +200,7 @@ impl Holding {
             shares.add(end.next_tag(), messages);
             bound = bound.max(longest);
         }
+        *stays = ready > self.most() || bytes > PIECE_BYTES;
         let is_complete = |share: &Share| {
             let left = self.left.iter().find(|(tag, _)| *tag == share.tag).map_or(0, |left| left.1);
             share.ready + usize::from(left) % share.expected.max(1) >= share.expected

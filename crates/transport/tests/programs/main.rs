@@ -20,8 +20,9 @@ mod cluster;
 mod program;
 
 use std::num::NonZero;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crosstie_testkit::world::{Path, message};
 use crosstie_transport::seam::{Counters, Expect, Limits};
 use crosstie_transport::tcp::{Aggregation, Flush, Held};
 use proptest::prelude::*;
@@ -209,6 +210,49 @@ proptest! {
             held.slots == 0 && held.carried == 0 || relays && node.contains(&rank)
         });
     }
+}
+
+/// Rule F4 of the protocol: it blocks its own wire, and its share of the box.
+#[test]
+fn a_receiver_that_stops_reading_leaves_slots_for_the_others() {
+    let shape = Shape {
+        nodes: vec![2, 2],
+        rails: NonZero::<u32>::MIN,
+        ways: Ways::Relayed,
+        channels: 1,
+        limits: Limits { slots: 2, slot_bytes: 16 << 20 },
+        aggregation: Aggregation::default(),
+        short_writes: true,
+        passed: 0,
+    };
+    let mut cluster = Cluster::new(&shape);
+    let [stopped, other] = [2, 3].map(|dst| Path { src: 1, dst, channel: 0 });
+    let long = message(stopped, 0, shape.limits.slot_bytes);
+    let mut incoming = cluster.between.incoming(stopped, long.len(), true);
+    let early = incoming.step(&mut cluster.between).expect("the peer is alive");
+    assert_eq!(early, None, "nothing was sent yet");
+    cluster.progress(2);
+    let mut outgoing = cluster.between.outgoing(stopped, &long);
+    for _ in 0..500 {
+        assert!(
+            !outgoing.step(&mut cluster.between).expect("the peer is alive"),
+            "it fits the socket"
+        );
+        [0, 1].into_iter().for_each(|rank| cluster.progress(rank));
+    }
+    assert!(cluster.between.end(1).held().slots > 1, "the socket takes no more");
+    let expected = message(other, 0, 300_000);
+    let mut outgoing = cluster.between.outgoing(other, &expected);
+    let mut incoming = cluster.between.incoming(other, expected.len(), false);
+    let started = Instant::now();
+    let (mut sent, mut got) = (false, None);
+    while got.is_none() {
+        assert!(started.elapsed() < Duration::from_secs(5), "hangs behind a receiver that stopped");
+        sent = sent || outgoing.step(&mut cluster.between).expect("the peer is alive");
+        got = incoming.step(&mut cluster.between).expect("the peer is alive");
+        [0, 1, 3].into_iter().for_each(|rank| cluster.progress(rank));
+    }
+    assert!(got == Some(expected));
 }
 
 fn concerns(cluster: &Cluster, lane: &Lane, rank: u32) -> bool {
