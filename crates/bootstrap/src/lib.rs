@@ -15,8 +15,8 @@ mod world;
 pub use error::{BootstrapError, Claimant, SettingsGroup};
 pub use meeting::{MeetingHost, meet, meet_again};
 pub use monitor::{
-    Application, CallMark, Cause, Conflict, Describe, LinkEnd, Monitor, MonitorOptions, Report,
-    Signature, Statement, Verdict, Wait, WaitOn,
+    Application, CallMark, Cause, Conflict, Describe, LinkEnd, Look, Monitor, MonitorOptions,
+    Report, Signature, Statement, Verdict, Wait, WaitOn,
 };
 pub use node::node_key;
 pub use world::{Record, World};

@@ -4,45 +4,12 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
+use support::lab::{Mark, NOBODY, finish, no_lab, shell};
 use support::{Done, Running, crosstie, run};
-
-/// Says why there can be no lab here, if there can be none.
-fn no_lab() -> bool {
-    let found = |tool: &str| {
-        ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
-            .iter()
-            .any(|folder| fs::exists(format!("{folder}/{tool}")).unwrap_or(false))
-    };
-    let why = if !geteuid().is_root() {
-        "not root".to_owned()
-    } else if !found("ip") || !found("tc") {
-        "iproute2 is not installed".to_owned()
-    } else {
-        let tried = run("lab --nodes 1 --ranks-per-node 1 -- run -- true");
-        let refused = ["CAP_SYS_ADMIN", "this kernel has no"];
-        match tried.code == Some(4) && refused.iter().any(|why| tried.err.contains(why)) {
-            true => tried.err,
-            false => return false,
-        }
-    };
-    println!("SKIPPED: no lab here: {why}");
-    true
-}
-
-fn shell(flags: &str, script: &str) -> Command {
-    let mut command = crosstie(&format!("lab {flags} -- run -- sh -c"));
-    command.arg(script);
-    command
-}
-
-fn finish(command: Command) -> Done {
-    Running::start(command).finish()
-}
 
 #[test]
 fn every_byte_is_right_between_nodes_of_a_lab() {
@@ -303,35 +270,6 @@ fn nothing_is_left_whenever_a_process_of_the_lab_is_killed() {
         let random = fs::read("/proc/sys/kernel/random/uuid").unwrap();
         let after = random.iter().take(8).fold(0u64, |sum, &it| sum * 31 + u64::from(it)) % 400;
         kill_and_look(victim, Duration::from_millis(after));
-    }
-}
-
-const NOBODY: [u32; 0] = [];
-
-/// A variable that all processes of a lab inherit, to find them by.
-struct Mark(String);
-
-impl Mark {
-    fn new(name: &str) -> Self {
-        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
-        Self(format!("{name}-{}", id.trim()))
-    }
-
-    fn on(&self, mut command: Command) -> Command {
-        command.env("MARK_OF_A_TEST", &self.0);
-        command
-    }
-
-    /// Processes that carry it: zombies have no environment.
-    fn processes(&self) -> Vec<u32> {
-        let mark = format!("MARK_OF_A_TEST={}", self.0);
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let carries = |pid: &u32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
-        };
-        pids.filter(carries).collect()
     }
 }
 

@@ -224,7 +224,7 @@ impl Error {
             if failure.conflict.is_none()
                 && !failure.detail.is_empty()
                 && failure.detail != failure.local
-                && failure.cause != Cause::Deadlock
+                && !matches!(failure.cause, Cause::Deadlock | Cause::NoWay | Cause::Cut)
             {
                 text += &format!("\n  rank {} reported: {}", failure.reporter, failure.detail);
             }
@@ -308,6 +308,9 @@ fn of_transport(error: &TransportError) -> u16 {
         TransportError::ConnectDeadline { .. } => 51,
         TransportError::HeapFull { .. } => 53,
         TransportError::Net(error) => of_net(error),
+        TransportError::Connecting { source, .. } if matches!(**source, NetError::NoWay { .. }) => {
+            54
+        }
         _ => 52,
     }
 }
@@ -324,6 +327,7 @@ fn of_failure(failure: &Failure) -> u16 {
         Cause::Aborted => 64,
         Cause::Left => 66,
         Cause::Cut => 71,
+        Cause::NoWay => 54,
         _ => 69,
     }
 }

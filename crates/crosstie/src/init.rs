@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::{
     Application, BootstrapError, Cause, Monitor, MonitorOptions, Record, Report, World,
@@ -12,14 +12,16 @@ use crosstie_bootstrap::{
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
-use crosstie_net::{Inbox, ListenOptions, Listener, Target};
+use crosstie_net::{Inbox, ListenOptions, Listener, NetError, Target};
 use crosstie_planner::Nodes;
+use crosstie_transport::tcp::Path;
 use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{Standing, VERDICT_LIMIT};
+use crate::ways::Ways;
 use crate::{Communicator, Error, Settings, Transport, select, tag};
 use connect::{Connected, Neighbourhood};
 
@@ -97,31 +99,36 @@ pub(crate) fn join(
 
     let started = Instant::now();
     let doorbell = Arc::new(Doorbell::new()?);
+    let place = Neighbourhood::new(&settings, &world, &nodes);
+    let ways = Arc::new(place.ways());
     let (monitor, connected) = if world.size == 1 {
         (None, Connected::alone(&settings))
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
-        let place = Neighbourhood::new(&settings, &world, &nodes);
         let connected =
             place.check_memory().and_then(|()| place.connect(&inbox, &doorbell, deadline, &failed));
         match connected {
-            Ok(connected) => (Some(monitor), connected),
-            Err(error) => return Err(blame(monitor, &world, error)),
+            Ok(mut connected) => {
+                let paths = std::mem::take(&mut connected.paths);
+                watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
+                (Some(monitor), connected)
+            }
+            Err(error) => return Err(blame(monitor, &place, error)),
         }
     };
     world.phases.push(("connect", started.elapsed()));
     tracing::debug!(phases = ?world.phases, "connected");
 
     let wait = wait_policy(&world);
-    let Connected { endpoints, heap } = connected;
+    let Connected { endpoints, heap, .. } = connected;
     let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
     if let Some(bytes) = settings.protocol.lend_from() {
         engine.lend_from(bytes);
     }
-    let standing = Arc::new(Standing::new(world.rank, monitor, doorbell));
+    let standing = Arc::new(Standing::new(world.rank, monitor, doorbell, ways));
     Ok(Communicator {
         world,
         engine,
@@ -142,9 +149,37 @@ pub(crate) fn join(
     })
 }
 
+/// Has paths that give no answer reported well within the stall clock, which would name the rank, but not the path.
+fn watch_paths(monitor: &Monitor, mut paths: Vec<Path>, ways: Arc<Ways>, stall: Duration) {
+    if paths.is_empty() {
+        return;
+    }
+    let limit = stall / 2;
+    let every = (limit / 4).clamp(PATH_LOOKS.0, PATH_LOOKS.1);
+    let look = move |now| {
+        let looks = paths.iter_mut().map(|path| (path.unanswered(now), &*path));
+        let (unanswered, path) = looks.max_by_key(|(unanswered, _)| *unanswered)?;
+        let detail = || {
+            let between = ways.between(Some(path.from), path.peer, &[path.to]);
+            let seconds = unanswered.as_secs_f64();
+            format!(
+                "the path from {between} is dead: nothing has come back for {seconds:.1} s of what was sent on it"
+            )
+        };
+        (unanswered >= limit).then(|| (path.peer, detail()))
+    };
+    monitor.watch(every, Box::new(look));
+}
+
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// How often paths are looked at, at most and at least.
+const PATH_LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
 /// The verdict that all ranks share where ranks that connect have failed; `error` where it says
 /// more, or stays the only thing known. The others learn of it.
-fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
+fn blame(monitor: Monitor, place: &Neighbourhood<'_>, error: Error) -> Error {
+    let rank = place.rank().0;
     let known = monitor.failed();
     let report = match &error {
         Error::Transport(error) => of_connecting(error),
@@ -152,7 +187,7 @@ fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
     };
     let (culprit, cause) = report.unwrap_or((None, Cause::Unknown));
     if report.is_some() {
-        let (culprit, detail) = (culprit.or(Some(world.rank)), error.to_string());
+        let (culprit, detail) = (culprit.or(Some(rank)), place.describe(&error));
         monitor.report(Report { culprit, cause, detail, sequence: 0, in_group: false });
     }
     // Of a deadline and of a fault of its own this rank knows the most itself.
@@ -161,7 +196,7 @@ fn blame(monitor: Monitor, world: &World, error: Error) -> Error {
         error
     } else {
         let verdict = monitor.verdict(VERDICT_LIMIT);
-        Error::Failed(Box::new(Failure::new(verdict, world.rank, None, error.to_string())))
+        Error::Failed(Box::new(Failure::new(verdict, &place.ways(), None, error.to_string())))
     };
     monitor.leave(0);
     error
@@ -174,6 +209,9 @@ fn of_connecting(error: &TransportError) -> Option<(Option<u32>, Cause)> {
         TransportError::Interrupted { .. } => return None,
         TransportError::PeerGone { .. } => Cause::Died,
         TransportError::PeerMisbehaved { .. } => Cause::Protocol,
+        TransportError::Connecting { source, .. } if matches!(**source, NetError::NoWay { .. }) => {
+            Cause::NoWay
+        }
         TransportError::ConnectDeadline { .. } | TransportError::Connecting { .. } => {
             Cause::Deadline
         }
@@ -205,8 +243,10 @@ fn start_monitor(
     doorbell: &Arc<Doorbell>,
     deadline: Instant,
 ) -> Result<Monitor, Error> {
+    // Often enough that a link of the monitors on a dead path is replaced before paths of the data are reported.
+    let heartbeat = settings.heartbeat.min((settings.stall / 12).max(SHORTEST_HEARTBEAT));
     let options = MonitorOptions {
-        heartbeat: settings.heartbeat,
+        heartbeat,
         silence: settings.silence,
         arrival: settings.timeout,
         stall: settings.stall,

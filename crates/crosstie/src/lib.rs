@@ -62,6 +62,7 @@ mod standing;
 mod tag;
 mod threads;
 mod together;
+mod ways;
 mod work;
 
 pub use abort::AbortHandle;

@@ -15,6 +15,7 @@ use crosstie_transport::{Doorbell, ForkMark, TransportError};
 
 use crate::Error;
 use crate::error::Failure;
+use crate::ways::Ways;
 
 /// How a communicator stands with its peers.
 pub(crate) struct Standing {
@@ -22,6 +23,7 @@ pub(crate) struct Standing {
     /// `None` in a world of one rank.
     pub monitor: Option<Monitor>,
     doorbell: Arc<Doorbell>,
+    ways: Arc<Ways>,
     fork: ForkMark,
     /// Whether a call failed or somebody aborted: all that a call looks at before it begins.
     has_failed: AtomicBool,
@@ -66,11 +68,17 @@ struct Seen {
 }
 
 impl Standing {
-    pub fn new(rank: u32, monitor: Option<Monitor>, doorbell: Arc<Doorbell>) -> Self {
+    pub fn new(
+        rank: u32,
+        monitor: Option<Monitor>,
+        doorbell: Arc<Doorbell>,
+        ways: Arc<Ways>,
+    ) -> Self {
         Self {
             rank,
             monitor,
             doorbell,
+            ways,
             fork: ForkMark::new(),
             has_failed: AtomicBool::new(false),
             aborted: OnceLock::new(),
@@ -150,6 +158,11 @@ impl Standing {
         if let Some(site) = call.site {
             detail += &format!("; this was {} of rank {} at {site}", call.name, self.rank);
         }
+        if let Some(by) =
+            culprit.filter(|_| cause == Cause::Died).and_then(|to| self.ways.relay_to(to))
+        {
+            detail += &format!("; {by}");
+        }
         let report = Report { culprit, cause, detail, sequence: call.sequence, in_group };
         let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
         self.has_failed.store(true, Ordering::Release);
@@ -171,7 +184,7 @@ impl Standing {
                 (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
                 (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
             };
-            let mut failure = Failure::new(verdict, self.rank, seen.map(|seen| &seen.call), local);
+            let mut failure = Failure::new(verdict, &self.ways, seen.map(|seen| &seen.call), local);
             if seen.is_none() {
                 failure = failure.outside_calls(self.last.load(Ordering::Relaxed));
             }

@@ -26,6 +26,9 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two rounds over the addresses.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
+/// How long the kernel may say that no route leads to any address before that counts: routes may be about to come.
+const NO_ROUTE: Duration = Duration::from_secs(1);
+
 /// How often an interruption is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,9 @@ pub struct Dial<'a> {
     /// Whether to try again until the deadline when nobody answers or serves the target: the peer may not be up yet.
     /// Without it, one round over the addresses decides.
     pub retry: bool,
+    /// Where the peer is known to listen: how long the network may swallow what is sent to all of its addresses, or
+    /// have no route there, before that ends the tries. Without it, only the deadline does.
+    pub patience: Option<Duration>,
 }
 
 impl<'a> Dial<'a> {
@@ -62,8 +68,8 @@ impl<'a> Dial<'a> {
         purpose: Purpose,
         deadline: Instant,
     ) -> Dial<'a> {
-        let (from, label, source, retry) = (None, 0, None, true);
-        Dial { addresses, secret, target, purpose, from, label, deadline, source, retry }
+        let (from, label, source, retry, patience) = (None, 0, None, true, None);
+        Dial { addresses, secret, target, purpose, from, label, deadline, source, retry, patience }
     }
 }
 
@@ -109,6 +115,10 @@ fn rest(pause: Duration, started: Instant, interrupted: Interrupted<'_>) -> Resu
 
 /// Why an address was of no use.
 enum Failure {
+    /// No route leads there.
+    NoRoute(Errno),
+    /// Nothing came back.
+    NoAnswer,
     /// Nobody answered there as one of ours.
     Network(String),
     /// The process there turned us away.
@@ -139,6 +149,11 @@ fn verdict(failures: Failures, dial: &Dial<'_>, waited: Duration, last: bool) ->
     if let Some((address, _, host)) = of(Outcome::WrongSecret) {
         return Some(NetError::WrongSecret { host, address });
     }
+    if let Some(patience) = dial.patience
+        && is_cut_off(failures.iter().filter(|(address, _)| counts(address)), waited, patience)
+    {
+        return Some(NetError::NoWay { attempts: describe(&failures), waited });
+    }
     if !last {
         return None;
     }
@@ -152,11 +167,30 @@ fn verdict(failures: Failures, dial: &Dial<'_>, waited: Duration, last: bool) ->
     Some(NetError::Unreachable { attempts: describe(&failures), waited })
 }
 
+/// Whether the network itself keeps every address from us, and has for long enough.
+fn is_cut_off<'a>(
+    mut failures: impl Iterator<Item = &'a (SocketAddr, Failure)> + Clone,
+    waited: Duration,
+    patience: Duration,
+) -> bool {
+    let is = |failure: &Failure, silent: bool| match failure {
+        Failure::NoRoute(_) => true,
+        Failure::NoAnswer => silent,
+        Failure::Network(_) | Failure::Refused { .. } => false,
+    };
+    let all = |silent| failures.clone().all(|(_, failure)| is(failure, silent));
+    let limit = if all(false) { NO_ROUTE.min(patience) } else { patience };
+    let is_cut_off = all(true) && waited >= limit;
+    is_cut_off && failures.next().is_some()
+}
+
 fn describe(failures: &Failures) -> String {
     let mut text = String::new();
     for (address, failure) in failures {
         let separator = if text.is_empty() { "" } else { "; " };
         let reason = match failure {
+            Failure::NoRoute(errno) => errno.to_string(),
+            Failure::NoAnswer => "no answer".to_owned(),
             Failure::Network(reason) => reason.clone(),
             Failure::Refused { host, .. } => format!("another process answers, on {host}"),
         };
@@ -289,35 +323,46 @@ fn start(dial: &Dial<'_>, address: SocketAddr) -> Result<Result<Attempt, Failure
         host: host_name(),
     };
     let opening = Box::new(Opening::new(dial.secret, &hello)?);
-    let deadline = dial.deadline.min(Instant::now() + ATTEMPT);
-    Ok(match connect(address, dial.source) {
-        Ok(stream) => Ok(Attempt { stream, address, opening, deadline, state: State::Connecting }),
-        Err(reason) => Err(Failure::Network(reason)),
-    })
+    let longest = dial.patience.map_or(ATTEMPT, |patience| patience.min(ATTEMPT));
+    let deadline = dial.deadline.min(Instant::now() + longest);
+    let state = State::Connecting;
+    let connecting = connect(address, dial.source);
+    Ok(connecting.map(|stream| Attempt { stream, address, opening, deadline, state }))
 }
 
-fn connect(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, String> {
-    let socket = stream_socket(address.ip()).map_err(|errno| errno.to_string())?;
+fn connect(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, Failure> {
+    let socket = stream_socket(address.ip()).map_err(of_network)?;
     if let Some(source) = source {
         if source.is_ipv4() != address.is_ipv4() {
-            return Err(format!("of another family than our address {source}"));
+            let reason = format!("of another family than our address {source}");
+            return Err(Failure::Network(reason));
         }
         let bound = rustix::net::bind(&socket, &SocketAddr::new(source, 0));
-        bound.map_err(|errno| format!("cannot dial from {source}: {errno}"))?;
+        let refused = |errno| Failure::Network(format!("cannot dial from {source}: {errno}"));
+        bound.map_err(refused)?;
     }
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
-        Err(errno) => Err(errno.to_string()),
+        Err(errno) => Err(of_network(errno)),
+    }
+}
+
+/// Why a connection was not made, as the kernel says.
+fn of_network(errno: Errno) -> Failure {
+    match errno {
+        Errno::HOSTUNREACH | Errno::NETUNREACH => Failure::NoRoute(errno),
+        Errno::TIMEDOUT => Failure::NoAnswer,
+        errno => Failure::Network(errno.to_string()),
     }
 }
 
 impl Attempt {
     fn late(self) -> Step {
-        let reason = match self.state {
-            State::Connecting => "no answer",
-            _ => "connected, but its handshake did not finish in time",
+        let failure = match self.state {
+            State::Connecting => Failure::NoAnswer,
+            _ => Failure::Network("connected, but its handshake did not finish in time".to_owned()),
         };
-        Step::Failed(self.address, Failure::Network(reason.to_owned()))
+        Step::Failed(self.address, failure)
     }
 
     fn advance(self) -> Step {
@@ -346,7 +391,7 @@ fn connected(stream: &TcpStream, opening: &Opening) -> Result<State, Failure> {
     let network = |reason: String| Failure::Network(reason);
     match sockopt::socket_error(stream) {
         Ok(Ok(())) => {}
-        Ok(Err(errno)) | Err(errno) => return Err(network(errno.to_string())),
+        Ok(Err(errno)) | Err(errno) => return Err(of_network(errno)),
     }
     // Dialling a free port of this host can meet itself: the kernel may choose that very port to dial from.
     let (own, peer) = (stream.local_addr(), stream.peer_addr());

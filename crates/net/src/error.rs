@@ -129,6 +129,15 @@ pub enum NetError {
         /// How long was tried.
         waited: Duration,
     },
+    /// The peer listens, but the network keeps each of its addresses from us: it has no route there, or swallows what
+    /// is sent.
+    #[error("the network leads to none of its addresses, after {waited:.1?}: {attempts}")]
+    NoWay {
+        /// Each address with the reason why it was of no use.
+        attempts: String,
+        /// How long was tried.
+        waited: Duration,
+    },
     /// Whoever waited for a link was told to stop.
     #[error("interrupted after {waited:?}")]
     Interrupted {

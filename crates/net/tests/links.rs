@@ -3,13 +3,14 @@
 #![cfg(test)]
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crosstie_net::{
     Dial, Inbox, Incoming, Link, ListenOptions, Listener, NetError, Purpose, Secret, Target, dial,
 };
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
@@ -121,4 +122,22 @@ fn a_message_too_long_is_refused_before_it_is_sent() {
     let (_listener, mut a, _b) = pair();
     let result = a.send(&vec![0; Link::MESSAGE_MAX + 1], soon());
     assert!(matches!(result, Err(NetError::TooLong { .. })));
+}
+
+/// As where packets are dropped on their way: once the queue of a listener is full, it answers nobody.
+#[test]
+fn who_is_known_to_listen_and_does_not_answer_is_given_up_before_the_deadline() {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listen(&socket, 0).unwrap();
+    let listener = TcpListener::from(socket);
+    let to = [listener.local_addr().unwrap()];
+    let _fills_the_queue = TcpStream::connect(to[0]).unwrap();
+    let (secret, began) = (Secret::generate().unwrap(), Instant::now());
+    let deadline = began + Duration::from_secs(60);
+    let to = Dial::new(&to, &secret, Target::Rank(0), Purpose::Data, deadline);
+    let error = dial(&Dial { patience: Some(Duration::from_millis(300)), ..to }).unwrap_err();
+    assert!(matches!(error, NetError::NoWay { .. }), "{error}");
+    assert!(error.to_string().contains("no answer"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

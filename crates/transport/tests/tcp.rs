@@ -94,6 +94,7 @@ fn options(
         limits: LIMITS,
         source: None,
         deadline: Instant::now() + limit,
+        patience: limit,
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Cause {
     Died,
     /// A link between two ranks ended, and both live.
     Cut,
+    /// Two ranks have no way to each other over the network.
+    NoWay,
     /// A process no longer answers: it is stopped, or its host is unreachable.
     Silent,
     /// A rank did not make a call in which others waited until their deadline.
@@ -78,7 +80,7 @@ pub struct Verdict {
     /// what a rank had passed on before its end nobody knows, and who waits for more of it would wait for nothing.
     #[serde(default)]
     pub first_failed: u64,
-    /// For [`Cause::Cut`], the two ranks whose link it was, the lower first: none of them is the culprit.
+    /// For [`Cause::Cut`] and [`Cause::NoWay`], the two ranks at the ends, the lower first: none of them is the culprit.
     #[serde(default)]
     pub ends: Option<[LinkEnd; 2]>,
     /// The two calls that differ, where that is what went wrong.

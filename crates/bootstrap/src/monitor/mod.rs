@@ -23,7 +23,8 @@ use crate::{BootstrapError, World};
 use clock::Patience;
 pub use ledger::CallMark;
 pub use message::{Cause, LinkEnd, Report, Verdict};
-use shared::{Request, Shared};
+pub use shared::Look;
+use shared::{Lookout, Request, Shared};
 pub use signature::{Conflict, Signature};
 use state::{State, Times};
 pub use statement::{Statement, Wait, WaitOn};
@@ -195,6 +196,13 @@ impl Monitor {
         let more = waits.len().saturating_sub(WAITS_MAX) as u64;
         waits.truncate(WAITS_MAX);
         self.shared.testify(waits, more);
+    }
+
+    /// Has `look` called every so often from now on, on the monitor's thread: it says whether the path to a rank has
+    /// gone silent on which this rank waits for an answer. Whether that rank is, too, is then found out: if not, their
+    /// link counts as cut.
+    pub fn watch(&self, every: Duration, look: Look) {
+        self.shared.request(Request::Watch(Lookout { every, next: Instant::now() + every, look }));
     }
 
     /// Tells all ranks that something failed here; returns at once. Only the first report that a rank learns counts.

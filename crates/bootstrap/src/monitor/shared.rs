@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crosstie_net::{Bell, NetError};
 
@@ -20,9 +20,29 @@ pub(super) enum Request {
     Dead(u32),
     /// Some ranks were looked for.
     Probed,
+    /// Look at these paths from now on.
+    Watch(Lookout),
     Leave(u64),
     /// End without a word.
     Stop,
+}
+
+/// What the thread looks at now and then besides its own links.
+pub(super) struct Lookout {
+    /// How often.
+    pub every: Duration,
+    /// When next.
+    pub next: Instant,
+    pub look: Look,
+}
+
+/// Looks at the paths to other ranks; says which rank no path leads to any more, and why.
+pub type Look = Box<dyn FnMut(Instant) -> Option<(u32, String)> + Send>;
+
+impl std::fmt::Debug for Lookout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lookout every {:?}", self.every)
+    }
 }
 
 /// What is known of failures and leaves.

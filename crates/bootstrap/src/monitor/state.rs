@@ -11,6 +11,7 @@
 //! 3. A link that ends without an orderly leave is a death where nobody listens any more at its other end; else it is
 //!    made anew ([`link`]), and only where that fails counts as cut. A link that is silent for too long, or was never
 //!    made, is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
+//!    A link over which no heartbeat comes is dialled anew beside it, once: another way may lead there.
 //! 4. Who leaves says so to all it has links with and goes when they have answered, or after [`LEAVE_LIMIT`].
 //!    A hub first gives the others [`GRACE`] to leave, too: usually all end at once, and then nobody succeeds it.
 //!    Who has a verdict goes at once, unless it is a hub that alone may know it: then those who have yet to make
@@ -109,6 +110,8 @@ struct Link {
     spoke: bool,
     /// Until when it, replacing one that ended, was to be made.
     mended: Option<Duration>,
+    /// Whether another was dialled, because nothing came over this one.
+    doubled: bool,
     /// None until it said so.
     calls: Option<Calls>,
 }
@@ -455,6 +458,7 @@ impl State {
         self.find_silent(now);
         self.find_dead(now);
         self.mend_links(now);
+        self.double_links(now);
         self.believe(now);
         self.look_at_the_clock(now);
         self.ask_again(now);

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::Describe;
 use super::message::{Cause, Message, Report};
-use super::shared::{Request, Shared};
+use super::shared::{Lookout, Request, Shared};
 use super::signature::Signature;
 use super::state::{Action, Event, State, Testimony};
 use super::statement::Wait;
@@ -50,6 +50,7 @@ pub(super) struct Watch {
     testimony_due: Option<Instant>,
     /// Whether ranks are being looked for.
     probing: bool,
+    lookout: Option<Lookout>,
     over: bool,
 }
 
@@ -77,6 +78,7 @@ impl Watch {
             describe,
             testimony_due: None,
             probing: false,
+            lookout: None,
             over: false,
         }
     }
@@ -111,6 +113,7 @@ impl Watch {
             self.take_testimony();
             self.take_arrivals();
             self.take_messages();
+            self.look_out();
             // Only now, with all that was sent heard, may anybody be called silent.
             self.feed(Event::Tick);
             self.act();
@@ -129,6 +132,7 @@ impl Watch {
                 Request::Report(report) => self.feed(Event::Reported(report)),
                 Request::Dead(peer) => self.feed(Event::Dead(peer)),
                 Request::Probed => self.probing = false,
+                Request::Watch(lookout) => self.lookout = Some(lookout),
                 Request::Leave(sequence) => self.feed(Event::Leaving(sequence)),
                 Request::Stop => self.over = true,
             }
@@ -164,6 +168,25 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Looks at the paths of the data, if it is time, until something has failed.
+    fn look_out(&mut self) {
+        let now = Instant::now();
+        let Some(lookout) = self.lookout.as_mut().filter(|lookout| now >= lookout.next) else {
+            return;
+        };
+        lookout.next = now + lookout.every;
+        let silent = (lookout.look)(now).filter(|(peer, _)| self.shared.has_left(*peer).is_none());
+        if silent.is_some() || self.shared.failed() {
+            self.lookout = None;
+        }
+        let Some((peer, detail)) = silent else { return };
+        let calls = self.shared.ledger.calls();
+        let in_group = !calls.is_under_way() || self.shared.ledger.messages().is_under_way();
+        let sequence = calls.started + u64::from(!calls.is_under_way());
+        let (culprit, cause) = (Some(peer), Cause::Silent);
+        self.feed(Event::Reported(Report { culprit, cause, detail, sequence, in_group }));
     }
 
     fn next_message(&mut self, peer: u32) -> Result<Option<Message>, NetError> {
@@ -330,7 +353,8 @@ impl Watch {
 
     fn sleep(&mut self) -> std::io::Result<()> {
         let tick = self.start + self.state.next_tick();
-        let until = self.testimony_due.map_or(tick, |due| due.min(tick));
+        let looks = self.lookout.as_ref().map(|lookout| lookout.next);
+        let until = self.testimony_due.into_iter().chain(looks).fold(tick, Instant::min);
         let bell: &Bell = &self.shared.bell;
         let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
         fds.extend(self.links.values().map(|link| {

@@ -1,6 +1,8 @@
 //! Owns how these tests run the real command: in a clean environment, never longer than a deadline.
 #![allow(dead_code, reason = "each test binary uses its part of this module")]
 
+pub mod lab;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

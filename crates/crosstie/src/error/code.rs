@@ -452,6 +452,23 @@ const ENTRIES: &[Explanation] = &[
         ],
     },
     Explanation {
+        number: 54,
+        title: "two ranks have no way to each other",
+        blame: Blame::Network,
+        remedy: "give the two addresses named a way to each other; where they are on different rails of a network \
+                 that does not join them, use relays: --pxn on, CROSSTIE_PXN=on",
+        meaning: "All ranks met, and the rank named listens, but what another sends to it from its own NIC has no way: \
+                  this host has no route there, or nothing comes back for CROSSTIE_SILENCE (10 seconds). Without PXN a \
+                  rank sends from its own NIC to the receiver's, so NICs of different rails must reach each other; \
+                  with it, messages leave from the NIC of the node that is on the receiver's rail.",
+        causes: &[
+            "a rail-only network, whose switches are not joined by a spine, without PXN",
+            "a rail whose cable or switch is down",
+            "a firewall between the two hosts",
+            "CROSSTIE_NICS with addresses in another order than the rails",
+        ],
+    },
+    Explanation {
         number: 60,
         title: "a rank died",
         blame: Blame::Peer,
@@ -582,13 +599,17 @@ const ENTRIES: &[Explanation] = &[
         number: 71,
         title: "a link between two ranks was cut",
         blame: Blame::Network,
-        remedy: "look at the network between the two hosts named, and at what stands between them: switches, firewalls, \
-                 limits on connections",
-        meaning: "A connection ended, and the processes at both ends live: asked over another one, they answer. A link \
-                  of the monitors that ends is made anew, for a second, before it counts as cut; one that carries data \
-                  is not, for what it carried is lost. All ranks fail with the same verdict, and nobody is the culprit; \
-                  only `abort` and `shrink` work on the communicator from then on.",
+        remedy: "look at the network between the two hosts named, and at what stands between them: cables, switches, \
+                 firewalls, limits on connections",
+        meaning: "A connection ended, or what was sent on it met with no answer for half of CROSSTIE_STALL (30 \
+                  seconds), and the processes at both ends live: asked over another one, they answer. A dead path is \
+                  named with its addresses and rails; it need not be where a host sees it, as an uplink between two \
+                  switches is not. A link of the monitors that ends or brings no heartbeat is made anew, by any rail, \
+                  before it counts as cut; one that carries data is not, for what it carried is lost. All ranks fail \
+                  with the same verdict, and nobody is the culprit; only `abort` and `shrink` work on the communicator \
+                  from then on.",
         causes: &[
+            "a cable, a switch or an uplink of one rail that went down",
             "a network device that was restarted, or that forgets connections without traffic",
             "a firewall, or an administrator, that resets connections",
             "a network interface that went down or changed its address",

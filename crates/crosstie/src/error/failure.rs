@@ -8,6 +8,7 @@ use crosstie_ir::Collective;
 
 use super::{Blame, code};
 use crate::standing::CallName;
+use crate::ways::Ways;
 
 /// What ended an operation: the verdict that all ranks share, and where this rank stood.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Failure {
     pub culprit: Option<u32>,
     /// The culprit's host.
     pub host: String,
+    /// The rail to which the culprit sent on what others of its node send, where it was such a relay.
+    pub relay_of: Option<u32>,
     /// What happened.
     pub cause: Cause,
     /// The rank that reported it first.
@@ -57,13 +60,21 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.culprit, &self.ends) {
             (_, Some([one, other])) => {
-                let LinkEnd { rank, host } = one;
-                write!(f, "the link between rank {rank} on host {host} ")?;
-                let LinkEnd { rank, host } = other;
-                write!(f, "and rank {rank} on host {host} {}", self.what())?;
+                let no_way = self.cause == Cause::NoWay;
+                let between = if no_way { "there is no way between" } else { "the link between" };
+                write!(f, "{between} rank {} on host {} ", one.rank, one.host)?;
+                write!(f, "and rank {} on host {}", other.rank, other.host)?;
+                if !no_way {
+                    write!(f, " {}", self.what())?;
+                }
+                write!(f, ": {}", self.detail)?;
             }
             (Some(rank), None) => {
-                write!(f, "rank {rank} on host {} {}", self.host, self.what())?;
+                write!(f, "rank {rank} on host {} ", self.host)?;
+                if let Some(rail) = self.relay_of {
+                    write!(f, "(relay of rail {rail}) ")?;
+                }
+                f.write_str(self.what())?;
                 if let Some(last) = self.left_after {
                     write!(f, " after its call #{last}")?;
                 }
@@ -91,15 +102,21 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
-    /// The failure of `rank`, which was at `call` and saw of it what `local` says.
-    pub(crate) fn new(verdict: Verdict, rank: u32, call: Option<&CallName>, local: String) -> Self {
+    /// The failure of the rank whose ways these are, which was at `call` and saw of it what `local` says.
+    pub(crate) fn new(
+        verdict: Verdict,
+        ways: &Ways,
+        call: Option<&CallName>,
+        local: String,
+    ) -> Self {
         let json = verdict.to_json();
         Self {
             json,
             operation: call.map(|call| call.collective),
             sequence: call.map_or(0, |call| call.sequence),
             place: call.map_or_else(|| "connecting".to_owned(), CallName::to_string),
-            rank,
+            rank: ways.rank(),
+            relay_of: verdict.culprit.and_then(|rank| ways.relay_rail(rank)),
             culprit: verdict.culprit,
             host: verdict.culprit_host,
             cause: verdict.cause,
@@ -175,6 +192,7 @@ impl Failure {
         match self.cause {
             Cause::Died => "died",
             Cause::Cut => "was cut, and both live",
+            Cause::NoWay => "cannot be reached",
             Cause::Silent => "has gone silent (stopped, or its host is unreachable)",
             Cause::Deadline => "did not take part before the deadline",
             Cause::Stalled => {

@@ -2,31 +2,35 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::World;
 use crosstie_ir::{ChannelId, Rank};
-use crosstie_net::{Inbox, Interrupted};
+use crosstie_net::{Inbox, Interrupted, NetError};
 use crosstie_planner::{Nodes, Rails, Route, route};
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
-use crosstie_transport::tcp::{self, Aggregation, Relays, TcpEndpoint, TcpOptions, TcpPeer};
-use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer};
+use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
+use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
 
 use super::CHANNELS;
 use crate::settings::Resolved;
-use crate::{Error, Flush, Transport, memory};
+use crate::ways::Ways;
+use crate::{Error, Flush, Pxn, Transport, memory};
 
 /// A rank's endpoints, and the memory that they can lend.
 pub(super) struct Connected {
     pub endpoints: Vec<Box<dyn Endpoint>>,
     pub heap: Heap,
+    /// The ways of its wires.
+    pub paths: Vec<Path>,
 }
 
 impl Connected {
     /// With nobody to lend anything to.
     pub fn alone(settings: &Resolved) -> Self {
-        Self { endpoints: Vec::new(), heap: Heap::private(settings.heap_bytes) }
+        let heap = Heap::private(settings.heap_bytes);
+        Self { endpoints: Vec::new(), heap, paths: Vec::new() }
     }
 
     fn add(&mut self, endpoint: Box<dyn Endpoint>) {
@@ -53,6 +57,25 @@ impl<'a> Neighbourhood<'a> {
         Self { settings, world, nodes, rails, pxn: settings.has_relays() }
     }
 
+    /// What is said of the ways between ranks.
+    pub fn ways(&self) -> Ways {
+        let pxn = if self.pxn { self.settings.rails.pxn } else { Pxn::Off };
+        Ways::new(self.world.rank, self.rails.clone(), self.nodes.count() as usize, pxn)
+    }
+
+    /// What this rank says to all about its failure to connect.
+    pub fn describe(&self, error: &Error) -> String {
+        let Error::Transport(TransportError::Connecting { peer, source }) = error else {
+            return error.to_string();
+        };
+        let NetError::NoWay { attempts, waited } = &**source else { return error.to_string() };
+        let from = self.own_nic().map(|nic| SocketAddr::new(nic, 0));
+        let ways = self.ways();
+        let between = ways.between(from, *peer, &self.addresses_of(*peer));
+        let detour = ways.detour(*peer).map_or_else(String::new, |text| format!("; {text}"));
+        format!("{between}: {attempts}, for {waited:.1?}{detour}")
+    }
+
     /// The ranks that the network reaches, and those that share this rank's memory.
     fn peers(&self) -> (Vec<u32>, Vec<u32>) {
         let networked = |&peer: &u32| {
@@ -62,7 +85,7 @@ impl<'a> Neighbourhood<'a> {
         (0..self.world.size).filter(|&peer| peer != self.world.rank).partition(networked)
     }
 
-    fn rank(&self) -> Rank {
+    pub fn rank(&self) -> Rank {
         Rank(self.world.rank)
     }
 
@@ -109,6 +132,7 @@ impl<'a> Neighbourhood<'a> {
         // Before the fabric, which knows all ranks of the process, those of other nodes too.
         if !remote.is_empty() {
             let tcp = self.connect_tcp(&remote, relays, inbox, deadline, interrupted)?;
+            connected.paths = tcp.paths();
             connected.add(Box::new(tcp));
         }
         in_node.into_iter().for_each(|endpoint| connected.add(endpoint));
@@ -152,6 +176,7 @@ impl<'a> Neighbourhood<'a> {
             limits: self.settings.limits,
             source: self.own_nic(),
             deadline,
+            patience: self.settings.silence.max(SHORTEST_PATIENCE),
         };
         let routes = remote.iter().filter_map(|&peer| self.relayed(peer)).collect();
         let aggregation = Aggregation {
@@ -217,6 +242,9 @@ impl<'a> Neighbourhood<'a> {
         self.settings.rails.nics.get(rail as usize).copied()
     }
 }
+
+/// A first packet that was lost among many is sent again after a second, and three.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The addresses that a rank offers to the others: those of its node's NICs, in the order of the rails,
 /// where they were named.

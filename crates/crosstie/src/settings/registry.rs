@@ -453,7 +453,8 @@ pub(crate) static SLOT_BYTES: Knob<SlotBytes> = Knob::new(
 pub(crate) static STALL: Knob<Duration> = Knob::new(
     "CROSSTIE_STALL",
     Scope::Rank,
-    "how long a call that all ranks have made may move nothing, on any of them",
+    "how long a call that all ranks have made may move nothing, on any of them; half as long, and a path between two \
+     that gives no answer is taken for cut",
 )
 .default("30s");
 pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,8 @@ pub struct TcpOptions {
     pub source: Option<IpAddr>,
     /// When to give up waiting for a rank that has not come.
     pub deadline: Instant,
+    /// How long the network may swallow what is sent to a peer that is known to listen.
+    pub patience: Duration,
 }
 
 impl TcpEndpoint {
@@ -87,24 +90,7 @@ impl TcpEndpoint {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<Self, TransportError> {
-        let streams = thread::scope(|scope| {
-            let dialling: Vec<_> = options
-                .peers
-                .iter()
-                .filter(|peer| peer.rank > options.rank)
-                .map(|peer| (peer.rank, scope.spawn(move || dial_peer(options, peer, interrupted))))
-                .collect();
-            let accepted = accept_lower(options, inbox, interrupted);
-            let mut streams = Vec::with_capacity(options.peers.len());
-            for (rank, dialled) in dialling {
-                let stream =
-                    dialled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                let stream = stream.map_err(|error| unreached(rank, error))?;
-                streams.push((rank, stream));
-            }
-            streams.extend(accepted?);
-            Ok::<_, TransportError>(streams)
-        })?;
+        let streams = connect_all(options, inbox, interrupted)?;
         let stream = |(peer, socket)| {
             let known = options.peers.iter().find(|known| known.rank == peer);
             let shared = known.map(|known| (known.outgoing.clone(), known.incoming.clone()));
@@ -114,6 +100,37 @@ impl TcpEndpoint {
         let streams = streams.into_iter().map(stream).collect();
         Self::with_relays(options.rank, streams, relays, options.channels, options.limits)
     }
+}
+
+/// The sockets to all peers, or the first failure that is more than its consequence for the others.
+fn connect_all(
+    options: &TcpOptions,
+    inbox: &Inbox,
+    interrupted: Interrupted<'_>,
+) -> Result<Vec<(u32, TcpStream)>, TransportError> {
+    let failed = AtomicBool::new(false);
+    let stops = || failed.load(Ordering::Relaxed) || interrupted();
+    let note = |is_ok: bool| failed.fetch_or(!is_ok, Ordering::Relaxed);
+    let higher = options.peers.iter().filter(|peer| peer.rank > options.rank);
+    let mut all = thread::scope(|scope| {
+        let dial = |peer| {
+            let stream = dial_peer(options, peer, &stops);
+            note(stream.is_ok());
+            stream.map(|stream| vec![(peer.rank, stream)]).map_err(|e| unreached(peer.rank, e))
+        };
+        let dialling: Vec<_> = higher.map(|peer| scope.spawn(move || dial(peer))).collect();
+        let accepted = accept_lower(options, inbox, &stops);
+        note(accepted.is_ok());
+        let joined = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let mut all: Vec<_> = dialling.into_iter().map(joined).collect();
+        all.push(accepted);
+        all
+    });
+    all.sort_by_key(|part| matches!(part, Err(TransportError::Interrupted { .. })));
+    let parts = all.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 fn unreached(peer: u32, error: NetError) -> TransportError {
@@ -134,7 +151,8 @@ fn dial_peer(
 ) -> Result<TcpStream, NetError> {
     let (target, purpose) = (Target::Rank(peer.rank), Purpose::Data);
     let common = Dial::new(&peer.addresses, &options.secret, target, purpose, options.deadline);
-    let dial = Dial { from: Some(options.rank), source: options.source, ..common };
+    let (from, patience) = (Some(options.rank), Some(options.patience));
+    let dial = Dial { from, patience, source: options.source, ..common };
     dial_unless(&dial, interrupted)?.into_data_stream()
 }
 

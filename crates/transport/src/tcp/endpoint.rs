@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
 use super::carried::CarriedEnd;
 use super::feeder::Feeder;
 use super::held::Held;
 use super::holding::{Aggregation, Holding};
 use super::out_end::OutEnd;
+use super::path::Path;
 use super::receiving::{ReceivingEnd, Shape};
 use super::sending::SendingEnd;
 use super::service::Service;
@@ -242,6 +244,7 @@ impl TcpEndpoint {
         let Stream { peer, socket, outgoing, incoming } = stream;
         let (index, channels) = (self.wires.len(), usize::from(self.channels));
         socket.set_nodelay(true).map_err(|source| system("setting TCP_NODELAY", source))?;
+        keep_alive(&socket).map_err(failed("setting SO_KEEPALIVE"))?;
         socket
             .set_nonblocking(true)
             .map_err(|source| system("making a socket non-blocking", source))?;
@@ -286,6 +289,11 @@ impl TcpEndpoint {
         let standing = 2 * standing_bytes as u64 * standing_slots as u64;
         let longer = (1 + slots as u64).saturating_mul(slot_bytes as u64);
         (peers as u64 * channels as u64).saturating_mul(standing + longer)
+    }
+
+    /// The ways that its wires take, of those that are open.
+    pub fn paths(&self) -> Vec<Path> {
+        self.wires.iter().filter_map(|wire| wire.path().ok()).collect()
     }
 
     /// For tests, which do not live to see numbers pass their end: before the first message, as if
@@ -427,6 +435,14 @@ impl TcpEndpoint {
         Ok(())
     }
 }
+
+/// So that nothing between the hosts forgets a connection without traffic: most that do take minutes.
+fn keep_alive(socket: &TcpStream) -> Result<(), Errno> {
+    sockopt::set_tcp_keepidle(socket, KEEP_ALIVE)?;
+    sockopt::set_socket_keepalive(socket, true)
+}
+
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 const fn shape(conn: u32, limits: Limits) -> Shape {
     let slots = if limits.slots > 1 { limits.slots } else { 1 };

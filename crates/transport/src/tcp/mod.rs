@@ -23,6 +23,7 @@ mod inbox;
 mod memory;
 mod out_end;
 mod outbox;
+mod path;
 mod receiving;
 mod sending;
 mod service;
@@ -34,3 +35,4 @@ pub use frame::PIECE_BYTES;
 #[doc(hidden)]
 pub use held::Held;
 pub use holding::{Aggregation, Flush};
+pub use path::Path;

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -18,6 +19,7 @@ use super::holding::Holding;
 use super::inbox::{Ends, Inbox, Read};
 use super::out_end::OutEnd;
 use super::outbox::{Groups, Outbox, Push};
+use super::path::{Path, hasten_end};
 use super::receiving::ReceivingEnd;
 use super::sending::SendingEnd;
 use crate::TransportError;
@@ -30,7 +32,7 @@ const READ_TURN_BYTES: usize = 1024 * 1024;
 /// One socket, and the ends of the connections on it.
 pub(super) struct Wire {
     pub peer: u32,
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     /// Those of each rank of this node that sends on it, one after the other.
     sending: Vec<OutEnd>,
     /// Those ranks, in order.
@@ -71,7 +73,7 @@ impl Wire {
     ) -> Self {
         Self {
             peer,
-            socket,
+            socket: Arc::new(socket),
             sending,
             sources,
             receiving,
@@ -125,6 +127,11 @@ impl Wire {
 
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// The way that it takes.
+    pub fn path(&self) -> io::Result<Path> {
+        Path::new(self.peer, &self.socket)
     }
 
     /// Whether nothing more can be read.
@@ -320,6 +327,12 @@ impl Wire {
             Some(Ended::Closed) | None => self.deaf,
         };
         TransportError::PeerGone { peer, doing, source: source.map(io::Error::from) }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        hasten_end(&self.socket);
     }
 }
 

@@ -4,6 +4,8 @@
 //! * A monitor's link ends. Who dialled it dials again, who accepted it looks whether anybody listens at the other end,
 //!   both for up to [`MEND_LIMIT`]. Where nobody listens the process is gone; where the link comes anew nothing was
 //!   lost, for the greeting says again all that may have been.
+//! * A monitor's link brings no heartbeat. Who dialled it dials again, once, and goes on with the new one: its host may
+//!   be reached over another rail, and whatever waits for an answer then comes to one, long before silence is a failure.
 //! * A rank reports that the link of its data ended. Its peer's monitor is asked: whoever answers lives, and the link
 //!   was cut; who died does not answer, for all links of a process end together.
 
@@ -15,6 +17,11 @@ use super::{Action, Link, State};
 
 /// How long a link that ended may take to be made anew. Callers wait two seconds for a verdict.
 pub(super) const MEND_LIMIT: Duration = Duration::from_secs(1);
+/// After what time without a heartbeat another link is dialled.
+fn mute_after(heartbeat: Duration) -> Duration {
+    heartbeat * 5 / 2
+}
+
 /// How soon the other end is dialled again, or looked for again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long the hub waits for the answer of a rank that is said to have died.
@@ -42,8 +49,10 @@ pub(super) struct Accusation {
 
 impl State {
     pub(super) fn linked(&mut self, now: Duration, peer: u32) {
-        let mended = self.doubts.remove(&peer).map(|doubt| doubt.until);
-        self.links.insert(peer, Link { heard: now, spoke: false, mended, calls: None });
+        let doubt = self.doubts.remove(&peer).map(|doubt| doubt.until);
+        let mended = doubt.or(self.links.contains_key(&peer).then_some(now + MEND_LIMIT));
+        let doubled = false;
+        self.links.insert(peer, Link { heard: now, spoke: false, mended, doubled, calls: None });
         self.greet(peer);
         if self.inquiry.as_ref().is_some_and(|inquiry| inquiry.awaited.contains(&peer)) {
             self.send(peer, Message::Query);
@@ -99,6 +108,20 @@ impl State {
         }
     }
 
+    /// Dials beside links over which no heartbeat comes.
+    pub(super) fn double_links(&mut self, now: Duration) {
+        if self.farewell.is_some() || self.sealed().is_some() {
+            return;
+        }
+        let mute = mute_after(self.heartbeat);
+        let dialled = self.links.range_mut(..self.rank);
+        let due = dialled.filter(|(_, link)| !link.doubled && now >= link.heard + mute);
+        for (peer, link) in due {
+            link.doubled = true;
+            self.actions.push_back(Action::Dial(*peer));
+        }
+    }
+
     fn give_up_link(&mut self, now: Duration, peer: u32) {
         let Some(doubt) = self.doubts.remove(&peer) else { return };
         let (low, high) = (peer.min(self.rank), peer.max(self.rank));
@@ -124,12 +147,15 @@ impl State {
     /// When links are to be looked at next.
     pub(super) fn next_of_links(&self) -> impl Iterator<Item = Duration> {
         let doubts = self.doubts.values().map(|doubt| doubt.again.min(doubt.until));
-        doubts.chain(self.accusation.as_ref().map(|accusation| accusation.until))
+        let dialled = self.links.range(..self.rank).filter(|(_, link)| !link.doubled);
+        let mute = dialled.map(|(_, link)| link.heard + mute_after(self.heartbeat));
+        doubts.chain(mute).chain(self.accusation.as_ref().map(|accusation| accusation.until))
     }
 
     /// A peer could not be dialled.
     pub(super) fn unreachable(&mut self, now: Duration, peer: u32, is_gone: bool) {
         match (self.doubts.contains_key(&peer), is_gone) {
+            (false, _) if self.links.contains_key(&peer) => {}
             (false, _) => self.vanished(now, peer),
             (true, true) => self.found_dead(now, peer),
             // Until its time is over it is dialled again.

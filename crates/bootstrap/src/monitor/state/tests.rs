@@ -53,6 +53,8 @@ struct Sim {
     links: BTreeSet<(u32, u32)>,
     /// Pairs of ranks whose links cannot be made any more.
     broken: BTreeSet<(u32, u32)>,
+    /// Pairs of ranks whose link swallows what is sent on it: from the first to the second.
+    swallowing: BTreeSet<(u32, u32)>,
     /// Who was warned of whom.
     warned: Vec<(u32, Vec<(u32, u64)>)>,
     seed: u64,
@@ -81,6 +83,7 @@ impl Sim {
             parcels: BTreeMap::new(),
             links: BTreeSet::new(),
             broken: BTreeSet::new(),
+            swallowing: BTreeSet::new(),
             warned: Vec::new(),
             seed,
         };
@@ -112,7 +115,7 @@ impl Sim {
         let Some(seat) = self.seats.get_mut(&rank) else { return };
         match action {
             Action::Send(to, message) => {
-                if self.links.contains(&(rank, to)) {
+                if self.links.contains(&(rank, to)) && !self.swallowing.contains(&(rank, to)) {
                     self.post(rank, to, Parcel::Message(message));
                 }
             }
@@ -154,7 +157,9 @@ impl Sim {
     fn dial(&mut self, rank: u32, peer: u32) {
         let answers = self.seats.get(&peer).is_some_and(|seat| !seat.frozen);
         if answers && !self.broken.contains(&(rank.min(peer), rank.max(peer))) {
-            self.links.extend([(rank, peer), (peer, rank)]);
+            let both = [(rank, peer), (peer, rank)];
+            self.links.extend(both);
+            self.swallowing.retain(|pair| !both.contains(pair));
             self.post(rank, peer, Parcel::Link);
             self.feed_during(rank, Event::Linked(peer));
         } else {

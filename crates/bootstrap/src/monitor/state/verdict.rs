@@ -283,7 +283,8 @@ impl State {
         let culprit = report.culprit;
         let host_of = |rank: u32| usize::try_from(rank).ok().and_then(|rank| self.hosts.get(rank));
         let host_of = |rank: u32| host_of(rank).cloned().unwrap_or_default();
-        let ends = (culprit.filter(|_| report.cause == Cause::Cut)).map(|culprit| {
+        let is_between = matches!(report.cause, Cause::Cut | Cause::NoWay);
+        let ends = culprit.filter(|_| is_between).map(|culprit| {
             [culprit.min(reporter), culprit.max(reporter)]
                 .map(|rank| LinkEnd { rank, host: host_of(rank) })
         });

@@ -62,6 +62,28 @@ proptest! {
     }
 
     #[test]
+    fn a_link_of_monitors_that_swallows_all_is_replaced_and_a_cut_of_data_agreed_on(
+        size in 3..7u32, seed: u64, of: u32, both_ways: bool, reported: bool,
+    ) {
+        let (mut sim, of) = (Sim::new(size, seed), 1 + of % (size - 1));
+        sim.run(STEP);
+        sim.swallowing.insert((0, of));
+        if both_ways {
+            sim.swallowing.insert((of, 0));
+        }
+        sim.run(3 * HEARTBEAT);
+        prop_assert!(sim.swallowing.is_empty(), "{:?}", sim.swallowing);
+        sim.assert_no_failure();
+        let (by, of) = if reported { (0, of) } else { (of, 0) };
+        sim.feed(by, Event::Reported(report(Cause::Silent, Some(of), 1)));
+        sim.run(8 * STEP);
+        prop_assert_eq!(sim.agreed(), (None, Cause::Cut));
+        for seat in sim.seats.values() {
+            prop_assert_eq!(ends(&seat.verdicts[0]), Some([by.min(of), by.max(of)]));
+        }
+    }
+
+    #[test]
     fn a_link_of_data_that_is_cut_is_named_with_both_ends(
         size in 2..7u32, seed: u64, one: u32, other: u32, monitors: bool,
     ) {
