@@ -33,7 +33,10 @@ pub fn check(topology: &Topology, found: &mut Vec<Finding>) {
                         "let the machine describe itself (NCCL_TOPO_DUMP_FILE), or add <gpu> with its <nvlink>s",
                     );
                 }
-                check_link(&mut findings, id, &gpu.pci, true);
+                // What is on one module with its processor moves no data over PCIe.
+                if !on_module(topology, id) {
+                    check_link(&mut findings, id, &gpu.pci, true);
+                }
             }
             VertexKind::Nic(nic) => {
                 if let Some(pci) = &nic.pci {
@@ -118,6 +121,10 @@ fn transfers(rate: u32) -> String {
     }
 }
 
+fn on_module(topology: &Topology, gpu: VertexId) -> bool {
+    topology.links_of(gpu).iter().any(|link| link.kind == LinkKind::C2c)
+}
+
 fn check_tree(topology: &Topology, findings: &mut Findings<'_>) {
     let mut devices = Vec::new();
     let mut switches = 0;
@@ -130,11 +137,12 @@ fn check_tree(topology: &Topology, findings: &mut Findings<'_>) {
             _ => {}
         }
     }
-    // A GPU that its processor is on one module with needs no switch.
-    let on_module =
-        |&id: &VertexId| topology.links_of(id).iter().any(|link| link.kind == LinkKind::C2c);
     let gpus = topology.gpus().len();
-    if switches > 0 || devices.len() < FLAT || gpus < 2 || topology.gpus().iter().any(on_module) {
+    if switches > 0
+        || devices.len() < FLAT
+        || gpus < 2
+        || topology.gpus().iter().any(|&gpu| on_module(topology, gpu))
+    {
         return;
     }
     findings.add(
