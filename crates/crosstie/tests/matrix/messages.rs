@@ -16,10 +16,10 @@ pub fn check(
 ) -> Result<(), Error> {
     let (rank, ranks) = (comm.rank() as usize, case.ranks as usize);
     let equal = case.exact();
-    let lengths = Lengths { most: equal.count, call: call as usize, ranks };
-    let between = |from, to| if case.ragged { lengths.between(from, to) } else { equal.count };
-    let sent: Vec<usize> = (0..ranks).map(|peer| between(rank, peer)).collect();
-    let received: Vec<usize> = (0..ranks).map(|peer| between(peer, rank)).collect();
+    let [sent, received] = match case.ragged {
+        true => Lengths::of_call(case, call).of_pairs(rank),
+        false => [vec![equal.count; ranks], vec![equal.count; ranks]],
+    };
 
     let known = Exact::new(equal, call);
     let input = cut(&equal, &whole_input(&known, rank), &sent);

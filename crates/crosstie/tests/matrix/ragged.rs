@@ -11,12 +11,23 @@ use super::{Case, Memory};
 /// How long the blocks of one call are, in elements: nothing, half, or all of the equal form's.
 #[derive(Clone, Copy)]
 pub struct Lengths {
-    pub most: usize,
-    pub call: usize,
-    pub ranks: usize,
+    most: usize,
+    call: usize,
+    ranks: usize,
 }
 
 impl Lengths {
+    /// Of the `call`th call of a case.
+    pub fn of_call(case: &Case, call: u64) -> Self {
+        Self { most: case.exact().count, call: call as usize, ranks: case.ranks as usize }
+    }
+
+    /// What `rank` sends to each, and receives from each.
+    pub fn of_pairs(self, rank: usize) -> [Vec<usize>; 2] {
+        let of_all = |between: &dyn Fn(usize) -> usize| (0..self.ranks).map(between).collect();
+        [of_all(&|peer| self.between(rank, peer)), of_all(&|peer| self.between(peer, rank))]
+    }
+
     /// Of rank `rank`'s block.
     fn of(self, rank: usize) -> usize {
         self.most * ((rank + self.call) % 3) / 2
@@ -27,7 +38,7 @@ impl Lengths {
     }
 
     /// Of what `sender` sends to `receiver`.
-    pub fn between(self, sender: usize, receiver: usize) -> usize {
+    fn between(self, sender: usize, receiver: usize) -> usize {
         self.of(sender + 2 * receiver)
     }
 }
@@ -38,12 +49,10 @@ pub fn check(
     memory: &mut Memory,
     call: u64,
 ) -> Result<(), Error> {
-    let (rank, ranks) = (comm.rank() as usize, case.ranks as usize);
-    let equal = case.exact();
-    let lengths = Lengths { most: equal.count, call: call as usize, ranks };
+    let (rank, equal) = (comm.rank() as usize, case.exact());
+    let lengths = Lengths::of_call(case, call);
     let (all, own) = (lengths.of_all(), vec![lengths.of(rank)]);
-    let sent: Vec<usize> = (0..ranks).map(|peer| lengths.between(rank, peer)).collect();
-    let received: Vec<usize> = (0..ranks).map(|peer| lengths.between(peer, rank)).collect();
+    let [sent, received] = lengths.of_pairs(rank);
     let operation = Operation::new(case.collective, case.data_type);
     let (operation, inputs, outputs) = match case.collective {
         Collective::AllGather => (operation.with_counts(&all), &own, &all),
