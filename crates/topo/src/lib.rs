@@ -10,8 +10,11 @@ extern crate alloc;
 mod attributes;
 mod build;
 mod bus_id;
+mod canonical;
 pub mod devices;
+mod diff;
 mod error;
+pub mod fabric;
 mod graph;
 mod lint;
 mod parts;
@@ -19,10 +22,13 @@ mod path;
 mod paths;
 mod rails;
 pub mod rates;
+mod remap;
 mod unit;
 pub mod xml;
 
 pub use bus_id::{BusId, NotABusId};
+pub use canonical::{Cluster, TopologyFingerprint};
+pub use diff::{Difference, diff};
 pub use error::{Fault, ReadError};
 pub use graph::{
     Arch, Cpu, Gpu, GpuModel, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology,
@@ -32,4 +38,5 @@ pub use lint::{Finding, Rule, Severity, lint};
 pub use path::{Hop, Path, PathKind, PathTree};
 pub use paths::{MOST_ENDS, Paths, Relayed, TooManyEnds};
 pub use rails::Rails;
+pub use remap::{BusMap, RemapError, Remapped, remap};
 pub use unit::Bandwidth;

@@ -101,7 +101,7 @@ fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
 }
 
 /// What tells an element from its brothers below `parent`.
-fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
+pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
     let name = element.name.as_str();
     let attributes: &[&str] = match name {
         "cpu" => &["host_hash", "numaid"],

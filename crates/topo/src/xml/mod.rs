@@ -9,5 +9,7 @@ mod read;
 mod tree;
 mod write;
 
+pub(crate) use fence::position;
 pub use merge::{Conflict, Merged, merge};
+pub(crate) use merge::{key, title};
 pub use tree::{Attribute, Document, Element, Item, Position};

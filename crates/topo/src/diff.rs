@@ -1,0 +1,159 @@
+//! Owns the comparison of two descriptions: what only one has, what they tell otherwise, and which paths
+//! differ for it.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::Serialize;
+
+use crate::graph::{Topology, VertexId};
+use crate::path::Path;
+use crate::paths::{Paths, TooManyEnds};
+use crate::xml::{Element, key, title};
+
+/// One way in which two descriptions differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Difference {
+    /// An element that only the first has, by the way to it: `cpu 0 / pci 0000:18:00.0`.
+    OnlyFirst {
+        /// The way to it.
+        element: String,
+    },
+    /// An element that only the second has.
+    OnlySecond {
+        /// The way to it.
+        element: String,
+    },
+    /// An attribute with different values, or that only one has.
+    Attribute {
+        /// The way to its element.
+        element: String,
+        /// Its name.
+        attribute: String,
+        /// The first's value.
+        first: Option<String>,
+        /// The second's value.
+        second: Option<String>,
+    },
+    /// A path of another kind or bandwidth, between ends that both have.
+    Path {
+        /// Where it begins.
+        from: String,
+        /// Where it ends.
+        to: String,
+        /// The first's.
+        first: Option<Path>,
+        /// The second's.
+        second: Option<Path>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |path: &Option<Path>| match path {
+            Some(path) => alloc::format!("{} {}", path.kind, path.bandwidth),
+            None => "none".into(),
+        };
+        let value = |value: &Option<String>| match value {
+            Some(value) => alloc::format!("{value:?}"),
+            None => "none".into(),
+        };
+        match self {
+            Self::OnlyFirst { element } => write!(f, "- {element}"),
+            Self::OnlySecond { element } => write!(f, "+ {element}"),
+            Self::Attribute { element, attribute, first, second } => {
+                write!(f, "~ {element}: {attribute} {} -> {}", value(first), value(second))
+            }
+            Self::Path { from, to, first, second } => {
+                write!(f, "~ path {from} to {to}: {} -> {}", shown(first), shown(second))
+            }
+        }
+    }
+}
+
+/// How two descriptions differ. Elements are the same that are alike in what [`crate::xml::merge`] goes
+/// by; order and comments make no difference.
+///
+/// # Errors
+///
+/// Where one is too large for a table of its paths.
+pub fn diff(first: &Topology, second: &Topology) -> Result<Vec<Difference>, TooManyEnds> {
+    let mut found = Vec::new();
+    let roots = [first, second].map(|topology| topology.document().canonical().root);
+    compare(&roots[0], &roots[1], "", &mut found);
+    compare_paths(first, second, &mut found)?;
+    Ok(found)
+}
+
+/// Elements that are told apart by nothing are paired in their canonical order.
+fn compare(first: &Element, second: &Element, way: &str, found: &mut Vec<Difference>) {
+    let element = || if way.is_empty() { "system".into() } else { way.to_string() };
+    let values = |of: &Element| -> BTreeMap<String, String> {
+        of.attributes
+            .iter()
+            .map(|attribute| (attribute.name.clone(), attribute.value.clone()))
+            .collect()
+    };
+    let (mut a, mut b) = (values(first), values(second));
+    let mut names: Vec<String> = a.keys().chain(b.keys()).cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    for attribute in names {
+        let (first, second) = (a.remove(&attribute), b.remove(&attribute));
+        if first != second {
+            found.push(Difference::Attribute { element: element(), attribute, first, second });
+        }
+    }
+    let mut pairs: BTreeMap<_, (Vec<&Element>, Vec<&Element>)> = BTreeMap::new();
+    for inner in first.elements() {
+        pairs.entry(key(&first.name, inner)).or_default().0.push(inner);
+    }
+    for inner in second.elements() {
+        pairs.entry(key(&second.name, inner)).or_default().1.push(inner);
+    }
+    for (left, right) in pairs.into_values() {
+        let both = left.len().min(right.len());
+        let way = |inner: &Element| match way {
+            "" => title(inner),
+            way => alloc::format!("{way} / {}", title(inner)),
+        };
+        for (left, right) in left.iter().zip(&right) {
+            compare(left, right, &way(left), found);
+        }
+        found.extend(left[both..].iter().map(|left| Difference::OnlyFirst { element: way(left) }));
+        found.extend(
+            right[both..].iter().map(|right| Difference::OnlySecond { element: way(right) }),
+        );
+    }
+}
+
+fn compare_paths(
+    first: &Topology,
+    second: &Topology,
+    found: &mut Vec<Difference>,
+) -> Result<(), TooManyEnds> {
+    let (a, b) = (Paths::of(first)?, Paths::of(second)?);
+    let named = |topology: &Topology, paths: &Paths| -> BTreeMap<String, VertexId> {
+        paths.ends().iter().map(|&id| (topology.label(id).to_string(), id)).collect()
+    };
+    let theirs = named(second, &b);
+    let ends: Vec<(String, VertexId, VertexId)> = {
+        let ours = named(first, &a).into_iter();
+        ours.filter_map(|(name, id)| Some((name.clone(), id, *theirs.get(&name)?))).collect()
+    };
+    for (from, a_from, b_from) in &ends {
+        for (to, a_to, b_to) in &ends {
+            let first = a.send(*a_from, *a_to).or_else(|| a.between(*a_from, *a_to));
+            let second = b.send(*b_from, *b_to).or_else(|| b.between(*b_from, *b_to));
+            let told = |path: Option<Path>| path.map(|path| (path.kind, path.bandwidth));
+            if told(first) != told(second) {
+                let (from, to) = (from.clone(), to.clone());
+                found.push(Difference::Path { from, to, first, second });
+            }
+        }
+    }
+    Ok(())
+}
