@@ -161,10 +161,16 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.check_death("sending").is_err() || !self.delayed() && self.inner.sent(sender)
     }
 
+    fn most_posted(&self) -> usize {
+        self.inner.most_posted()
+    }
+
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         self.check_death("receiving")?;
         for grant in grants {
-            if self.random.chance(self.faults.late_grant_percent) {
+            // Those of a connection stay in order.
+            let follows = self.held.iter().any(|held| held.receiver == grant.receiver);
+            if follows || self.random.chance(self.faults.late_grant_percent) {
                 self.held.push(*grant);
             } else {
                 self.inner.post(&[*grant])?;

@@ -5,8 +5,8 @@
 //! that it takes and fills in any order; the relay empties them in any order, so that a receiver that has
 //! stopped reading holds up nobody else. Back come *cells*, one for each receiver and channel: the grant,
 //! the standing offer, a refusal, the end of the wire. A cell is written over, never queued, so storing
-//! one never waits (rule F2 of the protocol): at most one receive of a connection is posted at a time, and
-//! what an older grant said is void once a newer one is there.
+//! one never waits (rule F2 of the protocol): it holds as many grants as a connection may have outstanding,
+//! each in the place of its number, and what an older one said there is void once a newer one is there.
 //!
 //! `words` counts the slots; this module lays out the memory and gives the two ends.
 

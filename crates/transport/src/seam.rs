@@ -24,7 +24,8 @@
 //! its length.
 //!
 //! Receiving, per message: [`post`](Endpoint::post) a [`Grant`], [`poll`](Endpoint::poll) until it
-//! gives an [`Arrival`], use its bytes, [`release`](Endpoint::release) it.
+//! gives an [`Arrival`], use its bytes, [`release`](Endpoint::release) it. Up to
+//! [`most_posted`](Endpoint::most_posted) receives of a connection may be posted ahead.
 //!
 //! [`progress`](Endpoint::progress) moves bytes for all connections at once and wakes the peers for
 //! whom something was published; the engine calls it between polls, before it sleeps, and after the
@@ -83,7 +84,7 @@ pub struct LendLimits {
     pub at_most: usize,
 }
 
-/// A receive that has been reached: it makes room for one message.
+/// A receive that has been reached, or soon will be: it makes room for one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
     /// The connection it belongs to.
@@ -288,14 +289,20 @@ pub trait Endpoint: Send {
     /// Whether memory given to [`send_from`](Self::send_from) is the caller's again.
     fn sent(&mut self, sender: Sender) -> bool;
 
-    /// Posts receives, in the order in which their messages will come on each connection; at most
-    /// one not yet released per connection. Up to 8 in one call.
+    /// Receives of one connection that may be posted and not released at a time, at most 8; 1 where a
+    /// receive gains nothing by being posted early.
+    fn most_posted(&self) -> usize {
+        1
+    }
+
+    /// Posts up to 8 receives, in the order in which their messages will come on each connection; of one
+    /// connection, at most [`most_posted`](Self::most_posted) that are not released.
     ///
     /// # Errors
     /// [`TransportError::PeerGone`].
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError>;
 
-    /// The message of the posted receive, once it is complete.
+    /// The message of the oldest posted receive, once it is complete.
     ///
     /// # Errors
     /// [`TransportError::PeerGone`] when the peer is gone and the message cannot come any more;
@@ -428,6 +435,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn sent(&mut self, sender: Sender) -> bool {
         (**self).sent(sender)
+    }
+    fn most_posted(&self) -> usize {
+        (**self).most_posted()
     }
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         (**self).post(grants)

@@ -105,6 +105,9 @@ impl Endpoint for Pair {
     fn sent(&mut self, sender: Sender) -> bool {
         self.own.sent(sender)
     }
+    fn most_posted(&self) -> usize {
+        self.own.most_posted()
+    }
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         self.own.post(grants)
     }

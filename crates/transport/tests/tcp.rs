@@ -1,7 +1,7 @@
 //! TCP against the suite of all transports, and against what only a network does.
 #![cfg(not(loom))]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -12,9 +12,9 @@ use crosstie_testkit::conformance;
 use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_testkit::random::Random;
 use crosstie_testkit::world::{Path, World, message};
-use crosstie_transport::TransportError;
 use crosstie_transport::seam::{Endpoint, Grant, Limits};
 use crosstie_transport::tcp::{TcpEndpoint, TcpOptions, TcpPeer};
+use crosstie_transport::{Region, TransportError};
 
 const BARE: Subject = Subject { connect: over_loopback, faults: None };
 
@@ -225,6 +225,25 @@ fn a_peer_that_breaks_the_protocol_is_named_and_breaks_nothing() {
             "{error:?}"
         );
     }
+}
+
+#[test]
+fn receives_posted_in_one_call_are_granted_in_one_wire_message() {
+    let (own, mut peer) = pair();
+    let mut end = TcpEndpoint::from_streams(0, vec![(1, own)], 2, LIMITS).expect("sockets");
+    let receivers = [0, 1].map(|channel| end.receiver(1, channel).expect("the connection exists"));
+    let place = || Some(Region::leak(vec![0; 10_000].into_boxed_slice()));
+    let grant = |i: usize| Grant { receiver: receivers[i % 2], limit: 10_000, place: place() };
+    let grants: Vec<Grant> = (0..8).map(grant).collect();
+    end.post(&grants).expect("receives");
+    end.progress().expect("no failure");
+    let mut bytes = [0; 16 + 8 * 32];
+    peer.read_exact(&mut bytes).expect("the grants");
+    assert_eq!((bytes[2], bytes[3]), (2, 8), "a wire message of 8 grants");
+    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
+    let named: Vec<(u32, u32)> =
+        (0..8).map(|i| (word(16 + 32 * i), word(16 + 32 * i + 4))).collect();
+    assert_eq!(named, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]);
 }
 
 /// What this rank learns of its peer's end must not tempt it to wait for ever in `wake_fd`.

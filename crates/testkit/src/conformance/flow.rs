@@ -3,6 +3,8 @@
 
 use super::{LIMITS, Subject};
 use crate::world::{Incoming, Outgoing, Path, World, message};
+use crosstie_transport::Region;
+use crosstie_transport::seam::Grant;
 
 const THERE: Path = Path { src: 0, dst: 1, channel: 0 };
 
@@ -100,6 +102,39 @@ pub fn a_receiver_slower_than_its_sender_loses_nothing(subject: &Subject) {
             }
             (receiver.receive(world) && sender.send(world)).then_some(())
         });
+    }
+}
+
+/// As many receives as may be are posted in one call before anything is sent, with places and without, and
+/// each message lands with its own.
+pub fn receives_posted_ahead_take_their_messages_in_order(subject: &Subject) {
+    for len in [8, 4096, 4097, 140_000] {
+        let mut world = subject.world(2, 1, LIMITS);
+        let ahead = world.end(1).most_posted();
+        assert!((1..=8).contains(&ahead), "{ahead} receives");
+        let mut sender = Sequence::new(THERE, len, 3 * ahead as u64);
+        for turn in 0..3 {
+            let numbers: Vec<u64> = (0..ahead as u64).map(|n| turn * ahead as u64 + n).collect();
+            let places: Vec<Option<Region>> = numbers
+                .iter()
+                .map(|n| (n % 3 > 0).then(|| Region::leak(vec![0; len].into_boxed_slice())))
+                .collect();
+            let receiver = world.end(1).receiver(0, 0).expect("the connection exists");
+            let grant = |&place: &Option<Region>| Grant { receiver, limit: len, place };
+            let grants: Vec<Grant> = places.iter().map(grant).collect();
+            world.end(1).post(&grants).expect("the peer is alive");
+            (0..20).for_each(|_| world.progress());
+            for (number, place) in numbers.into_iter().zip(places) {
+                let arrival = world.until("a message", |world| {
+                    sender.send(world);
+                    world.end(1).poll(receiver).expect("what was sent arrives")
+                });
+                assert!(arrival.bytes.to_vec() == message(THERE, number, len), "message {number}");
+                let own = place.is_some_and(|place| place.as_ptr() == arrival.bytes.as_ptr());
+                assert_eq!(arrival.placed, own, "placed means in its own place");
+                world.end(1).release(receiver);
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub use flow::{
     a_receiver_slower_than_its_sender_loses_nothing,
     a_sender_slower_than_its_receiver_loses_nothing, an_endpoint_that_drained_may_end,
     connections_of_one_wire_do_not_wait_for_one_that_is_never_received,
+    receives_posted_ahead_take_their_messages_in_order,
 };
 pub use lending::{
     a_connection_lends_as_many_messages_as_it_has_slots,
@@ -85,6 +86,7 @@ macro_rules! conformance {
             connections_of_one_wire_do_not_wait_for_one_that_is_never_received,
             a_sender_slower_than_its_receiver_loses_nothing,
             a_receiver_slower_than_its_sender_loses_nothing,
+            receives_posted_ahead_take_their_messages_in_order,
             an_endpoint_that_drained_may_end,
             a_message_longer_than_its_receive_is_an_error,
             a_dead_peer_is_an_error_in_every_state,

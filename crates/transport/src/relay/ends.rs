@@ -7,12 +7,13 @@ use super::layout::{Cell, Note, RelayBox};
 use super::words::{ALL, SLOTS};
 use crate::Region;
 use crate::doorbell::Doorbell;
+use crate::tcp::MOST_GRANTS;
 
 /// What the source hears of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Told {
-    /// (number, limit)
-    pub grant: Option<(u32, u64)>,
+    /// As in the cell: a number, below a limit; 0: none yet.
+    pub grants: [u64; MOST_GRANTS],
     /// The serial of the standing offer.
     pub standing: Option<u32>,
     /// (number, length, limit) of a message that did not fit.
@@ -28,12 +29,12 @@ const OFFERED: u64 = 1 << 32;
 
 impl Cell {
     fn read(&self) -> Told {
-        let (grant, standing) =
-            (self.grant.load(Ordering::Relaxed), self.standing.load(Ordering::Relaxed));
+        let grants = self.grants.each_ref().map(|grant| grant.load(Ordering::Relaxed));
+        let standing = self.standing.load(Ordering::Relaxed);
         let end = self.end.load(Ordering::Acquire);
         let [seq, len, limit] = self.refused.each_ref().map(|word| word.load(Ordering::Relaxed));
         Told {
-            grant: (grant != 0).then_some((grant as u32, grant >> 32)),
+            grants,
             standing: (standing & OFFERED != 0).then_some(standing as u32),
             refused: (end & REFUSED != 0).then_some((seq as u32, len, limit)),
             ended: end & ENDED != 0,
@@ -194,7 +195,8 @@ impl Back {
     pub fn grant(&self, dst: u32, channel: u32, seq: u32, limit: u64) {
         let Some(cell) = self.memory.cell(dst, channel) else { return };
         let limit = limit.min(u64::from(u32::MAX));
-        cell.grant.store(limit << 32 | u64::from(seq), Ordering::Relaxed);
+        let grant = &cell.grants[seq as usize % MOST_GRANTS];
+        grant.store(limit << 32 | u64::from(seq), Ordering::Relaxed);
         self.memory.words().tell();
         self.bell.published();
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use super::words::{SLOTS, SlotWords};
 use crate::Region;
 use crate::mapping::Mapping;
-use crate::tcp::PIECE_BYTES;
+use crate::tcp::{MOST_GRANTS, PIECE_BYTES};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -53,8 +53,8 @@ pub(crate) struct Note {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Cell {
-    /// Limit and number of the message that is permitted; 0: none yet.
-    pub grant: AtomicU64,
+    /// Limit and number of each message that is permitted, by number modulo their number; 0: none yet.
+    pub grants: [AtomicU64; MOST_GRANTS],
     /// The serial of the standing offer, beside a bit that tells it from none.
     pub standing: AtomicU64,
     /// Whether one of the following holds.
@@ -122,7 +122,7 @@ impl RelayBox {
         }
         let index = dst as usize * usize::from(self.shape.channels) + channel as usize;
         let cells = size_of::<SlotWords>() + SLOTS * size_of::<Note>();
-        // SAFETY: the layout has so many cells behind the notes, at a line each, of any bytes, which are
+        // SAFETY: the layout has so many cells behind the notes, at two lines each, of any bytes, which are
         // only ever touched atomically. `_memory` lives as long as `self`.
         Some(unsafe { self.start.add(cells).cast::<Cell>().add(index).as_ref() })
     }
@@ -142,4 +142,4 @@ impl RelayBox {
 }
 
 const _: () = assert!(size_of::<SlotWords>().is_multiple_of(64) && size_of::<Note>() == 64);
-const _: () = assert!(size_of::<Cell>() == 64);
+const _: () = assert!(size_of::<Cell>() == 128);

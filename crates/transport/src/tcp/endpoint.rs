@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -13,11 +13,12 @@ use rustix::net::sockopt;
 
 use super::carried::CarriedEnd;
 use super::feeder::Feeder;
+use super::frame::MOST_GRANTS;
 use super::held::Held;
 use super::holding::{Aggregation, Holding};
 use super::out_end::OutEnd;
 use super::path::Path;
-use super::receiving::{ReceivingEnd, Shape};
+use super::receiving::{ReceivingEnd, STAGING_SLOTS, Shape};
 use super::sending::SendingEnd;
 use super::service::Service;
 use super::wire::{Wire, truncated};
@@ -131,7 +132,7 @@ impl TcpEndpoint {
     ///
     /// Each connection in use holds, at either end, `2 * slots` (rounded up to a power of two)
     /// standing slots of at most 4 KiB, and address space for `slots` messages of `slot_bytes` at
-    /// the sender and one at the receiver, of which only what is used is ever touched.
+    /// the sender and two at the receiver, of which only what is used is ever touched.
     ///
     /// # Errors
     /// [`TransportError::System`].
@@ -261,7 +262,8 @@ impl TcpEndpoint {
                     Class::Usual
                 };
                 self.ways.push(((peer, class), Way::Wire(index, sending.len())));
-                sending.extend(shapes.into_iter().map(|s| OutEnd::Own(SendingEnd::new(s))));
+                sending
+                    .extend(shapes.into_iter().map(|s| OutEnd::Own(Box::new(SendingEnd::new(s)))));
                 continue;
             }
             let back = Service::back_to(boxes, source).ok_or_else(|| no_box(source))?;
@@ -282,12 +284,12 @@ impl TcpEndpoint {
         Ok(())
     }
 
-    /// Bytes that the slots of connections to so many peers may grow to, both ways: standing ones, the one
-    /// that a message without a place arrives in, and those for messages set aside.
+    /// Bytes that the slots of connections to so many peers may grow to, both ways: standing ones, those
+    /// that messages without a place arrive in, and those for messages set aside.
     pub const fn slot_memory_of(peers: usize, channels: u16, limits: Limits) -> u64 {
         let Shape { standing_bytes, standing_slots, slots, slot_bytes, .. } = shape(0, limits);
         let standing = 2 * standing_bytes as u64 * standing_slots as u64;
-        let longer = (1 + slots as u64).saturating_mul(slot_bytes as u64);
+        let longer = (STAGING_SLOTS as u64 + slots as u64).saturating_mul(slot_bytes as u64);
         (peers as u64 * channels as u64).saturating_mul(standing + longer)
     }
 
@@ -409,9 +411,21 @@ impl TcpEndpoint {
     }
 
     /// With nothing else to do, copies one message that has no grant out of its sender's way.
-    fn set_one_aside(&mut self) -> bool {
-        self.wires.iter_mut().any(|wire| wire.is_late() && wire.set_aside())
-            || self.feeders.iter_mut().any(Feeder::set_aside)
+    fn set_one_aside(&mut self, now: Instant) -> bool {
+        self.wires.iter_mut().any(|wire| wire.is_late() && wire.set_aside(now))
+            || self.feeders.iter_mut().any(|feeder| feeder.set_aside(now))
+    }
+
+    /// Has receivers told of messages that have waited long.
+    fn remind(&mut self, now: Instant) -> bool {
+        let due = self.wires.iter_mut().fold(false, |due, wire| due | wire.remind(now));
+        self.feeders.iter_mut().fold(due, |due, feeder| due | feeder.remind(now))
+    }
+
+    /// With nothing else to do, sees to messages that wait for their grants; whether that changed anything.
+    fn see_to_the_late(&mut self) -> bool {
+        let now = Instant::now();
+        self.set_one_aside(now) || self.remind(now)
     }
 
     /// Has epoll watch each wire for what it waits for.
@@ -573,6 +587,10 @@ impl Endpoint for TcpEndpoint {
         }
     }
 
+    fn most_posted(&self) -> usize {
+        MOST_GRANTS
+    }
+
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         for grant in grants {
             let (_, wire, conn) = self.locate(grant.receiver);
@@ -609,7 +627,7 @@ impl Endpoint for TcpEndpoint {
             self.idle_rounds = 0;
         } else {
             self.idle_rounds = self.idle_rounds.saturating_add(1);
-            moved = self.idle_rounds > PATIENCE_ROUNDS && self.set_one_aside();
+            moved = self.idle_rounds > PATIENCE_ROUNDS && self.see_to_the_late();
         }
         self.watch()?;
         Ok(moved)

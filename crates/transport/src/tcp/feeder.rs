@@ -5,7 +5,9 @@
 //! permission, then the slot, then it is filled, with no wait in between (rule F3); of one wire a box holds
 //! but a share of its slots (rule F4).
 
-use super::frame::{GrantRecord, Refusal, Standing, Violation};
+use std::time::Instant;
+
+use super::frame::{GrantRecord, MOST_GRANTS, Refusal, Standing, Violation};
 use super::held::Held;
 use super::holding::Hint;
 use super::receiving::Shape;
@@ -28,6 +30,8 @@ pub(super) struct Feeder {
 pub(super) struct Lane {
     pub peer: u32,
     pub sending: Vec<SendingEnd>,
+    /// The grants of each connection that were heard.
+    heard: Vec<[u64; MOST_GRANTS]>,
     /// Ranks that share the wire.
     sources: u16,
     /// Slots of the box with its pieces.
@@ -44,6 +48,7 @@ impl Feeder {
         let lane = |&(peer, sources): &(u32, u16)| Lane {
             peer,
             sending: shapes.iter().map(|&shape| SendingEnd::new(shape)).collect(),
+            heard: vec![[0; MOST_GRANTS]; shapes.len()],
             sources,
             in_box: 0,
             dirty: false,
@@ -153,15 +158,21 @@ impl Feeder {
     }
 
     /// Copies one late message aside, if there is one.
-    pub fn set_aside(&mut self) -> bool {
+    pub fn set_aside(&mut self, now: Instant) -> bool {
+        let mut ends = self.lanes.iter_mut().flat_map(|lane| &mut lane.sending);
+        let late = ends.find(|end| end.is_late());
+        late.map(|end| end.set_aside(now)).is_some()
+    }
+
+    /// Has receivers told of messages that have waited long; whether there are any.
+    pub fn remind(&mut self, now: Instant) -> bool {
+        let mut any = false;
         for lane in &mut self.lanes {
-            if let Some(late) = lane.sending.iter_mut().find(|end| end.is_late()) {
-                late.set_aside();
-                lane.dirty = true;
-                return true;
-            }
+            let due = lane.sending.iter_mut().fold(false, |due, end| due | end.remind(now));
+            lane.dirty |= due;
+            any |= due;
         }
-        false
+        any
     }
 
     /// Nothing more will be put.
@@ -199,7 +210,10 @@ impl Lane {
         if let Some(serial) = told.standing {
             sending.offered(Standing { conn, serial })?;
         }
-        if let Some((seq, limit)) = told.grant {
+        // A grant that was heard long ago would read as one for a message to come.
+        let heard = std::mem::replace(&mut self.heard[channel], told.grants);
+        for (grant, _) in told.grants.into_iter().zip(heard).filter(|(now, then)| now != then) {
+            let (seq, limit) = (grant as u32, grant >> 32);
             self.dirty |= sending.granted(GrantRecord { conn, seq, limit })?;
         }
         if let Some((seq, len, limit)) = told.refused {

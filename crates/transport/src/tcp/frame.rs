@@ -16,6 +16,9 @@ pub(super) const STANDING_BYTES: usize = 8;
 pub(super) const REFUSAL_BYTES: usize = 32;
 /// Records that one wire message may hold.
 pub(super) const MOST_RECORDS: usize = 8;
+/// Receives of one connection that may be posted and not released (rule F1): a power of two, so that cells stay
+/// in turn when numbers wrap.
+pub(crate) const MOST_GRANTS: usize = 8;
 /// Bytes of the longest piece of a message, and of the longest group of several.
 pub const PIECE_BYTES: usize = 128 * 1024;
 /// Bytes of the longest header with its records.

@@ -31,6 +31,7 @@ mod wire;
 
 pub use connect::{TcpOptions, TcpPeer};
 pub use endpoint::{Relays, Stream, TcpEndpoint};
+pub(crate) use frame::MOST_GRANTS;
 pub use frame::PIECE_BYTES;
 #[doc(hidden)]
 pub use held::Held;

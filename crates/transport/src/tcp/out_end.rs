@@ -1,12 +1,14 @@
 //! Owns [`OutEnd`]: a connection's sending end on a wire, be it this rank's own or one that it carries.
 
+use std::time::Instant;
+
 use super::carried::CarriedEnd;
 use super::frame::{GrantRecord, Refusal, Standing, Violation};
 use super::held::Held;
 use super::sending::{Piece, SendingEnd, Written};
 
 pub(super) enum OutEnd {
-    Own(SendingEnd),
+    Own(Box<SendingEnd>),
     Carried(CarriedEnd),
 }
 
@@ -124,9 +126,17 @@ impl OutEnd {
         matches!(self, Self::Own(end) if end.is_late())
     }
 
-    pub fn set_aside(&mut self) {
+    pub fn set_aside(&mut self, now: Instant) {
         if let Self::Own(end) = self {
-            end.set_aside();
+            end.set_aside(now);
+        }
+    }
+
+    /// Whether the receiver is to be told now that a message waits.
+    pub fn remind(&mut self, now: Instant) -> bool {
+        match self {
+            Self::Own(end) => end.remind(now),
+            Self::Carried(_) => false,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! cells, and a grant waits behind no data but that of the batch under way.
 
 use std::io::IoSlice;
+use std::iter;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -150,11 +151,18 @@ impl Outbox {
         receiving: &mut [ReceivingEnd],
         mut take: impl FnMut(&mut ReceivingEnd) -> Option<[u8; N]>,
     ) {
-        let mut ends = receiving.iter_mut();
+        let mut ends = receiving.iter_mut().peekable();
+        // An end may have several.
+        let mut next = || loop {
+            if let Some(record) = take(ends.peek_mut()?) {
+                return Some(record);
+            }
+            ends.next();
+        };
         while self.has_room() {
             let mut records = [[0; N]; MOST_RECORDS];
             let mut count = 0;
-            for record in ends.by_ref().filter_map(&mut take).take(MOST_RECORDS) {
+            for record in iter::from_fn(&mut next).take(MOST_RECORDS) {
                 records[count] = record;
                 count += 1;
             }

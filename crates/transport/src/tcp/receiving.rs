@@ -3,14 +3,15 @@
 //!
 //! A message comes under exactly one permission. A short one is eager: it needs no grant, and
 //! lands in the posted place if its receive is waiting for it, else in a standing slot. A longer
-//! one lands under the grant of its receive, in the place or in staging. The sender may use
+//! one lands under the grant of its receive, in the place or in staging. Receives may be posted ahead,
+//! [`MOST_GRANTS`] at a time; of those without a place, as many are granted as staging holds. The sender may use
 //! `2 * slots` standing slots, and hears of emptied ones when half of them have been emptied, or
 //! earlier when something else goes its way: so `slots` messages may always be under way, and a
 //! stream of tiny messages costs no wire message each way.
 
 use std::collections::VecDeque;
 
-use super::frame::{GrantRecord, Member, MemberKind, Refusal, Standing, Violation};
+use super::frame::{GrantRecord, MOST_GRANTS, Member, MemberKind, Refusal, Standing, Violation};
 use super::memory::Arena;
 use crate::Region;
 use crate::seam::{Arrival, Grant};
@@ -41,7 +42,8 @@ pub(super) struct ReceivingEnd {
     next_seq: u32,
     /// Where the message that is arriving goes.
     landing: Option<Landing>,
-    posted: Option<Posted>,
+    /// Receives that are not released, oldest first.
+    posted: VecDeque<Posted>,
     /// The number of the next receive.
     next_receive: u32,
     /// Eager messages that have begun to arrive, and those released.
@@ -49,7 +51,8 @@ pub(super) struct ReceivingEnd {
     emptied: u32,
     /// `emptied` as the sender knows it.
     offered: u32,
-    grant_due: bool,
+    /// Grants given ever for messages that land in staging.
+    staged: u32,
     notice: Option<Notice>,
     refused: Option<Refusal>,
     refusal_due: bool,
@@ -74,7 +77,21 @@ struct Posted {
     seq: u32,
     limit: usize,
     place: Option<Region>,
+    grant: Permission,
 }
+
+/// Whether a receive needs a grant, and has given one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permission {
+    Unneeded,
+    Due,
+    Given,
+    /// Given, for a message that lands in staging as the so manieth.
+    Staged(u32),
+}
+
+/// Messages without a place that may be granted at a time: one arrives while another is reduced.
+pub(super) const STAGING_SLOTS: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Notice {
@@ -87,16 +104,16 @@ impl ReceivingEnd {
         Self {
             shape,
             standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes),
-            staging: Arena::new(1, shape.slot_bytes),
+            staging: Arena::new(STAGING_SLOTS, shape.slot_bytes),
             arrived: VecDeque::with_capacity(shape.standing_slots as usize + 1),
             next_seq: 0,
             landing: None,
-            posted: None,
+            posted: VecDeque::with_capacity(MOST_GRANTS),
             next_receive: 0,
             eager: 0,
             emptied: 0,
             offered: 0,
-            grant_due: false,
+            staged: 0,
             notice: None,
             refused: None,
             refusal_due: false,
@@ -109,29 +126,31 @@ impl ReceivingEnd {
         (self.eager, self.emptied, self.offered) = (passed, passed, passed);
     }
 
-    /// Makes room for the next message; whether the sender must be told at once.
+    /// Makes room for one more message; whether the sender must be told at once.
     pub fn post(&mut self, grant: &Grant) -> bool {
-        debug_assert!(
-            self.posted.is_none(),
-            "I1: a receive was posted before the last was released"
-        );
+        debug_assert!(self.posted.len() < MOST_GRANTS, "I1: more receives are posted than may be");
         let room = grant.place.map_or(self.shape.slot_bytes, |place| place.len());
-        let posted =
-            Posted { seq: self.next_receive, limit: grant.limit.min(room), place: grant.place };
+        let (seq, limit) = (self.next_receive, grant.limit.min(room));
         self.next_receive = self.next_receive.wrapping_add(1);
         // An eager message that is here already needs no grant, whatever the limit says.
-        let coming = self.arrived.is_empty() && self.landing.is_none();
-        self.grant_due = coming && posted.limit > self.shape.standing_bytes;
-        self.posted = Some(posted);
-        self.grant_due
+        let needed = limit > self.shape.standing_bytes && !self.has_begun(seq);
+        let permission = if needed { Permission::Due } else { Permission::Unneeded };
+        self.posted.push_back(Posted { seq, limit, place: grant.place, grant: permission });
+        needed
     }
 
-    /// The message of the posted receive, if it is complete; the refusal, if it does not fit.
+    /// Whether message `seq` has begun to arrive.
+    fn has_begun(&self, seq: u32) -> bool {
+        let ahead = seq.wrapping_sub(self.next_seq);
+        ahead > u32::MAX / 2 || ahead == 0 && self.landing.is_some()
+    }
+
+    /// The message of the oldest posted receive, if it is complete; the refusal, if it does not fit.
     pub fn poll(&mut self) -> Result<Option<Arrival>, Refusal> {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
-        let Some(posted) = self.posted else { return Ok(None) };
+        let Some(&posted) = self.posted.front() else { return Ok(None) };
         if let Some(&Message { bytes, placed, tag, .. }) = self.arrived.front() {
             if bytes.len() > posted.limit {
                 return Err(self.refuse(posted, bytes.len() as u64));
@@ -152,7 +171,7 @@ impl ReceivingEnd {
         let refusal = Refusal { conn: self.shape.conn, seq: posted.seq, len, limit };
         self.refused = Some(refusal);
         self.refusal_due = true;
-        self.grant_due = false;
+        self.posted.iter_mut().for_each(|posted| posted.grant = Permission::Unneeded);
         self.arrived.clear();
         refusal
     }
@@ -164,19 +183,20 @@ impl ReceivingEnd {
             !self.arrived.is_empty() || self.landing.is_none_or(|l| !l.message.placed),
             "I9: a place goes back while its message is landing"
         );
-        self.posted = None;
+        self.posted.pop_front();
         let Some(message) = self.arrived.pop_front() else { return false };
         if message.eager {
             self.emptied = self.emptied.wrapping_add(1);
         }
         self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
+            || self.next_grant().is_some()
     }
 
     /// Receives not released, and messages that are here, or begin to be.
     pub fn held(&self) -> usize {
         let eager = self.eager.wrapping_sub(self.emptied) as usize;
         let here = self.arrived.len().max(eager);
-        here + usize::from(self.posted.is_some()) + usize::from(self.landing.is_some())
+        here + self.posted.len() + usize::from(self.landing.is_some())
     }
 
     /// Where the payload of `member` goes: memory of its length, or nowhere when it is dropped.
@@ -224,15 +244,17 @@ impl ReceivingEnd {
 
     fn accept_piece(&mut self, member: &Member) -> Result<Region, Violation> {
         let (conn, seq, tag) = (self.shape.conn, member.seq, member.tag);
-        let posted = self.posted_for(seq).filter(|p| p.limit > self.shape.standing_bytes);
+        let given = |p: &Posted| matches!(p.grant, Permission::Given | Permission::Staged(_));
+        let posted = self.posted_for(seq).filter(given);
         let posted = posted.ok_or(Violation::NotGranted { conn, seq })?;
         let over = Violation::OverLimit { conn, seq, limit: posted.limit as u64 };
         let landing = match self.landing {
             Some(landing) => landing,
             None => {
-                let bytes = match posted.place {
-                    Some(place) => place.part(0, posted.limit),
-                    None => self.staging.slot(0, posted.limit),
+                let bytes = match (posted.place, posted.grant) {
+                    (Some(place), _) => place.part(0, posted.limit),
+                    (None, Permission::Staged(nth)) => self.staging.slot(nth, posted.limit),
+                    (None, _) => None,
                 };
                 let placed = posted.place.is_some();
                 let message = Message { bytes: bytes.ok_or(over)?, placed, eager: false, tag };
@@ -251,7 +273,7 @@ impl ReceivingEnd {
     }
 
     fn posted_for(&self, seq: u32) -> Option<Posted> {
-        self.posted.filter(|posted| posted.seq == seq)
+        self.posted.iter().find(|posted| posted.seq == seq).copied()
     }
 
     /// Records that the payload of `member`, last accepted, is in its place.
@@ -281,15 +303,32 @@ impl ReceivingEnd {
 
     /// Whether a granted message is still to come, so that long payloads are to be expected.
     pub fn expects_pieces(&self) -> bool {
-        self.arrived.is_empty()
-            && self.posted.is_some_and(|posted| posted.limit > self.shape.standing_bytes)
+        let next = self.posted.get(self.arrived.len());
+        next.is_some_and(|posted| posted.limit > self.shape.standing_bytes)
     }
 
-    /// The grant that the sender has not been told of. Taken: the caller tells it.
+    /// The next grant that the sender has not been told of. Taken: the caller tells it.
     pub fn take_grant(&mut self) -> Option<GrantRecord> {
-        let posted = self.posted.filter(|_| std::mem::take(&mut self.grant_due))?;
-        let limit = posted.limit as u64;
-        Some(GrantRecord { conn: self.shape.conn, seq: posted.seq, limit })
+        let next = self.next_grant()?;
+        let posted = &mut self.posted[next];
+        posted.grant = match posted.place {
+            Some(_) => Permission::Given,
+            None => {
+                self.staged = self.staged.wrapping_add(1);
+                Permission::Staged(self.staged)
+            }
+        };
+        let (seq, limit) = (posted.seq, posted.limit as u64);
+        Some(GrantRecord { conn: self.shape.conn, seq, limit })
+    }
+
+    /// The oldest receive that is to give a grant, if there is room for its message.
+    fn next_grant(&self) -> Option<usize> {
+        let due = self.posted.iter().position(|posted| posted.grant == Permission::Due)?;
+        let is_staged = |posted: &&Posted| matches!(posted.grant, Permission::Staged(_));
+        let has_room = self.posted[due].place.is_some()
+            || self.posted.iter().filter(is_staged).count() < STAGING_SLOTS;
+        has_room.then_some(due)
     }
 
     /// The standing offer that the sender has not been told of. Taken: the caller tells it.

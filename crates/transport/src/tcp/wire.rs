@@ -8,7 +8,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -248,11 +248,17 @@ impl Wire {
     }
 
     /// Copies one late message aside, if there is one.
-    pub fn set_aside(&mut self) -> bool {
+    pub fn set_aside(&mut self, now: Instant) -> bool {
         let Some(late) = self.sending.iter_mut().find(|end| end.is_late()) else { return false };
-        late.set_aside();
-        self.dirty = true;
+        late.set_aside(now);
         true
+    }
+
+    /// Has receivers told of messages that have waited long; whether there are any.
+    pub fn remind(&mut self, now: Instant) -> bool {
+        let due = self.sending.iter_mut().fold(false, |due, end| due | end.remind(now));
+        self.dirty |= due;
+        due
     }
 
     /// Whether nothing of this rank waits in this process to be written, nor what it carries for others of
