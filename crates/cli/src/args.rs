@@ -175,7 +175,7 @@ pub struct BenchArgs {
     pub proto: Option<Protocol>,
 
     /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off, auto
-    /// (short ones) [default: off]
+    /// (short ones, in operations that gain by it) [default: off]
     #[arg(long, value_name = "on|off|auto", help_heading = "World")]
     pub pxn: Option<Pxn>,
 

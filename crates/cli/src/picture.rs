@@ -35,6 +35,7 @@ pub struct Line {
 }
 
 /// What was measured at one size.
+#[derive(Debug, PartialEq)]
 pub struct Point {
     /// Bytes of one rank's buffer.
     pub bytes: f64,

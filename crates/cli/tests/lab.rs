@@ -41,7 +41,7 @@ fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     let [json, svg] =
         ["json", "svg"].map(|end| std::env::temp_dir().join(format!("{}.{end}", mark.0)));
     let mut command = crosstie(
-        "lab report --ranks-per-node 2 --rate 400mbit --sizes 64,256K --operations all_to_all --rounds 3",
+        "lab report --ranks-per-node 2 --rate 400mbit --sizes 64,256K --operations all_to_all --rounds 3 --markdown",
     );
     command.arg("--json").arg(&json).arg("--svg").arg(&svg);
     let done = finish(command);
@@ -52,8 +52,9 @@ fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     fs::remove_file(&svg).unwrap();
     assert_eq!((&report["schema"], &report["lab"]["ranks_per_node"]), (&1.into(), &2.into()));
     let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 2 * 3, "{report}");
-    for (row, bytes) in rows.iter().zip([64.0, 64.0, 64.0, 262_144.0, 262_144.0, 262_144.0]) {
+    assert_eq!(rows.len(), 2 * 4, "{report}");
+    let sizes = [64.0, 262_144.0].into_iter().flat_map(|bytes| [bytes; 4]);
+    for (row, bytes) in rows.iter().zip(sizes) {
         assert_eq!(row["wrong"], 0, "{row}");
         // Each of 2 x 2 ranks sends to the two on the other node: by NICs of 50 MB/s, or without PXN half
         // of it by uplinks of 25 MB/s, which two nodes share.
@@ -62,7 +63,19 @@ fn a_report_holds_what_ranks_say_against_limits_and_devices() {
         let share = row["share_of_limit"].as_f64().unwrap();
         assert!(bytes < 100.0 || (0.2..1.2).contains(&share), "{row}");
     }
-    assert_eq!(rows[0]["per_call"]["bytes"], 8.0 * 64.0, "{report}");
+    // Half of it to the other rail; with PXN each of the four receives from two at once.
+    let counts = |row: &serde_json::Value, of: &str| {
+        ["bytes", "crossing_bytes", "wire_messages"].map(|what| row[of][what].as_f64().unwrap())
+    };
+    assert_eq!(counts(&rows[0], "per_call"), [8.0 * 64.0, 4.0 * 64.0, 8.0], "{report}");
+    assert_eq!(counts(&rows[2], "ideal"), [8.0 * 64.0, 0.0, 4.0], "{report}");
+    // In a lab whose spine is narrow, relays are taken at any length.
+    assert_eq!(rows[7]["per_call"]["crossing_bytes"], 0.0, "{report}");
+    assert!(
+        done.out.contains("| bytes to each peer | direct | pxn-alone | pxn | auto |"),
+        "{}",
+        done.out
+    );
     assert!(picture.starts_with("<svg") && picture.contains("limit"), "{picture}");
 }
 

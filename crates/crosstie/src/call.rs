@@ -7,7 +7,7 @@ use std::time::Duration;
 use crosstie_bootstrap::CallMark;
 use crosstie_exec::{Buffers, Call, Program, Reducer, Submission};
 use crosstie_ir::{ChunkMap, Collective, DataType, ReduceOp};
-use crosstie_planner::ReductionOrder;
+use crosstie_planner::{Algorithm, ReductionOrder};
 
 use crate::counts::{Place, Sizes};
 use crate::operation::Operation;
@@ -101,6 +101,19 @@ impl Communicator {
         Ok((Submission { program, map, reducer, limit, tag: mark.tag, watch }, call))
     }
 
+    /// Whether a call goes past relays, the same on all ranks; `block` is the length of its messages, where
+    /// all ranks know it.
+    pub(crate) fn goes_past_relays(
+        &self,
+        collective: Collective,
+        algorithm: Algorithm,
+        block: Option<u64>,
+    ) -> bool {
+        let rails = &self.settings.rails;
+        let is_long = block.is_some_and(|bytes| rails.goes_past(bytes));
+        is_long || rails.has_ways_past() && !select::joins(collective, algorithm)
+    }
+
     /// How long the engine lets a call take by itself.
     pub(crate) fn limit(&self) -> Duration {
         // The monitor has the clocks, which know more than how long this rank has waited.
@@ -127,11 +140,9 @@ impl Communicator {
         };
         let sequence = self.sequence + 1;
         let in_place = buffers.in_place() && !rounds_once;
-        let past_relays = !operation.is_ragged()
-            && self
-                .settings
-                .rails
-                .goes_past(select::message_bytes(collective, data_type, count, ranks));
+        let block = (!operation.is_ragged())
+            .then(|| select::message_bytes(collective, data_type, count, ranks));
+        let past_relays = self.goes_past_relays(collective, algorithm, block);
         let form = Form { collective, algorithm, in_place, past_relays };
         let computed = if rounds_once { DataType::F32 } else { data_type };
         let map = match table {

@@ -48,7 +48,8 @@ impl Communicator {
         let parts = algorithm.parts(collective, self.size());
         let map = select::chunk_map(collective, data_type, count, parts, self.slot_bytes);
         let block = select::message_bytes(collective, data_type, count, self.size());
-        let relays = self.settings.has_relays() && !self.settings.rails.goes_past(block);
+        let past = self.goes_past_relays(collective, algorithm, Some(block));
+        let relays = self.settings.has_relays() && !past;
         ideal(messages(&plan, &map), &self.ideal_world().ways(relays))
     }
 

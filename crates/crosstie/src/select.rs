@@ -41,6 +41,20 @@ pub(crate) fn message_bytes(
     if collective.is_whole() { bytes / u64::from(ranks) } else { bytes }
 }
 
+/// Whether all ranks of a node send to the same receivers: by way of one relay such messages can leave
+/// together, which others cannot, so that a relay would but delay them.
+pub(crate) fn joins(collective: Collective, algorithm: Algorithm) -> bool {
+    match collective {
+        Collective::AllToAll | Collective::Gather { .. } | Collective::SendRecv => true,
+        Collective::AllReduce
+        | Collective::AllGather
+        | Collective::ReduceScatter
+        | Collective::Reduce { .. }
+        | Collective::Barrier => matches!(algorithm, Algorithm::Direct | Algorithm::Flat),
+        _ => false,
+    }
+}
+
 /// Where the blocks of a call lie that differ in length.
 pub(crate) fn ragged_map(table: Table, data_type: DataType, slot_bytes: usize) -> ChunkMap {
     let element = data_type.size();

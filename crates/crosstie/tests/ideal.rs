@@ -112,3 +112,25 @@ fn a_node_needs_one_wire_for_each_receiver_with_relays_and_one_for_each_pair_wit
         assert!(all.iter().all(|(_, ideal)| *ideal == wires), "{}: {all:?}", pxn.name());
     }
 }
+
+/// An all_reduce over a ring crosses from node to node between two ranks, and a barrier over a tree likewise: a
+/// relay would but delay such messages.
+#[test]
+fn messages_that_none_can_leave_with_go_by_no_relay_where_that_is_left_to_the_library() {
+    let relayed = |settings: Settings| {
+        let all = Threads::new(6).nodes(2).settings(settings).run(|mut comm| {
+            comm.barrier()?;
+            comm.all_reduce_in_place(&mut [1i64; 64], ReduceOp::Sum)?;
+            comm.barrier()?;
+            Ok(comm.counters().iter().map(|counters| counters.carried).sum::<u64>())
+        });
+        all.unwrap().iter().sum::<u64>()
+    };
+    let ring = |pxn| settings(pxn).algorithm(crosstie::Algorithm::Ring);
+    assert_eq!(relayed(ring(Pxn::Auto)), 0);
+    assert!(relayed(ring(Pxn::On)) > 0);
+    assert!(
+        relayed(ring(Pxn::Auto).relay_below(u64::MAX)) > 0,
+        "as where rails are joined by little"
+    );
+}

@@ -103,8 +103,11 @@ For each size and each way in which messages can travel, it runs the benchmark
 in a fresh world on the same cluster: the median of ROUNDS warm calls, each the
 slowest rank's. The columns:
   way       direct: each rank by its own NIC, over the spine where the receiver's
-            is on another rail; pxn-alone: by way of the rank on the receiver's
-            rail, each message alone; pxn: the same, several together
+            is on another rail (left out where there is no spine); pxn-alone: by
+            way of the rank on the receiver's rail, each message alone; pxn: the
+            same, several together; auto: as the library chooses, which a lab
+            tells that relays are worth it at any length where uplinks carry less
+            than the NICs (CROSSTIE_RELAY_BELOW=unlimited, unless it is set)
   per peer  bytes from each rank to each other in all_to_all; the buffers of
             all_reduce are as long as those of all_to_all
   time      median of one call; busbw as in `crosstie bench`
@@ -114,17 +117,20 @@ slowest rank's. The columns:
             over all of its NICs
   of limit  limit / time
   #wrong    elements with a wrong value, on all ranks
-  wire/call wire messages between nodes in one call, of all ranks, in the mean
-  engine    MB that the ranks say they sent over the network in the whole run
+  wire      wire messages between nodes in one call, of all ranks, in the mean,
+            and in brackets how many there are at best
+  engine    MB that the ranks say they sent over the network in the whole run;
+            relayed: those of them that another rank sent on (by NIC in --json)
   NICs      MB that all NICs say they sent; uplinks: MB up to the spine
 
 Above the limit (of limit > 1) are sizes that the token buckets let through at
 once, up to 80 KiB at each NIC.
 
 It fails if a result is wrong. It also fails if the devices contradict the
-ranks: from 256 KiB a peer on by more than 5 %, in sum, and for all_to_all at
-any NIC or uplink (a NIC may send 15 % more, where it must send again); below that, where headers weigh more, if one carried traffic
-that should have had none, or none where it should.
+ranks: from 256 KiB a peer on by more than 5 %, in sum, at any NIC that sends
+(which may send 15 % more, where it must send again), and for all_to_all at any
+NIC that receives, and any uplink; below that, where headers weigh more, if one
+carried traffic that should have had none, or none where it should.
 
 Examples:
   crosstie lab report                             2 nodes x 4 ranks, some minutes
@@ -161,7 +167,12 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Also draw time and bus bandwidth over size, with the limit
+    /// After the lines, print a table in Markdown for each operation
+    #[arg(long)]
+    pub markdown: bool,
+
+    /// Also draw time and bus bandwidth over size, with the limits; several operations are drawn into
+    /// FILE-OPERATION.svg each
     #[arg(long, value_name = "FILE.svg", value_parser = super::svg)]
     pub svg: Option<PathBuf>,
 }

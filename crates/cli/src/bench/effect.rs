@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use crosstie::{Algorithm, DataType, Protocol, ReduceOp};
+use clap::ValueEnum;
+use crosstie::{Algorithm, DataType, Protocol, Pxn, ReduceOp};
 
 use super::matrix::{Lengths, Skew};
-use crate::args::{BenchArgs, BuffersArg, Forced, Root};
+use crate::args::{BenchArgs, BuffersArg, Forced, Root, TransportArg};
 
 /// Warns on standard error, a line for each flag; `nodes` where they are known.
 pub fn warn_of_none(args: &BenchArgs, nodes: Option<u32>) {
@@ -44,6 +45,18 @@ fn without(args: &BenchArgs, nodes: Option<u32>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let relays = args.pxn.filter(|pxn| *pxn != Pxn::Off);
+    if let Some(pxn) = relays.filter(|_| args.transport != TransportArg::Auto) {
+        let transport = args.transport.to_possible_value();
+        let transport = transport.as_ref().map_or("", |value| value.get_name());
+        found.push(format!(
+            "--pxn {} has no effect with --transport {transport}: relays need memory inside a node and a \
+             network between nodes, --transport auto",
+            pxn.name()
+        ));
+    } else if let Some(pxn) = relays.filter(|_| nodes == Some(1)) {
+        found.push(format!("--pxn {} has no effect on one node", pxn.name()));
+    }
     if args.algo == Some(Forced(Some(Algorithm::Hierarchical))) && nodes == Some(1) {
         found.push(
             "--algo hierarchical has no effect on one node: as with auto, the fastest is taken"
@@ -77,6 +90,9 @@ mod tests {
             ("barrier -d half", 2, "--datatype"),
             ("all_reduce --proto lend", 2, "--proto lend"),
             ("all_reduce --algo hierarchical", 1, "--algo hierarchical"),
+            ("all_to_all --pxn on --transport tcp", 2, "--pxn on"),
+            ("all_to_all --pxn auto --transport loopback", 1, "--pxn auto"),
+            ("all_to_all --pxn on", 1, "--pxn on"),
         ] {
             let found = found(line, nodes);
             assert_eq!(found.len(), 1, "{line}: {found:?}");
@@ -88,6 +104,8 @@ mod tests {
             ("all_gather_v --matrix zipf", 1),
             ("all_reduce --proto lend --buffers shared", 1),
             ("all_reduce --algo hierarchical", 2),
+            ("all_to_all --pxn on", 2),
+            ("all_to_all --pxn off --transport tcp", 2),
             ("all_to_all -o sum -r 0 -d float --matrix uniform", 1),
         ] {
             assert_eq!(found(line, nodes), Vec::<String>::new(), "{line}");

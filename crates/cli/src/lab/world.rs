@@ -1,7 +1,6 @@
 //! Owns the worlds that run in a lab: on which node each rank is, and what it is told.
 
-use crosstie::Setting;
-use crosstie_lab::{Cluster, LabError};
+use crosstie_lab::{Cluster, Description, LabError};
 
 use crate::exit::Failure;
 use crate::launch::Place;
@@ -10,11 +9,19 @@ use crate::launch::Place;
 const FIRST_PORT: u16 = 29_400;
 /// Below those that the kernel gives to sockets that ask for none.
 const PORTS: u16 = 3000;
-/// Names the addresses of a node's NICs, in the order of the rails. Ranks are told as soon as the library
-/// knows the setting.
+/// Names the addresses of a node's NICs, in the order of the rails.
 const NICS: &str = "CROSSTIE_NICS";
 /// Limits what a rank offers to others as its addresses: to its own NIC.
 const INTERFACE: &str = "CROSSTIE_INTERFACE";
+/// With `CROSSTIE_PXN=auto`, from which length on messages go past relays.
+const RELAY_BELOW: &str = "CROSSTIE_RELAY_BELOW";
+
+/// Whether relays are worth it at any length: from rail to rail there is no way, or one that carries less than
+/// the NICs.
+fn is_narrow(lab: &Description) -> bool {
+    let limited = lab.rate.0.is_some();
+    lab.oversubscription.is_none_or(|times| limited && times > 1)
+}
 
 /// A world that fills a cluster.
 #[derive(Debug, Clone, Copy)]
@@ -53,10 +60,34 @@ impl<'a> World<'a> {
         if std::env::var_os(INTERFACE).is_none() {
             told.push((INTERFACE, lab.nic_name(lab.rail_of(rank))));
         }
-        if Setting::named(NICS).is_some() {
-            let nics: Vec<String> = lab.nics(number).iter().map(ToString::to_string).collect();
-            told.push((NICS, nics.join(",")));
+        let nics: Vec<String> = lab.nics(number).iter().map(ToString::to_string).collect();
+        told.push((NICS, nics.join(",")));
+        if is_narrow(lab) && std::env::var_os(RELAY_BELOW).is_none() {
+            told.push((RELAY_BELOW, "unlimited".to_owned()));
         }
         Ok(Place { told, withheld: &["CROSSTIE_ID", "CROSSTIE_SECRET"], node: Some(node) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crosstie_lab::{Description, Rate};
+
+    use super::is_narrow;
+
+    #[test]
+    fn relays_are_always_worth_it_where_rails_are_joined_by_less_or_by_nothing() {
+        let lab = |rate, oversubscription| Description {
+            nodes: 2,
+            ranks_per_node: 4,
+            rails: 4,
+            rate: Rate(rate),
+            oversubscription,
+            mtu: 1500,
+        };
+        let rate = Some(200_000_000);
+        assert!(is_narrow(&lab(rate, Some(4))) && is_narrow(&lab(rate, None)));
+        assert!(is_narrow(&lab(None, None)));
+        assert!(!is_narrow(&lab(rate, Some(1))) && !is_narrow(&lab(None, Some(4))));
     }
 }

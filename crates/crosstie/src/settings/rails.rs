@@ -109,7 +109,7 @@ impl Settings {
     }
 
     /// With [`Pxn::Auto`], bytes of a block from which on it goes past relays (`CROSSTIE_RELAY_BELOW`); equal
-    /// on all ranks; default 256 KiB. Where the way from rail to rail is narrow, longer blocks gain too, and
+    /// on all ranks; default 64 KiB. Where the way from rail to rail is narrow, longer blocks gain too, and
     /// where there is none, they need relays: `u64::MAX` (`unlimited`).
     ///
     /// ```
@@ -145,8 +145,9 @@ pub enum Pxn {
     Off,
     /// Through shared memory to that rank, which sends for all of its node. Where no memory is shared, off.
     On,
-    /// As on where blocks are shorter than [`Settings::relay_below`], or their length is not known to all
-    /// ranks (groups, and the calls whose blocks differ); longer ones go as if off.
+    /// As on in calls in which all ranks of a node send to the same ranks, where blocks are shorter than
+    /// [`Settings::relay_below`] or their length is not known to all (groups, and the calls whose blocks
+    /// differ); else as if off. Without a bound, as on.
     Auto,
 }
 
@@ -285,7 +286,7 @@ mod tests {
             sharing.resolve(&BTreeMap::new()).unwrap()
         };
         let (by_default, unlimited) = (rails(None), rails(Some(u64::MAX)));
-        assert!(by_default.goes_past(256 << 10) && !by_default.goes_past((256 << 10) - 1));
+        assert!(by_default.goes_past(64 << 10) && !by_default.goes_past((64 << 10) - 1));
         assert!(!unlimited.goes_past(u64::MAX) && !unlimited.has_ways_past());
     }
 

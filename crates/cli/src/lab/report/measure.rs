@@ -104,11 +104,7 @@ impl Task {
         let ranks = cluster.description().ranks();
         let line = self.line(ranks);
         let Command::Bench(args) = parse(&line)? else { return Err(super::super::not_by_hand()) };
-        let mut places = World::new(cluster, number).places()?;
-        for place in &mut places {
-            let settings = self.variant.settings.iter();
-            place.told.extend(settings.map(|(name, value)| (*name, (*value).to_owned())));
-        }
+        let places = World::new(cluster, number).places()?;
         let before = cluster.counters()?;
         let mut text = Vec::new();
         let exit = bench::run_in_lab(&args, &line, places, &mut text)?;

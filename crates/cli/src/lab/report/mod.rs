@@ -1,14 +1,16 @@
 //! Owns `crosstie lab report`: every way of travelling measured over sizes on one cluster, held against the
 //! cables' limit, with what the devices counted beside what the ranks say.
 
+mod markdown;
 mod measure;
 mod output;
+mod picture;
 mod variant;
 mod verdict;
 
 use std::io::{self, Write};
 
-use crosstie_lab::Cluster;
+use crosstie_lab::{Cluster, Description};
 
 use crate::args::ReportArgs;
 use crate::exit::{Exit, Failure};
@@ -32,12 +34,12 @@ pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
     let told = |result: io::Result<()>| result.map_err(|e| Failure::host("print the report", e));
     told(output::begin(&mut out, lab, args.rounds))?;
     let mut lines = Vec::new();
-    for (number, task) in (0..).zip(tasks(args)) {
+    for (number, task) in (0..).zip(tasks(args, lab)) {
         let measured = match task.measure(cluster, number)? {
             Ok(measured) => measured,
             Err(exit) => return Ok(exit), // the benchmark has said why
         };
-        let limit_us = verdict::limit_us(&task, lab);
+        let limit_us = verdict::limit_us(&task, lab, &measured);
         let contradictions = verdict::contradictions(&task, lab, &measured);
         let line = Line { task, measured, limit_us, contradictions };
         told(output::line(&mut out, &line))?;
@@ -47,17 +49,21 @@ pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
         output::json(path, lab, args.rounds, &lines)?;
     }
     if let Some(path) = &args.svg {
-        output::picture(lab, &lines).save(path)?;
+        picture::save(path, lab, &args.operations, &lines)?;
+    }
+    if args.markdown {
+        told(markdown::print(&mut out, lab, &args.operations, &lines))?;
     }
     Ok(conclude(&lines))
 }
 
 /// Ways next to each other, so that a ratio is of times that are close.
-fn tasks(args: &ReportArgs) -> impl Iterator<Item = Task> {
+fn tasks<'a>(args: &'a ReportArgs, lab: &'a Description) -> impl Iterator<Item = Task> + 'a {
     let rounds = args.rounds;
     args.operations.iter().flat_map(move |&operation| {
         args.sizes.iter().flat_map(move |&bytes_per_peer| {
-            VARIANTS.iter().map(move |variant| Task { operation, variant, bytes_per_peer, rounds })
+            let possible = VARIANTS.iter().filter(|variant| variant.is_possible(lab));
+            possible.map(move |variant| Task { operation, variant, bytes_per_peer, rounds })
         })
     })
 }

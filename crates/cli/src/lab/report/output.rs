@@ -4,18 +4,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::ValueEnum;
 use crosstie_lab::{Description, Traffic};
 use serde::Serialize;
 
 use super::Line;
-use super::variant::VARIANTS;
-use crate::args::ReportedOperation;
-use crate::bench::operation::Operation;
 use crate::bench::{Nic, PerCall};
 use crate::exit::Failure;
 use crate::lab::traffic;
-use crate::picture::{self, Picture, Point};
 
 /// Prints what comes before the lines.
 pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result<()> {
@@ -23,7 +18,7 @@ pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result
     writeln!(out, "# each time is the median of {rounds} warm calls, on the slowest rank")?;
     writeln!(
         out,
-        "#{:>11} {:>9} {:>9} {:>10} {:>8} {:>10} {:>9} {:>7} {:>10} {:>10} {:>10} {:>8}",
+        "#{:>11} {:>9} {:>9} {:>10} {:>8} {:>10} {:>9} {:>7} {:>14} {:>9} {:>9} {:>9} {:>8}",
         "operation",
         "per peer",
         "way",
@@ -32,8 +27,9 @@ pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result
         "limit (ms)",
         "of limit",
         "#wrong",
-        "wire/call",
+        "wire (ideal)",
         "engine",
+        "relayed",
         "NICs",
         "uplinks"
     )?;
@@ -46,23 +42,26 @@ pub fn line(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let limit = limit_us.map_or("-".to_owned(), |limit_us| format!("{:.3}", limit_us / 1e3));
     let share = share(line).map_or("-".to_owned(), |share| format!("{share:.3}"));
     let up = measured.counted.uplinks.iter().map(|uplink| uplink.sent_bytes).sum();
-    let [engine, nics, up] =
-        [measured.engine.bytes, measured.counted.sent_bytes(), up].map(megabytes);
+    let relayed = measured.nics.iter().map(|nic| nic.relayed_bytes).sum();
+    let [engine, relayed, nics, up] =
+        [measured.engine.bytes, relayed, measured.counted.sent_bytes(), up].map(megabytes);
+    let ideal = measured.ideal.as_ref().map_or("-".to_owned(), |it| it.wire_messages.to_string());
+    let wire = format!("{:.1} ({ideal})", measured.network.wire_messages);
     writeln!(
         out,
-        " {:>11} {:>9} {:>9} {:>10.3} {:>8.4} {limit:>10} {share:>9} {:>7} {:>10.1} {engine:>10} {nics:>10} {up:>8}",
+        " {:>11} {:>9} {:>9} {:>10.3} {:>8.4} {limit:>10} {share:>9} {:>7} {wire:>14} {engine:>9} {relayed:>9} {nics:>9} {up:>8}",
         task.operation_name(),
         bytes(task.bytes_per_peer),
         task.variant.name,
         measured.time_us / 1e3,
         measured.busbw_gb_s,
         measured.wrong,
-        measured.network.wire_messages,
     )?;
     out.flush()
 }
 
-fn share(line: &Line) -> Option<f64> {
+/// The limit as a share of the time, where there is a limit.
+pub fn share(line: &Line) -> Option<f64> {
     Some(line.limit_us? / line.measured.time_us)
 }
 
@@ -70,7 +69,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e6)
 }
 
-fn in_words(lab: &Description) -> String {
+pub fn in_words(lab: &Description) -> String {
     format!(
         "{} nodes x {} ranks, {} rails, {}, MTU {}",
         lab.nodes,
@@ -203,48 +202,6 @@ pub fn json(path: &Path, lab: &Description, rounds: u32, lines: &[Line]) -> Resu
     let text = serde_json::to_vec_pretty(&document).map_err(io::Error::from);
     let written = text.and_then(|text| fs::write(path, [&text[..], b"\n"].concat()));
     written.map_err(|e| Failure::host(format!("write {}", path.display()), e))
-}
-
-/// A line for each operation and way, and the limit of each, dashed.
-pub fn picture(lab: &Description, lines: &[Line]) -> Picture {
-    let mut drawn = Vec::new();
-    for (place, &operation) in ReportedOperation::value_variants().iter().enumerate() {
-        for (index, variant) in VARIANTS.iter().enumerate() {
-            let own = |line: &&Line| {
-                line.task.operation == operation && line.task.variant.name == variant.name
-            };
-            let own: Vec<&Line> = lines.iter().filter(own).collect();
-            let Some(first) = own.first() else { continue };
-            let name = format!("{} {}", first.task.operation_name(), variant.name);
-            let color = place * VARIANTS.len() + index;
-            let measured = own.iter().map(|line| Point {
-                bytes: line.measured.bytes as f64,
-                time_us: line.measured.time_us,
-                busbw_gb_s: line.measured.busbw_gb_s,
-            });
-            let limit = own.iter().filter_map(|line| at_limit(line, lab));
-            let limit: Vec<Point> = limit.collect();
-            drawn.push(picture::Line {
-                points: measured.collect(),
-                label: name.clone(),
-                color,
-                solid: true,
-            });
-            if !limit.is_empty() {
-                let label = format!("{name}: limit");
-                drawn.push(picture::Line { points: limit, label, color, solid: false });
-            }
-        }
-    }
-    let title = format!("crosstie lab report: {}", in_words(lab));
-    Picture { title, timed: "median", lines: drawn }
-}
-
-/// What the measurement would be if the limit were reached.
-fn at_limit(line: &Line, lab: &Description) -> Option<Point> {
-    let (bytes, time_us) = (line.measured.bytes as f64, line.limit_us?);
-    let factor = Operation::named(&line.task.operation_name())?.bus_factor(lab.ranks());
-    Some(Point { bytes, time_us, busbw_gb_s: bytes * factor / (time_us * 1e3) })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crosstie_lab::{Counters, Description, Traffic};
 
 use super::measure::{Measurement, Task};
 use crate::args::ReportedOperation;
+use crate::bench::Nic;
 
 /// From this many bytes a peer on headers weigh so little that amounts can be compared.
 const AMOUNTS_FROM: u64 = 256 << 10;
@@ -15,9 +16,9 @@ const SENT_AGAIN: f64 = 0.15;
 const CONTROL_BYTES: f64 = 256e3;
 
 /// The least time that a call can take on these cables, in microseconds; `None` where they have no limit.
-pub fn limit_us(task: &Task, lab: &Description) -> Option<f64> {
+pub fn limit_us(task: &Task, lab: &Description, measured: &Measurement) -> Option<f64> {
     let seconds = match task.operation {
-        ReportedOperation::AllToAll => said(task, lab).least_seconds(lab)?,
+        ReportedOperation::AllToAll => said(task, lab, measured).least_seconds(lab)?,
         ReportedOperation::AllReduce => {
             // A node must send its part of the sum to the others, and get theirs.
             let bytes = (task.bytes_per_peer * u64::from(lab.ranks())) as f64;
@@ -30,8 +31,9 @@ pub fn limit_us(task: &Task, lab: &Description) -> Option<f64> {
 }
 
 /// What the devices are to carry in one call of all_to_all.
-fn said(task: &Task, lab: &Description) -> Counters {
-    let rails = |from, to| (task.variant.rails)(lab, from, to);
+fn said(task: &Task, lab: &Description, measured: &Measurement) -> Counters {
+    let leaves = task.variant.leaves(measured.network.crossing_bytes);
+    let rails = |from, to| leaves.rails(lab, from, to);
     Counters::of_traffic(lab, |_, _| task.bytes_per_peer, rails)
 }
 
@@ -39,6 +41,7 @@ fn said(task: &Task, lab: &Description) -> Counters {
 pub fn contradictions(task: &Task, lab: &Description, measured: &Measurement) -> Vec<String> {
     let amounts = task.bytes_per_peer >= AMOUNTS_FROM;
     let engine = measured.engine.bytes as f64;
+    let mean = engine / f64::from(lab.nodes * lab.rails);
     let mut found = Vec::new();
     let mut hold = |what: &str, said: f64, counted: f64, of: f64, more: f64| {
         let too_little = counted < said - TOLERANCE * of;
@@ -51,10 +54,13 @@ pub fn contradictions(task: &Task, lab: &Description, measured: &Measurement) ->
     };
     let arrived = measured.counted.nics.iter().flatten().map(|nic| nic.received_bytes).sum::<u64>();
     hold("all NICs together received", engine, arrived as f64, engine, TOLERANCE);
+    for (said, counted) in by_nic(lab, measured) {
+        let bytes = said.bytes as f64;
+        hold(&said.what, bytes, counted as f64, bytes.max(mean), said.more);
+    }
     if task.operation == ReportedOperation::AllToAll {
-        let said = said(task, lab);
+        let said = said(task, lab, measured);
         let times = engine / (said.sent_bytes().max(1) as f64);
-        let mean = engine / f64::from(lab.nodes * lab.rails);
         let each = devices(lab, &said).into_iter().zip(devices(lab, &measured.counted));
         for (said, counted) in each {
             let bytes = said.bytes as f64 * times;
@@ -71,15 +77,27 @@ struct Did {
     more: f64,
 }
 
-/// What each NIC received and sent, and each uplink carried up.
+/// What the ranks say that they sent from each NIC, and what it counted.
+fn by_nic(lab: &Description, measured: &Measurement) -> Vec<(Did, u64)> {
+    let mut all = Vec::new();
+    for (node, nics) in (0..).zip(&measured.counted.nics) {
+        for (rail, counted) in (0..).zip(nics) {
+            let own = |nic: &&Nic| lab.node_of(nic.rank) == node && nic.rail == u64::from(rail);
+            let bytes = measured.nics.iter().filter(own).map(|nic| nic.bytes).sum();
+            let what = format!("{} of {} sent", lab.nic_name(rail), lab.node_name(node));
+            all.push((Did { what, bytes, more: SENT_AGAIN }, counted.sent_bytes));
+        }
+    }
+    all
+}
+
+/// What each NIC received, and each uplink carried up.
 fn devices(lab: &Description, counters: &Counters) -> Vec<Did> {
     let mut all = Vec::new();
     for (node, nics) in (0..).zip(&counters.nics) {
-        for (rail, Traffic { received_bytes, sent_bytes }) in (0..).zip(nics) {
-            let nic = format!("{} of {}", lab.nic_name(rail), lab.node_name(node));
-            let what = format!("{nic} received");
+        for (rail, Traffic { received_bytes, .. }) in (0..).zip(nics) {
+            let what = format!("{} of {} received", lab.nic_name(rail), lab.node_name(node));
             all.push(Did { what, bytes: *received_bytes, more: TOLERANCE });
-            all.push(Did { what: format!("{nic} sent"), bytes: *sent_bytes, more: SENT_AGAIN });
         }
     }
     for (rail, Traffic { sent_bytes, .. }) in counters.uplinks.iter().enumerate() {
@@ -94,7 +112,7 @@ mod tests {
     use super::super::measure::Sent;
     use super::super::variant::VARIANTS;
     use super::*;
-    use crate::bench::Nic;
+    use crate::bench::PerCall;
     use crosstie_lab::Rate;
 
     fn lab() -> Description {
@@ -114,12 +132,21 @@ mod tests {
 
     /// A measurement in which every NIC carried what it should, and 0.3 % of headers.
     fn fair(task: &Task) -> Measurement {
-        let mut counted = said(task, &lab());
+        let crossing = task.variant.name == "direct";
+        let network =
+            PerCall { crossing_bytes: if crossing { 1.0 } else { 0.0 }, ..Default::default() };
+        let leaves = task.variant.leaves(network.crossing_bytes);
+        let said = Counters::of_traffic(
+            &lab(),
+            |_, _| task.bytes_per_peer,
+            |from, to| leaves.rails(&lab(), from, to),
+        );
+        let mut counted = said.clone();
         for nic in counted.nics.iter_mut().flatten() {
             nic.sent_bytes += nic.sent_bytes / 10;
             nic.received_bytes += nic.received_bytes / 300;
         }
-        let bytes = said(task, &lab()).sent_bytes();
+        let bytes = said.sent_bytes();
         let engine = Sent { messages: 32, wire_messages: 32, bytes };
         let nic = |(node, rail): (u32, u32)| Nic {
             rank: node * 4 + rail,
@@ -134,7 +161,7 @@ mod tests {
             time_us: 1.0,
             busbw_gb_s: 1.0,
             wrong: 0,
-            network: Default::default(),
+            network,
             ideal: None,
             engine,
             nics,
@@ -146,20 +173,29 @@ mod tests {
     fn limits_are_what_the_fullest_cable_takes() {
         // 4 MiB from each of 4 ranks to a rank, by its NIC of 200 Mbit/s.
         let exchange = task(ReportedOperation::AllToAll, 4 << 20);
-        assert_eq!(limit_us(&exchange, &lab()), Some(4.0 * f64::from(4 << 20) * 8.0 / 200.0));
+        assert_eq!(
+            limit_us(&exchange, &lab(), &fair(&exchange)),
+            Some(4.0 * f64::from(4 << 20) * 8.0 / 200.0)
+        );
         // Without PXN three of each node's four messages on a rail cross the spine, at 100 Mbit/s.
         let direct = Task { variant: &VARIANTS[0], ..exchange };
-        assert_eq!(limit_us(&direct, &lab()), Some(6.0 * f64::from(4 << 20) * 8.0 / 100.0));
+        assert_eq!(
+            limit_us(&direct, &lab(), &fair(&direct)),
+            Some(6.0 * f64::from(4 << 20) * 8.0 / 100.0)
+        );
         // A node sends a whole buffer of 8 MiB, over 4 NICs.
         let sum = task(ReportedOperation::AllReduce, 1 << 20);
-        assert_eq!(limit_us(&sum, &lab()), Some(f64::from(2 << 20) * 8.0 / 200.0));
-        assert_eq!(limit_us(&sum, &Description { rate: Rate(None), ..lab() }), None);
+        assert_eq!(limit_us(&sum, &lab(), &fair(&sum)), Some(f64::from(2 << 20) * 8.0 / 200.0));
+        assert_eq!(limit_us(&sum, &Description { rate: Rate(None), ..lab() }, &fair(&sum)), None);
     }
 
     #[test]
     fn traffic_that_went_where_it_was_said_to_go_is_no_contradiction() {
-        for bytes in [1 << 20, 4 << 20] {
-            let task = task(ReportedOperation::AllToAll, bytes);
+        for (bytes, variant) in
+            [1 << 20, 4 << 20].into_iter().flat_map(|it| [(it, 0), (it, 2), (it, 3)])
+        {
+            let variant = &VARIANTS[variant];
+            let task = Task { variant, ..task(ReportedOperation::AllToAll, bytes) };
             assert_eq!(contradictions(&task, &lab(), &fair(&task)), Vec::<String>::new());
         }
     }
