@@ -23,6 +23,7 @@ mod paths;
 mod rails;
 pub mod rates;
 mod remap;
+pub mod render;
 mod unit;
 pub mod xml;
 

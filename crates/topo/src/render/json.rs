@@ -1,0 +1,213 @@
+//! Owns the JSON form of a topology: schema 1, one object, for other programs.
+//!
+//! Bandwidths are bytes a second; vertices are named by ids such as `gpu0`, which nothing else has.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use crate::bus_id::BusId;
+use crate::graph::{GpuModel, LinkKind, Topology, VertexId, VertexKind};
+use crate::lint::{Rule, Severity, lint};
+use crate::path::PathKind;
+use crate::paths::{Paths, TooManyEnds};
+use crate::rails::Rails;
+use crate::render::words::{id, kind, product};
+use crate::unit::Bandwidth;
+
+#[derive(Serialize)]
+struct Form {
+    schema: u32,
+    fingerprint: String,
+    hosts: usize,
+    vertices: Vec<VertexForm>,
+    links: Vec<LinkForm>,
+    paths: Vec<PathForm>,
+    rails: Vec<RailForm>,
+    findings: Vec<FindingForm>,
+}
+
+#[derive(Serialize, Default)]
+struct VertexForm {
+    id: String,
+    kind: &'static str,
+    label: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    numa: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sm: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gcn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mbit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gdr: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bus_ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LinkForm {
+    from: String,
+    to: String,
+    kind: LinkKind,
+    bandwidth: Bandwidth,
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct PathForm {
+    from: String,
+    to: String,
+    kind: PathKind,
+    bandwidth: Bandwidth,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RailForm {
+    rail: u32,
+    ports: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FindingForm {
+    severity: Severity,
+    rule: Rule,
+    about: Vec<String>,
+    evidence: String,
+    remedy: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+}
+
+/// The topology, its paths, rails and findings, as one line of JSON.
+///
+/// # Errors
+///
+/// Where it is too large for a table of its paths.
+pub fn json(topology: &Topology) -> Result<String, TooManyEnds> {
+    let paths = Paths::of(topology)?;
+    let rails = Rails::of(topology);
+    let rail = |(rail, ports): (u32, &[VertexId])| {
+        let ports = ports.iter().map(|&port| id(topology, port)).collect();
+        RailForm { rail, ports }
+    };
+    let form = Form {
+        schema: 1,
+        fingerprint: topology.fingerprint().to_string(),
+        hosts: topology.hosts().len(),
+        vertices: topology.ids().map(|id| vertex(topology, id)).collect(),
+        links: links(topology),
+        paths: all_paths(topology, &paths),
+        rails: rails.iter().map(rail).collect(),
+        findings: findings(topology),
+    };
+    // Maps with keys that are no strings are what serde_json refuses; the form has none.
+    Ok(serde_json::to_string(&form).unwrap_or_default())
+}
+
+fn vertex(topology: &Topology, of: VertexId) -> VertexForm {
+    let vertex = topology.vertex(of);
+    let is_port = matches!(vertex.kind, VertexKind::Port(_));
+    let pci = topology.pci(of).filter(|_| !is_port);
+    let mut form = VertexForm {
+        id: id(topology, of),
+        kind: kind(&vertex.kind),
+        label: topology.label(of).to_string(),
+        host: vertex.host,
+        parent: vertex.parent.map(|parent| id(topology, parent)),
+        bus_id: pci.map(|pci| pci.bus_id.to_string()),
+        product: pci.and_then(product),
+        ..VertexForm::default()
+    };
+    match &vertex.kind {
+        VertexKind::Cpu(cpu) => (form.numa, form.vendor) = (cpu.numa, cpu.vendor.clone()),
+        VertexKind::Gpu(gpu) => {
+            (form.dev, form.gdr) = (Some(gpu.dev), Some(gpu.gdr));
+            match &gpu.model {
+                GpuModel::Nvidia { sm } => form.sm = Some(*sm),
+                GpuModel::Amd { gcn } => form.gcn = Some(gcn.clone()),
+                GpuModel::Unknown => {}
+            }
+        }
+        VertexKind::Port(port) => {
+            (form.dev, form.mbit, form.gdr) = (Some(port.dev), port.mbit, Some(port.gdr));
+        }
+        VertexKind::NvSwitch(nvswitch) => {
+            form.bus_ids = nvswitch.bus_ids.iter().map(BusId::to_string).collect();
+        }
+        VertexKind::Switch(_) | VertexKind::Nic(_) | VertexKind::Device(_) => {}
+    }
+    form
+}
+
+/// All links, those between NUMA nodes included.
+fn links(topology: &Topology) -> Vec<LinkForm> {
+    let form = |from, to, kind, bandwidth, count| LinkForm {
+        from: id(topology, from),
+        to: id(topology, to),
+        kind,
+        bandwidth,
+        count,
+    };
+    let links = topology.links().iter();
+    let mut forms: Vec<_> =
+        links.map(|link| form(link.from, link.to, link.kind, link.bandwidth, link.count)).collect();
+    for host in topology.hosts() {
+        for &a in &host.cpus {
+            for &b in host.cpus.iter().filter(|&&b| b != a) {
+                forms.push(form(a, b, LinkKind::Sys, topology.between(a), 1));
+            }
+        }
+    }
+    forms
+}
+
+/// Between GPUs, and from GPUs to ports and back.
+fn all_paths(topology: &Topology, paths: &Paths) -> Vec<PathForm> {
+    let mut forms = Vec::new();
+    let ends: Vec<VertexId> = [topology.gpus(), topology.ports()].concat();
+    for &from in &ends {
+        for &to in ends.iter().filter(|&&to| to != from) {
+            let relayed = paths.relayed(from, to);
+            let path = relayed.map(|relayed| relayed.path).or_else(|| paths.between(from, to));
+            if let Some(path) = path {
+                forms.push(PathForm {
+                    from: id(topology, from),
+                    to: id(topology, to),
+                    kind: path.kind,
+                    bandwidth: path.bandwidth,
+                    relay: relayed.map(|relayed| id(topology, relayed.relay)),
+                });
+            }
+        }
+    }
+    forms
+}
+
+fn findings(topology: &Topology) -> Vec<FindingForm> {
+    let form = |finding: crate::lint::Finding| FindingForm {
+        severity: finding.severity,
+        rule: finding.rule,
+        about: finding.about.iter().map(|&of| id(topology, of)).collect(),
+        evidence: finding.evidence,
+        remedy: finding.remedy,
+        line: Some(finding.at.line).filter(|&line| line > 0),
+    };
+    lint(topology).into_iter().map(form).collect()
+}

@@ -1,0 +1,15 @@
+//! Owns the forms in which people and programs see a topology: a tree, a matrix of paths, JSON, DOT, SVG.
+
+mod dot;
+mod json;
+mod layout;
+mod matrix;
+mod svg;
+mod tree;
+mod words;
+
+pub use dot::dot;
+pub use json::json;
+pub use matrix::{Cell, Matrix, legend};
+pub use svg::svg;
+pub use tree::tree;

@@ -1,0 +1,142 @@
+//! Owns the words for one vertex: its id in documents, and what is told of it beside its name.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::devices;
+use crate::graph::{GpuModel, LinkKind, Pci, Topology, VertexId, VertexKind};
+use crate::rails::Rails;
+
+/// An id that only this vertex has: its kind, and its number among that kind.
+pub fn id(topology: &Topology, id: VertexId) -> String {
+    let vertex = topology.vertex(id);
+    format!("{}{}", kind(&vertex.kind), vertex.number)
+}
+
+/// A kind's name in documents.
+pub fn kind(kind: &VertexKind) -> &'static str {
+    match kind {
+        VertexKind::Cpu(_) => "cpu",
+        VertexKind::Switch(_) => "switch",
+        VertexKind::Gpu(_) => "gpu",
+        VertexKind::Nic(_) => "nic",
+        VertexKind::Port(_) => "port",
+        VertexKind::NvSwitch(_) => "nvswitch",
+        VertexKind::Device(_) => "device",
+    }
+}
+
+/// A device's name, where its PCI ids tell one.
+pub fn product(pci: &Pci) -> Option<&'static str> {
+    let (vendor, device) = pci.ids[0].zip(pci.ids[1])?;
+    devices::known(vendor, device).map(|known| known.name)
+}
+
+/// `400 Gb/s`.
+pub fn speed(mbit: Option<u64>) -> String {
+    match mbit {
+        None => "speed unknown".into(),
+        Some(mbit) if mbit % 1000 == 0 => format!("{} Gb/s", mbit / 1000),
+        Some(mbit) => format!("{mbit} Mb/s"),
+    }
+}
+
+/// What is told of a vertex in a line, its name aside.
+pub fn detail(topology: &Topology, rails: &Rails, id: VertexId) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let on_bus = |pci: &Pci| {
+        let mut parts = Vec::from([pci.bus_id.to_string()]);
+        parts.extend(product(pci).map(ToString::to_string));
+        match (pci.mega_transfers, pci.lanes) {
+            (None, None) => parts.push("PCIe rate unknown".into()),
+            _ => parts.push(format!("PCIe {}", pci.bandwidth())),
+        }
+        parts
+    };
+    match &topology.vertex(id).kind {
+        VertexKind::Cpu(cpu) => {
+            parts.extend(cpu.vendor.as_ref().map(|vendor| vendor.trim().to_string()));
+            if let Some((family, model)) = cpu.family.zip(cpu.model) {
+                parts.push(format!("family {family} model {model}"));
+            }
+            let host =
+                topology.vertex(id).host.and_then(|host| topology.hosts().get(host as usize));
+            if host.is_some_and(|host| host.cpus.len() > 1) {
+                parts.push(format!("to others {}", topology.between(id)));
+            }
+        }
+        VertexKind::Switch(pci) | VertexKind::Device(pci) => parts = on_bus(pci),
+        VertexKind::Gpu(gpu) => {
+            parts = on_bus(&gpu.pci);
+            match &gpu.model {
+                GpuModel::Nvidia { sm } => parts.push(format!("sm {sm}")),
+                GpuModel::Amd { gcn } if gcn.starts_with("gfx") => parts.push(gcn.clone()),
+                GpuModel::Amd { gcn } => parts.push(format!("gfx{gcn}")),
+                GpuModel::Unknown => {}
+            }
+        }
+        VertexKind::Nic(nic) => match &nic.pci {
+            Some(pci) => parts = on_bus(pci),
+            None => parts.push("virtual".into()),
+        },
+        VertexKind::Port(port) => {
+            parts.push(speed(port.mbit));
+            parts.extend(rails.rail_of(id).map(|rail| format!("rail {rail}")));
+        }
+        VertexKind::NvSwitch(nvswitch) if !nvswitch.bus_ids.is_empty() => {
+            parts.push(format!("{} seen", nvswitch.bus_ids.len()));
+        }
+        VertexKind::NvSwitch(_) => {}
+    }
+    parts.join(", ")
+}
+
+/// The NVLinks and chip-to-chip links of a GPU: `18 NVLinks to NVSwitch (370.8 GB/s)`.
+pub fn direct_links(topology: &Topology, id: VertexId) -> Vec<String> {
+    let links = topology.links_of(id).iter();
+    let amd = matches!(topology.gpu(id).map(|gpu| &gpu.model), Some(GpuModel::Amd { .. }));
+    let told = links.filter_map(|link| {
+        let name = match link.kind {
+            LinkKind::Nvl if amd => "xGMI link",
+            LinkKind::Nvl => "NVLink",
+            LinkKind::C2c => "C2C link",
+            _ => return None,
+        };
+        let s = if link.count == 1 { "" } else { "s" };
+        Some(format!(
+            "{} {name}{s} to {} ({})",
+            link.count,
+            topology.label(link.to),
+            link.bandwidth
+        ))
+    });
+    told.collect()
+}
+
+/// Each vertex's children, in the order of the file.
+pub fn children(topology: &Topology) -> Vec<Vec<VertexId>> {
+    let mut children = alloc::vec![Vec::new(); topology.vertices().len()];
+    for id in topology.ids() {
+        if let Some(parent) = topology.vertex(id).parent {
+            children[parent.index()].push(id);
+        }
+    }
+    children
+}
+
+/// Text for XML and HTML-like labels.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

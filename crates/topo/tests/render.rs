@@ -1,0 +1,199 @@
+//! Owns the checks of what is shown: each device once, nothing over anything else, and texts that users of
+//! other tools know.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crosstie_topo::render::{Matrix, dot, json, legend, svg, tree};
+use crosstie_topo::{PathKind, Paths, Topology};
+use roxmltree::{Document, Node};
+
+/// The project's machines, and those of the folder that `CROSSTIE_TOPOLOGIES` names.
+fn machines() -> Vec<(String, Topology)> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topology");
+    let theirs = std::env::var_os("CROSSTIE_TOPOLOGIES").map(PathBuf::from);
+    let folders = [Some(ours), theirs.clone(), theirs.map(|folder| folder.join("completed"))];
+    let listed = folders.into_iter().flatten().filter_map(|folder| fs::read_dir(folder).ok());
+    let paths = listed.flatten().map(|entry| entry.expect("a readable folder").path());
+    let xml = paths.filter(|path| path.extension().is_some_and(|end| end == "xml"));
+    let read = |path: PathBuf| {
+        let topology = Topology::read(&fs::read_to_string(&path).expect("a readable file"));
+        Some((path.display().to_string(), topology.ok()?))
+    };
+    let mut machines: Vec<_> = xml.filter_map(read).collect();
+    let odd = Topology::read(include_str!("files/odd.xml")).expect("a topology");
+    machines.push(("odd".into(), odd));
+    assert!(machines.len() >= 14, "{}", machines.len());
+    machines
+}
+
+fn machine(name: &str) -> Topology {
+    let mut machines = machines().into_iter();
+    machines.find(|(path, _)| path.ends_with(name) && !path.contains("completed")).expect(name).1
+}
+
+/// Left, top, right, bottom.
+type Area = [f64; 4];
+
+fn number(node: &Node, name: &str) -> f64 {
+    node.attribute(name).and_then(|text| text.parse().ok()).expect(name)
+}
+
+fn area_of_text(node: &Node) -> Area {
+    let (x, y) = (number(node, "x"), number(node, "y"));
+    let width = 6.0 * node.text().unwrap_or_default().chars().count() as f64;
+    let left = if node.attribute("text-anchor") == Some("middle") { x - width / 2.0 } else { x };
+    [left, y - 9.0, left + width, y + 2.0]
+}
+
+fn area_of_box(node: &Node) -> Area {
+    let (x, y) = (number(node, "x"), number(node, "y"));
+    [x, y, x + number(node, "width"), y + number(node, "height")]
+}
+
+fn overlap(a: &Area, b: &Area) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+}
+
+fn none_overlap(name: &str, what: &str, areas: &[(String, Area)]) {
+    let mut sorted: Vec<_> = areas.iter().collect();
+    sorted.sort_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+    for (number, a) in sorted.iter().enumerate() {
+        for b in sorted[number + 1..].iter().take_while(|b| b.1[0] < a.1[2]) {
+            assert!(!overlap(&a.1, &b.1), "{name}: {what} {:?} and {:?} overlap", a, b);
+        }
+    }
+}
+
+#[test]
+fn a_picture_has_each_device_once_and_no_label_over_another() {
+    for (name, topology) in machines() {
+        let text = svg(&topology);
+        let picture = Document::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
+        let elements: Vec<Node> = picture.descendants().filter(Node::is_element).collect();
+        for id in elements.iter().filter_map(|node| node.attribute("id")) {
+            *ids.entry(id).or_default() += 1;
+        }
+        assert_eq!(ids.len(), topology.vertices().len(), "{name}");
+        assert!(ids.values().all(|&times| times == 1), "{name}: {ids:?}");
+        for (class, count) in [
+            ("gpu", topology.gpus().len()),
+            ("port", topology.ports().len()),
+            ("cpu", topology.cpus().len()),
+        ] {
+            let of_class = elements.iter().filter(|node| node.attribute("class") == Some(class));
+            assert_eq!(of_class.count(), count, "{name}: {class}");
+        }
+        let named = |node: &Node| node.text().unwrap_or_default().to_owned();
+        let texts: Vec<_> = elements
+            .iter()
+            .filter(|node| node.has_tag_name("text"))
+            .map(|node| (named(node), area_of_text(node)))
+            .collect();
+        none_overlap(&name, "labels", &texts);
+        let groups = elements.iter().filter(|node| node.has_tag_name("g"));
+        let boxes: Vec<_> = groups
+            .map(|group| {
+                let frame = group.children().find(|node| node.has_tag_name("rect")).expect("a box");
+                let frame = area_of_box(&frame);
+                for text in group.children().filter(|node| node.has_tag_name("text")) {
+                    let text_area = area_of_text(&text);
+                    assert!(
+                        text_area[0] >= frame[0] && text_area[2] <= frame[2],
+                        "{name}: {:?} leaves its box",
+                        text.text()
+                    );
+                }
+                (group.attribute("id").expect("an id").to_owned(), frame)
+            })
+            .collect();
+        none_overlap(&name, "boxes", &boxes);
+        let root = picture.root_element();
+        let whole = [0.0, 0.0, number(&root, "width"), number(&root, "height")];
+        let inside = |area: &Area| {
+            area[0] >= 0.0 && area[1] >= 0.0 && area[2] <= whole[2] && area[3] <= whole[3]
+        };
+        for (what, area) in texts.iter().chain(&boxes) {
+            assert!(inside(area), "{name}: {what} leaves the picture: {area:?} of {whole:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_tells_each_device_on_a_line_of_its_own() {
+    assert_eq!(
+        tree(&machine("topology/grace-hopper.xml")),
+        "\
+CPU0
+├─ GPU0: 0009:01:00.0, GH200, PCIe rate unknown, sm 90; 10 C2C links to CPU0 (450 GB/s)
+└─ NIC0: 0002:01:00.0, ConnectX-7, PCIe 48 GB/s
+   └─ mlx5_0: 400 Gb/s, rail 0
+"
+    );
+    for (name, topology) in machines() {
+        let several = if topology.hosts().len() > 1 { topology.hosts().len() } else { 0 };
+        assert_eq!(tree(&topology).lines().count(), topology.vertices().len() + several, "{name}");
+    }
+    let empty = Topology::read("<system version=\"1\"/>").unwrap();
+    assert_eq!(tree(&empty), "nothing is described\n");
+}
+
+#[test]
+fn a_matrix_reads_as_that_of_nvidia_smi() {
+    let topology = machine("topology/pcie-8gpu.xml");
+    let matrix = Matrix::of(&topology, &Paths::of(&topology).unwrap());
+    let text = matrix.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "        GPU0  GPU1  GPU2  GPU3  GPU4  GPU5  GPU6  GPU7  mlx5_0  mlx5_1  NUMA  rail"
+    );
+    assert_eq!(
+        lines[1],
+        "GPU0    X     PIX   PHB   PHB   SYS   SYS   SYS   SYS   PIX     SYS     0"
+    );
+    assert_eq!(
+        lines[10],
+        "mlx5_1  SYS   SYS   SYS   SYS   PIX   PIX   PHB   PHB   SYS     X       1     1"
+    );
+    let topology = machine("topology/dgx1-v100.xml");
+    let matrix = Matrix::of(&topology, &Paths::of(&topology).unwrap());
+    let row: Vec<_> = matrix.rows()[0].iter().map(|cell| cell.text.as_str()).collect();
+    assert_eq!(
+        row,
+        ["X", "NV1", "NV1", "NV2", "NV2", "NVB", "NVB", "NVB", "PIX", "PXN", "PXN", "SYS"]
+    );
+    assert_eq!(matrix.kinds()[..3], [PathKind::Loc, PathKind::Nvl, PathKind::Nvb]);
+    assert!(legend(&matrix.kinds()).contains("NV#  # NVLinks"));
+    let topology = machine("topology/dgx-h100.xml");
+    let matrix = Matrix::of(&topology, &Paths::of(&topology).unwrap());
+    assert_eq!(matrix.rows()[0][7].text, "NV18");
+}
+
+#[test]
+fn json_tells_all_and_dot_draws_all() {
+    for (name, topology) in machines() {
+        let value: serde_json::Value = serde_json::from_str(&json(&topology).unwrap())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(value["schema"], 1);
+        let length = |key: &str| value[key].as_array().expect(key).len();
+        assert_eq!(length("vertices"), topology.vertices().len(), "{name}");
+        assert!(length("links") >= topology.links().len(), "{name}");
+        let ends = topology.gpus().len() + topology.ports().len();
+        assert!(length("paths") <= ends * ends.saturating_sub(1), "{name}");
+        let drawn = dot(&topology);
+        assert_eq!(drawn.matches("[shape=").count(), topology.vertices().len(), "{name}");
+        assert!(drawn.starts_with("graph topology {") && drawn.ends_with("}\n"), "{name}");
+    }
+    let value: serde_json::Value =
+        serde_json::from_str(&json(&machine("topology/aws-p4d.xml")).unwrap()).unwrap();
+    assert_eq!(value["findings"][0]["rule"], "link-below-device");
+    assert_eq!(value["findings"][0]["about"][0], "gpu0");
+    let paths = value["paths"].as_array().unwrap();
+    let relayed =
+        paths.iter().find(|path| path["from"] == "gpu7" && path["to"] == "port0").unwrap();
+    assert_eq!((&relayed["kind"], &relayed["relay"]), (&"PXN".into(), &"gpu0".into()));
+    assert_eq!(relayed["bandwidth"], 12_000_000_000_u64);
+}
