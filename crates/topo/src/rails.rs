@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use crate::fabric::Wiring;
 use crate::graph::{Topology, VertexId, VertexKind};
 use crate::unit::Bandwidth;
 
@@ -37,6 +38,13 @@ impl Rails {
             }
         }
         (!rails.is_empty()).then_some(Self { rails, beside })
+    }
+
+    /// The rails by which a fabric joins node number `node` of its wiring, whose port p is the pth of the
+    /// likest ports. `None` where it gives this node none.
+    pub fn of_fabric(topology: &Topology, wiring: &Wiring, node: u32) -> Option<Self> {
+        let numbers = Self::by_index(topology);
+        Self::explicit(topology, |port| wiring.rail(node, numbers.rail_of(port)?))
     }
 
     /// A port's rail is its number among like ports of its host, whatever the description says.

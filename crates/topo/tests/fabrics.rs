@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crosstie_topo::fabric::{Fabric, FabricFault, Reach};
 use crosstie_topo::xml::{Document, Element, Item};
 use crosstie_topo::{
-    Bandwidth, BusMap, Cluster, Difference, PathKind, Paths, RemapError, Topology, diff, remap,
+    Bandwidth, BusMap, Cluster, Difference, PathKind, Paths, Rails, RemapError, Topology, diff,
+    lint_nodes, remap,
 };
 use proptest::prelude::*;
 
@@ -55,6 +56,34 @@ fn rails_have_a_leaf_each_and_meet_at_the_spine() {
     assert_eq!(wiring.reach((0, 5), (32, 5)), Some(Reach::Spine(CABLE)));
     assert_eq!(wiring.reach((0, 5), (0, 6)), Some(Reach::Spine(CABLE)));
     assert_eq!(wiring.oversubscription(0).unwrap().to_string(), "1:1");
+}
+
+#[test]
+fn a_nodes_ports_have_the_rails_that_its_cables_give_them() {
+    let wiring = Fabric::read(&text("fabric-rail-128.toml")).unwrap().wiring().unwrap();
+    let node = machine("dgx-h100.xml");
+    let rails = Rails::of_fabric(&node, &wiring, 40).unwrap();
+    let of_ports: Vec<_> = node.ports().iter().map(|&port| rails.rail_of(port)).collect();
+    assert_eq!(of_ports, (0..8).map(Some).collect::<Vec<_>>());
+    let tree = Fabric::read(&text("fabric-fat-tree-32.toml")).unwrap().wiring().unwrap();
+    assert_eq!(Rails::of_fabric(&node, &tree, 0), None);
+}
+
+#[test]
+fn nodes_whose_rails_differ_are_found() {
+    let good = text("hgx-h100-4nic.xml");
+    let slow = good.replacen("dev=\"3\" speed=\"400000\"", "dev=\"3\" speed=\"200000\"", 1);
+    let [good, slow] = [good, slow].map(|text| Topology::read(&text).unwrap());
+    assert_eq!(lint_nodes(&[("a", &good), ("b", &good)]), []);
+    let told = |nodes: &[(&str, &Topology)]| {
+        lint_nodes(nodes).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let found = told(&[("a", &good), ("b", &slow)]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("on rail 3 node b has 25 GB/s, node a 50 GB/s"), "{found:?}");
+    let found = told(&[("a", &good), ("h", &machine("dgx-h100.xml"))]);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found[0].contains("node a has no port on rail 4"), "{found:?}");
 }
 
 #[test]

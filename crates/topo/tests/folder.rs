@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crosstie_topo::xml::Document;
-use crosstie_topo::{Fault, PathKind, Paths, Topology};
+use crosstie_topo::{Bandwidth, Fault, PathKind, Paths, Topology};
 
 /// The XML files of the folder that `CROSSTIE_TOPOLOGIES` names, and of the one inside it with files
 /// that have all that NCCL fills in.
@@ -63,5 +63,98 @@ fn every_topology_of_a_folder_has_all_its_paths_and_graph_files_are_refused_by_t
             kinds.push('\n');
         }
         println!("{name}\n{kinds}");
+    }
+}
+
+/// What NCCL 2.30.7 itself found on files of the folder `completed`: rings, and the worst path on them.
+#[derive(serde::Deserialize)]
+struct Search {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    file: String,
+    mode: String,
+    ring: Ring,
+}
+
+#[derive(serde::Deserialize)]
+struct Ring {
+    bandwidth_mb_s: u64,
+    type_intra: String,
+    type_inter: String,
+    orders: Vec<Order>,
+}
+
+#[derive(serde::Deserialize)]
+struct Order {
+    gpus: Vec<u32>,
+    #[serde(default)]
+    nets: Vec<u32>,
+}
+
+/// NCCL tells the worst kind of path that each ring's search allowed. By these rules the worst path between
+/// GPUs must be of that kind, none to a NIC may be worse (NCCL allows these no less than those), and each
+/// must carry the ring.
+#[test]
+fn rings_that_nccl_found_have_the_kinds_of_paths_that_it_names() {
+    let (Some(folder), Some(search)) =
+        (std::env::var_os("CROSSTIE_TOPOLOGIES"), std::env::var_os("CROSSTIE_NCCL_SEARCH"))
+    else {
+        println!("SKIPPED: CROSSTIE_NCCL_SEARCH names no file of NCCL's results");
+        return;
+    };
+    let search: Search = serde_json::from_str(&std::fs::read_to_string(search).unwrap()).unwrap();
+    for Case { file, mode, ring } in search.cases {
+        let path = PathBuf::from(&folder).join("completed").join(&file);
+        let topology = Topology::read(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let paths = Paths::of(&topology).unwrap();
+        let gpu = |dev: u32| {
+            topology
+                .gpus()
+                .iter()
+                .copied()
+                .find(|&id| topology.gpu(id).is_some_and(|gpu| gpu.dev == dev))
+                .unwrap()
+        };
+        let port = |dev: u32| {
+            topology
+                .ports()
+                .iter()
+                .copied()
+                .find(|&id| topology.port(id).is_some_and(|port| port.dev == dev))
+                .unwrap()
+        };
+        let (mut intra, mut inter) = (PathKind::Loc, PathKind::Loc);
+        for order in &ring.orders {
+            let gpus: Vec<_> = order.gpus.iter().map(|&dev| gpu(dev)).collect();
+            let mut hops: Vec<_> =
+                gpus.windows(2).map(|pair| paths.between(pair[0], pair[1]).unwrap()).collect();
+            let (first, last) = (gpus[0], gpus[gpus.len() - 1]);
+            if let [from, to] = order.nets[..] {
+                let outside = [
+                    paths.between(port(from), first).unwrap(),
+                    paths.send(last, port(to)).unwrap(),
+                ];
+                inter = outside.iter().map(|path| path.kind).fold(inter, PathKind::max);
+                assert!(
+                    outside
+                        .iter()
+                        .all(|path| path.bandwidth >= Bandwidth::mb_per_s(ring.bandwidth_mb_s)),
+                    "{file} {mode}: {outside:?}"
+                );
+            } else {
+                hops.push(paths.between(last, first).unwrap());
+            }
+            intra = hops.iter().map(|path| path.kind).fold(intra, PathKind::max);
+            assert!(
+                hops.iter().all(|path| path.bandwidth >= Bandwidth::mb_per_s(ring.bandwidth_mb_s)),
+                "{file} {mode}: {hops:?}"
+            );
+        }
+        assert_eq!(intra.name(), ring.type_intra, "{file} {mode}");
+        let allowed = PathKind::ALL.into_iter().find(|kind| kind.name() == ring.type_inter);
+        assert!(allowed.is_none_or(|allowed| inter <= allowed), "{file} {mode}: {inter}");
     }
 }

@@ -155,6 +155,14 @@ pub fn lint(topology: &Topology) -> Vec<Finding> {
     findings
 }
 
+/// What is found only by holding the nodes of a job, by name, against each other: rails that differ in
+/// speed, or that a node lacks. [`lint()`] judges each of them.
+pub fn lint_nodes(nodes: &[(&str, &Topology)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    network::check_nodes(nodes, &mut findings);
+    findings
+}
+
 /// Makes findings about one vertex, which is what most are.
 pub(crate) struct Findings<'a> {
     topology: &'a Topology,

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::graph::{Topology, VertexId, VertexKind};
@@ -9,6 +10,8 @@ use crate::lint::{Finding, Findings, Rule, Severity, list};
 use crate::path::PathKind;
 use crate::paths::Paths;
 use crate::rails::{Rails, speed};
+use crate::unit::Bandwidth;
+use crate::xml::Position;
 
 pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
     let mut findings = Findings::new(topology, found);
@@ -94,6 +97,42 @@ pub fn check_rails(topology: &Topology, found: &mut Vec<Finding>) {
             format!("{} carry {slow}, their like {fast}", list(topology, ports)),
             "look for a cable or a switch port that came up slow; exchanges wait for the slowest rail",
         );
+    }
+}
+
+/// Rails of several nodes: whether all have as many, and each is as fast everywhere.
+pub fn check_nodes(nodes: &[(&str, &Topology)], found: &mut Vec<Finding>) {
+    let mut speeds: BTreeMap<u32, Vec<(Bandwidth, &str)>> = BTreeMap::new();
+    for (name, topology) in nodes {
+        for (rail, ports) in Rails::of(topology).iter() {
+            let of_rail = ports.iter().map(|&port| (speed(topology, port), *name));
+            speeds.entry(rail).or_default().extend(of_rail);
+        }
+    }
+    let finding = |evidence: String, remedy| Finding {
+        severity: Severity::Warning,
+        rule: Rule::RailSpeeds,
+        about: Vec::new(),
+        evidence,
+        remedy,
+        at: Position::default(),
+    };
+    for (rail, of_rail) in speeds {
+        let missing = nodes.iter().find(|(name, _)| !of_rail.iter().any(|(_, node)| node == name));
+        if let Some((name, _)) = missing {
+            found.push(finding(
+                format!("node {name} has no port on rail {rail}, which others have"),
+                "look for a NIC that is down or was left out; that rail serves the other nodes only",
+            ));
+        }
+        if let (Some(slow), Some(fast)) = (of_rail.iter().min(), of_rail.iter().max())
+            && slow.0 < fast.0
+        {
+            found.push(finding(
+                format!("on rail {rail} node {} has {}, node {} {}", slow.1, slow.0, fast.1, fast.0),
+                "look for a cable or a switch port that came up slow; a rail is as fast as its slowest port",
+            ));
+        }
     }
 }
 
