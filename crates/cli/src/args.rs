@@ -2,6 +2,7 @@
 
 mod foreign;
 mod lab;
+mod topo;
 mod words;
 
 use std::ffi::OsString;
@@ -15,6 +16,9 @@ use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+pub use topo::{
+    DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,
+};
 use words::Words;
 pub use words::without_hidden;
 
@@ -41,6 +45,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run bench, or any program's ranks, in an emulated cluster with rails
     Lab(LabArgs),
+    /// Show a machine, this one or one described in a file: devices, links, paths, what is wrong
+    Topo(Box<TopoArgs>),
     /// Show every setting: its value, where that comes from, and what it means
     Config(ConfigArgs),
     /// Tell what the code of an error means, what causes it and what to do
@@ -477,7 +483,7 @@ impl BuffersArg {
 pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
-const LATER_COMMANDS: [&str; 4] = ["topo", "plan", "sim", "doctor"];
+const LATER_COMMANDS: [&str; 3] = ["plan", "sim", "doctor"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {

@@ -12,6 +12,7 @@ mod lab;
 mod launch;
 mod picture;
 mod run;
+mod topo;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Bench(args) => start_log().and_then(|()| bench::run(&args)),
         Command::Run(args) => start_log().and_then(|()| run::run(args)),
+        Command::Topo(args) => start_log().and_then(|()| topo::run(&args)),
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions(args.shell),

@@ -1,0 +1,151 @@
+//! Owns the arguments of `crosstie topo`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::When;
+
+const TOPO_HELP: &str = "\
+Without --file it looks at this machine: PCI, NUMA nodes, network interfaces and
+RDMA devices in /sys, NVIDIA's GPUs and NVLinks by libnvidia-ml.so.1. It needs no
+rights, and no GPU or NIC either: what is not there is told, with what that means.
+
+The text is a tree of what hangs below what, then how each GPU and port of a
+network (row) reaches each other (column), the best kinds of path first:
+  X    itself, or another port of the same card
+  NV#  # NVLinks          NVB  NVLinks by way of a GPU   C2C  chip to chip
+  PIX  one PCI switch     PXB  several PCI switches      PXN  NVLink, then another
+  PHB  a processor        SYS  between NUMA nodes             GPU's NIC
+
+Formats: text; json (schema 1, bandwidths in bytes/s); xml, as NCCL reads it
+(NCCL_TOPO_FILE) and writes it (NCCL_TOPO_DUMP_FILE); svg, a picture; dot, for
+Graphviz.
+
+Examples:
+  crosstie topo                                  this machine
+  crosstie topo --format svg > machine.svg       as a picture
+  crosstie topo --format xml > machine.xml       for NCCL_TOPO_FILE
+  crosstie topo --file dgx.xml                   another machine
+  crosstie topo lint                             what is wrong here, and what to do
+  crosstie topo diff good.xml                    how this machine differs
+  crosstie topo remap host.xml --bdf-map map     a host's file, for a VM in it
+  crosstie topo --capture machine.tree           for somebody else to look at
+  crosstie topo --captured machine.tree          a machine that somebody captured
+
+Exit code: 0 good; 1 lint found errors, or diff differences; 2 usage, or a file that
+is no topology; 4 the environment.";
+
+/// Arguments of `crosstie topo`.
+#[derive(Debug, Args)]
+#[command(after_help = TOPO_HELP, args_conflicts_with_subcommands = true)]
+pub struct TopoArgs {
+    /// What to do with a topology.
+    #[command(subcommand)]
+    pub command: Option<TopoCommand>,
+
+    /// Without a command: show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// What can be done with a topology.
+#[derive(Debug, Subcommand)]
+pub enum TopoCommand {
+    /// Show a machine: as a tree and a matrix of paths, or in another format (the default)
+    Show(ShowArgs),
+    /// Tell what is wrong with a machine or its description, with evidence and remedy
+    Lint(LintArgs),
+    /// Tell how two machines differ: in devices, in what they tell, in paths
+    Diff(DiffArgs),
+    /// Rewrite a host's file for a virtual machine in it: XML on standard output
+    Remap(RemapArgs),
+}
+
+/// Which machine.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// An NCCL topology file in place of this machine; several of one machine are merged: repeat it
+    #[arg(long = "file", value_name = "FILE.xml")]
+    pub files: Vec<PathBuf>,
+
+    /// A captured machine in place of this one
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub captured: Option<PathBuf>,
+}
+
+/// Arguments of `crosstie topo show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
+    /// Write what detection reads of this machine into a file, in place of showing it. Names stay that tell
+    /// a kind; of numbers that tell one card from all others only the vendor's part
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "captured", "format"])]
+    pub capture: Option<PathBuf>,
+
+    /// Colour the matrix
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    pub color: When,
+}
+
+/// How a machine is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A tree, a matrix of paths, and what was not found
+    Text,
+    /// One object, for scripts
+    Json,
+    /// An NCCL topology file
+    Xml,
+    /// A picture
+    Svg,
+    /// For Graphviz
+    Dot,
+}
+
+/// Arguments of `crosstie topo lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `crosstie topo diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// An NCCL topology file
+    #[arg(value_name = "A.xml")]
+    pub first: PathBuf,
+
+    /// Another [default: this machine]
+    #[arg(value_name = "B.xml")]
+    pub second: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `crosstie topo remap`.
+#[derive(Debug, Args)]
+pub struct RemapArgs {
+    /// The host's NCCL topology file
+    #[arg(value_name = "FILE.xml")]
+    pub file: PathBuf,
+
+    /// Lines of two bus ids, the host's and the virtual machine's: 0000:1b:00.0=0001:00:00.0
+    #[arg(long, value_name = "FILE")]
+    pub bdf_map: PathBuf,
+}

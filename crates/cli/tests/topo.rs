@@ -1,0 +1,274 @@
+//! `crosstie topo`: machines as text, JSON, XML and pictures; what is wrong with them, how they differ.
+#![cfg(test)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use support::{Done, Running, crosstie, run};
+
+/// The command with arguments that may hold blanks.
+fn topo(args: &[&str]) -> Done {
+    let mut command: Command = crosstie("topo");
+    command.args(args);
+    Running::start(command).finish()
+}
+
+/// A file of the workspace.
+fn file(path: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../..", path].iter().collect();
+    path.to_str().unwrap().to_owned()
+}
+
+fn tree(name: &str) -> String {
+    file(&format!("crates/probe/tests/trees/{name}.tree"))
+}
+
+/// A file that goes when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(text: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("crosstie-topo-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Two GPUs with NVLinks between them and a card for one of them, on one processor.
+const SMALL: &str = r#"<system version="1">
+  <cpu numaid="0" affinity="ff" arch="x86_64" vendor="AuthenticAMD" familyid="25" modelid="1">
+    <pci busid="0000:01:00.0" class="0x060400" link_speed="32.0 GT/s PCIe" link_width="16">
+      <pci busid="0000:03:00.0" class="0x030200" link_speed="32.0 GT/s PCIe" link_width="16">
+        <gpu dev="0" sm="90" gdr="1"><nvlink target="0000:05:00.0" count="4" tclass="0x030200"/></gpu>
+      </pci>
+      <pci busid="0000:04:00.0" class="0x020700" link_speed="32.0 GT/s PCIe" link_width="16">
+        <nic><net name="mlx5_0" dev="0" speed="400000" port="1" guid="0x1"/></nic>
+      </pci>
+    </pci>
+    <pci busid="0000:05:00.0" class="0x030200" link_speed="32.0 GT/s PCIe" link_width="16">
+      <gpu dev="1" sm="90" gdr="1"><nvlink target="0000:03:00.0" count="4" tclass="0x030200"/></gpu>
+    </pci>
+  </cpu>
+</system>
+"#;
+
+#[test]
+fn this_machine_is_shown_whatever_it_is() {
+    let done = run("topo");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.starts_with("CPU"), "{}", done.out);
+    assert!(!done.out.contains('\x1b'), "no colours in a pipe");
+    let object: Value = serde_json::from_str(&run("topo show --format json").out).unwrap();
+    assert_eq!(object["schema"], 1);
+    for (format, begin) in [("xml", "<system"), ("svg", "<svg"), ("dot", "graph")] {
+        let done = run(&format!("topo --format {format}"));
+        assert_eq!(done.code, Some(0), "{format}: {}", done.err);
+        assert!(done.out.contains(begin), "{format}: {}", done.out);
+    }
+    // What is not here is told in words, and beside what other programs read.
+    let told = |text: &str| text.contains("no RDMA devices") || text.contains("no GPU");
+    if told(&done.out) {
+        assert!(told(&run("topo --format xml").err));
+        let notes = object["notes"].as_array().unwrap();
+        assert!(notes.iter().any(|note| told(note["found"].as_str().unwrap())), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_captured_machine_without_gpu_and_rdma_says_so_plainly() {
+    let done = topo(&["--captured", &tree("vm-flat")]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    for line in [
+        "  no GPU (libnvidia-ml.so.1 is not there): ranks use the host's memory",
+        "  no RDMA devices (/sys/class/infiniband is absent): networks are reached by TCP",
+        "  the speed of eth0 is not told: it is taken for 10 Gbit/s",
+        "`crosstie topo lint` has 2 warnings",
+    ] {
+        assert!(done.out.lines().any(|it| it == line), "{line} is not in\n{}", done.out);
+    }
+}
+
+#[test]
+fn a_captured_server_has_its_matrix_of_paths() {
+    let done = topo(&["--captured", &tree("dgx-a100")]);
+    let row = |name: &str| {
+        let line = done.out.lines().find(|line| line.split(' ').next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("no row {name} in\n{}", done.out));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut expected = vec!["GPU0", "X"];
+    expected.extend(["NV12"; 7]);
+    expected.extend(["PXB", "PXB", "PXN", "PXN", "SYS", "PXN", "PXN", "PXN", "PXN", "SYS", "3"]);
+    assert_eq!(row("GPU0"), expected);
+    assert_eq!(row("mlx5_8").last().unwrap(), "6", "the ninth card is on the seventh rail of GPUs");
+    assert!(done.out.contains("port 1 of mlx5_5 is DOWN, cable Disabled: left out"));
+    let colored = topo(&["--captured", &tree("dgx-a100"), "--color", "always"]).out;
+    let mut plain = String::new();
+    for part in colored.split('\x1b') {
+        let end = if plain.is_empty() { 0 } else { part.find('m').map_or(0, |at| at + 1) };
+        plain.push_str(&part[end..]);
+    }
+    assert!(colored.contains("\x1b[32mNV12"), "{colored}");
+    assert_eq!(plain, done.out, "colours change nothing else");
+}
+
+#[test]
+fn what_is_captured_here_is_shown_elsewhere() {
+    let target = Scratch::new("");
+    let done = topo(&["--capture", target.path()]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.contains(target.path()), "{}", done.out);
+    let text = fs::read_to_string(target.path()).unwrap();
+    assert!(text.contains("/sys/class/net\n") && !text.contains("address ="), "{text}");
+    let shown = topo(&["--captured", target.path()]);
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    let cpus = |text: &str| text.lines().filter(|line| line.starts_with("CPU")).count();
+    assert_eq!(cpus(&shown.out), cpus(&run("topo").out));
+    let done = topo(&["--capture", "/no/such/folder/it"]);
+    assert_eq!(done.code, Some(4), "{}", done.err);
+    assert!(done.err.contains("cannot write /no/such/folder/it"), "{}", done.err);
+}
+
+#[test]
+fn a_file_is_shown_in_every_format_and_its_xml_is_the_same_file() {
+    let small = Scratch::new(SMALL);
+    let done = topo(&["--file", small.path()]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    for part in ["GPU0: 0000:03:00.0", "GPU1", "NV4", "PIX", "PXN", "mlx5_0: 400 Gb/s"] {
+        assert!(done.out.contains(part), "{part} is not in\n{}", done.out);
+    }
+    let xml = Scratch::new(&topo(&["--file", small.path(), "--format", "xml"]).out);
+    let same = topo(&["diff", small.path(), xml.path()]);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), ""));
+    let object = topo(&["--file", small.path(), "--format", "json"]).out;
+    let object: Value = serde_json::from_str(&object).unwrap();
+    let kinds: Vec<&str> = object["vertices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds.iter().filter(|&&kind| kind == "gpu").count(), 2);
+    assert_eq!(object["notes"], Value::Array(Vec::new()));
+    let svg = topo(&["--file", small.path(), "--format", "svg"]).out;
+    assert!(svg.contains("id=\"gpu1\""), "{svg}");
+    let dot = topo(&["--file", small.path(), "--format", "dot"]).out;
+    assert!(dot.contains("gpu1"), "{dot}");
+}
+
+#[test]
+fn several_files_of_one_machine_are_one() {
+    let link = r#"<nvlink target="0000:05:00.0" count="4" tclass="0x030200"/>"#;
+    let first = Scratch::new(&SMALL.replace(link, ""));
+    let second = Scratch::new(&SMALL.replace("400000", "200000"));
+    let done = topo(&["--file", first.path(), "--file", second.path()]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("NV4"), "the second has the link:\n{}", done.out);
+    let told =
+        "the files differ in speed of net mlx5_0 1: \"400000\" is kept, \"200000\" is dropped";
+    assert!(done.out.contains(told), "{}", done.out);
+}
+
+#[test]
+fn lint_tells_errors_by_its_exit_code() {
+    let good = Scratch::new(SMALL);
+    let done = topo(&["lint", "--file", good.path()]);
+    assert_eq!(done.code, Some(0), "{}", done.out);
+    assert!(!done.out.contains("error:"), "{}", done.out);
+    let twice = SMALL.replace("busid=\"0000:04:00.0\"", "busid=\"0000:05:00.0\"");
+    let twice = Scratch::new(&twice);
+    let done = topo(&["lint", "--file", twice.path()]);
+    assert_eq!(done.code, Some(1), "{}", done.out);
+    assert!(done.out.contains("error:") && done.out.contains("[duplicate-bus-id"), "{}", done.out);
+    let done = topo(&["lint", "--json", "--file", twice.path()]);
+    assert_eq!(done.code, Some(1));
+    let object: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(object["schema"], 1);
+    assert_eq!(object["findings"][0]["rule"], "duplicate-bus-id");
+}
+
+#[test]
+fn diff_tells_what_differs_and_which_paths() {
+    let first = Scratch::new(SMALL);
+    let second = Scratch::new(&SMALL.replace("count=\"4\"", "count=\"2\""));
+    let done = topo(&["diff", first.path(), second.path()]);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.out.contains("count \"4\" -> \"2\""), "{}", done.out);
+    assert!(done.out.lines().any(|line| line.starts_with("~ path GPU0 to GPU1")), "{}", done.out);
+    let done = topo(&["diff", "--json", first.path(), second.path()]);
+    let object: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(object["differences"][0]["kind"], "attribute");
+    // Against this machine, which has no such device.
+    assert_eq!(topo(&["diff", first.path()]).code, Some(1));
+}
+
+#[test]
+fn remap_gives_a_host_s_file_the_guest_s_bus_ids() {
+    let host = Scratch::new(SMALL);
+    let map =
+        Scratch::new("# host = guest\n0000:03:00.0=0000:00:05.0\n0000:04:00.0 0000:00:06.0\n");
+    let done = topo(&["remap", host.path(), "--bdf-map", map.path()]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("busid=\"0000:00:05.0\"") && !done.out.contains("0000:03:00.0"));
+    assert!(done.err.contains("pci 0000:05:00.0: not in the map, left out"), "{}", done.err);
+    let guest = Scratch::new(&done.out);
+    assert_eq!(topo(&["lint", "--file", guest.path()]).code, Some(0));
+    let map = Scratch::new("0000:03:00.0\n");
+    let done = topo(&["remap", host.path(), "--bdf-map", map.path()]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("line 1 of the map"), "{}", done.err);
+}
+
+#[test]
+fn what_is_no_topology_is_refused_with_the_place() {
+    let graph = Scratch::new("<graphs version=\"1\"></graphs>");
+    let text = Scratch::new("hello");
+    let cut = Scratch::new(&SMALL[..300]);
+    for (args, expected) in [
+        (["--file", graph.path()], "this is a graph file (NCCL_GRAPH_FILE, <graphs>)"),
+        (["--file", text.path()], "line 1, column 1: not XML"),
+        (["--file", cut.path()], "not XML"),
+        (["--file", "/no/such/file"], "cannot read /no/such/file"),
+        (["--captured", text.path()], "line 1: expected a directory"),
+        (["--format", "pdf"], "'pdf'"),
+        (["diff", "/no/such/file"], "cannot read /no/such/file"),
+        (["remap", "/no/such/file"], "--bdf-map"),
+    ] {
+        let done = topo(&args);
+        assert_eq!(done.code, Some(2), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected), "{args:?}: {}", done.err);
+        assert_eq!(done.out, "", "{args:?}");
+    }
+    let both = topo(&["--file", "a", "--captured", "b"]);
+    assert_eq!(both.code, Some(2), "{}", both.err);
+}
+
+#[test]
+fn its_help_teaches() {
+    let help = run("topo --help").out;
+    for part in ["Examples:", "Exit code:", "NCCL_TOPO_FILE", "PIX", "lint", "remap", "diff"] {
+        assert!(help.contains(part), "{part} is not in\n{help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    for sub in ["show", "lint", "diff", "remap"] {
+        assert_eq!(run(&format!("topo {sub} --help")).code, Some(0));
+    }
+}
