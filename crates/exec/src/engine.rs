@@ -15,7 +15,7 @@ use crate::memory::Owned;
 use crate::queue::{Core, Submission};
 use crate::reduce::Reducer;
 use crate::wide::Wide;
-use crate::{Buffers, ExecError, Program, Ticket, WaitPolicy, Watch};
+use crate::{Buffers, ExecError, Known, Program, Ticket, WaitPolicy, Watch};
 
 /// Drives one rank's connections.
 ///
@@ -74,22 +74,23 @@ impl Engine {
         Ok(Self { rank, ranks, core, process: std::process::id() })
     }
 
-    /// Resolves this rank's slice of a plan against the engine's connections.
+    /// Resolves this rank's slice of a plan against the engine's connections, for calls in place and others.
     ///
     /// # Errors
     /// [`ExecError::NoConnection`].
     pub fn resolve(&self, slice: Plan) -> Result<Program, ExecError> {
-        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints, None))
+        self.core.visit(|machine| {
+            let known = Known { in_place: true, ahead: 0, past_relays: None };
+            Program::resolve(slice, self.rank, &machine.endpoints, known)
+        })
     }
 
-    /// As [`resolve`](Self::resolve), past relays wherever there is a way past them; the transports have so
-    /// many `channels`.
+    /// As [`resolve`](Self::resolve), for calls of which more is known.
     ///
     /// # Errors
     /// [`ExecError::NoConnection`].
-    pub fn resolve_past_relays(&self, slice: Plan, channels: u16) -> Result<Program, ExecError> {
-        let past = Some(channels);
-        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints, past))
+    pub fn resolve_for(&self, slice: Plan, known: Known) -> Result<Program, ExecError> {
+        self.core.visit(|machine| Program::resolve(slice, self.rank, &machine.endpoints, known))
     }
 
     /// Runs one call to its end, after all that was submitted before.

@@ -158,6 +158,16 @@ impl Run<'_> {
             if stage == Stage::Start && !after_passed(instr.after_port(), states, window) {
                 return Ok(outcome);
             }
+            let begins = window == 0 && step == 0 && stage == Stage::Start;
+            if begins && self.program.opens_ahead {
+                self.open_first(endpoints, instrs)?;
+            }
+            if instr.is_grant() {
+                self.open(endpoints, index, instr, window)?;
+                states[index] = BlockState::at(block, window, step + 1);
+                outcome = Advance::Moved;
+                continue;
+            }
             let state = &mut states[index];
             if self.step(endpoints, instr, state)? {
                 let worked = state.message_len().unwrap_or(0);
@@ -232,6 +242,60 @@ impl Run<'_> {
         }
     }
 
+    /// Opens the places that the window before opens in later windows.
+    fn open_first(
+        &self,
+        endpoints: &mut [Box<dyn Endpoint>],
+        instrs: &[Instr],
+    ) -> Result<(), ExecError> {
+        for instr in instrs.iter().filter(|instr| instr.is_granted() && instr.is_ahead()) {
+            self.post_early(endpoints, instr, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the place of a later receive, if there will be such.
+    fn open(
+        &self,
+        endpoints: &mut [Box<dyn Endpoint>],
+        block: usize,
+        instr: &Instr,
+        window: u64,
+    ) -> Result<(), ExecError> {
+        let window = window + u64::from(instr.is_ahead());
+        if window >= self.map.windows_of(&self.program.plan.blocks[block]) {
+            return Ok(());
+        }
+        let receive = instr.granted_port().ok_or_else(wrong_port)?;
+        self.post_early(endpoints, &receive, window)
+    }
+
+    fn post_early(
+        &self,
+        endpoints: &mut [Box<dyn Endpoint>],
+        instr: &Instr,
+        window: u64,
+    ) -> Result<(), ExecError> {
+        let end = instr.recv_port().map(|c| self.program.end(c)).ok_or_else(wrong_port)?;
+        let bind = |chunk| self.region(chunk, instr, window);
+        let (src, dst) = (instr.src_port().map(bind), instr.dst_port().map(bind));
+        self.post(endpoints, end, src.transpose()?, dst.transpose()?)
+    }
+
+    fn post(
+        &self,
+        endpoints: &mut [Box<dyn Endpoint>],
+        end: &End,
+        src: Option<Region>,
+        dst: Option<Region>,
+    ) -> Result<(), ExecError> {
+        let limit = src.or(dst).map_or(self.slot_bytes, |region| region.len());
+        // A reduction reads what came and the chunk at once, so it leaves the message in its slot.
+        let place = if src.is_none() { dst } else { None };
+        let grant = Grant { receiver: receiver(end)?, limit, place };
+        endpoints[end.endpoint].post(&[grant]).map_err(ExecError::transport)
+    }
+
     /// Binds the instruction's chunks, and posts its receive.
     fn begin(
         &self,
@@ -247,11 +311,9 @@ impl Run<'_> {
             state.stage = Stage::Room;
             return Ok(());
         };
-        let limit = state.message_len().unwrap_or(self.slot_bytes);
-        // A reduction reads what came and the chunk at once, so it leaves the message in its slot.
-        let place = if state.src.is_none() { state.dst } else { None };
-        let grant = Grant { receiver: receiver(end)?, limit, place };
-        endpoints[end.endpoint].post(&[grant]).map_err(ExecError::transport)?;
+        if !instr.is_granted() {
+            self.post(endpoints, end, state.src, state.dst)?;
+        }
         state.stage = Stage::Message;
         Ok(())
     }
@@ -519,7 +581,8 @@ mod tests {
         let mut builder = PlanBuilder::in_parts(Collective::AllGather, 1, 1);
         let block = builder.block(Rank(0));
         builder.push(block, Instr::copy(Chunk::input(0), Chunk::output(0)));
-        let program = Program::resolve(builder.finish().unwrap(), Rank(0), &[], None).unwrap();
+        let known = crate::Known { in_place: false, ahead: 0, past_relays: None };
+        let program = Program::resolve(builder.finish().unwrap(), Rank(0), &[], known).unwrap();
         let count = bytes as u64 * windows;
         let map = ChunkMap::new(Layout::Blocks { stride: count }, 1, count, bytes as u64);
         let area = || Area::Whole(Region::leak(vec![0; count as usize].into_boxed_slice()));

@@ -23,7 +23,7 @@ pub use buffers::{Buffers, Message};
 pub use engine::{Call, Engine};
 pub use error::{ExecError, Waiting, WaitingFor};
 pub use memory::{Memory, Nothing, Owned, OwnedMessage};
-pub use program::Program;
+pub use program::{Known, Program};
 pub use queue::Submission;
 pub use reduce::{Isa, Operand, ReduceError, Reducer};
 pub use scope::{Scope, ScopedTicket, Scopes};

@@ -1,6 +1,6 @@
 //! Owns a plan slice whose connections are resolved to endpoints: what the interpreter walks.
 
-use crosstie_ir::{Collective, ConnId, Plan, Rank};
+use crosstie_ir::{Collective, ConnId, Plan, Rank, open_early};
 use crosstie_transport::seam::{Endpoint, Expect, Receiver, Sender};
 
 use crate::ExecError;
@@ -12,6 +12,19 @@ pub struct Program {
     ends: Vec<End>,
     /// What the other ranks of the node are likely to send in the same operation.
     pub(crate) expect: Expect,
+    /// Whether a window opens places for the next.
+    pub(crate) opens_ahead: bool,
+}
+
+/// What is known of the calls that a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Whether send and receive buffers may coincide.
+    pub in_place: bool,
+    /// How many receives of a connection over a network are opened before the one that is waited for.
+    pub ahead: usize,
+    /// The number of a transport's channels, if messages go past relays wherever there is a way past them.
+    pub past_relays: Option<u16>,
 }
 
 /// This rank's end of one connection of the plan.
@@ -33,8 +46,7 @@ pub(crate) enum EndPort {
 }
 
 impl Program {
-    /// Resolves `plan`, the slice of `rank`, against the endpoints of that rank; with the number of a
-    /// transport's channels, to the connections past relays where there are such.
+    /// Resolves `plan`, the slice of `rank`, against the endpoints of that rank.
     ///
     /// # Errors
     /// [`ExecError::NoConnection`] when no endpoint has one of the plan's connections.
@@ -42,8 +54,9 @@ impl Program {
         plan: Plan,
         rank: Rank,
         endpoints: &[Box<dyn Endpoint>],
-        past_relays: Option<u16>,
+        known: Known,
     ) -> Result<Self, ExecError> {
+        let Known { in_place, ahead, past_relays } = known;
         let ends = plan
             .connections
             .iter()
@@ -70,13 +83,19 @@ impl Program {
                     })
                     .ok_or(ExecError::NoConnection { peer, channel })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         // Past relays no rank's messages wait for another's: on a rank's own rail they would in vain.
         let expect = past_relays.map_or_else(|| expected(&plan, rank), |_| Expect::Nothing);
-        Ok(Self { plan, ends, expect })
+        let plan = open_early(&plan, ahead, in_place, &|ConnId(conn)| {
+            let end: Option<&End> = ends.get(conn as usize);
+            end.is_some_and(|end| endpoints[end.endpoint].most_posted() > ahead)
+        });
+        let mut instrs = plan.blocks.iter().flat_map(|block| &block.instrs);
+        let opens_ahead = instrs.any(|instr| instr.is_granted() && instr.is_ahead());
+        Ok(Self { plan, ends, expect, opens_ahead })
     }
 
-    /// The plan it was made from.
+    /// The plan it was made from, with grants placed early.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }

@@ -9,7 +9,7 @@
 //!
 //! A connection is `[src, dst, channel]`; an instruction has any of `recv`, `src`, `dst`, `send`,
 //! `after` (`[block, step]`) and `slice` (`[slice, slices]`, left out when whole), and of the marks
-//! `accumulate`, `finish` and `copied`. A rooted collective has a `root`. What is decoded is a form, not yet a good plan: [`crate::verify()`] judges that.
+//! `accumulate`, `finish`, `copied`, `grant`, `granted` and `ahead`. A rooted collective has a `root`. What is decoded is a form, not yet a good plan: [`crate::verify()`] judges that.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -128,6 +128,12 @@ struct InstrForm {
     finish: bool,
     #[serde(default, skip_serializing_if = "is_unset")]
     copied: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    grant: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    granted: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    ahead: bool,
 }
 
 fn is_unset(mark: &bool) -> bool {
@@ -171,16 +177,20 @@ fn instr_form(instr: &Instr) -> InstrForm {
         (space, index)
     };
     let slice = (instr.slice(), instr.slices());
+    let ports = instr.granted_port().unwrap_or(*instr);
     InstrForm {
-        recv: instr.recv_port().map(|conn| conn.0),
-        src: instr.src_port().map(chunk),
-        dst: instr.dst_port().map(chunk),
+        recv: ports.recv_port().map(|conn| conn.0),
+        src: ports.src_port().map(chunk),
+        dst: ports.dst_port().map(chunk),
         send: instr.send_port().map(|conn| conn.0),
         after: instr.after_port().map(|after| (after.block.0, after.step)),
         slice: Some(slice).filter(|&slice| slice != (0, 1)),
         accumulate: instr.accumulates(),
         finish: instr.finishes(),
         copied: instr.is_copied(),
+        grant: instr.is_grant(),
+        granted: instr.is_granted(),
+        ahead: instr.is_ahead(),
     }
 }
 
@@ -275,6 +285,7 @@ impl Limits {
         if form.copied {
             instr = instr.copied();
         }
+        instr = instr.with_grants(form.grant, form.granted, form.ahead);
         let Some((block, step)) = form.after else { return Ok(instr) };
         let block = below("a block waited for", block, self.blocks)?;
         Ok(instr.after(After { block: BlockId(block), step }))

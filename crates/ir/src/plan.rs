@@ -146,13 +146,16 @@ pub struct After {
 /// `value = reduce(recv?, src?); dst? <- value; send? <- value; after (block, step)?`.
 ///
 /// NCCL's and MSCCL's operation names are constructors. An instruction moves slice `slice` of
-/// `slices` of its chunks; planners leave that at 0 of 1, lowering splits. Three marks change what
+/// `slices` of its chunks; planners leave that at 0 of 1, lowering splits. Marks change what
 /// it does:
 ///
 /// * [`accumulating`](Instr::accumulating): without a receive, `dst` is an operand too, so
 ///   `value = reduce(dst, src)`;
 /// * [`finishing`](Instr::finishing): the value is a complete reduction, so what the reduce
 ///   operation does at its end (the division of an average) is done to it;
+/// * [`opening`](Instr::opening): nothing is received yet; the landing place of a later receive of the
+///   block is opened, which counts as a write to it until that receive, which is
+///   [`opened`](Instr::opened);
 /// * [`copied`](Instr::copied): what is sent is never lent, for its memory is written again before
 ///   the receiver is known to have read it.
 #[repr(C)]
@@ -188,6 +191,9 @@ impl Instr {
     const ACCUMULATES: u32 = 1;
     const FINISHES: u32 = 2;
     const COPIED: u32 = 4;
+    const GRANTS: u32 = 8;
+    const GRANTED: u32 = 16;
+    const NEXT_WINDOW: u32 = 32;
 
     /// The general form, of which the other constructors are points.
     pub fn new(
@@ -260,6 +266,36 @@ impl Instr {
         Self { marks: self.marks | Self::COPIED, ..self }
     }
 
+    /// The grant of this receive: opens its landing place, in the same window or, `ahead`, for the window
+    /// that follows.
+    pub fn opening(self, ahead: bool) -> Self {
+        let window = if ahead { Self::NEXT_WINDOW } else { 0 };
+        let (send, marks) = (Port::NONE, Self::GRANTS | window);
+        Self { send, marks, ..self }.without_after()
+    }
+    /// The same receive, whose place an instruction before it has opened: in the same window or, `ahead`, in
+    /// the window before; in the first window, when the block begins.
+    pub fn opened(self, ahead: bool) -> Self {
+        let window = if ahead { Self::NEXT_WINDOW } else { 0 };
+        Self { marks: self.marks | Self::GRANTED | window, ..self }
+    }
+    /// The same instruction with these marks, which may contradict each other or its ports.
+    pub(crate) fn with_grants(self, grants: bool, granted: bool, ahead: bool) -> Self {
+        let mark = |set, mark| if set { mark } else { 0 };
+        let marks = mark(grants, Self::GRANTS)
+            | mark(granted, Self::GRANTED)
+            | mark(ahead, Self::NEXT_WINDOW);
+        Self { marks: self.marks | marks, ..self }
+    }
+    /// The receive whose place this instruction opens: without its send, wait and marks.
+    pub fn granted_port(&self) -> Option<Self> {
+        self.is_grant().then_some(Self { marks: 0, ..self.without_after() })
+    }
+    /// This receive, as [`granted_port`](Self::granted_port) gives it.
+    pub(crate) fn as_granted(&self) -> Self {
+        Self { send: Port::NONE, marks: 0, ..self.without_after() }
+    }
+
     /// The same instruction, held back until `after` has completed.
     pub fn after(self, after: After) -> Self {
         match Port(after.block.0) {
@@ -279,14 +315,9 @@ impl Instr {
     /// The same instruction, naming connections and blocks by other numbers.
     pub(crate) fn renumbered(&self, conns: &Renumber, blocks: &Renumber) -> Self {
         let conn = |port: Option<ConnId>| port.map(|ConnId(old)| ConnId(conns.apply(old)));
-        let instr = Self::new(
-            conn(self.recv_port()),
-            self.src_port(),
-            self.dst_port(),
-            conn(self.send_port()),
-        )
-        .sliced(self.slice, self.slices);
-        let instr = Self { marks: self.marks, ..instr };
+        let recv = conn(self.recv.to_conn()).map_or(Port::NONE, Port::conn);
+        let send = conn(self.send_port()).map_or(Port::NONE, Port::conn);
+        let instr = Self { recv, send, ..self.without_after() };
         match self.after_port() {
             Some(After { block, step }) => {
                 instr.after(After { block: BlockId(blocks.apply(block.0)), step })
@@ -300,21 +331,21 @@ impl Instr {
         [self.recv, self.send, self.src, self.dst, self.after_block]
     }
 
-    /// The connection received from.
+    /// The connection received from; none of a grant.
     pub const fn recv_port(&self) -> Option<ConnId> {
-        self.recv.to_conn()
+        if self.is_grant() { None } else { self.recv.to_conn() }
     }
     /// The connection sent to.
     pub const fn send_port(&self) -> Option<ConnId> {
         self.send.to_conn()
     }
-    /// The chunk read.
+    /// The chunk read; none of a grant.
     pub const fn src_port(&self) -> Option<Chunk> {
-        self.src.to_chunk()
+        if self.is_grant() { None } else { self.src.to_chunk() }
     }
-    /// The chunk written.
+    /// The chunk written; none of a grant.
     pub const fn dst_port(&self) -> Option<Chunk> {
-        self.dst.to_chunk()
+        if self.is_grant() { None } else { self.dst.to_chunk() }
     }
     /// The step of another block waited for.
     pub const fn after_port(&self) -> Option<After> {
@@ -334,6 +365,18 @@ impl Instr {
     /// Whether what is sent is never lent.
     pub const fn is_copied(&self) -> bool {
         self.marks & Self::COPIED != 0
+    }
+    /// Whether it only opens the place of a receive.
+    pub const fn is_grant(&self) -> bool {
+        self.marks & Self::GRANTS != 0
+    }
+    /// Whether the place of its receive is open when the block reaches it.
+    pub const fn is_granted(&self) -> bool {
+        self.marks & Self::GRANTED != 0
+    }
+    /// Whether grant and receive are a window apart.
+    pub const fn is_ahead(&self) -> bool {
+        self.marks & Self::NEXT_WINDOW != 0
     }
     /// The marks as encoded.
     pub(crate) const fn marks(&self) -> u32 {

@@ -131,6 +131,18 @@ pub enum Reject {
         /// The instruction.
         at: Site,
     },
+    /// A grant opens no place of a later receive, or not in the order of the receives; or a receive that
+    /// should find its place open does not.
+    #[error(
+        "{at} and the grants before it do not fit: each receive that is opened needs one grant of its own, \
+         of the same ports, in the order of the receives, and at most {limit} may be open"
+    )]
+    BadGrant {
+        /// The grant or the receive.
+        at: Site,
+        /// Receives of a connection that may be open.
+        limit: usize,
+    },
     /// An input chunk is read after it was written over, in place.
     #[error("{at} reads {chunk} as an input, but it was written before")]
     StaleInput {

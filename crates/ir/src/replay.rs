@@ -162,6 +162,9 @@ impl Meaning for Replay<'_> {
         instr: &Instr,
         received: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Reject> {
+        if instr.is_grant() {
+            return Ok(Vec::new());
+        }
         let value = self.value(event, instr, received)?;
         if let Some(chunk) = instr.dst_port() {
             let (dtype, slice) = (self.dtype, (instr.slice(), instr.slices()));

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::Collective;
+use crate::grants::{self, Opens};
 use crate::plan::{Block, BlockId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Space};
 use crate::reject::{Reject, Site};
 
@@ -16,6 +17,8 @@ const MOST_PARTS: u32 = 2 * MAX_RANKS;
 pub(crate) struct Structure {
     /// The one number of slices into which every chunk is cut.
     pub(crate) slices: u16,
+    /// What each grant opens.
+    pub(crate) opens: Opens,
     ends: Vec<Ends>,
 }
 
@@ -46,7 +49,7 @@ impl Structure {
         }
         check_connections(plan)?;
         let mut uses = alloc::vec![[None; 2]; plan.connections.len()];
-        let mut slices = None;
+        let (mut slices, mut opens) = (None, Opens::new());
         for (block, id) in plan.blocks.iter().zip((0..).map(BlockId)) {
             if block.rank.0 >= ranks {
                 return Err(Reject::BlockRank { block: id, rank: block.rank, ranks });
@@ -58,9 +61,10 @@ impl Structure {
                 check_after(plan, at, instr)?;
                 claim_ends(plan, at, instr, &mut uses)?;
             }
+            grants::check(id, block, &mut opens)?;
         }
         let ends = uses.iter().zip((0..).map(ConnId)).map(|(ends, id)| balanced(id, *ends));
-        Ok(Self { slices: slices.unwrap_or(1), ends: ends.collect::<Result<_, _>>()? })
+        Ok(Self { slices: slices.unwrap_or(1), opens, ends: ends.collect::<Result<_, _>>()? })
     }
 
     /// The block at the sending end.
@@ -94,6 +98,10 @@ fn check_connections(plan: &Plan) -> Result<(), Reject> {
 }
 
 fn check_ports(plan: &Plan, at: Site, instr: &Instr) -> Result<(), Reject> {
+    // What it opens is the same as of its receive, which is checked as such.
+    if instr.is_grant() {
+        return Ok(());
+    }
     if instr.recv_port().is_none() && instr.src_port().is_none() {
         return Err(Reject::NoValue { at });
     }

@@ -29,6 +29,12 @@ pub(crate) trait Meaning {
         instr: &Instr,
         received: Option<Self::Message>,
     ) -> Result<Self::Message, Reject>;
+
+    /// Opens the place of `receive`, which is yet to be executed as `event`; `by` opens it.
+    fn open(&mut self, by: Event, receive: &Instr, event: Event) -> Result<(), Reject> {
+        _ = (by, receive, event);
+        Ok(())
+    }
 }
 
 /// Runs `windows` repetitions of `plan`, and returns the number of slots that each connection
@@ -141,6 +147,12 @@ impl<'a, M: Meaning> Walk<'a, M> {
     }
 
     fn execute(&mut self, block: usize, event: Event, instr: &Instr) -> Result<(), Reject> {
+        if self.completed[block] == 0 {
+            self.begin(block, event)?;
+        }
+        if let Some(&step) = self.structure.opens.get(&(event.site.block, event.site.step)) {
+            return self.open(block, event, instr, step);
+        }
         let from = instr.recv_port();
         let received = from.and_then(|ConnId(conn)| self.queues[conn as usize].pop_front());
         let value = self.meaning.execute(event, instr, received)?;
@@ -152,6 +164,33 @@ impl<'a, M: Meaning> Walk<'a, M> {
             self.queues[conn.0 as usize].push_back(value);
             self.wake(self.structure.receiver(conn), WaitFor::Message(conn));
         }
+        for follower in core::mem::take(&mut self.followers[block]) {
+            self.waits[follower] = None;
+            self.ready.push_back(follower);
+        }
+        Ok(())
+    }
+
+    /// Opens what the window before opens in later windows.
+    fn begin(&mut self, block: usize, event: Event) -> Result<(), Reject> {
+        for (instr, step) in self.plan.blocks[block].instrs.iter().zip(0..) {
+            if instr.is_granted() && instr.is_ahead() {
+                let site = Site { step, ..event.site };
+                self.meaning.open(event, instr, Event { site, window: 0 })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, block: usize, event: Event, instr: &Instr, step: u32) -> Result<(), Reject> {
+        let window = event.window + u64::from(instr.is_ahead());
+        if window < self.windows {
+            let receive = &self.plan.blocks[block].instrs[step as usize];
+            let site = Site { step, ..event.site };
+            self.meaning.open(event, receive, Event { site, window })?;
+        }
+        self.meaning.execute(event, instr, None)?;
+        self.completed[block] += 1;
         for follower in core::mem::take(&mut self.followers[block]) {
             self.waits[follower] = None;
             self.ready.push_back(follower);

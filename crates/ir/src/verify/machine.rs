@@ -220,6 +220,11 @@ impl Meaning for Machine<'_> {
         received: Option<Message>,
     ) -> Result<Message, Reject> {
         let past = self.start(event, instr, received.as_ref());
+        if instr.is_grant() {
+            self.complete(event, past);
+            let size = Size { class: 0, slice: instr.slice() };
+            return Ok(Message { value: ValueId::NONE, size, past: Past::default() });
+        }
         let size = self.common_size(event, instr, received.as_ref())?;
         let borrower = instr.send_port().and_then(|conn| self.borrower(conn));
         let chunks = Chunks::new(instr, borrower);
@@ -249,6 +254,26 @@ impl Meaning for Machine<'_> {
         past.depth += 1;
         Ok(Message { value, size, past })
     }
+
+    /// A place is written to from its grant until its receive has completed. What is to be reduced lands
+    /// elsewhere.
+    fn open(&mut self, by: Event, receive: &Instr, event: Event) -> Result<(), Reject> {
+        let Some(chunk) = receive.dst_port().filter(|_| receive.src_port().is_none()) else {
+            return Ok(());
+        };
+        let place = self.place(event.site.rank, chunk, receive.slice(), event.window);
+        let access = Access { event: by, chunk, writes: true };
+        let (now, end) = (self.moment(by), self.moment(event));
+        let mut clock = self.pasts[by.site.block.0 as usize].clock.clone();
+        if let Some(After { block, step }) = self.wait_of(by)
+            && let Some(awaited) = self.completed.get(&(block, step, by.window))
+        {
+            clock.join(&awaited.clock);
+        }
+        let present = Present { now, clock: &clock };
+        let value = self.memory.contents(place, &mut self.values);
+        self.memory.write(place, value, Use { access, end }, &present, &mut self.values)
+    }
 }
 
 /// How long an instruction's chunks are in use beyond it, where they are lent.
@@ -273,6 +298,12 @@ impl Chunks {
 }
 
 impl Machine<'_> {
+    /// What a grant waits for.
+    fn wait_of(&self, by: Event) -> Option<After> {
+        let block = &self.plan.blocks[by.site.block.0 as usize];
+        block.instrs[by.site.step as usize].after_port()
+    }
+
     /// The execution that receives what is now sent over `conn`; none where nothing is lent.
     fn borrower(&mut self, conn: ConnId) -> Option<Moment> {
         if self.options.class == Class::Copy {

@@ -19,7 +19,7 @@ mod value;
 
 use alloc::vec::Vec;
 
-use crate::plan::Plan;
+use crate::plan::{Instr, Plan};
 use crate::reject::Reject;
 use crate::slice::scratch_chunks;
 use crate::structure::Structure;
@@ -139,7 +139,9 @@ struct Proof {
 }
 
 fn prove(plan: &Plan, structure: &Structure, options: &Options) -> Result<Proof, Reject> {
-    let windows = u64::from(options.windows.max(1));
+    let ahead = plan.blocks.iter().flat_map(|block| &block.instrs).any(Instr::is_ahead);
+    // What a window opens for the next meets what is left of the one before.
+    let windows = u64::from(options.windows.max(if ahead { 3 } else { 1 }));
     let mut machine = Machine::new(plan, structure, options);
     let min_slots = walk(plan, structure, windows, options.slots, &mut machine)?;
     let bits_agree = machine.check_result(windows, structure.slices)?;

@@ -12,6 +12,11 @@ use crate::reject::Fault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ValueId(u32);
 
+impl ValueId {
+    /// Of an instruction that makes no value.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
+
 /// One slice of one chunk of one rank's memory, in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {

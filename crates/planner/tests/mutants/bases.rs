@@ -4,6 +4,7 @@ use core::num::NonZero;
 
 use crosstie_ir::{
     After, BlockId, ChannelId, Chunk, Collective, Instr, Lowering, Plan, PlanBuilder, Rank, lower,
+    open_early,
 };
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
@@ -14,9 +15,9 @@ pub struct Base {
     pub in_place: bool,
 }
 
-/// Rings, direct forms and exchanges of 2 to 4 ranks: whole, in two channels, in slices; and a ring whose ranks
+/// Rings, direct forms and exchanges of 2 to 4 ranks: whole, in two channels, in slices; a ring whose ranks
 /// receive and send in two blocks, which lives on waits for steps; and a plan where each rank reduces
-/// in an order of its own.
+/// in an order of its own; and all of them with receives that are opened early.
 pub fn all() -> Vec<Base> {
     let mut bases = Vec::new();
     for ranks in 2..=4 {
@@ -54,6 +55,13 @@ pub fn all() -> Vec<Base> {
             bases.push(Base { name: "ring of two blocks", plan, in_place: true });
         }
     }
+    let early = |base: &Base| {
+        let plan =
+            open_early(&base.plan, 1 + base.plan.ranks as usize % 3, base.in_place, &|_| true);
+        Base { name: "opened early", plan, ..*base }
+    };
+    let early: Vec<Base> = bases.iter().map(early).collect();
+    bases.extend(early);
     bases
 }
 

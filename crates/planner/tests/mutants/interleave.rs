@@ -7,8 +7,6 @@ use crosstie_ir::{Chunk, Collective, ConnId, Event, Instr, Plan, Rank, Space};
 
 use crate::random::{Random, mixed};
 
-const WINDOWS: u64 = 2;
-
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub slots: usize,
@@ -110,6 +108,9 @@ struct World<'a> {
     queues: Vec<VecDeque<Message>>,
     /// Slots of each connection that are filled, being filled or being emptied.
     occupied: Vec<usize>,
+    /// Of each block, the receives whose places are open, oldest first: where each lands, if in memory.
+    open: Vec<VecDeque<(ConnId, Option<Place>)>>,
+    windows: u64,
 }
 
 /// Runs `plan` once. Returns whether all ranks that want the same have the same bits.
@@ -120,6 +121,8 @@ pub fn run(
     random: &mut Random,
 ) -> Result<bool, Break> {
     let connections = plan.connections.len();
+    let mut instrs = plan.blocks.iter().flat_map(|block| &block.instrs);
+    let windows = if instrs.any(Instr::is_ahead) { 3 } else { 2 };
     let mut world = World {
         plan,
         setting,
@@ -128,6 +131,8 @@ pub fn run(
         running: vec![None; plan.blocks.len()],
         queues: vec![VecDeque::new(); connections],
         occupied: vec![0; connections],
+        open: vec![VecDeque::new(); plan.blocks.len()],
+        windows,
     };
     while let Some(block) = world.choose(&mut schedule, random) {
         match world.running[block].take() {
@@ -143,7 +148,7 @@ impl<'a> World<'a> {
         let instrs = &self.plan.blocks[block].instrs;
         let length = instrs.len() as u64;
         let done = self.completed[block];
-        (done < length * WINDOWS).then(|| (&instrs[(done % length) as usize], done / length))
+        (done < length * self.windows).then(|| (&instrs[(done % length) as usize], done / length))
     }
 
     /// The next block to start or complete an instruction; none when nothing can go on.
@@ -210,7 +215,23 @@ impl<'a> World<'a> {
     }
 
     fn start(&mut self, block: usize) -> Result<(), Break> {
-        let (instr, _) = self.instr(block).expect("the block has not finished");
+        let (instr, window) = self.instr(block).expect("the block has not finished");
+        if self.completed[block] == 0 {
+            let first = self.plan.blocks[block].instrs.iter();
+            for instr in first.filter(|instr| instr.is_granted() && instr.is_ahead()) {
+                self.open(block, instr, 0)?;
+            }
+        }
+        if let Some(receive) = instr.granted_port() {
+            self.open(block, &receive, window + u64::from(instr.is_ahead()))?;
+            self.running[block] = Some(Value { sum: 0, bits: 0 });
+            return Ok(());
+        }
+        if instr.is_granted() {
+            let conn = instr.recv_port();
+            let mine = self.open[block].iter().position(|(of, _)| Some(*of) == conn);
+            mine.and_then(|at| self.open[block].remove(at));
+        }
         self.check_overlap(block, instr)?;
         let received = instr.recv_port().map(|ConnId(conn)| match self.queues[conn as usize][0] {
             Message::Copied(value) => value,
@@ -229,8 +250,38 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// From now on the message of a receive may land.
+    fn open(&mut self, block: usize, receive: &Instr, window: u64) -> Result<(), Break> {
+        if window >= self.windows {
+            return Ok(());
+        }
+        let rank = self.plan.blocks[block].rank;
+        let dst = receive.dst_port().filter(|_| receive.src_port().is_none());
+        let place = dst.map(|chunk| self.place_of(rank, chunk, receive.slice(), window));
+        let lands = |of: &Place| Some(*of) == place;
+        for other in 0..self.running.len() {
+            let open = self.open[other].iter().filter_map(|(_, place)| *place);
+            let running = self.running[other].is_some();
+            let running = running.then(|| self.instr(other).expect("it is in the middle of it").0);
+            let used = running.map(|instr| self.uses(other, instr));
+            let used = used.into_iter().flatten().flatten().map(|(place, _)| place);
+            if open.chain(used).any(|of| lands(&of)) {
+                return Err(Break::Overlap { blocks: (other, block) });
+            }
+        }
+        let conn = receive.recv_port().expect("a receive");
+        self.open[block].push_back((conn, place));
+        Ok(())
+    }
+
     fn check_overlap(&self, block: usize, instr: &Instr) -> Result<(), Break> {
         let mine = self.uses(block, instr);
+        for (other, open) in self.open.iter().enumerate() {
+            let lands = |of: Place| open.iter().any(|(_, place)| *place == Some(of));
+            if mine.iter().flatten().any(|&(place, _)| lands(place)) {
+                return Err(Break::Overlap { blocks: (other, block) });
+            }
+        }
         for other in (0..self.running.len()).filter(|&other| self.running[other].is_some()) {
             let (instr, _) = self.instr(other).expect("it is in the middle of it");
             for (place, writes) in self.uses(other, instr).into_iter().flatten() {
@@ -296,7 +347,7 @@ impl<'a> World<'a> {
         for rank in 0..plan.ranks {
             for index in 0..plan.output_chunks(Rank(rank)) {
                 for (slice, window) in
-                    (0..slices.unwrap_or(1)).flat_map(|s| (0..WINDOWS).map(move |w| (s, w)))
+                    (0..slices.unwrap_or(1)).flat_map(|s| (0..self.windows).map(move |w| (s, w)))
                 {
                     let found = self.place_of(Rank(rank), Chunk::output(index), slice, window);
                     let found = self.read(found);

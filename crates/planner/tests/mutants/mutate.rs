@@ -15,20 +15,24 @@ struct Parts {
     accumulates: bool,
     finishes: bool,
     is_copied: bool,
+    /// Whether it is a grant, is granted, and a window apart.
+    grants: (bool, bool, bool),
 }
 
 impl Parts {
     fn of(instr: &Instr) -> Self {
+        let ports = instr.granted_port().unwrap_or(*instr);
         Self {
-            recv: instr.recv_port(),
-            src: instr.src_port(),
-            dst: instr.dst_port(),
+            recv: ports.recv_port(),
+            src: ports.src_port(),
+            dst: ports.dst_port(),
             send: instr.send_port(),
             after: instr.after_port(),
             slice: (instr.slice(), instr.slices()),
             accumulates: instr.accumulates(),
             finishes: instr.finishes(),
             is_copied: instr.is_copied(),
+            grants: (instr.is_grant(), instr.is_granted(), instr.is_ahead()),
         }
     }
 
@@ -43,6 +47,13 @@ impl Parts {
         }
         if self.is_copied {
             instr = instr.copied();
+        }
+        let (is_grant, is_granted, ahead) = self.grants;
+        if is_granted {
+            instr = instr.opened(ahead);
+        }
+        if is_grant {
+            instr = instr.opening(ahead);
         }
         self.after.map_or(instr, |after| instr.after(after))
     }
@@ -69,6 +80,11 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("copy or lend", |plan, random| edit(plan, random, |parts, _| parts.is_copied ^= true)),
     ("accumulate or not", |plan, random| edit(plan, random, |parts, _| parts.accumulates ^= true)),
     ("wrong slice", wrong_slice),
+    ("grant earlier", grant_earlier),
+    ("grant anew", grant_anew),
+    ("grant the other window", |plan, random| {
+        edit(plan, random, |parts, _| parts.grants.2 ^= true)
+    }),
     ("split a block", split_block),
     ("split a block at a wait", split_block_at_wait),
     ("join blocks", join_blocks),
@@ -221,6 +237,33 @@ fn early_wait(plan: &mut Plan, random: &mut Random) {
         let instr = &mut plan.blocks[block].instrs[step];
         if let Some(After { block, step: step @ 1.. }) = instr.after_port() {
             *instr = instr.after(After { block, step: step - 1 });
+            return;
+        }
+    }
+}
+
+/// Moves a grant to an earlier step of its block.
+fn grant_earlier(plan: &mut Plan, random: &mut Random) {
+    for _ in 0..20 {
+        let Some((block, step)) = site(plan, random) else { return };
+        let instrs = &mut plan.blocks[block].instrs;
+        if instrs[step].is_grant() {
+            let instr = instrs.remove(step);
+            instrs.insert(random.below(step + 1), instr);
+            return;
+        }
+    }
+}
+
+/// Opens the place of a receive that nobody opened early, anywhere before it, in whichever order.
+fn grant_anew(plan: &mut Plan, random: &mut Random) {
+    for _ in 0..20 {
+        let Some((block, step)) = site(plan, random) else { return };
+        let instrs = &mut plan.blocks[block].instrs;
+        if instrs[step].recv_port().is_some() && !instrs[step].is_granted() {
+            let grant = instrs[step].opening(false);
+            instrs[step] = instrs[step].opened(false);
+            instrs.insert(random.below(step + 1), grant);
             return;
         }
     }
