@@ -58,11 +58,13 @@ impl Programs {
 }
 
 /// How many receives of a connection over a network are opened before the one that is waited for: none, for
-/// what it spares was not seen where sender and receiver share a host.
+/// no gain was seen on one host.
 ///
-/// Measured with 0 and 1 by turns, one to three rounds, in µs: `crosstie bench all_reduce --transport tcp
-/// --ranks 2` of 1 MiB 269 to 280 and 350, 4 MiB 1199 to 1816 and 1982, 16 MiB 7996 to 8083 and 8485;
-/// `crosstie bench all_to_all --nodes 2 --ranks 8 --pxn on` of 64 KiB a peer 1062 and 1115 to 1158.
+/// Measured coarsely, on a busy machine of 2 cores, in µs, out of place; each figure is a run, first those of
+/// the build before grants were instructions, then those with 1. `crosstie bench all_reduce --transport tcp
+/// --ranks 2`: 1 MiB 269, 280; 350. 4 MiB 1199, 1816; 1982. 16 MiB 7996, 8083; 8485. (An earlier form with 1,
+/// once: 1042, 4457, 15667.) `crosstie bench all_to_all --nodes 2 --ranks 8 --pxn on`: 64 KiB a peer 1062,
+/// 2340; 1115, 1158. 1 MiB a peer 17895, 16334; 77272, 21517. Between hosts it was not measured.
 const OPEN_AHEAD: usize = 0;
 
 /// What tells one plan of a communicator from another.
