@@ -103,6 +103,7 @@ Examples:
   crosstie bench all_reduce -b 8 -e 128M -f 2   the usual sweep of nccl-tests
   crosstie bench reduce_scatter -d bf16 -o all --ranks 5       every reduction
   crosstie bench all_gather --transport tcp --json             for scripts
+  crosstie bench all_to_all --topo topology/dgx-h100.xml --pxn on   16 ranks, 8 rails
   crosstie bench all_to_all_v --matrix zipf --buffers shared    unequal parts
   crosstie bench all_reduce,all_to_all --plot sweep.svg        both in a picture
   mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
@@ -221,7 +222,8 @@ pub struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=600_000))]
     pub budget_ms: u32,
 
-    /// Ranks to start here, where no launcher has started them [default: 8]
+    /// Ranks to start here, where no launcher has started them [default: 8, or as many as fill the nodes of
+    /// --topo]
     #[arg(long, value_name = "N", help_heading = "World")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub ranks: Option<u32>,
@@ -231,6 +233,11 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", help_heading = "World")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
+
+    /// Each node is the machine that this NCCL topology file describes: rank r plays GPU r mod k of its k
+    /// GPUs on node r div k (its NICs where it has no GPUs), and its rail is that of the GPU's nearest NIC
+    #[arg(long, value_name = "FILE.xml", help_heading = "World", conflicts_with = "rails")]
+    pub topo: Option<PathBuf>,
 
     /// How bytes travel; auto: shared memory inside a node, TCP between nodes
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
@@ -320,6 +327,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
+
+    /// Each node is the machine that this NCCL topology file describes, as in `crosstie bench`; without -n
+    /// as many ranks as fill the nodes
+    #[arg(long, value_name = "FILE.xml")]
+    pub topo: Option<PathBuf>,
 
     /// Let the others go on when a rank fails: they shrink, or end by themselves
     #[arg(long)]

@@ -13,25 +13,43 @@ use anstyle::{AnsiColor, Style};
 use crate::args::{RunArgs, When};
 use crate::exit::{Exit, Failure};
 use crate::launch::{
-    Ended, Job, Outcome, Place, Reasons, Sink, Stream, Why, launch, ranges, refuse_empty_nodes,
+    Ended, Job, Outcome, Place, Reasons, Sink, Stream, Why, launch, played, ranges,
+    refuse_empty_nodes,
 };
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
-    let RunArgs { ranks, nodes, keep_going, color, program } = args;
-    let ranks = ranks.ok_or_else(|| {
-        Failure::usage("how many ranks to start is not said", "give -n N (--help has examples)")
-    })?;
-    let nodes = nodes.unwrap_or(1);
+    let RunArgs { ranks, nodes, topo, keep_going, color, program } = args;
+    let (ranks, nodes) = match (&topo, ranks) {
+        (Some(file), _) => played(file, ranks, nodes, 1)?,
+        (None, Some(ranks)) => (ranks, nodes.unwrap_or(1)),
+        (None, None) => {
+            let remedy = "give -n N (--help has examples)";
+            return Err(Failure::usage("how many ranks to start is not said", remedy));
+        }
+    };
     refuse_empty_nodes(nodes, ranks)?;
     refuse_what_cannot_run(program.first().map_or(OsStr::new(""), |name| name))?;
-    start(&Job::emulated(ranks, nodes, program)?.keep_going(keep_going), color)
+    let mut job = Job::emulated(ranks, nodes, program)?.keep_going(keep_going);
+    if let Some(file) = topo {
+        job = job.telling("CROSSTIE_TOPO_FILE", &utf8(&file)?);
+    }
+    start(&job, color)
 }
 
 /// Runs it in a lab, where each rank has its place.
 pub fn run_in_lab(args: RunArgs, places: Vec<Place>) -> Result<Exit, Failure> {
     refuse_what_cannot_run(args.program.first().map_or(OsStr::new(""), |name| name))?;
     start(&Job::at(places, args.program).keep_going(args.keep_going), args.color)
+}
+
+/// What programs find wherever they change to.
+fn utf8(file: &Path) -> Result<String, Failure> {
+    let path = file.canonicalize().map_err(|e| Failure::host("find the file of --topo", e))?;
+    path.into_os_string().into_string().map_err(|path| {
+        let what = format!("--topo: the path {} is not UTF-8", path.display());
+        Failure::usage(what, "give the file another name")
+    })
 }
 
 fn start(job: &Job, color: When) -> Result<Exit, Failure> {

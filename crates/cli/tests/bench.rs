@@ -94,6 +94,61 @@ fn what_a_call_sends_is_told_beside_what_it_would_at_best() {
     assert!(table.out.contains("8 (8)") && table.out.contains("# wires 4 (4)"), "{}", table.out);
 }
 
+fn described(name: &str) -> String {
+    format!("{}/../../topology/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// (rank, its rail) of all that sent, from NICs of their own.
+fn rails(result: &Value) -> Vec<(u64, u64)> {
+    let nics = result["nics"].as_array().unwrap();
+    nics.iter().map(|it| (it["rank"].as_u64().unwrap(), it["rail"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn ranks_play_the_gpus_of_a_file_and_relays_follow_its_rails() {
+    let play = |name: &str, more: &str| {
+        let file = described(name);
+        json(&format!(
+            "bench all_to_all --topo {file} --nodes 2 -b 1K -e 1K -n 2 -w 0 --out-of-place --pxn on {more}"
+        ))
+    };
+    let dgx = play("dgx-h100.xml", "");
+    assert_eq!((&dgx["ranks"], &dgx["nodes"]), (&16.into(), &2.into()));
+    assert_eq!(dgx["machine"], "dgx-h100.xml (8 GPUs, 8 NICs, 8 rails)");
+    let half = &dgx["rows"][0]["out_of_place"];
+    assert_eq!((&half["wrong"], &half["network"]["crossing_bytes"]), (&0.into(), &0.0.into()));
+    assert_eq!(rails(&dgx), (0..16).map(|rank| (rank, rank % 8)).collect::<Vec<_>>());
+
+    // Two GPUs have one NIC, which the first of them owns.
+    let hgx = play("hgx-h100-4nic.xml", "");
+    let half = &hgx["rows"][0]["out_of_place"];
+    assert_eq!((&half["wrong"], &half["network"]["crossing_bytes"]), (&0.into(), &0.0.into()));
+    let owners = (0..16).step_by(2).map(|rank| (rank, rank % 8 / 2));
+    assert_eq!(rails(&hgx), owners.collect::<Vec<_>>());
+    // 2 x 8 ranks send 64 bytes to each of 8 on the other node, over 4 rails.
+    assert_eq!(half["network"]["rail_bytes"], serde_json::json!(vec![2048.0; 4]));
+
+    // NICs where there are no GPUs; the last two have no rank.
+    let nics = play("cpu-4nic.xml", "--ranks 4");
+    assert_eq!(nics["rows"][0]["out_of_place"]["wrong"], 0);
+    assert_eq!(rails(&nics), [(0, 0), (1, 1), (2, 0), (3, 1)]);
+}
+
+#[test]
+fn a_file_that_nothing_can_be_played_of_is_refused_before_ranks_start() {
+    for (file, more, why) in [
+        ("nvl72.xml", "", "hosts, and a node is one"),
+        ("README.md", "", "line 1"),
+        ("none.xml", "", "cannot be read"),
+        ("dgx-h100.xml", "--ranks 17", "have places for 16"),
+        ("dgx-h100.xml", "--rails 4", "cannot be used with"),
+    ] {
+        let done = run(&format!("bench all_to_all --nodes 2 --topo {} {more}", described(file)));
+        assert_eq!(done.code, Some(2), "{file} {more}: {}", done.err);
+        assert!(done.err.contains(why), "{file} {more}: {}", done.err);
+    }
+}
+
 #[test]
 fn json_is_one_object_of_schema_1() {
     let result =

@@ -39,6 +39,18 @@ fn nodes_are_as_many_as_asked_for_and_their_sizes_differ_by_one_at_most() {
 }
 
 #[test]
+fn ranks_fill_the_nodes_of_a_described_machine_and_are_told_of_it() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/cpu-4nic.xml");
+    let script = "echo $CROSSTIE_NODE ${CROSSTIE_TOPO_FILE##*/}";
+    let done = Running::start(shell(&format!("--nodes 2 --topo {file}"), script)).finish();
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    lines.sort_unstable();
+    let expected: Vec<String> =
+        (0..8).map(|rank| format!("[{rank}] emulated-{} cpu-4nic.xml", rank / 4)).collect();
+    assert_eq!(lines, expected, "{}", done.err);
+}
+
+#[test]
 fn the_first_failure_ends_the_rest_and_gives_the_exit_code() {
     let script = "[ $CROSSTIE_RANK = 1 ] && exit 7; sleep 600";
     let done = Running::start(shell("-n 3", script)).finish();

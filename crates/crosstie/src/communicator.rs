@@ -8,13 +8,13 @@ use std::time::Duration;
 use crosstie_bootstrap::{Monitor, World};
 use crosstie_exec::Engine;
 use crosstie_net::Listener;
-use crosstie_planner::{Nodes, Rails, Selection};
+use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
 
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::Standing;
-use crate::{Error, Settings};
+use crate::{Error, Machine, Settings};
 
 /// A group of ranks that carry out collectives together.
 ///
@@ -122,7 +122,19 @@ impl Communicator {
     /// # Ok::<(), crosstie::Error>(())
     /// ```
     pub fn rails(&self) -> u32 {
-        Rails::new(&self.nodes, self.settings.rails.count).count()
+        self.settings.rails.of(&self.nodes).count()
+    }
+
+    /// The machine that each node is, where a file described it; see [`Settings::topo_file`].
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let machines = Threads::new(2).run(|comm| Ok(comm.machine().is_some()))?;
+    /// assert_eq!(machines, [false; 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn machine(&self) -> Option<&Machine> {
+        self.settings.rails.machine.as_deref()
     }
 
     /// Whether messages between nodes may go by way of relays: whether PXN is not off, and there is memory

@@ -81,7 +81,7 @@ impl Communicator {
     fn ideal_world(&self) -> World<'_> {
         World {
             nodes: &self.nodes,
-            rails: Rails::new(&self.nodes, self.settings.rails.count),
+            rails: self.settings.rails.of(&self.nodes),
             memory: self.settings.transport != Transport::Tcp,
             most: self.settings.rails.most,
         }

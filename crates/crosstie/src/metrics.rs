@@ -1,7 +1,6 @@
 //! Owns what a communicator tells of its work in numbers.
 
 use crosstie_ir::Rank;
-use crosstie_planner::Rails;
 pub use crosstie_transport::seam::{Flushes, WireCounters};
 
 use crate::Communicator;
@@ -120,7 +119,7 @@ impl Communicator {
     }
 
     fn nic(&self) -> NicCounters {
-        let rails = Rails::new(&self.nodes, self.settings.rails.count);
+        let rails = self.settings.rails.of(&self.nodes);
         let rail = |rank| rails.rail_of(Rank(rank)).unwrap_or(0);
         let node = |rank| self.nodes.node_of(Rank(rank));
         let (own, wires) = (self.rank(), self.engine.wires());

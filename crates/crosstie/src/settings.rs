@@ -7,6 +7,7 @@ pub(crate) mod registry;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +166,13 @@ impl Resolved {
             ("pxn", self.rails.pxn.name().to_owned()),
             ("rails", self.rails.count.map_or("auto".to_owned(), |count| count.to_string())),
             ("relay_below", self.rails.relay_below.to_string()),
+            (
+                "topology",
+                self.rails
+                    .machine
+                    .as_ref()
+                    .map_or_else(|| "unset".to_owned(), |it| it.fingerprint()),
+            ),
             ("nics", if self.rails.nics.is_empty() { "unset" } else { "set" }.to_owned()),
         ]
     }
@@ -522,6 +530,15 @@ impl Value for ReductionOrder {
 impl Value for String {
     fn from_text(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
+    }
+}
+
+impl Value for PathBuf {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected the path of a file".to_owned()),
+            path => Ok(path.into()),
+        }
     }
 }
 

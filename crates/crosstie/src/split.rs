@@ -49,7 +49,7 @@ impl Communicator {
         let world = self.world.part(&ranks, &format!("split {} color {color}", self.sequence));
         let Some(world) = world else { return Ok(None) };
         let deadline = Instant::now() + self.settings.init_timeout;
-        let settings = self.settings_for(&world)?;
+        let settings = self.settings_for(&world, &ranks)?;
         init::join(settings, world, Arc::clone(&self.listener), deadline).map(Some)
     }
 
@@ -107,13 +107,14 @@ impl Communicator {
             let _span = tracing::info_span!("meeting", ?ranks).entered();
             crosstie_bootstrap::meet_again(world, &ranks, &purpose, listener, deadline)?
         };
-        let settings = self.settings_for(&world)?;
+        let settings = self.settings_for(&world, &ranks)?;
         init::join(settings, world, Arc::clone(&self.listener), deadline)
     }
 
-    /// This communicator's settings for one that is made of it.
-    fn settings_for(&self, world: &World) -> Result<Resolved, Error> {
+    /// This communicator's settings for one that is made of these of its ranks.
+    fn settings_for(&self, world: &World, ranks: &[u32]) -> Result<Resolved, Error> {
         let mut settings = self.settings.clone();
+        settings.rails.keep(&self.nodes, ranks);
         if let Some(SharedFabric(fabric)) = &settings.fabric {
             let child = fabric.child(world.secret.world_id().0, world.size)?;
             settings.fabric = Some(SharedFabric(child));

@@ -32,9 +32,8 @@ impl Ways {
     /// The rail that `rank` relays to, for the others of its node.
     pub fn relay_rail(&self, rank: u32) -> Option<u32> {
         let relays = self.has_network && self.pxn != Pxn::Off;
-        let local = self.rails.local_rank(Rank(rank)).filter(|_| relays)?;
         let others = self.rails.node_of(Rank(rank)).len() > 1;
-        (others && local < self.rails.count()).then_some(local)
+        self.rails.owned_by(Rank(rank)).filter(|_| relays && others)
     }
 
     /// ` (rail 1)` or ` (relay of rail 1)`; nothing where there are no rails.

@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crosstie::{Error, Flush, Pxn, ReduceOp, Settings, Threads, Transport};
+use crosstie::{Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport};
 
 fn world(ranks: u32, nodes: u32) -> (Threads, Settings) {
     let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::On);
@@ -134,4 +134,43 @@ fn rails_that_ranks_disagree_on_are_an_error_that_names_the_setting() {
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Setting { name: "CROSSTIE_RAILS", .. }), "{error}");
     }
+}
+
+fn described(name: &str) -> String {
+    format!("{}/../../topology/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn ranks_with_different_topology_files_are_refused_and_named() {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let files = ["dgx-h100.xml", "dgx-h100.xml", "dgx-a100.xml"];
+    let join = |(rank, file): (u32, &str)| {
+        let settings = Settings::default().rank(rank).size(3).id(id.clone());
+        settings.topo_file(described(file)).connect().map(drop).unwrap_err()
+    };
+    let errors: Vec<Error> = thread::scope(|scope| {
+        let ranks: Vec<_> = (0..).zip(files).map(|it| scope.spawn(move || join(it))).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    for error in errors {
+        let text = error.report();
+        assert!(text.contains("topology = ") && text.contains("rank 2"), "{text}");
+    }
+}
+
+#[test]
+fn a_part_of_a_nodes_ranks_stays_on_the_rails_that_it_was_on() {
+    let (world, settings) = world(16, 2);
+    let all = world.settings(settings.topo_file(described("hgx-h100-4nic.xml"))).run(|mut comm| {
+        let rail = comm.metrics().nic.rail;
+        assert_eq!((rail, comm.rails()), (comm.rank() % 8 / 2, 4));
+        let mut half =
+            comm.split(Some(comm.rank() % 2), -i64::from(comm.rank()))?.expect("a color");
+        assert_eq!((half.metrics().nic.rail, half.rails()), (rail, 4));
+        let color = (half.rank() % 3 == 0).then_some(0);
+        let few = half.split(color, 0)?;
+        assert!(few.is_none_or(|few| few.metrics().nic.rail == rail));
+        Ok(())
+    });
+    all.unwrap();
 }

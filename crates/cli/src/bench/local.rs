@@ -15,7 +15,7 @@ use super::{
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
-use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named};
+use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named, played};
 
 const DEFAULT_RANKS: u32 = 8;
 /// Two, so that both shared memory and TCP carry bytes.
@@ -25,12 +25,18 @@ const REMEMBERED_LINES: usize = 1000;
 
 /// Starts the ranks and runs the benchmark on them.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
-    let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);
-    refuse_impossible_nodes(args, ranks)?;
-    let nodes = args.nodes.unwrap_or(match args.transport {
-        TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES.min(ranks),
+    let default_nodes = match args.transport {
+        TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES,
         TransportArg::Shm | TransportArg::Loopback => 1,
-    });
+    };
+    let (ranks, nodes) = match &args.topo {
+        Some(file) => played(file, args.ranks, args.nodes, default_nodes)?,
+        None => {
+            let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);
+            (ranks, args.nodes.unwrap_or(default_nodes.min(ranks)))
+        }
+    };
+    refuse_impossible_nodes(args, ranks)?;
     refuse_too_large(args, ranks)?;
     effect::warn_of_none(args, Some(nodes));
     if args.transport == TransportArg::Loopback {

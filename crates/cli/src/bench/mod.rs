@@ -88,6 +88,12 @@ pub fn refuse_outside_of(args: &BenchArgs, nodes: u32, ranks: u32) -> Result<(),
             "choose auto or tcp",
         ));
     }
+    if args.topo.is_some() {
+        return Err(Failure::usage(
+            "--topo describes nodes, but a lab has its own",
+            "leave --topo out, or start the benchmark without a lab",
+        ));
+    }
     if args.transport == TransportArg::Shm && nodes > 1 {
         return Err(Failure::usage(
             format!("--transport shm joins ranks of one node, but the lab has {nodes}"),
@@ -192,6 +198,9 @@ fn settings(args: &BenchArgs) -> Settings {
     }
     if let Some(rails) = args.rails {
         settings = settings.rails(rails);
+    }
+    if let Some(file) = &args.topo {
+        settings = settings.topo_file(file);
     }
     if let Some(most) = args.aggregate {
         settings = settings.aggregate(most);

@@ -56,6 +56,8 @@ pub struct Header {
     pub nodes_by_default: bool,
     /// Milliseconds for the timed loops of a size, where calls are not fixed.
     pub budget_ms: u32,
+    /// The machine that each node is, where a file described it.
+    pub machine: Option<String>,
     /// Whether messages may go by way of relays.
     pub relays: bool,
     /// What ceilings are predicted from, where they can be.
@@ -105,6 +107,7 @@ impl Header {
             cores,
             nodes_by_default: args.events && args.nodes.is_none() && one_host && comm.nodes() > 1,
             budget_ms: args.budget_ms,
+            machine: comm.machine().map(ToString::to_string),
             relays: comm.has_relays(),
             speeds: None,
             ceiling: None,

@@ -204,6 +204,9 @@ fn head(header: &Header) -> Vec<String> {
         header.protocol,
         blocks.unwrap_or_default()
     ));
+    if let Some(machine) = &header.machine {
+        lines.push(format!("# each node plays {machine}"));
+    }
     if header.nodes_by_default {
         lines.push(format!(
             "# nodes are emulated, {} by default, with TCP between them (--nodes 1: shared memory alone)",

@@ -135,6 +135,12 @@ fn refuse_what_does_not_fit(command: &Command, lab: &Description) -> Result<(), 
             bench::refuse_outside_of(bench, lab.nodes, lab.ranks())?;
             (bench.ranks, bench.nodes)
         }
+        Command::Run(RunArgs { topo: Some(_), .. }) => {
+            return Err(Failure::usage(
+                "--topo describes nodes, but a lab has its own",
+                "leave --topo out, or run the program without a lab",
+            ));
+        }
         Command::Run(RunArgs { ranks, nodes, .. }) => (*ranks, *nodes),
         _ => (None, None),
     };

@@ -11,10 +11,16 @@ const FIRST_PORT: u16 = 29_400;
 const PORTS: u16 = 3000;
 /// Names the addresses of a node's NICs, in the order of the rails.
 const NICS: &str = "CROSSTIE_NICS";
+/// How many of them there are.
+const RAILS: &str = "CROSSTIE_RAILS";
 /// Limits what a rank offers to others as its addresses: to its own NIC.
 const INTERFACE: &str = "CROSSTIE_INTERFACE";
 /// With `CROSSTIE_PXN=auto`, from which length on messages go past relays.
 const RELAY_BELOW: &str = "CROSSTIE_RELAY_BELOW";
+
+/// What holds outside alone: where another world meets, and machines with other rails.
+const WITHHELD: &[&str] =
+    &["CROSSTIE_ID", "CROSSTIE_SECRET", "CROSSTIE_TOPO_FILE", "NCCL_TOPO_FILE"];
 
 /// Whether relays are worth it at any length: from rail to rail there is no way, or one that carries less than
 /// the NICs.
@@ -62,10 +68,14 @@ impl<'a> World<'a> {
         }
         let nics: Vec<String> = lab.nics(number).iter().map(ToString::to_string).collect();
         told.push((NICS, nics.join(",")));
+        // Without it ranks expect a NIC each.
+        if std::env::var_os(RAILS).is_none() {
+            told.push((RAILS, lab.rails.to_string()));
+        }
         if is_narrow(lab) && std::env::var_os(RELAY_BELOW).is_none() {
             told.push((RELAY_BELOW, "unlimited".to_owned()));
         }
-        Ok(Place { told, withheld: &["CROSSTIE_ID", "CROSSTIE_SECRET"], node: Some(node) })
+        Ok(Place { told, withheld: WITHHELD, node: Some(node) })
     }
 }
 

@@ -52,6 +52,12 @@ impl Job {
         Self { program, places, _meeting: None, keeps_going: false }
     }
 
+    /// The same, with one more thing that all ranks are told.
+    pub fn telling(mut self, name: &'static str, value: &str) -> Self {
+        self.places.iter_mut().for_each(|place| place.told.push((name, value.to_owned())));
+        self
+    }
+
     /// The same; with `true` a rank that fails ends no other.
     pub fn keep_going(mut self, keeps_going: bool) -> Self {
         self.keeps_going = keeps_going;

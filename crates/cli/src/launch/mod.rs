@@ -8,6 +8,7 @@
 mod agreed;
 mod children;
 mod job;
+mod played;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Receiver;
@@ -20,6 +21,7 @@ pub use agreed::{Reasons, named};
 use children::{Children, Event};
 pub use children::{Ended, Stream, become_rank};
 pub use job::{Job, Place, node_name, refuse_empty_nodes};
+pub use played::played;
 
 use crate::exit::Failure;
 

@@ -53,7 +53,7 @@ pub(super) struct Neighbourhood<'a> {
 
 impl<'a> Neighbourhood<'a> {
     pub fn new(settings: &'a Resolved, world: &'a World, nodes: &'a Nodes) -> Self {
-        let rails = Rails::new(nodes, settings.rails.count);
+        let rails = settings.rails.of(nodes);
         Self { settings, world, nodes, rails, pxn: settings.has_relays() }
     }
 

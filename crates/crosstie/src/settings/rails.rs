@@ -1,23 +1,29 @@
-//! Owns the settings of rails: PXN, the NICs, and how messages share a wire.
+//! Owns the settings of rails: PXN, the NICs, the machine that has them, and how messages share a wire.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crosstie_ir::Rank;
+use crosstie_planner::Nodes;
+
 use super::Value;
-use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS, RELAY_BELOW};
-use crate::{Error, Settings};
+use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS, RELAY_BELOW, TOPO_FILE};
+use crate::{Error, Machine, Settings};
 
 /// What the program itself says of all this.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sharing {
     pxn: Option<Pxn>,
     rails: Option<u32>,
     aggregate: Option<u8>,
     flush: Option<Flush>,
     relay_below: Option<u64>,
+    topo_file: Option<PathBuf>,
 }
 
 /// All of it, decided.
@@ -31,9 +37,35 @@ pub(crate) struct Rails {
     pub most: u8,
     pub flush: Flush,
     pub relay_below: u64,
+    /// The machine that each node is.
+    pub machine: Option<Arc<Machine>>,
+    /// By rank: the rail that it was on in the communicator of which this one was made. For a part of a
+    /// node's ranks do not tell which of its devices they play.
+    kept: Option<Vec<u32>>,
 }
 
 impl Rails {
+    /// The rails of a world: as many as somebody said, else those of the machine, if it has any.
+    pub fn of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
+        let machine = self.machine.as_ref().filter(|it| self.count.is_none() && it.rails() > 0);
+        match (machine, &self.kept) {
+            (None, _) => crosstie_planner::Rails::new(nodes, self.count),
+            (Some(machine), Some(kept)) => {
+                crosstie_planner::Rails::told(nodes, machine.rails(), kept)
+            }
+            (Some(machine), None) => machine.rails_of(nodes),
+        }
+    }
+
+    /// Lets these ranks of a world keep their rails in a communicator that is made of them.
+    pub fn keep(&mut self, nodes: &Nodes, ranks: &[u32]) {
+        if self.machine.is_some() {
+            let rails = self.of(nodes);
+            let rail = |&rank: &u32| rails.rail_of(Rank(rank)).unwrap_or(0);
+            self.kept = Some(ranks.iter().map(rail).collect());
+        }
+    }
+
     /// Whether blocks of so many bytes go past relays.
     pub fn goes_past(&self, bytes: u64) -> bool {
         self.has_ways_past() && bytes >= self.relay_below
@@ -52,6 +84,12 @@ impl Sharing {
         let most = self.aggregate.map(Most::new).transpose();
         let most =
             most.map_err(|what| AGGREGATE.wrong(self.aggregate.unwrap_or(0).to_string(), what))?;
+        let file = TOPO_FILE.optional(self.topo_file, environment)?;
+        let read = |file: PathBuf| {
+            let wrong = |error| TOPO_FILE.wrong(file.display().to_string(), format!("{error}"));
+            Machine::read(&file).map_err(wrong)
+        };
+        let machine = file.map(read).transpose()?;
         Ok(Rails {
             pxn: PXN.value(self.pxn, environment)?,
             count: count.map(|count| NonZero::new(count).ok_or_else(none)).transpose()?,
@@ -59,6 +97,8 @@ impl Sharing {
             most: AGGREGATE.value(most, environment)?.0,
             flush: FLUSH.value(self.flush, environment)?,
             relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
+            machine: machine.map(Arc::new),
+            kept: None,
         })
     }
 }
@@ -119,6 +159,24 @@ impl Settings {
     #[must_use]
     pub fn relay_below(mut self, bytes: u64) -> Self {
         self.sharing.relay_below = Some(bytes);
+        self
+    }
+
+    /// The machine that every node is, as an NCCL topology file describes it (`CROSSTIE_TOPO_FILE`); equal on
+    /// all ranks. The local rank `i` of a node plays its GPU `i` (its NIC `i` where it has no GPUs), and is
+    /// on the rail of that GPU's nearest NIC; [`rails`](Self::rails) overrules it.
+    ///
+    /// ```
+    /// # use crosstie::{Settings, Threads};
+    /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/hgx-h100-4nic.xml");
+    /// let settings = Settings::default().topo_file(file);
+    /// let rails = Threads::new(16).nodes(2).settings(settings).run(|comm| Ok(comm.metrics().nic.rail))?;
+    /// assert_eq!(rails[..8], [0, 0, 1, 1, 2, 2, 3, 3], "two GPUs share a NIC");
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    #[must_use]
+    pub fn topo_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.sharing.topo_file = Some(file.into());
         self
     }
 

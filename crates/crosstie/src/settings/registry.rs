@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crosstie_net::UniqueId;
@@ -465,6 +466,15 @@ pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
     "how long a call waits for ranks that have not made it (`30`, `500ms`, `2m`; a bare number is seconds)",
 )
 .default("30m");
+pub(crate) static TOPO_FILE: Knob<PathBuf> = Knob::new(
+    "CROSSTIE_TOPO_FILE",
+    Scope::World,
+    "NCCL topology file of the machine that each node is; unset: rails are those of CROSSTIE_RAILS",
+)
+.nccl("NCCL_TOPO_FILE", |file| match file {
+    "" => Meant::Default,
+    file => Meant::Ours(file.to_owned()),
+});
 pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
     "CROSSTIE_TRANSPORT",
     Scope::World,
@@ -503,6 +513,7 @@ static ALL: &[&Setting] = &[
     &SLOT_BYTES.setting,
     &STALL.setting,
     &TIMEOUT.setting,
+    &TOPO_FILE.setting,
     &TRANSPORT.setting,
 ];
 
@@ -607,6 +618,8 @@ mod tests {
             ("NCCL_DEBUG", "INFO", Some("CROSSTIE_LOG=info")),
             ("NCCL_DEBUG", "loud", None),
             ("NCCL_HOSTID", "west", Some("CROSSTIE_NODE=west")),
+            ("NCCL_TOPO_FILE", "a.xml", Some("CROSSTIE_TOPO_FILE=a.xml")),
+            ("NCCL_TOPO_FILE", "", None),
             ("NCCL_BUFFSIZE", "1", None),
         ] {
             assert_eq!(honoured(name, value).as_deref(), expected, "{name}={value}");

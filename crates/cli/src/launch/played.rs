@@ -1,0 +1,43 @@
+//! Owns how large a world is that plays a machine of a file.
+
+use std::path::Path;
+
+use crosstie::Machine;
+
+use crate::exit::Failure;
+
+/// As many ranks as any command starts.
+const MOST_RANKS: u32 = 4096;
+
+/// (ranks, nodes) of a world whose nodes are the machine of a file: as told; where nothing is told of ranks,
+/// as many as fill the nodes; where nothing is told of nodes, as many as hold the ranks, else `nodes_else`.
+pub fn played(
+    file: &Path,
+    ranks: Option<u32>,
+    nodes: Option<u32>,
+    nodes_else: u32,
+) -> Result<(u32, u32), Failure> {
+    let machine = Machine::read(file).map_err(|error| {
+        Failure::usage(
+            format!("--topo {}: {error}", file.display()),
+            "give an NCCL topology file; `crosstie topo lint --file FILE` tells what is wrong with one",
+        )
+    })?;
+    let devices = machine.devices();
+    let nodes = nodes.or(ranks.map(|ranks| ranks.div_ceil(devices))).unwrap_or(nodes_else);
+    let places = nodes.saturating_mul(devices);
+    let ranks = ranks.unwrap_or(places);
+    if ranks > places {
+        return Err(Failure::usage(
+            format!("{ranks} ranks, but {nodes} node(s) of {machine} have places for {places}"),
+            format!("give --ranks {places} or less, or more --nodes"),
+        ));
+    }
+    if ranks > MOST_RANKS {
+        return Err(Failure::usage(
+            format!("{nodes} nodes of {machine} make {ranks} ranks; there may be {MOST_RANKS}"),
+            format!("give --nodes {} or less", MOST_RANKS / devices),
+        ));
+    }
+    Ok((ranks, nodes))
+}
