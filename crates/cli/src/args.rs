@@ -44,7 +44,7 @@ pub enum Command {
     /// Start local ranks of any program
     Run(RunArgs),
     /// Run bench, or any program's ranks, in an emulated cluster with rails
-    Lab(LabArgs),
+    Lab(Box<LabArgs>),
     /// Show a machine, this one or one described in a file: devices, links, paths, what is wrong
     Topo(Box<TopoArgs>),
     /// Show every setting: its value, where that comes from, and what it means

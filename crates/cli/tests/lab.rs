@@ -33,6 +33,53 @@ fn every_byte_is_right_between_nodes_of_a_lab() {
 }
 
 #[test]
+fn the_fabric_of_a_file_is_built_and_ranks_share_its_nics() {
+    if no_lab() {
+        return;
+    }
+    let printed = run("lab --nodes 2 --ranks-per-node 2 --rate 400mbit --print-fabric");
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
+    let file = std::env::temp_dir().join(format!("{}.toml", Mark::new("fabric").0));
+    fs::write(&file, printed.out).unwrap();
+    let bench = "bench all_to_all -b 4K -e 4K -n 2 -w 0 --pxn on --json";
+    for (more, ranks) in [("", 4), ("--ranks-per-node 4 --rate 200mbit", 8)] {
+        let done = run(&format!("lab --fabric {} {more} --counters -- {bench}", file.display()));
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let document: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!((&document["ranks"], &document["nodes"]), (&ranks.into(), &2.into()));
+        assert_eq!(document["rows"][0]["out_of_place"]["wrong"], 0, "{document}");
+        let uplinks = if more.is_empty() {
+            "NICs 400mbit, uplinks 200mbit"
+        } else {
+            "NICs 200mbit, uplinks 100mbit"
+        };
+        assert!(
+            done.err.contains(uplinks) && done.err.contains("uplink of rail 1"),
+            "{}",
+            done.err
+        );
+        assert!(!done.err.contains("uplink of rail 2"), "{}", done.err);
+    }
+    fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn fabrics_that_no_lab_can_be_are_refused_with_what_it_can() {
+    let file = |name: &str| format!("{}/../../topology/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (name, more, why) in [
+        ("fabric-fat-tree-32.toml", "--rate 100mbit", "a lab has one leaf for each port"),
+        ("fabric-rail-2.toml", "", "a lab plays 10gbit at most: give --rate"),
+        ("fabric-rail-2.toml", "--nodes 3", "cannot be used with"),
+        ("none.toml", "", "No such file"),
+        ("dgx-h100.xml", "", "line 1, column 5: not a fabric"),
+    ] {
+        let done = run(&format!("lab --fabric {} {more} -- bench all_to_all", file(name)));
+        assert_eq!(done.code, Some(2), "{name}: {}", done.err);
+        assert!(done.err.contains(why), "{name}: {}", done.err);
+    }
+}
+
+#[test]
 fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     if no_lab() {
         return;

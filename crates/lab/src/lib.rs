@@ -10,7 +10,7 @@
 //!          node0 node1 node0 node1         NIC of node I on rail J: 10.77.J.(I+1)
 //! ```
 //!
-//! A [`Description`] says what the cluster is to be; [`Cluster::set_up`] makes it inside a process that
+//! A [`Description`] says what the cluster is to be, or a file of a fabric ([`Description::of_fabric`]); [`Cluster::set_up`] makes it inside a process that
 //! [`confine`] started and that has called [`become_init`]. All that is made then belongs to the PID, mount
 //! and network namespaces of that process and has no name outside. So whoever dies, by whatever signal, the
 //! kernel ends the rest and frees every namespace, device and mount; labs do not see each other.
@@ -22,6 +22,7 @@ mod cluster;
 mod counters;
 mod description;
 mod error;
+mod fabric;
 mod namespace;
 mod port;
 mod wiring;
@@ -32,4 +33,5 @@ pub use cluster::{Cluster, Node};
 pub use counters::{Counters, Traffic};
 pub use description::{Description, Rate};
 pub use error::LabError;
+pub use fabric::Played;
 pub use port::Port;

@@ -1,11 +1,16 @@
 //! Owns the arguments of `crosstie lab` and of the hidden step inside it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use crosstie_lab::{Description, Port, Rate};
+use crosstie_lab::{Description, Played, Port, Rate};
+use crosstie_topo::fabric::Fabric;
+
+use crate::exit::Failure;
 
 const LAB_HELP: &str = "\
 COMMAND is bench or run, as it would stand after `crosstie`. It gets the lab's
@@ -19,6 +24,12 @@ of the spine; with --no-spine there is no way.
   uplink      NODES * RATE / OVERSUBSCRIPTION, from each leaf to the spine
 Ranks of one node use its shared memory, which is not limited.
 
+With --fabric it is the fabric of a file (topology/*.toml), if that is of this
+shape: a leaf for each port of a node, with all nodes on it (253 at most, 64
+leaves), and equal uplinks or none. Speeds of real fabrics cannot be played here:
+give --rate, and NICs carry that, while uplinks keep their proportion to them.
+--print-fabric prints such a file of the cluster that the other flags describe.
+
 Whatever ends it, kill -9 included, nothing is left: processes, networks and
 mounts belong to namespaces of this command alone. Labs can run side by side.
 It needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN) and the package iproute2.
@@ -30,6 +41,8 @@ Examples:
   crosstie lab --rate none -- bench all_to_all -e 8K         as fast as it goes
   crosstie lab --down n0r1@2s -- bench all_to_all -n 100000  a rail that fails
   crosstie lab --no-spine -- run -- ./train                  any program's ranks
+  crosstie lab --fabric topology/fabric-rail-2.toml --rate 100mbit -- bench all_to_all
+  crosstie lab --nodes 3 --print-fabric > mine.toml
   crosstie lab report --json report.json --svg report.svg    against the limit
   crosstie lab --ranks-per-node 1 -- run -- ip route show table all
 
@@ -62,8 +75,12 @@ pub struct LabArgs {
     #[arg(long, value_name = "PORT@TIME", value_parser = change)]
     pub up: Vec<Change>,
 
+    /// Print the fabric file of this cluster, and build nothing
+    #[arg(long)]
+    pub print_fabric: bool,
+
     /// `bench …` or `run -- PROGRAM`
-    #[arg(value_name = "COMMAND", last = true, required = true)]
+    #[arg(value_name = "COMMAND", last = true, required_unless_present = "print_fabric")]
     pub command: Vec<OsString>,
 }
 
@@ -83,7 +100,7 @@ fn change(text: &str) -> Result<Change, String> {
 
 impl LabArgs {
     /// The cluster, whichever command it is for.
-    pub fn description(&self) -> Description {
+    pub fn description(&self) -> Result<Description, Failure> {
         match &self.own {
             Some(LabCommand::Report(report)) => report.fabric.description(),
             None => self.fabric.description(),
@@ -196,21 +213,27 @@ fn per_peer(text: &str) -> Result<u64, String> {
 /// The cluster that a lab is to be.
 #[derive(Debug, Clone, Args)]
 pub struct FabricArgs {
+    /// The fabric of this file in place of --nodes, --rails and --oversubscription
+    #[arg(long, value_name = "FILE.toml")]
+    #[arg(conflicts_with_all = ["nodes", "rails", "oversubscription", "no_spine"])]
+    pub fabric: Option<PathBuf>,
+
     /// Nodes, each a network namespace
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub nodes: u32,
 
-    /// Ranks on each node
-    #[arg(long, value_name = "G", default_value_t = 4)]
-    pub ranks_per_node: u32,
+    /// Ranks on each node [default: 4; with --fabric one for each port]
+    #[arg(long, value_name = "G")]
+    pub ranks_per_node: Option<u32>,
 
     /// Rails: NICs of each node, each with a leaf of its own [default: one for each rank of a node]
     #[arg(long, value_name = "R")]
     pub rails: Option<u32>,
 
-    /// What a NIC carries each way: 200mbit, 1gbit, 500kbit; none for no limit
-    #[arg(long, value_name = "RATE", default_value = "200mbit")]
-    pub rate: Rate,
+    /// What a NIC carries each way: 200mbit, 1gbit, 500kbit; none for no limit [default: 200mbit; with --fabric
+    /// what the file says, 10gbit at most]
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<Rate>,
 
     /// How many times less an uplink to the spine carries than all NICs of its leaf together
     #[arg(long, value_name = "K", default_value_t = 4)]
@@ -227,17 +250,32 @@ pub struct FabricArgs {
 
 impl FabricArgs {
     /// The cluster in the lab's own words.
-    pub fn description(&self) -> Description {
-        Description {
+    pub fn description(&self) -> Result<Description, Failure> {
+        if let Some(file) = &self.fabric {
+            let bad = |error: &dyn Display| {
+                let remedy = "`crosstie lab --help` tells what it reads; --print-fabric prints one";
+                Failure::usage(format!("--fabric {}: {error}", file.display()), remedy)
+            };
+            let text = fs::read_to_string(file).map_err(|e| bad(&e))?;
+            let fabric = Fabric::read(&text).map_err(|e| bad(&e))?;
+            let Self { ranks_per_node, rate, mtu, .. } = *self;
+            let played = Played { ranks_per_node, rate, mtu };
+            return Ok(Description::of_fabric(&fabric, played)?);
+        }
+        let ranks_per_node = self.ranks_per_node.unwrap_or(RANKS_PER_NODE);
+        Ok(Description {
             nodes: self.nodes,
-            ranks_per_node: self.ranks_per_node,
-            rails: self.rails.unwrap_or(self.ranks_per_node),
-            rate: self.rate,
+            ranks_per_node,
+            rails: self.rails.unwrap_or(ranks_per_node),
+            rate: self.rate.unwrap_or(RATE),
             oversubscription: (!self.no_spine).then_some(self.oversubscription),
             mtu: self.mtu,
-        }
+        })
     }
 }
+
+const RANKS_PER_NODE: u32 = 4;
+const RATE: Rate = Rate(Some(200_000_000));
 
 /// Arguments of the hidden step that a lab's first process takes.
 #[derive(Debug, Args)]

@@ -25,8 +25,11 @@ use world::World;
 /// Runs the command.
 pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     // What cannot be is refused before anything is built.
-    let cluster = args.description();
+    let cluster = args.description()?;
     cluster.check()?;
+    if args.print_fabric {
+        return print_fabric(&cluster);
+    }
     for change in args.down.iter().chain(&args.up) {
         change.port.check(&cluster)?;
     }
@@ -52,11 +55,20 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     })
 }
 
+/// Prints the file of which `--fabric` makes the same cluster.
+fn print_fabric(cluster: &Description) -> Result<Exit, Failure> {
+    let remedy = "see `crosstie lab --help`";
+    let text = cluster.to_fabric()?.to_toml().map_err(|e| Failure::usage(e, remedy))?;
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map(|()| Exit::Good).map_err(|e| Failure::host("print the fabric", e))
+}
+
 /// The same command inside, as the first process of the lab's namespaces.
 pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
     become_init(args.parent)?;
     let Command::Lab(args) = parse(&args.line)? else { return Err(not_by_hand()) };
-    let cluster = Cluster::set_up(args.description())?;
+    let cluster = Cluster::set_up(args.description()?)?;
     if let Some(LabCommand::Report(args)) = &args.own {
         return report::run(args, &cluster);
     }
