@@ -6,7 +6,7 @@ mod topo;
 mod words;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -186,7 +186,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "on|off|auto", help_heading = "World")]
     pub pxn: Option<Pxn>,
 
-    /// Rails (NICs) of each node [default: one for each rank of the largest node]
+    /// Rails (NICs) of each node [default: one for each address of CROSSTIE_NICS, without those for each rank of
+    /// the largest node]
     #[arg(long, value_name = "N", help_heading = "World")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub rails: Option<u32>,
@@ -198,7 +199,7 @@ pub struct BenchArgs {
     pub aggregate: Option<u8>,
 
     /// How long a message waits for others that may leave with it: auto, full (for all that are
-    /// expected), or nanoseconds [default: auto]
+    /// expected), or nanoseconds, 10 ms at most [default: auto]
     #[arg(long, value_name = "auto|full|NS", help_heading = "World")]
     pub flush: Option<Flush>,
 
@@ -535,9 +536,17 @@ fn operations(text: &str) -> Result<Choice<&'static Operation>, String> {
 
 /// A file to draw into: refused before anything is measured, where that can be told.
 fn svg(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.extension().is_none_or(|extension| extension != "svg") {
+    if Path::new(text).extension().is_none_or(|extension| extension != "svg") {
         return Err("only SVG is drawn: write a name that ends in .svg".to_owned());
+    }
+    in_a_folder(text)
+}
+
+/// A file to write: refused before anything is measured, where that can be told.
+fn in_a_folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() {
+        return Err("that is a folder: write the name of a file".to_owned());
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder.filter(|folder| !folder.is_dir()) {

@@ -90,8 +90,35 @@ fn what_a_call_sends_is_told_beside_what_it_would_at_best() {
                 && nic["bytes"].as_u64() > nic["relayed_bytes"].as_u64()
         );
     }
-    let table = run("bench all_to_all --ranks 4 --nodes 2 --pxn on -b 4K -e 4K -n 1 -w 0");
-    assert!(table.out.contains("8 (8)") && table.out.contains("# wires 4 (4)"), "{}", table.out);
+    let table =
+        run("bench all_to_all --ranks 4 --nodes 2 --pxn on --aggregate 1 -b 4K -e 4K -n 1 -w 0");
+    let mut lines = table.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.starts_with(&["#", "all_to_all", "4096"])).unwrap();
+    assert_eq!(line[3..], ["8", "(8)", "8.0", "(8)", "8192", "(8192)", "0", "(0)"]);
+    assert!(table.out.contains("# wires 4 (4)"), "{}", table.out);
+}
+
+#[test]
+fn nics_are_the_hosts_own_and_as_many_as_rails() {
+    let bench = |nics: &str, flags: &str| {
+        let mut command = crosstie(&format!("bench all_to_all --nodes 2 -e 8K -n 1 {flags}"));
+        command.env("CROSSTIE_NICS", nics);
+        Running::start(command).finish()
+    };
+    let shared = bench("127.0.0.1", "");
+    assert_eq!(shared.code, Some(0), "{}", shared.err);
+    let lacking = bench("127.0.0.1,192.0.2.1", "--ranks 2");
+    assert_eq!(lacking.code, Some(2), "{}", lacking.err);
+    assert!(lacking.err.contains("CT-002: CROSSTIE_NICS=192.0.2.1: "), "{}", lacking.err);
+    let few = bench("127.0.0.1", "--rails 3");
+    assert_eq!(few.code, Some(2), "{}", few.err);
+    assert!(few.err.contains("1 addresses, but CROSSTIE_RAILS is 3"), "{}", few.err);
+    let mut differ = crosstie("run -n 2 --nodes 2 -- sh -c");
+    let script = "[ $CROSSTIE_RANK = 0 ] || NICS=,127.0.0.2; CROSSTIE_NICS=127.0.0.1$NICS exec $0 bench all_to_all";
+    differ.args([script, env!("CARGO_BIN_EXE_crosstie")]);
+    let differ = Running::start(differ).finish();
+    assert_eq!(differ.code, Some(2), "{}", differ.err);
+    assert!(differ.err.contains("rails = "), "{}", differ.err);
 }
 
 fn described(name: &str) -> String {

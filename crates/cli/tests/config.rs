@@ -111,6 +111,9 @@ fn a_value_that_cannot_be_used_is_told_with_exit_code_2() {
         ("CROSSTIE_PORTS", "9-1"),
         ("CROSSTIE_RANK", "first"),
         ("CROSSTIE_SIZE", "2"),
+        ("CROSSTIE_RAILS", "0"),
+        ("CROSSTIE_RAILS", "100000000"),
+        ("CROSSTIE_FLUSH", "40000000000"),
     ] {
         let done = with("config", &[(name, value)]);
         assert_eq!(done.code, Some(2), "{name}: {}", done.err);

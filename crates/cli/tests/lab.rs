@@ -80,6 +80,48 @@ fn fabrics_that_no_lab_can_be_are_refused_with_what_it_can() {
 }
 
 #[test]
+fn ranks_share_nics_where_a_node_has_fewer() {
+    if no_lab() {
+        return;
+    }
+    for pxn in ["on", "off"] {
+        let done = run(&format!(
+            "lab --rails 2 --ranks-per-node 4 --rate none -- bench all_to_all --pxn {pxn} -b 4K -e 64K -f 16 -n 2 -w 0 --json"
+        ));
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let document: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+        for row in document["rows"].as_array().unwrap() {
+            assert_eq!(row["out_of_place"]["wrong"], 0, "{row}");
+        }
+        let nics = document["nics"].as_array().unwrap();
+        let of = |nic: &serde_json::Value, what: &str| nic[what].as_u64().unwrap();
+        assert!(nics.iter().all(|nic| of(nic, "rail") == of(nic, "rank") % 4 % 2), "{document}");
+        let relays = nics.iter().filter(|nic| of(nic, "relayed_bytes") > 0);
+        let relays: Vec<u64> = relays.map(|nic| of(nic, "rank")).collect();
+        let owners: &[u64] = if pxn == "on" { &[0, 1, 4, 5] } else { &[] };
+        assert_eq!(relays, owners, "{document}");
+    }
+}
+
+#[test]
+fn short_messages_of_a_nodes_ranks_cross_the_network_together() {
+    if no_lab() {
+        return;
+    }
+    let done = run(
+        "lab -- bench all_to_all --pxn on --flush full -b 8K -e 8K -n 20 -w 2 --out-of-place --json",
+    );
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let document: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let half = &document["rows"][0]["out_of_place"];
+    let of = |what: &str| ["messages", "wire_messages"].map(|it| half[what][it].as_f64().unwrap());
+    assert_eq!(of("ideal"), [32.0, 8.0], "{half}");
+    // A rank that gets no core for 10 ms is not waited for.
+    let [messages, wire_messages] = of("network");
+    assert!(messages == 32.0 && (8.0..16.0).contains(&wire_messages), "{half}");
+}
+
+#[test]
 fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     if no_lab() {
         return;
@@ -209,6 +251,9 @@ fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
         ("lab report --sizes 1K,3", "multiple of 4"),
         ("lab report --rails 0", "0 rails"),
         ("lab report --svg picture.png", ".svg"),
+        ("lab report --json no/such/report.json", "there is no folder no/such"),
+        ("lab report --json /tmp", "that is a folder"),
+        ("lab --ranks-per-node 0 -- bench all_to_all", "0 ranks on each node"),
     ] {
         let done = run(line);
         assert_eq!(done.code, Some(2), "{line}: {}", done.err);

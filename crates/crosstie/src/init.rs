@@ -49,6 +49,7 @@ impl Settings {
 fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
+    settings.rails.check_nics()?;
     let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
     let listener = Listener::shared(&ListenOptions {
         ports: settings.ports.clone(),

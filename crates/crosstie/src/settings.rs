@@ -21,7 +21,7 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 pub use protocol::Protocol;
-pub(crate) use rails::{Bound, Most, Nics, Rails, Sharing};
+pub(crate) use rails::{Bound, Most, Nics, RailCount, Rails, Sharing};
 pub use rails::{Flush, Pxn};
 use registry::{
     ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS, PROTOCOL, PULL,

@@ -5,7 +5,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crosstie::{Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport};
+use crosstie::{Communicator, Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport};
+
+/// Bytes of other ranks that this one has sent on.
+fn carried_bytes(comm: &Communicator) -> u64 {
+    comm.counters().iter().map(|counters| counters.carried_bytes).sum()
+}
 
 fn world(ranks: u32, nodes: u32) -> (Threads, Settings) {
     let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::On);
@@ -27,9 +32,10 @@ fn all_to_all_of_any_size_gives_the_right_blocks_on_any_nodes() {
                 let right: Vec<u64> = (0..size as u64).flat_map(|from| block(from, rank)).collect();
                 assert!(recv == right, "{count} elements on rank {rank} of {size}");
             }
-            Ok(comm.counters())
+            Ok(carried_bytes(&comm))
         });
-        all.unwrap();
+        let carried: u64 = all.unwrap().iter().sum();
+        assert!(carried > 100_000 * 8, "{carried} bytes went past relays, on {ranks} ranks");
     }
 }
 
@@ -38,9 +44,6 @@ fn long_blocks_go_past_relays_and_short_ones_do_not_where_that_is_chosen_by_leng
     let (world, settings) = world(8, 2);
     let settings = settings.pxn(Pxn::Auto).relay_below(4096);
     let all = world.settings(settings).run(|mut comm| {
-        let relayed = |comm: &crosstie::Communicator| {
-            comm.counters().iter().map(|counters| counters.carried_bytes).sum::<u64>()
-        };
         let mut before = 0;
         for (count, goes_past) in [(100, false), (5000, true), (1000, false), (4096, true)] {
             let send: Vec<u8> = (0..8 * count).map(|i| (i / count + i) as u8).collect();
@@ -49,7 +52,7 @@ fn long_blocks_go_past_relays_and_short_ones_do_not_where_that_is_chosen_by_leng
             let mine = &send[comm.rank() as usize * count..][..count];
             assert!(recv.chunks(count).all(|block| block == mine), "{count} bytes");
             comm.barrier()?;
-            let now = relayed(&comm);
+            let now = carried_bytes(&comm);
             assert_eq!(now - before < 3 * count as u64, goes_past, "{count}: {before} to {now}");
             before = now;
             comm.barrier()?;
@@ -69,9 +72,9 @@ fn reductions_over_relays_are_right() {
             comm.all_reduce_in_place(&mut buffer, ReduceOp::Sum)?;
             assert!(buffer.iter().zip(0..).all(|(&sum, i)| sum == 8 * i + 28), "{count} elements");
         }
-        Ok(())
+        Ok(carried_bytes(&comm))
     });
-    all.unwrap();
+    assert!(all.unwrap().iter().sum::<u64>() > 0, "nothing was relayed");
 }
 
 /// Rank 1 relays what rank 0 sends to rank 3.

@@ -36,8 +36,8 @@ impl Description {
             fits.then_some(()).ok_or_else(wrong)
         };
         within("nodes", self.nodes, 1, 253)?;
-        within("rails", self.rails, 1, 64)?;
         within("ranks on each node", self.ranks_per_node, 1, MOST_RANKS / self.nodes)?;
+        within("rails (by default one for each rank of a node)", self.rails, 1, 64)?;
         within("bytes of MTU", self.mtu, 576, 65_535)?;
         within("as oversubscription", self.oversubscription.unwrap_or(1), 1, 1000)
     }
@@ -184,6 +184,7 @@ mod tests {
         for (wrong, number) in [
             (Description { nodes: 254, ranks_per_node: 1, ..cluster() }, "254"),
             (Description { nodes: 0, ..cluster() }, "0 nodes"),
+            (Description { ranks_per_node: 0, rails: 0, ..cluster() }, "0 ranks on each node"),
             (Description { rails: 65, ..cluster() }, "65"),
             (Description { ranks_per_node: 3000, ..cluster() }, "3000"),
             (Description { mtu: 100, ..cluster() }, "100"),

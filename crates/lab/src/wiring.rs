@@ -135,12 +135,14 @@ fn downlink(rail: u32) -> String {
 const SMALLEST_BUCKET_BYTES: u64 = 80 << 10;
 /// For fast links: what passes until the kernel looks again.
 const BUCKET_US: u64 = 500;
+/// `tc` takes no larger bucket and no longer queue: from 344gbit on one of 100 ms would be.
+const LARGEST_BYTES: u64 = u32::MAX as u64;
 
 /// The command that limits what `device` sends, if anything does.
 fn bucket(device: &str, rate: Rate, queue_ms: u64) -> Option<String> {
     let rate = rate.0?;
-    let burst = SMALLEST_BUCKET_BYTES.max(rate / 8 * BUCKET_US / 1_000_000);
-    let limit = rate / 8000 * queue_ms + (64 << 10);
+    let burst = SMALLEST_BUCKET_BYTES.max(rate / 8 * BUCKET_US / 1_000_000).min(LARGEST_BYTES);
+    let limit = (rate / 8000 * queue_ms + (64 << 10)).min(LARGEST_BYTES);
     Some(format!("qdisc add dev {device} root tbf rate {rate}bit burst {burst} limit {limit}"))
 }
 
@@ -214,5 +216,7 @@ mod tests {
     fn a_fast_links_bucket_holds_what_passes_between_two_looks() {
         let fast = bucket("eth0", Rate(Some(10_000_000_000)), 100).unwrap();
         assert!(fast.contains("burst 625000 "), "{fast}");
+        let fastest = bucket("eth0", Rate(Some(1_000_000_000_000)), 100).unwrap();
+        assert!(fastest.contains("burst 62500000 limit 4294967295"), "{fastest}");
     }
 }

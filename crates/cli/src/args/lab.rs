@@ -117,8 +117,8 @@ pub enum LabCommand {
 
 const REPORT_HELP: &str = "\
 For each size and each way in which messages can travel, it runs the benchmark
-in a fresh world on the same cluster: the median of ROUNDS warm calls, each the
-slowest rank's. The columns:
+in a fresh world on the same cluster: the median of ROUNDS warm calls or more,
+each the slowest rank's. The columns:
   way       direct: each rank by its own NIC, over the spine where the receiver's
             is on another rail (left out where there is no spine); pxn-alone: by
             way of the rank on the receiver's rail, each message alone; pxn: the
@@ -147,7 +147,9 @@ It fails if a result is wrong. It also fails if the devices contradict the
 ranks: from 256 KiB a peer on by more than 5 %, in sum, at any NIC that sends
 (which may send 15 % more, where it must send again), and for all_to_all at any
 NIC that receives, and any uplink; below that, where headers weigh more, if one
-carried traffic that should have had none, or none where it should.
+carried traffic that should have had none, or none where it should. 256 KB on a
+device are taken for control traffic: the fewer bytes all_to_all has, the more
+calls it makes (up to 1000), so that what crosses the spine would be more.
 
 Examples:
   crosstie lab report                             2 nodes x 4 ranks, some minutes
@@ -181,7 +183,7 @@ pub struct ReportArgs {
     pub rounds: u32,
 
     /// Also write everything into a file, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::in_a_folder)]
     pub json: Option<PathBuf>,
 
     /// After the lines, print a table in Markdown for each operation
@@ -230,8 +232,8 @@ pub struct FabricArgs {
     #[arg(long, value_name = "R")]
     pub rails: Option<u32>,
 
-    /// What a NIC carries each way: 200mbit, 1gbit, 500kbit; none for no limit [default: 200mbit; with --fabric
-    /// what the file says, 10gbit at most]
+    /// What a NIC carries each way: 200mbit, 1gbit, from 100kbit to 1000gbit; none for no limit [default:
+    /// 200mbit; with --fabric what the file says, 10gbit at most]
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
 

@@ -1,7 +1,7 @@
 //! Owns the settings of rails: PXN, the NICs, the machine that has them, and how messages share a wire.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -79,8 +79,10 @@ impl Rails {
 
 impl Sharing {
     pub fn resolve(self, environment: &BTreeMap<String, String>) -> Result<Rails, Error> {
-        let none = || RAILS.wrong("0".to_owned(), "a node has at least one rail".to_owned());
-        let count = RAILS.optional(self.rails, environment)?;
+        let count = self.rails.map(RailCount::new).transpose();
+        let count = count.map_err(|what| RAILS.wrong(self.rails.unwrap_or(0).to_string(), what))?;
+        let count = RAILS.optional(count, environment)?.map(|RailCount(count)| count);
+        let nics = NICS.optional(None, environment)?.map_or_else(Vec::new, |Nics(nics)| nics);
         let most = self.aggregate.map(Most::new).transpose();
         let most =
             most.map_err(|what| AGGREGATE.wrong(self.aggregate.unwrap_or(0).to_string(), what))?;
@@ -92,14 +94,53 @@ impl Sharing {
         let machine = file.map(read).transpose()?;
         Ok(Rails {
             pxn: PXN.value(self.pxn, environment)?,
-            count: count.map(|count| NonZero::new(count).ok_or_else(none)).transpose()?,
-            nics: NICS.optional(None, environment)?.map_or_else(Vec::new, |Nics(nics)| nics),
+            count: rails_of(count, &nics)?,
+            nics,
             most: AGGREGATE.value(most, environment)?.0,
-            flush: FLUSH.value(self.flush, environment)?,
+            flush: self.waits(environment)?,
             relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
             machine: machine.map(Arc::new),
             kept: None,
         })
+    }
+
+    fn waits(self, environment: &BTreeMap<String, String>) -> Result<Flush, Error> {
+        let flush = FLUSH.value(self.flush, environment)?;
+        flush.checked().map_err(|what| {
+            let bound = if let Flush::After(bound) = flush { bound } else { Duration::ZERO };
+            FLUSH.wrong(bound.as_nanos().to_string(), what)
+        })
+    }
+}
+
+/// As many rails as were told, for each of which there must be an address, if any is named; else as many as
+/// there are addresses.
+fn rails_of(told: Option<NonZero<u32>>, nics: &[IpAddr]) -> Result<Option<NonZero<u32>>, Error> {
+    let named = u32::try_from(nics.len()).ok().and_then(NonZero::new);
+    match (told, named) {
+        (Some(told), Some(named)) if told > named => {
+            let value = nics.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
+            let what = format!(
+                "{named} addresses, but {} is {told}: name one for each rail",
+                RAILS.name()
+            );
+            Err(NICS.wrong(value, what))
+        }
+        _ => Ok(told.or(named)),
+    }
+}
+
+impl Rails {
+    /// Refuses a NIC that this host does not have: only it can be sent from.
+    pub fn check_nics(&self) -> Result<(), Error> {
+        for nic in &self.nics {
+            UdpSocket::bind((*nic, 0)).map_err(|error| {
+                let what =
+                    format!("this host cannot listen at it: {error}; name its own addresses");
+                NICS.wrong(nic.to_string(), what)
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -124,8 +165,8 @@ impl Settings {
         self
     }
 
-    /// How many rails, or NICs, each node has (`CROSSTIE_RAILS`); equal on all ranks; default one for each
-    /// rank of the largest node. Rank `i` of a node owns NIC `i`.
+    /// How many rails, or NICs, each node has (`CROSSTIE_RAILS`): 1 to 4096; equal on all ranks; default
+    /// one for each address of `CROSSTIE_NICS`, without those for each rank of the largest node. Rank `i` of a node owns NIC `i`.
     ///
     /// ```
     /// let settings = crosstie::Settings::default().rails(4);
@@ -247,8 +288,22 @@ pub enum Flush {
     Auto,
     /// For all of them, 10 ms at most.
     Full,
-    /// So long, named or not.
+    /// So long, named or not: 10 ms at most.
     After(Duration),
+}
+
+impl Flush {
+    /// As long as `full` waits. Beyond it calls come to stand: after 40 s the stall clock takes them for hung.
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    fn checked(self) -> Result<Self, String> {
+        match self {
+            Self::After(bound) if bound > Self::LONGEST => {
+                Err(format!("expected at most {} nanoseconds (10 ms)", Self::LONGEST.as_nanos()))
+            }
+            fits => Ok(fits),
+        }
+    }
 }
 
 impl FromStr for Flush {
@@ -260,8 +315,8 @@ impl FromStr for Flush {
             "full" => Ok(Self::Full),
             nanoseconds => nanoseconds
                 .parse()
-                .map(|ns| Self::After(Duration::from_nanos(ns)))
-                .map_err(|_| "expected auto, full or a number of nanoseconds".to_owned()),
+                .map_err(|_| "expected auto, full or a number of nanoseconds".to_owned())
+                .and_then(|ns| Self::After(Duration::from_nanos(ns)).checked()),
         }
     }
 }
@@ -289,6 +344,25 @@ impl Value for Bound {
                 u64::from_text(bytes).map(Self).map_err(|what| format!("{what}, or unlimited"))
             }
         }
+    }
+}
+
+/// Rails of each node: as many as ranks that a command starts, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RailCount(pub NonZero<u32>);
+
+impl RailCount {
+    const MOST: u32 = 4096;
+
+    pub fn new(count: u32) -> Result<Self, String> {
+        let fits = NonZero::new(count).filter(|count| count.get() <= Self::MOST);
+        fits.map(Self).ok_or_else(|| format!("expected 1 to {}", Self::MOST))
+    }
+}
+
+impl Value for RailCount {
+    fn from_text(text: &str) -> Result<Self, String> {
+        u32::from_text(text).and_then(Self::new)
     }
 }
 
@@ -349,6 +423,43 @@ mod tests {
     }
 
     #[test]
+    fn there_are_as_many_rails_as_addresses_unless_fewer_are_told() {
+        let rails = |rails, nics: &str| {
+            let environment = [("CROSSTIE_NICS".to_owned(), nics.to_owned())].into();
+            let sharing = Sharing { rails, ..Sharing::default() };
+            sharing.resolve(&environment).map(|rails| rails.count.map(NonZero::get))
+        };
+        assert_eq!(rails(None, "10.0.0.1,10.1.0.1").unwrap(), Some(2));
+        assert_eq!(rails(Some(1), "10.0.0.1,10.1.0.1").unwrap(), Some(1));
+        let error = rails(Some(3), "10.0.0.1,10.1.0.1").unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Setting { name: "CROSSTIE_NICS", .. }), "{text}");
+        assert!(text.contains("2 addresses, but CROSSTIE_RAILS is 3"), "{text}");
+    }
+
+    #[test]
+    fn addresses_that_the_host_lacks_are_named() {
+        let nics = |text| Sharing::default().resolve(&[("CROSSTIE_NICS".to_owned(), text)].into());
+        nics("127.0.0.1".to_owned()).unwrap().check_nics().unwrap();
+        // Of a range kept for documents (RFC 5737).
+        let lacking = nics("127.0.0.1,192.0.2.1".to_owned()).unwrap();
+        let text = lacking.check_nics().unwrap_err().to_string();
+        assert!(text.starts_with("CROSSTIE_NICS=192.0.2.1: "), "{text}");
+    }
+
+    #[test]
+    fn more_rails_than_anyone_has_are_refused() {
+        assert_eq!(RailCount::from_text("4096"), RailCount::new(4096));
+        for wrong in ["0", "4097", "100000000"] {
+            assert_eq!(
+                RailCount::from_text(wrong),
+                Err("expected 1 to 4096".to_owned()),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn what_a_wire_message_holds_and_waits_for_is_checked() {
         assert_eq!(Most::from_text("8"), Ok(Most(8)));
         assert!(Most::from_text("0").is_err() && Most::from_text("9").is_err());
@@ -358,5 +469,10 @@ mod tests {
             (Ok(Flush::Auto), Ok(Flush::Full))
         );
         assert!(Flush::from_text("soon").is_err());
+        assert_eq!(Flush::from_text("10000000"), Ok(Flush::After(Duration::from_millis(10))));
+        assert!(Flush::from_text("10000001").unwrap_err().contains("10 ms"));
+        let builder =
+            Sharing { flush: Some(Flush::After(Duration::from_secs(40))), ..Sharing::default() };
+        assert!(builder.resolve(&BTreeMap::new()).unwrap_err().to_string().contains("10 ms"));
     }
 }

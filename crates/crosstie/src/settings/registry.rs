@@ -10,7 +10,9 @@ use std::time::Duration;
 use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
-use super::{Bound, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, SlotBytes, Transport, Value};
+use super::{
+    Bound, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes, Transport, Value,
+};
 use crate::Error;
 
 /// Variables by name.
@@ -323,7 +325,7 @@ pub(crate) static FLUSH: Knob<Flush> = Knob::new(
     "CROSSTIE_FLUSH",
     Scope::Rank,
     "how long a message waits for others that may leave with it: `full` (for all that are expected), \
-     nanoseconds; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
+     nanoseconds, 10 ms at most; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
 )
 .default("auto");
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
@@ -364,7 +366,7 @@ pub(crate) static MEMORY_LIMIT: Knob<u64> = Knob::new(
 pub(crate) static NICS: Knob<Nics> = Knob::new(
     "CROSSTIE_NICS",
     Scope::Rank,
-    "addresses of this node's NICs, in the order of the rails (`10.0.0.1,10.1.0.1`); unset: all rails share \
+    "addresses of this node's NICs, in the order of the rails, one for each (`10.0.0.1,10.1.0.1`); unset: all rails share \
      what the host has",
 );
 static NODE: Knob<String> = Knob::new(
@@ -402,10 +404,11 @@ pub(crate) static PXN: Knob<Pxn> = Knob::new(
      sends from its own; `auto`: `on` below CROSSTIE_RELAY_BELOW, where all ranks of a node send to the same",
 )
 .default("off");
-pub(crate) static RAILS: Knob<u32> = Knob::new(
+pub(crate) static RAILS: Knob<RailCount> = Knob::new(
     "CROSSTIE_RAILS",
     Scope::World,
-    "rails, or NICs, of each node; unset: one for each rank of the largest node",
+    "rails, or NICs, of each node, 1 to 4096; unset: one for each address of CROSSTIE_NICS, without those for \
+     each rank of the largest node",
 );
 static RANK: Knob<u32> = Knob::new(
     "CROSSTIE_RANK",

@@ -59,10 +59,10 @@ pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
 
 /// Ways next to each other, so that a ratio is of times that are close.
 fn tasks<'a>(args: &'a ReportArgs, lab: &'a Description) -> impl Iterator<Item = Task> + 'a {
-    let rounds = args.rounds;
     args.operations.iter().flat_map(move |&operation| {
         args.sizes.iter().flat_map(move |&bytes_per_peer| {
             let possible = VARIANTS.iter().filter(|variant| variant.is_possible(lab));
+            let rounds = verdict::rounds(operation, lab, bytes_per_peer, args.rounds);
             possible.map(move |variant| Task { operation, variant, bytes_per_peer, rounds })
         })
     })

@@ -15,7 +15,10 @@ use crate::lab::traffic;
 /// Prints what comes before the lines.
 pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result<()> {
     writeln!(out, "# crosstie {} lab report: {}", env!("CARGO_PKG_VERSION"), in_words(lab))?;
-    writeln!(out, "# each time is the median of {rounds} warm calls, on the slowest rank")?;
+    writeln!(
+        out,
+        "# each time is the median of at least {rounds} warm calls, on the slowest rank"
+    )?;
     writeln!(
         out,
         "#{:>11} {:>9} {:>9} {:>10} {:>8} {:>10} {:>9} {:>7} {:>14} {:>9} {:>9} {:>9} {:>8}",
@@ -111,6 +114,8 @@ struct Row<'a> {
     way: &'static str,
     bytes_per_peer: u64,
     bytes: u64,
+    /// Timed calls of which `time_us` is the median.
+    rounds: u32,
     time_us: f64,
     busbw_gb_s: f64,
     limit_us: Option<f64>,
@@ -160,6 +165,7 @@ impl<'a> From<&'a Line> for Row<'a> {
             way: task.variant.name,
             bytes_per_peer: task.bytes_per_peer,
             bytes: measured.bytes,
+            rounds: task.rounds,
             time_us: measured.time_us,
             busbw_gb_s: measured.busbw_gb_s,
             limit_us: *limit_us,

@@ -3,6 +3,7 @@
 use crosstie_lab::{Counters, Description, Traffic};
 
 use super::measure::{Measurement, Task};
+use super::variant::Leaves;
 use crate::args::ReportedOperation;
 use crate::bench::Nic;
 
@@ -14,6 +15,26 @@ const TOLERANCE: f64 = 0.05;
 const SENT_AGAIN: f64 = 0.15;
 /// Control traffic of a run, on any one device: the ranks' meeting and their signs of life.
 const CONTROL_BYTES: f64 = 256e3;
+
+/// Calls that show nothing more are not worth their time.
+const MOST_ROUNDS: u32 = 1000;
+
+/// Timed calls, `least` or more: so many that short messages which took the spine where they should not would
+/// show on an uplink beside the control traffic. Those of one size are the same for all ways.
+pub fn rounds(operation: ReportedOperation, lab: &Description, bytes: u64, least: u32) -> u32 {
+    if operation != ReportedOperation::AllToAll {
+        return least;
+    }
+    let rails = |from, to| Leaves::OwnRail.rails(lab, from, to);
+    let direct = Counters::of_traffic(lab, |_, _| bytes, rails);
+    let crossing = direct.uplinks.iter().map(|uplink| uplink.sent_bytes).max().unwrap_or(0);
+    if crossing == 0 {
+        return least;
+    }
+    // Each is timed twice: in a loop, and alone.
+    let shown = (1.5 * CONTROL_BYTES / (2 * crossing) as f64).ceil();
+    least.max((shown as u32).min(MOST_ROUNDS))
+}
 
 /// The least time that a call can take on these cables, in microseconds; `None` where they have no limit.
 pub fn limit_us(task: &Task, lab: &Description, measured: &Measurement) -> Option<f64> {
@@ -218,5 +239,27 @@ mod tests {
         crossed.counted.uplinks[1].sent_bytes = 1 << 20;
         let found = contradictions(&task, &lab(), &crossed).join("; ");
         assert!(found.contains("uplink of rail 1"), "{found}");
+    }
+
+    #[test]
+    fn short_messages_that_crossed_the_spine_show_beside_the_control_traffic() {
+        for bytes in [64, 1 << 10, 8 << 10, 64 << 10] {
+            let rounds = rounds(ReportedOperation::AllToAll, &lab(), bytes, 5);
+            let task = Task { rounds, ..task(ReportedOperation::AllToAll, bytes) };
+            let calls = 2 * u64::from(rounds) + 1;
+            let mut run = fair(&task);
+            run.engine.bytes *= calls;
+            run.nics.iter_mut().for_each(|nic| nic.bytes *= calls);
+            for nic in run.counted.nics.iter_mut().flatten() {
+                nic.sent_bytes *= calls;
+                nic.received_bytes *= calls;
+            }
+            run.counted.uplinks.iter_mut().for_each(|it| it.sent_bytes = 100_000);
+            assert_eq!(contradictions(&task, &lab(), &run), Vec::<String>::new());
+            let direct = fair(&Task { variant: &VARIANTS[0], ..task });
+            run.counted.uplinks = direct.counted.uplinks;
+            run.counted.uplinks.iter_mut().for_each(|it| it.sent_bytes *= calls);
+            assert_eq!(contradictions(&task, &lab(), &run).len(), 4, "{bytes} bytes");
+        }
     }
 }
