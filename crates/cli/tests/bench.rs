@@ -112,7 +112,7 @@ fn nics_are_the_hosts_own_and_as_many_as_rails() {
     assert!(lacking.err.contains("CT-002: CROSSTIE_NICS=192.0.2.1: "), "{}", lacking.err);
     let few = bench("127.0.0.1", "--rails 3");
     assert_eq!(few.code, Some(2), "{}", few.err);
-    assert!(few.err.contains("1 addresses, but CROSSTIE_RAILS is 3"), "{}", few.err);
+    assert!(few.err.contains("1 of 3 addresses: CROSSTIE_RAILS says 3 rails"), "{}", few.err);
     let mut differ = crosstie("run -n 2 --nodes 2 -- sh -c");
     let script = "[ $CROSSTIE_RANK = 0 ] || NICS=,127.0.0.2; CROSSTIE_NICS=127.0.0.1$NICS exec $0 bench all_to_all";
     differ.args([script, env!("CARGO_BIN_EXE_crosstie")]);

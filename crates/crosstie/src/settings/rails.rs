@@ -94,39 +94,46 @@ impl Sharing {
         let machine = file.map(read).transpose()?;
         Ok(Rails {
             pxn: PXN.value(self.pxn, environment)?,
-            count: rails_of(count, &nics)?,
+            count: rails_of(count, machine.as_ref(), &nics)?,
             nics,
             most: AGGREGATE.value(most, environment)?.0,
-            flush: self.waits(environment)?,
+            flush: waits(self.flush, environment)?,
             relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
             machine: machine.map(Arc::new),
             kept: None,
         })
     }
-
-    fn waits(self, environment: &BTreeMap<String, String>) -> Result<Flush, Error> {
-        let flush = FLUSH.value(self.flush, environment)?;
-        flush.checked().map_err(|what| {
-            let bound = if let Flush::After(bound) = flush { bound } else { Duration::ZERO };
-            FLUSH.wrong(bound.as_nanos().to_string(), what)
-        })
-    }
 }
 
-/// As many rails as were told, for each of which there must be an address, if any is named; else as many as
-/// there are addresses.
-fn rails_of(told: Option<NonZero<u32>>, nics: &[IpAddr]) -> Result<Option<NonZero<u32>>, Error> {
+fn waits(set: Option<Flush>, environment: &BTreeMap<String, String>) -> Result<Flush, Error> {
+    let flush = FLUSH.value(set, environment)?;
+    flush.checked().map_err(|what| {
+        let bound = if let Flush::After(bound) = flush { bound } else { Duration::ZERO };
+        FLUSH.wrong(bound.as_nanos().to_string(), what)
+    })
+}
+
+/// As many rails as were told; else those of the machine, which are not counted here; else as many as there are
+/// addresses of NICs. Where addresses are named, there must be one for each.
+fn rails_of(
+    told: Option<NonZero<u32>>,
+    machine: Option<&Machine>,
+    nics: &[IpAddr],
+) -> Result<Option<NonZero<u32>>, Error> {
+    let of_machine = machine.and_then(|it| NonZero::new(it.rails()));
     let named = u32::try_from(nics.len()).ok().and_then(NonZero::new);
-    match (told, named) {
-        (Some(told), Some(named)) if told > named => {
+    let said = told.map(|count| (count, RAILS.name()));
+    let said = said.or_else(|| of_machine.map(|count| (count, TOPO_FILE.name())));
+    match (said, named) {
+        (Some((count, name)), Some(named)) if count > named => {
             let value = nics.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
             let what = format!(
-                "{named} addresses, but {} is {told}: name one for each rail",
-                RAILS.name()
+                "{named} of {count} addresses: {name} says {count} rails; name one for each"
             );
             Err(NICS.wrong(value, what))
         }
-        _ => Ok(told.or(named)),
+        (Some(_), _) => Ok(told),
+        (None, _) => Ok(named),
     }
 }
 
@@ -434,7 +441,24 @@ mod tests {
         let error = rails(Some(3), "10.0.0.1,10.1.0.1").unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Setting { name: "CROSSTIE_NICS", .. }), "{text}");
-        assert!(text.contains("2 addresses, but CROSSTIE_RAILS is 3"), "{text}");
+        assert!(text.contains("2 of 3 addresses: CROSSTIE_RAILS says 3 rails"), "{text}");
+    }
+
+    #[test]
+    fn a_machines_nics_need_an_address_each() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/hgx-h100-4nic.xml");
+        let rails = |nics: &str| {
+            let environment = [("CROSSTIE_NICS".to_owned(), nics.to_owned())].into();
+            let sharing = Sharing { topo_file: Some(file.into()), ..Sharing::default() };
+            sharing.resolve(&environment).map(|rails| rails.count.map(NonZero::get))
+        };
+        assert_eq!(
+            rails("10.0.0.1,10.1.0.1,10.2.0.1,10.3.0.1").unwrap(),
+            None,
+            "the machine says it"
+        );
+        let text = rails("10.0.0.1").unwrap_err().to_string();
+        assert!(text.contains("CROSSTIE_TOPO_FILE says 4 rails"), "{text}");
     }
 
     #[test]
