@@ -5,7 +5,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crosstie::{Communicator, Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport};
+use crosstie::{
+    Algorithm, Communicator, Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport,
+};
 
 /// Bytes of other ranks that this one has sent on.
 fn carried_bytes(comm: &Communicator) -> u64 {
@@ -65,6 +67,8 @@ fn long_blocks_go_past_relays_and_short_ones_do_not_where_that_is_chosen_by_leng
 #[test]
 fn reductions_over_relays_are_right() {
     let (world, settings) = world(8, 2);
+    // The algorithm that is chosen otherwise sends nothing by way of relays here.
+    let settings = settings.algorithm(Algorithm::Direct);
     let all = world.settings(settings).run(|mut comm| {
         for count in [1usize, 1000, 100_000] {
             let mut buffer: Vec<u64> =
