@@ -133,6 +133,90 @@ fn messages_of_all_ranks_of_a_node_leave_together() {
     assert!(messages >= 32 * calls && wire <= 8 * calls + 40, "{wire} wire messages of {messages}");
 }
 
+/// Rank 1, which relays what rank 0 sends to rank 3, has been idle, makes one call, and is idle again: its
+/// background thread waited at the bell all the while, and peers ring nobody who has just left.
+#[test]
+fn a_call_amid_an_idle_time_does_not_make_a_relay_deaf() {
+    let (world, settings) = world(4, 2);
+    let all = world.settings(settings).run(|mut comm| {
+        let idle = Duration::from_millis(30);
+        let (mine, mut got) = ([comm.rank()], [0u32]);
+        let began = Instant::now();
+        match comm.rank() {
+            0 => {
+                comm.recv(&mut got, 1)?;
+                thread::sleep(idle);
+                comm.send(&mine, 3)?;
+            }
+            1 => {
+                thread::sleep(idle);
+                comm.send(&mine, 0)?;
+                // The bell's own limit is a second.
+                thread::sleep(Duration::from_millis(900));
+            }
+            3 => {
+                comm.recv(&mut got, 0)?;
+                let took = began.elapsed();
+                assert!(took < Duration::from_millis(600), "{took:?}: the relay slept");
+            }
+            _ => {}
+        }
+        comm.barrier()
+    });
+    all.unwrap();
+}
+
+/// Of 7 ranks on each of two nodes, each exchanges with all 7 of the other, beside an eighth that takes part
+/// in it or, having posted a receive, sleeps: the median call of the slowest rank.
+fn median_beside(sleeper: bool) -> Duration {
+    const CALLS: usize = 60;
+    let (world, settings) = world(16, 2);
+    let all = world.settings(settings).run(move |mut comm| {
+        let rank = comm.rank();
+        let (node, local) = (rank / 8, rank % 8);
+        comm.barrier()?;
+        if sleeper && local == 7 {
+            let (mine, mut theirs) = ([rank], [0u32]);
+            comm.scope(|s| {
+                let posted = (node == 0).then(|| s.recv(&mut theirs, rank + 8)).transpose()?;
+                thread::sleep(Duration::from_millis(100));
+                match posted {
+                    Some(received) => received.wait().map(drop),
+                    None => s.send(&mine, rank - 8)?.wait().map(drop),
+                }
+            })?;
+            return Ok(Duration::ZERO);
+        }
+        let peers = 8 * (1 - node)..8 * (1 - node) + if sleeper { 7 } else { 8 };
+        let (mine, mut theirs) = ([rank as u64; 128], vec![[0u64; 128]; peers.len()]);
+        let mut calls = Vec::with_capacity(CALLS);
+        for _ in 0..CALLS {
+            let called = Instant::now();
+            comm.group(|g| {
+                peers.clone().for_each(|peer| g.send(&mine, peer));
+                peers.clone().zip(&mut theirs).for_each(|(peer, place)| g.recv(place, peer));
+            })?;
+            calls.push(called.elapsed());
+        }
+        assert!(peers.zip(theirs).all(|(peer, got)| got == [u64::from(peer); 128]));
+        calls.sort_unstable();
+        Ok(calls[CALLS / 2])
+    });
+    all.unwrap().into_iter().max().unwrap_or_default()
+}
+
+/// A sleeper costs its neighbours what messages wait for it, 20 µs, and no more; here 5 ms are allowed, for
+/// machines that have other work. Waiting for it to wake would be 100.
+#[test]
+fn a_rank_that_posted_and_sleeps_does_not_hold_its_neighbours_messages_back() {
+    let (awake, beside) = (median_beside(false), median_beside(true));
+    println!("median call of 8 ranks: {awake:.1?}; of 7 beside a sleeper: {beside:.1?}");
+    assert!(
+        beside < awake + Duration::from_millis(5),
+        "{beside:?} beside a sleeper, else {awake:?}"
+    );
+}
+
 #[test]
 fn rails_that_ranks_disagree_on_are_an_error_that_names_the_setting() {
     let (world, settings) = world(2, 2);

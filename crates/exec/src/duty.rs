@@ -11,12 +11,14 @@
 //!    holding anything, so that a call of the application need not wait for it.
 //! 3. Woken there, it finds nobody at the engine and serves, or somebody: then it rings again, for the ring
 //!    that it took may have been for the application, which sleeps at the same bell, and goes on with 1.
-//! 4. When the application has dropped the communicator and others of the node have not, it goes on until
+//! 4. A call that ends while it waits there has made peers stop ringing, and leaves work that it has not
+//!    looked for: the caller rings, and the thread goes on with 1.
+//! 5. When the application has dropped the communicator and others of the node have not, it goes on until
 //!    they have: see `retirement`.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crosstie_transport::Driver;
@@ -25,9 +27,11 @@ use crate::machine::Machine;
 use crate::queue::{Core, Helm, lock};
 use crate::retirement::{self, Retirement};
 
-/// How long relay work waits at most behind an application that has just left. A look costs a few
-/// microseconds, of each rank.
+/// How long relay work waits at most behind an application that has just left: the longest tick where looks
+/// are in vain, and the shortest where they find something, for an application that is busy with another
+/// communicator. A look costs a few microseconds, of each rank.
 const TICK: Duration = Duration::from_millis(2);
+const SHORTEST_TICK: Duration = Duration::from_micros(125);
 
 /// How long the thread sleeps without looking around by itself.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -35,25 +39,50 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Looks in vain, with the processor offered to others in between, before it waits.
 const YIELDS: u32 = 16;
 
+/// Where the background thread of a rank that works for others stands.
+#[derive(Debug, Default)]
+pub(crate) struct Duty {
+    /// It waits at the doorbell, and expects peers to ring.
+    is_parked: AtomicBool,
+    /// How long it sleeps before the next look; the thread's own.
+    tick_ns: AtomicU64,
+}
+
 impl Core {
     /// One round of the background thread of a rank that works for others. It returns when there may be
     /// something else to do.
     pub(crate) fn serve(&self) {
         let Some(mut helm) = self.helm_for_duty() else { return self.sleep_a_tick() };
-        if !self.serve_all(&mut helm) {
+        let Some(moved) = self.serve_all(&mut helm) else {
             drop(helm);
             self.next_turn();
             return self.sleep_a_tick();
+        };
+        if moved {
+            self.duty.tick_ns.store(SHORTEST_TICK.as_nanos() as u64, Ordering::Relaxed);
         }
         let wake = helm.machine.wake_fds();
+        // Whoever takes the helm next knows it, by the helm's lock.
+        self.duty.is_parked.store(wake.is_ok(), Ordering::Relaxed);
         drop(helm);
         self.next_turn();
         let Ok(wake) = wake else { return self.sleep_a_tick() };
         let fds: Vec<BorrowedFd<'_>> = wake.iter().map(AsFd::as_fd).collect();
         let waited = self.doorbell.wait(&fds, LONGEST_SLEEP);
-        if waited.is_err() || !self.doorbell.is_left() {
+        self.duty.is_parked.store(false, Ordering::SeqCst);
+        if !self.doorbell.is_left() {
             self.doorbell.ring();
+        }
+        if waited.is_err() || !self.doorbell.is_away() {
             self.sleep_a_tick();
+        }
+    }
+
+    /// The application is between calls from now on: rules 1 and 4.
+    pub(crate) fn leave_to_duty(&self) {
+        self.doorbell.just_leave();
+        if self.duty.is_parked.load(Ordering::SeqCst) {
+            self.doorbell.ring();
         }
     }
 
@@ -65,37 +94,43 @@ impl Core {
         self.try_helm().filter(|helm| !helm.machine.poisoned)
     }
 
-    /// Serves until nothing is left, and says that it is away; `false` when somebody else wants to drive.
-    fn serve_all(&self, helm: &mut Helm) -> bool {
-        let mut idle = 0;
+    /// Serves until nothing is left, and says that it is away: whether there was anything. `None` when somebody
+    /// else wants to drive.
+    fn serve_all(&self, helm: &mut Helm) -> Option<bool> {
+        let (mut idle, mut moved) = (0, false);
         loop {
             if !self.doorbell.take(Driver::Background) {
-                return false;
+                return None;
             }
             while idle < YIELDS || helm.machine.is_due() {
                 if self.is_wanted() {
                     self.doorbell.just_leave();
-                    return false;
+                    return None;
                 }
                 idle = if serve_once(&mut helm.machine) { 0 } else { idle + 1 };
                 if idle > 0 {
                     std::thread::yield_now();
+                } else {
+                    moved = true;
                 }
             }
             self.doorbell.go_away();
             if !serve_once(&mut helm.machine) && !helm.machine.is_due() {
-                return true;
+                return Some(moved);
             }
-            idle = 0;
+            (idle, moved) = (0, true);
         }
     }
 
     /// Sleeps until it is time to look again, or something was submitted.
     fn sleep_a_tick(&self) {
+        let tick = Duration::from_nanos(self.duty.tick_ns.load(Ordering::Relaxed));
+        let longer = (tick + tick / 8).clamp(SHORTEST_TICK, TICK);
+        self.duty.tick_ns.store(longer.as_nanos() as u64, Ordering::Relaxed);
         let queue = lock(&self.queue);
         let may_drive = || self.has_pending() && !self.is_wanted() && self.try_helm().is_some();
         if !queue.is_stopping() && !may_drive() {
-            drop(self.turn.wait_timeout(queue, TICK));
+            drop(self.turn.wait_timeout(queue, tick));
         }
     }
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 use crosstie_ir::ChunkMap;
 use crosstie_transport::{Doorbell, Driver, TransportError};
 
+use crate::duty::Duty;
 use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
@@ -111,6 +112,7 @@ pub(crate) struct Core {
     leaked_bytes: AtomicU64,
     /// Whether this rank works for others of its node: see `duty`.
     pub serves: bool,
+    pub(crate) duty: Duty,
     /// Whether it is to stop doing so soon after its own last call.
     pub hastens: AtomicBool,
 }
@@ -146,6 +148,7 @@ impl Core {
     pub fn new(machine: Machine, doorbell: Arc<Doorbell>) -> Self {
         Self {
             serves: machine.serves(),
+            duty: Duty::default(),
             hastens: AtomicBool::new(false),
             doorbell,
             helm: Mutex::new(Helm { machine, current: None, wakers: Vec::new() }),
@@ -181,7 +184,7 @@ impl Core {
     /// The application is between calls from now on.
     #[inline]
     pub fn leave(&self) {
-        if self.serves { self.doorbell.just_leave() } else { self.doorbell.leave() }
+        if self.serves { self.leave_to_duty() } else { self.doorbell.leave() }
     }
 
     /// Whether something that was submitted is not over.

@@ -135,6 +135,11 @@ impl Doorbell {
         self.word().is_left()
     }
 
+    /// Whether it is as [`go_away`](Self::go_away) left it: nobody has driven since.
+    pub fn is_away(&self) -> bool {
+        self.word().is_away()
+    }
+
     /// Tells the peers that they must ring from now on. To be called by the driver, who then looks
     /// for work once more, [`wait`](Self::wait)s only if there is none, and
     /// [`take`](Self::take)s the engine again in any case.

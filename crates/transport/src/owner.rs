@@ -99,6 +99,11 @@ impl OwnerWord {
         matches!(self.0.load(Ordering::Relaxed), AWAY | JUST_LEFT)
     }
 
+    /// Whether it is "away", and not "just left".
+    pub(crate) fn is_away(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == AWAY
+    }
+
     /// Rule 2: whether `driver` drives from now on.
     #[inline]
     pub(crate) fn take(&self, driver: Driver) -> bool {
