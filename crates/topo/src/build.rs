@@ -100,7 +100,8 @@ pub(crate) struct Builder {
     hosts: Vec<Host>,
     host_numbers: BTreeMap<Option<String>, u32>,
     counts: [u32; 7],
-    by_bus: BTreeMap<(u32, BusId), Vec<VertexId>>,
+    /// The first GPU (true) and switch (false) of each bus id.
+    by_bus: BTreeMap<(u32, BusId, bool), VertexId>,
     cards: BTreeMap<(VertexId, BusId), VertexId>,
     above: BTreeSet<BusId>,
     switches_seen: BTreeSet<BusId>,
@@ -256,7 +257,7 @@ impl Builder {
         let id =
             self.add(VertexKind::Switch(pci), Some(place.host), Some(place.parent), element.at);
         self.link_both(place.parent, id, LinkKind::Pci, bandwidth);
-        self.by_bus.entry((place.host, address)).or_default().push(id);
+        self.by_bus.entry((place.host, address, false)).or_insert(id);
         for peer in element.named("pcilink") {
             let target = parts::target(peer)?;
             let (name, at) = (peer.name.clone(), peer.at);
@@ -274,7 +275,7 @@ impl Builder {
             let at = described.map_or(element.at, |gpu| gpu.at);
             let id = self.add(VertexKind::Gpu(gpu), Some(place.host), Some(place.parent), at);
             self.link_both(place.parent, id, LinkKind::Pci, bandwidth);
-            self.by_bus.entry((place.host, address)).or_default().push(id);
+            self.by_bus.entry((place.host, address, true)).or_insert(id);
             // Parts of one device reach each other inside it.
             if let Some(&first) = added.first() {
                 self.link_both(first, id, LinkKind::Loc, rates::LOCAL);
@@ -329,9 +330,8 @@ impl Builder {
         let bandwidth = bandwidth.unwrap_or(each * count);
         match far {
             Far::Gpu(target) => {
-                let is_gpu = |kind: &VertexKind| matches!(kind, VertexKind::Gpu(_));
                 let to = self
-                    .find(from, &target, is_gpu)
+                    .find(from, &target, true)
                     .ok_or_else(|| nowhere(&name, &target, "a GPU", at))?;
                 match to == from {
                     true => self.remarks.push(Remark::SelfLink { gpu: from, at }),
@@ -351,8 +351,7 @@ impl Builder {
                 }
             }
             Far::Switch(target) => {
-                let is_switch = |kind: &VertexKind| matches!(kind, VertexKind::Switch(_));
-                let to = self.find(from, &target, is_switch);
+                let to = self.find(from, &target, false);
                 let to = to.ok_or_else(|| nowhere(&name, &target, "a PCI switch", at))?;
                 self.link(from, to, LinkKind::Loc, bandwidth, count);
             }
@@ -360,16 +359,10 @@ impl Builder {
         Ok(())
     }
 
-    /// The device with the bus id `target` on the host of `from`.
-    fn find(
-        &self,
-        from: VertexId,
-        target: &str,
-        fits: impl Fn(&VertexKind) -> bool,
-    ) -> Option<VertexId> {
+    /// The GPU, or switch, with the bus id `target` on the host of `from`.
+    fn find(&self, from: VertexId, target: &str, is_gpu: bool) -> Option<VertexId> {
         let host = self.vertices[from.index()].host?;
-        let all = self.by_bus.get(&(host, target.trim().parse().ok()?))?;
-        all.iter().copied().find(|id| fits(&self.vertices[id.index()].kind))
+        self.by_bus.get(&(host, target.trim().parse().ok()?, is_gpu)).copied()
     }
 
     fn nvswitch(&mut self, at: Position) -> VertexId {

@@ -291,6 +291,13 @@ impl Topology {
         &self.links[self.first[id.index()] as usize..self.first[id.index() + 1] as usize]
     }
 
+    /// The link of a kind from one vertex to another.
+    pub fn link(&self, from: VertexId, to: VertexId, kind: LinkKind) -> Option<&Link> {
+        let links = self.links_of(from);
+        let place = links.binary_search_by_key(&(to, kind), |link| (link.to, link.kind)).ok()?;
+        links.get(place)
+    }
+
     /// The hosts.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts

@@ -13,6 +13,7 @@ use crate::unit::Bandwidth;
 pub struct Rails {
     rails: BTreeMap<u32, Vec<VertexId>>,
     beside: Vec<VertexId>,
+    of_port: BTreeMap<VertexId, u32>,
 }
 
 /// What makes ports alike: the card's class, vendor and device; the speed only where no id is told, so
@@ -37,7 +38,7 @@ impl Rails {
                 None => beside.push(port),
             }
         }
-        (!rails.is_empty()).then_some(Self { rails, beside })
+        (!rails.is_empty()).then(|| Self::new(rails, beside))
     }
 
     /// The rails by which a fabric joins node number `node` of its wiring, whose port p is the pth of the
@@ -59,7 +60,7 @@ impl Rails {
             (*is_virtual, Reverse(ports.len()), Reverse(fastest))
         });
         let Some((best, _)) = best.map(|(key, ports)| (*key, ports.len())) else {
-            return Self { rails: BTreeMap::new(), beside: Vec::new() };
+            return Self::new(BTreeMap::new(), Vec::new());
         };
         let (mut rails, mut beside) = (BTreeMap::new(), Vec::new());
         let mut next: BTreeMap<Option<u32>, u32> = BTreeMap::new();
@@ -73,7 +74,14 @@ impl Rails {
             rail.push(port);
             *next += 1;
         }
-        Self { rails, beside }
+        Self::new(rails, beside)
+    }
+
+    fn new(rails: BTreeMap<u32, Vec<VertexId>>, beside: Vec<VertexId>) -> Self {
+        let pairs =
+            rails.iter().flat_map(|(&rail, ports)| ports.iter().map(move |&port| (port, rail)));
+        let of_port = pairs.collect();
+        Self { rails, beside, of_port }
     }
 
     /// Each rail with its ports: one for each host, as a rule.
@@ -93,7 +101,7 @@ impl Rails {
 
     /// The rail of a port.
     pub fn rail_of(&self, port: VertexId) -> Option<u32> {
-        self.iter().find(|(_, ports)| ports.contains(&port)).map(|(rail, _)| rail)
+        self.of_port.get(&port).copied()
     }
 
     /// The ports that are on no rail.

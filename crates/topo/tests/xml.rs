@@ -143,7 +143,9 @@ fn harmful() -> Vec<(&'static str, String)> {
     let mut comments = String::from("<system version=\"1\">");
     let mut cpus = comments.clone();
     let mut gpus = String::from("<system version=\"1\"><cpu numaid=\"0\">");
+    let mut links = String::from("<system version=\"1\"><cpu numaid=\"0\">");
     for i in 0..many {
+        write!(links, "<pci busid=\"0:1:0.0\" class=\"0x060400\" link_speed=\"x\"/><pci busid=\"{i:x}:2:0.0\"><gpu dev=\"0\"><nvlink target=\"1:2:0.0\" count=\"1\" tclass=\"0x03\"/><nvlink target=\"s\" count=\"1\"/></gpu></pci><nic><net dev=\"{i}\"/></nic>").expect("texts take all");
         write!(attributes, " a{i}=\"\"").expect("texts take all");
         write!(comments, "<!--{i}-->").expect("texts take all");
         write!(cpus, "<cpu numaid=\"{i}\"/>").expect("texts take all");
@@ -154,6 +156,7 @@ fn harmful() -> Vec<(&'static str, String)> {
         ("comments", comments + "</system>"),
         ("cpus", cpus + "</system>"),
         ("gpus", gpus + "</cpu></system>"),
+        ("links", links.replace("tclass=\"0x03\"", "tclass=\"0x030000\"") + "</cpu></system>"),
         ("depth", "<a>".repeat(100_000)),
         ("depth of pci", within_cpu(&"<pci busid=\"0:1:0.0\">".repeat(50_000))),
         ("namespaces", "<a xmlns:a=\"b\">".repeat(10_000)),

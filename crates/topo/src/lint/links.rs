@@ -21,17 +21,10 @@ pub fn check_nvlinks(topology: &Topology, found: &mut Vec<Finding>) {
             );
         }
     }
-    let count = |from, to| {
-        let links = topology.links_of(from).iter();
-        links
-            .filter(|link| link.to == to && link.kind == LinkKind::Nvl)
-            .map(|link| link.count)
-            .sum()
-    };
     for &a in topology.gpus() {
         for link in topology.links_of(a).iter().filter(|link| link.kind == LinkKind::Nvl) {
             let (b, there) = (link.to, link.count);
-            let back: u32 = count(b, a);
+            let back = topology.link(b, a, LinkKind::Nvl).map_or(0, |link| link.count);
             if topology.gpu(b).is_some() && there > back {
                 findings.add(
                     Severity::Error,

@@ -4,13 +4,14 @@ mod links;
 mod network;
 mod pci;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Serialize;
 
-use crate::graph::{Topology, VertexId};
+use crate::graph::{Remark, Topology, VertexId};
 use crate::paths::Paths;
 use crate::xml::Position;
 
@@ -167,11 +168,17 @@ pub fn lint_nodes(nodes: &[(&str, &Topology)]) -> Vec<Finding> {
 pub(crate) struct Findings<'a> {
     topology: &'a Topology,
     found: &'a mut Vec<Finding>,
+    /// What stands where a PCIe rate should.
+    words: BTreeMap<VertexId, &'a str>,
 }
 
 impl<'a> Findings<'a> {
     fn new(topology: &'a Topology, found: &'a mut Vec<Finding>) -> Self {
-        Self { topology, found }
+        let words = topology.remarks.iter().filter_map(|remark| match remark {
+            Remark::LinkSpeed { of, value } => Some((*of, value.as_str())),
+            Remark::SelfLink { .. } => None,
+        });
+        Self { topology, found, words: words.collect() }
     }
 
     fn add(

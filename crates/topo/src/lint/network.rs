@@ -1,6 +1,6 @@
 //! Owns the rules about NICs: speeds, numbers, and whether each GPU has one near.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,18 +16,13 @@ use crate::xml::Position;
 pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
     let mut findings = Findings::new(topology, found);
     let mut known: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+    let mut parts = BTreeSet::new();
     for id in topology.ids() {
         let vertex = topology.vertex(id);
         match &vertex.kind {
             // Partitions of one GPU have its number.
-            VertexKind::Gpu(gpu) => {
-                let of_device = known.entry((vertex.host, true, gpu.dev)).or_default();
-                let same = |&other: &VertexId| {
-                    topology.gpu(other).is_some_and(|other| other.pci.bus_id == gpu.pci.bus_id)
-                };
-                if !of_device.iter().any(same) {
-                    of_device.push(id);
-                }
+            VertexKind::Gpu(gpu) if parts.insert((vertex.host, gpu.dev, gpu.pci.bus_id)) => {
+                known.entry((vertex.host, true, gpu.dev)).or_default().push(id);
             }
             VertexKind::Port(port) => {
                 known.entry((vertex.host, false, port.dev)).or_default().push(id);

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::graph::{Link, LinkKind, Pci, Remark, Topology, VertexId, VertexKind};
+use crate::graph::{LinkKind, Pci, Topology, VertexId, VertexKind};
 use crate::lint::{Finding, Findings, Rule, Severity, list};
 use crate::rates;
 
@@ -60,10 +60,7 @@ pub fn check(topology: &Topology, found: &mut Vec<Finding>) {
 
 fn check_link(findings: &mut Findings<'_>, id: VertexId, pci: &Pci, is_gpu: bool) {
     let topology = findings.topology;
-    let words = topology.remarks.iter().find_map(|remark| match remark {
-        Remark::LinkSpeed { of, value } if *of == id => Some(value.as_str()),
-        _ => None,
-    });
+    let words = findings.words.get(&id).copied();
     let (name, bus_id) = (topology.label(id), pci.bus_id);
     let mut untold: Vec<String> = Vec::new();
     if pci.mega_transfers.is_none() {
@@ -165,8 +162,7 @@ fn check_bus_ids(topology: &Topology, findings: &mut Findings<'_>) {
     }
     for ((_, bus_id), ids) in known.into_iter().filter(|(_, ids)| ids.len() > 1) {
         // Partitions of one GPU share its address; only they are joined inside a device.
-        let inside = |link: &Link| link.kind == LinkKind::Loc && link.to == ids[0];
-        if ids.iter().skip(1).all(|&id| topology.links_of(id).iter().any(inside)) {
+        if ids.iter().skip(1).all(|&id| topology.link(id, ids[0], LinkKind::Loc).is_some()) {
             continue;
         }
         findings.add(

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::graph::{LinkKind, Topology, VertexId, VertexKind};
 use crate::rails::Rails;
@@ -29,15 +30,13 @@ pub fn dot(topology: &Topology) -> String {
         };
         text.push_str(&format!("  {} [shape={shape}, label=\"{label}\"];\n", id(topology, of)));
     }
+    let mut hubs = Vec::new();
     let mut edge = |a: VertexId, b: VertexId, style: &str, label: String| {
         let (a, b) = (id(topology, a), id(topology, b));
         text.push_str(&format!("  {a} -- {b} [{style}, label=\"{}\"];\n", quote(&label)));
     };
     for link in topology.links() {
-        let back = topology
-            .links_of(link.to)
-            .iter()
-            .any(|back| back.to == link.from && back.kind == link.kind);
+        let back = topology.link(link.to, link.from, link.kind).is_some();
         if back && link.from > link.to {
             continue;
         }
@@ -49,11 +48,20 @@ pub fn dot(topology: &Topology) -> String {
         };
         edge(link.from, link.to, style, link.bandwidth.to_string());
     }
-    for host in topology.hosts() {
-        for (number, &a) in host.cpus.iter().enumerate() {
-            for &b in &host.cpus[number + 1..] {
-                edge(a, b, "style=dashed, color=\"#475569\"", topology.between(a).to_string());
-            }
+    for (number, host) in topology.hosts().iter().enumerate() {
+        let style = "style=dashed, color=\"#475569\"";
+        match host.cpus[..] {
+            [a, b] => edge(a, b, style, topology.between(a).to_string()),
+            [] | [_] => {}
+            // Each with each would be a thicket: they meet at a point.
+            _ => hubs.push((number, style)),
+        }
+    }
+    for (number, style) in hubs {
+        text.push_str(&format!("  sys{number} [label=\"\", shape=point];\n"));
+        for &cpu in &topology.hosts()[number].cpus {
+            let (of, label) = (id(topology, cpu), topology.between(cpu));
+            text.push_str(&format!("  {of} -- sys{number} [{style}, label=\"{label}\"];\n"));
         }
     }
     text.push_str("}\n");

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::bus_id::BusId;
-use crate::graph::{GpuModel, LinkKind, Topology, VertexId, VertexKind};
+use crate::graph::{GpuModel, Link, LinkKind, Topology, VertexId, VertexKind};
 use crate::lint::{Rule, Severity, lint};
 use crate::path::PathKind;
 use crate::paths::{Paths, TooManyEnds};
@@ -43,6 +43,9 @@ struct VertexForm {
     product: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     numa: Option<u32>,
+    /// Of a NUMA node: what passes to each other one of its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    between: Option<Bandwidth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vendor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +139,10 @@ fn vertex(topology: &Topology, of: VertexId) -> VertexForm {
         ..VertexForm::default()
     };
     match &vertex.kind {
-        VertexKind::Cpu(cpu) => (form.numa, form.vendor) = (cpu.numa, cpu.vendor.clone()),
+        VertexKind::Cpu(cpu) => {
+            (form.numa, form.vendor) = (cpu.numa, cpu.vendor.clone());
+            form.between = Some(topology.between(of));
+        }
         VertexKind::Gpu(gpu) => {
             (form.dev, form.gdr) = (Some(gpu.dev), Some(gpu.gdr));
             match &gpu.model {
@@ -156,26 +162,16 @@ fn vertex(topology: &Topology, of: VertexId) -> VertexForm {
     form
 }
 
-/// All links, those between NUMA nodes included.
+/// All links but those between NUMA nodes, whose bandwidth is told with the nodes.
 fn links(topology: &Topology) -> Vec<LinkForm> {
-    let form = |from, to, kind, bandwidth, count| LinkForm {
-        from: id(topology, from),
-        to: id(topology, to),
-        kind,
-        bandwidth,
-        count,
+    let form = |link: &Link| LinkForm {
+        from: id(topology, link.from),
+        to: id(topology, link.to),
+        kind: link.kind,
+        bandwidth: link.bandwidth,
+        count: link.count,
     };
-    let links = topology.links().iter();
-    let mut forms: Vec<_> =
-        links.map(|link| form(link.from, link.to, link.kind, link.bandwidth, link.count)).collect();
-    for host in topology.hosts() {
-        for &a in &host.cpus {
-            for &b in host.cpus.iter().filter(|&&b| b != a) {
-                forms.push(form(a, b, LinkKind::Sys, topology.between(a), 1));
-            }
-        }
-    }
-    forms
+    topology.links().iter().map(form).collect()
 }
 
 /// Between GPUs, and from GPUs to ports and back.

@@ -138,10 +138,7 @@ impl Picture<'_> {
         let (topology, layout) = (self.topology, self.layout);
         for link in topology.links().iter().filter(|link| link.kind == LinkKind::Nvl) {
             let (Some(a), Some(b)) = (layout.of(link.from), layout.of(link.to)) else { continue };
-            let back = topology
-                .links_of(link.to)
-                .iter()
-                .any(|back| back.to == link.from && back.kind == link.kind);
+            let back = topology.link(link.to, link.from, link.kind).is_some();
             if topology.gpu(link.to).is_none() || back && link.from > link.to {
                 continue;
             }
