@@ -102,11 +102,15 @@ pub(crate) struct Builder {
     counts: [u32; 7],
     /// The first GPU (true) and switch (false) of each bus id.
     by_bus: BTreeMap<(u32, BusId, bool), VertexId>,
-    cards: BTreeMap<(VertexId, BusId), VertexId>,
+    cards: BTreeMap<Card, VertexId>,
     above: BTreeSet<BusId>,
     switches_seen: BTreeSet<BusId>,
     nvswitch: Option<VertexId>,
 }
+
+/// What the functions of one card have in common: what they hang below, their device, and, where that is
+/// no switch, vendor and device ids. On the root complex 00:14.0 and 00:14.3 may be strangers.
+type Card = (VertexId, BusId, Option<[Option<u32>; 2]>);
 
 /// Where an element is: its host, what it hangs below, and whether that is a switch that takes in the
 /// switches below it.
@@ -289,17 +293,20 @@ impl Builder {
     }
 
     fn add_nic(&mut self, element: &Element, pci: Pci, place: Place) -> Result<(), ReadError> {
-        let (bandwidth, card) = (pci.bandwidth(), pci.bus_id.card());
+        let bandwidth = pci.bandwidth();
+        let above = &self.vertices[place.parent.index()].kind;
+        let ids = (!matches!(above, VertexKind::Switch(_))).then_some([pci.ids[0], pci.ids[1]]);
+        let card = (place.parent, pci.bus_id.card(), ids);
         let derived = parts::derived_port(&pci);
         let described = element.named("nic").next().is_some();
         // The functions of a card are its ports, not cards of their own.
-        let id = match self.cards.get(&(place.parent, card)) {
+        let id = match self.cards.get(&card) {
             Some(&id) => id,
             None => {
                 let nic = VertexKind::Nic(parts::nic(pci, described));
                 let id = self.add(nic, Some(place.host), Some(place.parent), element.at);
                 self.link_both(place.parent, id, LinkKind::Pci, bandwidth);
-                self.cards.insert((place.parent, card), id);
+                self.cards.insert(card, id);
                 id
             }
         };

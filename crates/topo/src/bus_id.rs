@@ -22,7 +22,7 @@ pub struct BusId {
 pub struct NotABusId;
 
 impl BusId {
-    /// The address of the card: all functions of a device have the same.
+    /// The address of the device: all its functions have the same.
     pub fn card(self) -> Self {
         Self { function: 0, ..self }
     }

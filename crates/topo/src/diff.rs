@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::graph::{Topology, VertexId};
 use crate::path::Path;
-use crate::paths::{Paths, TooManyEnds};
+use crate::paths::{Paths, TooLarge};
 use crate::xml::{Element, key, title};
 
 /// One way in which two descriptions differ.
@@ -80,7 +80,7 @@ impl fmt::Display for Difference {
 /// # Errors
 ///
 /// Where one is too large for a table of its paths.
-pub fn diff(first: &Topology, second: &Topology) -> Result<Vec<Difference>, TooManyEnds> {
+pub fn diff(first: &Topology, second: &Topology) -> Result<Vec<Difference>, TooLarge> {
     let mut found = Vec::new();
     let roots = [first, second].map(|topology| topology.document().canonical().root);
     compare(&roots[0], &roots[1], "", &mut found);
@@ -134,7 +134,7 @@ fn compare_paths(
     first: &Topology,
     second: &Topology,
     found: &mut Vec<Difference>,
-) -> Result<(), TooManyEnds> {
+) -> Result<(), TooLarge> {
     let (a, b) = (Paths::of(first)?, Paths::of(second)?);
     let named = |topology: &Topology, paths: &Paths| -> BTreeMap<String, VertexId> {
         paths.ends().iter().map(|&id| (topology.label(id).to_string(), id)).collect()

@@ -7,6 +7,7 @@ use core::fmt;
 use serde::Serialize;
 
 use crate::bus_id::BusId;
+use crate::error::quote;
 use crate::rates;
 use crate::unit::Bandwidth;
 use crate::xml::{Document, Position};
@@ -394,7 +395,7 @@ impl fmt::Display for Label<'_> {
             VertexKind::Switch(_) => alloc::format!("SW{number}"),
             VertexKind::Gpu(gpu) => alloc::format!("GPU{}", gpu.dev),
             VertexKind::Nic(_) => alloc::format!("NIC{number}"),
-            VertexKind::Port(Port { name: Some(name), .. }) => name.clone(),
+            VertexKind::Port(Port { name: Some(name), .. }) => quote(name),
             VertexKind::Port(port) => alloc::format!("NET{}", port.dev),
             VertexKind::NvSwitch(_) => "NVSwitch".into(),
             VertexKind::Device(_) => alloc::format!("DEV{number}"),

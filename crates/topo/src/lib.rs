@@ -69,7 +69,7 @@ pub use graph::{
 };
 pub use lint::{Finding, Rule, Severity, lint, lint_nodes};
 pub use path::{Hop, Path, PathKind, PathTree};
-pub use paths::{MOST_ENDS, Paths, Relayed, TooManyEnds};
+pub use paths::{MOST_ENDS, MOST_STEPS, Paths, Relayed, TooLarge};
 pub use rails::Rails;
 pub use remap::{BusMap, RemapError, Remapped, remap};
 pub use unit::Bandwidth;

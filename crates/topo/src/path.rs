@@ -167,37 +167,54 @@ impl Topology {
         let start = Path { kind: PathKind::Loc, bandwidth: Bandwidth::MAX, hops: 0 };
         let mut heap = BinaryHeap::from([Reverse((rank(&start), from))]);
         paths[from.index()] = Some(start);
+        let mut crossed = vec![None; self.hosts().len()];
         let mut done = vec![false; vertices];
         while let Some(Reverse((_, at))) = heap.pop() {
             if core::mem::replace(&mut done[at.index()], true) {
                 continue;
             }
             let Some(path) = paths[at.index()] else { continue };
-            self.each_hop(at, |hop| {
-                let Some(longer) = self.extend(from, &path, &hop) else { return };
+            let links = self.links_of(at).iter().map(|link| Hop {
+                from: at,
+                to: link.to,
+                link: link.kind,
+                bandwidth: link.bandwidth,
+            });
+            for hop in links.chain(self.across(at, &path, &mut crossed)) {
+                let Some(longer) = self.extend(from, &path, &hop) else { continue };
                 let known = &mut paths[hop.to.index()];
                 if known.is_none_or(|known| rank(&longer) < rank(&known)) {
                     *known = Some(longer);
                     before[hop.to.index()] = Some(hop);
                     heap.push(Reverse((rank(&longer), hop.to)));
                 }
-            });
+            }
         }
         PathTree { from, paths, before }
     }
 
-    /// All links that begin at a vertex, those between NUMA nodes included.
-    fn each_hop(&self, at: VertexId, mut visit: impl FnMut(Hop)) {
-        for link in self.links_of(at) {
-            visit(Hop { from: at, to: link.to, link: link.kind, bandwidth: link.bandwidth });
-        }
-        if let VertexKind::Cpu(cpu) = &self.vertex(at).kind {
+    /// The hops from a NUMA node to the others of its host; none where an earlier one of them was as good a
+    /// place to cross from, which spares a host of n nodes n² hops.
+    fn across(
+        &self,
+        at: VertexId,
+        path: &Path,
+        crossed: &mut [Option<(Reverse<Bandwidth>, u16)>],
+    ) -> impl Iterator<Item = Hop> {
+        let crossing = self.cpu(at).zip(self.vertex(at).host).and_then(|(cpu, host)| {
             let bandwidth = crate::rates::between_sockets(cpu);
-            let host = self.vertex(at).host.and_then(|host| self.hosts().get(host as usize));
-            for &to in host.iter().flat_map(|host| &host.cpus).filter(|&&to| to != at) {
-                visit(Hop { from: at, to, link: LinkKind::Sys, bandwidth });
+            let rank = (Reverse(path.bandwidth.min(bandwidth)), path.hops);
+            let best = crossed.get_mut(host as usize)?;
+            if best.is_some_and(|best| best <= rank) {
+                return None;
             }
-        }
+            *best = Some(rank);
+            Some((bandwidth, self.hosts().get(host as usize)?))
+        });
+        crossing.into_iter().flat_map(move |(bandwidth, host)| {
+            let others = host.cpus.iter().filter(move |&&to| to != at);
+            others.map(move |&to| Hop { from: at, to, link: LinkKind::Sys, bandwidth })
+        })
     }
 
     /// `path` with one more hop, where it may pass through the vertex that it ended at.

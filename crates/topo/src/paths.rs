@@ -8,17 +8,22 @@ use crate::graph::{Topology, VertexId};
 use crate::path::{Path, PathKind};
 use crate::unit::Bandwidth;
 
-/// GPUs, ports and NUMA nodes that a table may have together: 4096² entries are 400 MB.
-pub const MOST_ENDS: usize = 4096;
+/// GPUs, ports and NUMA nodes that a table may have together: 2048² entries are 100 MB. A rack of 576 GPUs
+/// has 1300.
+pub const MOST_ENDS: usize = 2048;
+/// Ends times links that a table may take: each link is looked at once from each end, or a few times.
+pub const MOST_STEPS: usize = 1 << 25;
 
 /// A machine that is too large for a table of all its paths; [`Topology::paths_from`] has no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{ends} GPUs, ports and NUMA nodes; a table of paths takes {MOST_ENDS}: describe one machine or rack at a time"
+    "{ends} GPUs, ports and NUMA nodes, {links} links; a table of paths takes {MOST_ENDS} of the first, and {MOST_STEPS} of both multiplied: describe one machine or rack at a time"
 )]
-pub struct TooManyEnds {
-    /// How many there are.
+pub struct TooLarge {
+    /// How many GPUs, ports and NUMA nodes there are.
     pub ends: usize,
+    /// How many links there are.
+    pub links: usize,
 }
 
 /// The best path between any two of a topology's GPUs, ports and NUMA nodes.
@@ -53,11 +58,12 @@ impl Paths {
     /// # Errors
     ///
     /// Where the topology is too large for a table.
-    pub fn of(topology: &Topology) -> Result<Self, TooManyEnds> {
+    pub fn of(topology: &Topology) -> Result<Self, TooLarge> {
         let (gpus, ports) = (topology.gpus().to_vec(), topology.ports().to_vec());
         let ends: Vec<_> = [&gpus[..], &ports, topology.cpus()].concat();
-        if ends.len() > MOST_ENDS {
-            return Err(TooManyEnds { ends: ends.len() });
+        let links = topology.links().len();
+        if ends.len() > MOST_ENDS || ends.len() * links > MOST_STEPS {
+            return Err(TooLarge { ends: ends.len(), links });
         }
         let mut places = alloc::vec![None; topology.vertices().len()];
         for (place, end) in ends.iter().enumerate() {

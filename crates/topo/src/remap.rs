@@ -164,7 +164,8 @@ impl Work<'_> {
     fn hide(&mut self) -> BusId {
         loop {
             let [.., bus, device] = self.hidden.to_be_bytes();
-            let bus_id = BusId { domain: 0xffff, bus: 0xff - bus, device, function: 0 };
+            let domain = 0xffff - (self.hidden >> 16);
+            let bus_id = BusId { domain, bus: 0xff - bus, device, function: 0 };
             self.hidden += 1;
             if self.guests.insert(bus_id) {
                 return bus_id;

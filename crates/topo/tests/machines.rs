@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crosstie_topo::{
-    Bandwidth, LinkKind, PathKind, Paths, Rails, Rule, Severity, Topology, VertexId, lint,
+    Bandwidth, LinkKind, PathKind, Paths, Rails, Rule, Severity, Topology, VertexId, VertexKind,
+    lint,
 };
 
 fn read(name: &str) -> Topology {
@@ -432,4 +433,26 @@ fn the_worst_findings_come_first() {
         severities.is_sorted_by(|a, b| a >= b) && severities[0] == Severity::Error,
         "{severities:?}"
     );
+}
+
+#[test]
+fn functions_are_one_card_behind_a_switch_or_by_equal_ids_and_strangers_on_the_root_complex() {
+    let cards = |text: &str| {
+        let text = format!("<system version=\"1\"><cpu numaid=\"0\">{text}</cpu></system>");
+        let topology = Topology::read(&text).unwrap();
+        let is_card = |vertex: &&crosstie_topo::Vertex| matches!(vertex.kind, VertexKind::Nic(_));
+        let cards = topology.vertices().iter().filter(is_card).count();
+        assert_eq!(topology.ports().len(), 2, "{text}");
+        cards
+    };
+    let function = |function: u32, device: &str| {
+        format!(
+            "<pci busid=\"0:0:14.{function}\" class=\"0x020000\" vendor=\"0x8086\" device=\"{device}\"><nic><net/></nic></pci>"
+        )
+    };
+    let (equal, strange) =
+        (function(0, "0x1") + &function(1, "0x1"), function(0, "0x1") + &function(3, "0x2"));
+    let behind_switch =
+        |text: &str| format!("<pci busid=\"0:1:0.0\" class=\"0x060400\">{text}</pci>");
+    assert_eq!([cards(&equal), cards(&strange), cards(&behind_switch(&strange))], [1, 2, 1]);
 }

@@ -175,8 +175,8 @@ fn a_matrix_reads_as_that_of_nvidia_smi() {
 #[test]
 fn json_tells_all_and_dot_draws_all() {
     for (name, topology) in machines() {
-        let value: serde_json::Value = serde_json::from_str(&json(&topology).unwrap())
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let value: serde_json::Value =
+            serde_json::from_str(&json(&topology)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(value["schema"], 1);
         let length = |key: &str| value[key].as_array().expect(key).len();
         assert_eq!(length("vertices"), topology.vertices().len(), "{name}");
@@ -188,7 +188,7 @@ fn json_tells_all_and_dot_draws_all() {
         assert!(drawn.starts_with("graph topology {") && drawn.ends_with("}\n"), "{name}");
     }
     let value: serde_json::Value =
-        serde_json::from_str(&json(&machine("topology/aws-p4d.xml")).unwrap()).unwrap();
+        serde_json::from_str(&json(&machine("topology/aws-p4d.xml"))).unwrap();
     assert_eq!(value["findings"][0]["rule"], "link-below-device");
     assert_eq!(value["findings"][0]["about"][0], "gpu0");
     let paths = value["paths"].as_array().unwrap();

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use crosstie_topo::xml::{Document, merge};
-use crosstie_topo::{Bandwidth, Fault, GpuModel, PathKind, Paths, Topology, VertexKind};
+use crosstie_topo::{
+    Bandwidth, Fault, GpuModel, PathKind, Paths, Topology, VertexKind, diff, lint, render,
+};
 use proptest::prelude::*;
 
 const ODD: &str = include_str!("files/odd.xml");
@@ -136,27 +138,80 @@ fn errors_tell_line_column_what_was_expected_and_what_to_do() {
     assert_eq!((e.at.line, e.at.column, e.fault), (2, 2, Fault::Encoding));
 }
 
+/// A topology of one `<cpu>` that holds `part` for each number below `many`.
+fn repeated(many: usize, part: impl Fn(&mut String, usize)) -> String {
+    let mut text = String::new();
+    (0..many).for_each(|i| part(&mut text, i));
+    within_cpu(&text)
+}
+
+macro_rules! add {
+    ($text:ident, $($form:tt)*) => { write!($text, $($form)*).expect("texts take all") };
+}
+
 /// Files whose cost would grow with the square of their length, or with their depth, if nobody took care.
 fn harmful() -> Vec<(&'static str, String)> {
     let many = 20_000;
     let mut attributes = String::from("<system version=\"1\"");
     let mut comments = String::from("<system version=\"1\">");
     let mut cpus = comments.clone();
-    let mut gpus = String::from("<system version=\"1\"><cpu numaid=\"0\">");
-    let mut links = String::from("<system version=\"1\"><cpu numaid=\"0\">");
+    let mut fewer_cpus = comments.clone();
     for i in 0..many {
-        write!(links, "<pci busid=\"0:1:0.0\" class=\"0x060400\" link_speed=\"x\"/><pci busid=\"{i:x}:2:0.0\"><gpu dev=\"0\"><nvlink target=\"1:2:0.0\" count=\"1\" tclass=\"0x03\"/><nvlink target=\"s\" count=\"1\"/></gpu></pci><nic><net dev=\"{i}\"/></nic>").expect("texts take all");
-        write!(attributes, " a{i}=\"\"").expect("texts take all");
-        write!(comments, "<!--{i}-->").expect("texts take all");
-        write!(cpus, "<cpu numaid=\"{i}\"/>").expect("texts take all");
-        write!(gpus, "<pci busid=\"{i:x}:1:0.0\" class=\"0x030200\"/>").expect("texts take all");
+        add!(attributes, " a{i}=\"\"");
+        add!(comments, "<!--{i}--><![CDATA[{i}]]>");
+        add!(cpus, "<cpu numaid=\"{i}\"/>");
+        if i < 1000 {
+            add!(fewer_cpus, "<cpu numaid=\"{i}\"/>");
+        }
     }
+    let gpus = |text: &mut String, i: usize| {
+        add!(text, "<pci busid=\"{i:x}:1:0.0\" class=\"0x030200\"/>");
+    };
+    let links = |text: &mut String, i: usize| {
+        add!(text, "<pci busid=\"0:1:0.0\" class=\"0x060400\" link_speed=\"x\"/>");
+        add!(text, "<pci busid=\"{i:x}:2:0.0\"><gpu dev=\"0\"><nvlink target=\"s\" count=\"1\"/>");
+        add!(text, "<nvlink target=\"1:2:0.0\" count=\"1\" tclass=\"0x030000\"/></gpu></pci>");
+    };
+    let mesh = |text: &mut String, i: usize| {
+        add!(text, "<pci busid=\"{i:x}:1:0.0\"><gpu dev=\"{i}\">");
+        for to in 0..250 {
+            add!(text, "<nvlink target=\"{to:x}:1:0.0\" count=\"1\" tclass=\"0x030000\"/>");
+        }
+        text.push_str("</gpu></pci>");
+    };
+    let nics = |text: &mut String, i: usize| add!(text, "<nic><net dev=\"{i}\"/></nic>");
+    let names = |text: &mut String, i: usize| {
+        let name = "n".repeat(if i == 0 { 1_000_000 } else { 1 });
+        add!(text, "<nic><net name=\"{name}\"/></nic>");
+    };
+    let same = |text: &mut String, _| text.push_str("<pci busid=\"0:1:0.0\" class=\"0x030200\"/>");
+    let devices = |text: &mut String, i: usize| add!(text, "<pci busid=\"{i:x}:1:0.0\"/>");
+    let deep = |text: &mut String, _| text.push_str("<x/>");
     vec![
         ("attributes", attributes + "/>"),
         ("comments", comments + "</system>"),
         ("cpus", cpus + "</system>"),
-        ("gpus", gpus + "</cpu></system>"),
-        ("links", links.replace("tclass=\"0x03\"", "tclass=\"0x030000\"") + "</cpu></system>"),
+        ("half as many cpus as a table takes", fewer_cpus + "</system>"),
+        ("gpus", repeated(many, gpus)),
+        ("half as many gpus as a table takes", repeated(1000, gpus)),
+        ("links", repeated(many, links)),
+        ("links of each to each", repeated(250, mesh)),
+        ("nics without names", repeated(many, nics)),
+        ("a name that pads all lines", repeated(700, names)),
+        ("one bus id", repeated(many, same)),
+        (
+            "ends and devices",
+            repeated(many, devices).replacen("</cpu>", "<nic><net/><net/></nic></cpu>", 1),
+        ),
+        (
+            "short elements, deep",
+            within_cpu(&format!(
+                "{}{}{}",
+                "<a>".repeat(120),
+                repeated(many, deep),
+                "</a>".repeat(120)
+            )),
+        ),
         ("depth", "<a>".repeat(100_000)),
         ("depth of pci", within_cpu(&"<pci busid=\"0:1:0.0\">".repeat(50_000))),
         ("namespaces", "<a xmlns:a=\"b\">".repeat(10_000)),
@@ -168,26 +223,69 @@ fn harmful() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// All that the command line does with a description.
+fn use_all(name: &str, topology: &Topology) {
+    let step = |what: &str, begin: Instant| {
+        // Quadratic would be minutes; a loaded machine is slower, but not so.
+        assert!(begin.elapsed().as_secs() < 10, "{name}: {what} took {:?}", begin.elapsed());
+    };
+    let begin = Instant::now();
+    let written = topology.document().to_string();
+    assert_eq!(*topology.document(), Document::read(&written).expect(name), "{name}");
+    step("reading back", begin);
+    let begin = Instant::now();
+    let merged = merge([topology.document().clone(), topology.document().clone()]).expect("two");
+    assert!(merged.document == *topology.document() && merged.conflicts.is_empty(), "{name}");
+    step("merge", begin);
+    let begin = Instant::now();
+    lint(topology);
+    step("lint", begin);
+    let begin = Instant::now();
+    let drawn = [render::tree(topology), render::dot(topology), render::svg(topology)];
+    step("drawings", begin);
+    let begin = Instant::now();
+    let json = render::json(topology);
+    step("JSON", begin);
+    let begin = Instant::now();
+    if let Ok(paths) = Paths::of(topology) {
+        assert!(render::Matrix::of(topology, &paths).to_string().len() < 40_000_000, "{name}");
+    }
+    step("matrix", begin);
+    let begin = Instant::now();
+    if let Ok(differences) = diff(topology, topology) {
+        assert_eq!(differences, [], "{name}");
+    }
+    step("diff", begin);
+    let shown = drawn.map(|text| text.len()).into_iter().sum::<usize>() + json.len();
+    assert!(shown < 100 * written.len() + 1_000_000, "{name}: {shown} of {}", written.len());
+}
+
 #[test]
 fn files_that_mean_harm_cost_no_more_than_their_length() {
     for (name, text) in harmful() {
         let begin = Instant::now();
         let topology = Topology::read(&text);
-        let again = topology.as_ref().ok().map(|t| Document::read(&t.document().to_string()));
-        if let (Ok(topology), Some(again)) = (&topology, again) {
-            assert_eq!(*topology.document(), again.unwrap(), "{name}");
-            let twice = [topology.document().clone(), topology.document().clone()];
-            assert!(merge(twice).unwrap().conflicts.is_empty());
+        assert!(begin.elapsed().as_secs() < 10, "{name}: reading took {:?}", begin.elapsed());
+        match topology {
+            Ok(topology) => use_all(name, &topology),
+            Err(e) => assert!(e.to_string().len() < 500, "{name}: {}", e.to_string().len()),
         }
-        if let Err(e) = &topology {
-            assert!(e.to_string().len() < 500, "{name}: {}", e.to_string().len());
-        }
-        // Quadratic would be minutes; a loaded machine is slower, but not so.
-        assert!(begin.elapsed().as_secs() < 10, "{name} took {:?}", begin.elapsed());
     }
-    let gpus = Topology::read(&harmful()[3].1).unwrap();
+}
+
+#[test]
+fn what_is_too_large_for_a_table_of_paths_is_refused_with_its_numbers() {
+    let text =
+        repeated(2049, |text, i| add!(text, "<pci busid=\"{i:x}:1:0.0\" class=\"0x030200\"/>"));
+    let gpus = Topology::read(&text).unwrap();
     let refusal = Paths::of(&gpus).map(drop).unwrap_err().to_string();
-    assert!(refusal.starts_with("20001 GPUs"), "{refusal}");
+    assert!(refusal.starts_with("2050 GPUs, ports and NUMA nodes, 4098 links"), "{refusal}");
+    let json: serde_json::Value = serde_json::from_str(&render::json(&gpus)).unwrap();
+    assert_eq!(json["paths_left_out"], "2049 GPUs and ports; the paths of at most 512 are told");
+    assert_eq!(
+        (json["paths"].as_array().map(Vec::len), json["vertices"].as_array().map(Vec::len)),
+        (Some(0), Some(2050))
+    );
 }
 
 /// One change to a file: a cut, a doubled part, a byte, or a piece from a list of those that hurt.
@@ -300,4 +398,14 @@ fn descriptions_of_one_machine_merge_whatever_each_process_saw() {
     let conflict = &conflicts[0];
     assert_eq!((conflict.element.as_str(), conflict.attribute.as_str()), ("net n0 1", "speed"));
     assert_eq!((conflict.kept.as_str(), conflict.dropped.as_str()), ("100000", "200000"));
+}
+
+#[test]
+fn elements_that_nothing_tells_apart_stay_as_many_as_one_process_saw() {
+    let two = within_cpu("<nic><net speed=\"1000\"/></nic><nic><net speed=\"2000\"/></nic>");
+    let three = two.replacen("<nic>", "<nic><net speed=\"1000\"/></nic><nic>", 1);
+    let read = |text: &str| Document::read(text).unwrap();
+    assert_eq!(merge([read(&two), read(&two)]).unwrap().document, read(&two));
+    let merged = merge([read(&two), read(&three)]).unwrap().document;
+    assert_eq!(Topology::from_document(merged).unwrap().ports().len(), 3);
 }

@@ -2,6 +2,7 @@
 //!
 //! Bandwidths are bytes a second; vertices are named by ids such as `gpu0`, which nothing else has.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -11,7 +12,7 @@ use crate::bus_id::BusId;
 use crate::graph::{GpuModel, Link, LinkKind, Topology, VertexId, VertexKind};
 use crate::lint::{Rule, Severity, lint};
 use crate::path::PathKind;
-use crate::paths::{Paths, TooManyEnds};
+use crate::paths::Paths;
 use crate::rails::Rails;
 use crate::render::words::{id, kind, product};
 use crate::unit::Bandwidth;
@@ -24,6 +25,9 @@ struct Form {
     vertices: Vec<VertexForm>,
     links: Vec<LinkForm>,
     paths: Vec<PathForm>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paths_left_out: Option<String>,
     rails: Vec<RailForm>,
     findings: Vec<FindingForm>,
 }
@@ -98,13 +102,16 @@ struct FindingForm {
     line: Option<u32>,
 }
 
-/// The topology, its paths, rails and findings, as one line of JSON.
-///
-/// # Errors
-///
-/// Where it is too large for a table of its paths.
-pub fn json(topology: &Topology) -> Result<String, TooManyEnds> {
-    let paths = Paths::of(topology)?;
+/// GPUs and ports whose pairs are told: 512² paths are 30 MB of text.
+const MOST_TOLD: usize = 512;
+
+/// The topology, its paths, rails and findings, as one line of JSON. Of more than 512 GPUs and ports it
+/// has no paths, and says so in `paths_left_out`.
+pub fn json(topology: &Topology) -> String {
+    let (paths, paths_left_out) = match all_paths(topology) {
+        Ok(paths) => (paths, None),
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
     let rails = Rails::of(topology);
     let rail = |(rail, ports): (u32, &[VertexId])| {
         let ports = ports.iter().map(|&port| id(topology, port)).collect();
@@ -116,12 +123,13 @@ pub fn json(topology: &Topology) -> Result<String, TooManyEnds> {
         hosts: topology.hosts().len(),
         vertices: topology.ids().map(|id| vertex(topology, id)).collect(),
         links: links(topology),
-        paths: all_paths(topology, &paths),
+        paths,
+        paths_left_out,
         rails: rails.iter().map(rail).collect(),
         findings: findings(topology),
     };
     // Maps with keys that are no strings are what serde_json refuses; the form has none.
-    Ok(serde_json::to_string(&form).unwrap_or_default())
+    serde_json::to_string(&form).unwrap_or_default()
 }
 
 fn vertex(topology: &Topology, of: VertexId) -> VertexForm {
@@ -174,10 +182,15 @@ fn links(topology: &Topology) -> Vec<LinkForm> {
     topology.links().iter().map(form).collect()
 }
 
-/// Between GPUs, and from GPUs to ports and back.
-fn all_paths(topology: &Topology, paths: &Paths) -> Vec<PathForm> {
-    let mut forms = Vec::new();
+/// Between GPUs, and from GPUs to ports and back; or why they are not told.
+fn all_paths(topology: &Topology) -> Result<Vec<PathForm>, String> {
     let ends: Vec<VertexId> = [topology.gpus(), topology.ports()].concat();
+    if ends.len() > MOST_TOLD {
+        let ends = ends.len();
+        return Err(format!("{ends} GPUs and ports; the paths of at most {MOST_TOLD} are told"));
+    }
+    let paths = Paths::of(topology).map_err(|e| e.to_string())?;
+    let mut forms = Vec::new();
     for &from in &ends {
         for &to in ends.iter().filter(|&&to| to != from) {
             let relayed = paths.relayed(from, to);
@@ -193,7 +206,7 @@ fn all_paths(topology: &Topology, paths: &Paths) -> Vec<PathForm> {
             }
         }
     }
-    forms
+    Ok(forms)
 }
 
 fn findings(topology: &Topology) -> Vec<FindingForm> {

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::graph::{LinkKind, Topology, VertexId};
+use crate::graph::{Link, LinkKind, Topology, VertexId};
 use crate::path::{Path, PathKind};
 use crate::paths::Paths;
 use crate::rails::Rails;
@@ -36,8 +36,10 @@ impl Matrix {
     pub fn of(topology: &Topology, paths: &Paths) -> Self {
         let rails = Rails::of(topology);
         let ends: Vec<VertexId> = [topology.gpus(), topology.ports()].concat();
-        let row =
-            |&from: &VertexId| ends.iter().map(|&to| cell(topology, paths, from, to)).collect();
+        let row = |&from: &VertexId| {
+            let switched = most_links(topology, from);
+            ends.iter().map(|&to| cell(topology, paths, from, to, switched)).collect()
+        };
         let numa = |id| {
             let numa =
                 topology.cpu_of(id).and_then(|cpu| topology.cpu(cpu)).and_then(|cpu| cpu.numa);
@@ -71,18 +73,26 @@ impl Matrix {
     }
 }
 
-fn cell(topology: &Topology, paths: &Paths, from: VertexId, to: VertexId) -> Cell {
+/// The NVLinks of a GPU side by side: those to the switches, else the most to one GPU.
+fn most_links(topology: &Topology, from: VertexId) -> Option<&Link> {
+    let links = topology.links_of(from).iter().filter(|link| link.kind == LinkKind::Nvl);
+    links.max_by_key(|link| (topology.vertex(link.to).host.is_none(), link.count))
+}
+
+fn cell(
+    topology: &Topology,
+    paths: &Paths,
+    from: VertexId,
+    to: VertexId,
+    switched: Option<&Link>,
+) -> Cell {
     let path = paths.send(from, to).or_else(|| paths.between(from, to));
     let text = match path {
         _ if from == to => "X".into(),
         None => "-".into(),
         Some(Path { kind: PathKind::Nvl, .. }) => {
-            let links = topology.links_of(from).iter().filter(|link| link.kind == LinkKind::Nvl);
             // To the GPU itself, else to the switches.
-            let direct = links.clone().find(|link| link.to == to);
-            let count = direct.or_else(|| {
-                links.max_by_key(|link| (topology.vertex(link.to).host.is_none(), link.count))
-            });
+            let count = topology.link(from, to, LinkKind::Nvl).or(switched);
             count.map_or("NVL".into(), |link| format!("NV{}", link.count))
         }
         Some(path) => path.kind.name().into(),

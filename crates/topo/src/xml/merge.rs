@@ -1,6 +1,6 @@
 //! Owns the merging of several descriptions of one machine: each process saw its own GPU, all saw the rest.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -33,7 +33,8 @@ pub struct Conflict {
 }
 
 /// Merges descriptions of one machine into the first: elements are the same that have the same name and
-/// bus id, NUMA number, target, or network name, below the same parent. `None` of none.
+/// bus id, NUMA number, target, or network name, below the same parent; those that nothing tells apart are
+/// paired in their order. `None` of none.
 pub fn merge(documents: impl IntoIterator<Item = Document>) -> Option<Merged> {
     let mut documents = documents.into_iter();
     let mut merged = Merged { document: documents.next()?, conflicts: Vec::new() };
@@ -79,10 +80,10 @@ fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
             Some(_) => {}
         }
     }
-    let mut places = BTreeMap::new();
+    let mut places: BTreeMap<_, VecDeque<usize>> = BTreeMap::new();
     for (place, item) in to.items.iter().enumerate() {
         if let Item::Element(element) = item {
-            places.entry(key(&to.name, element)).or_insert(place);
+            places.entry(key(&to.name, element)).or_default().push_back(place);
         }
     }
     let mut remarks = Vec::new();
@@ -91,7 +92,7 @@ fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
             remarks.push(item);
             continue;
         };
-        let place = places.get(&key(&to.name, &element)).copied();
+        let place = places.get_mut(&key(&to.name, &element)).and_then(VecDeque::pop_front);
         match place.and_then(|place| to.items.get_mut(place)) {
             Some(Item::Element(same)) => add(same, element, conflicts),
             _ => to.push(element),

@@ -1,4 +1,4 @@
-//! Owns writing: a tree as text that reads back equal, two spaces to a level.
+//! Owns writing: a tree as text that reads back equal, two blanks to a level.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -16,8 +16,14 @@ impl fmt::Display for Document {
     }
 }
 
+/// Blanks before a line: two to a level, as far as machines go. Of deeper ones a file of short elements
+/// would be written many times as long.
+fn blanks(depth: usize) -> usize {
+    2 * depth.min(16)
+}
+
 fn write_item(f: &mut fmt::Formatter<'_>, item: &Item, depth: usize) -> fmt::Result {
-    let indent = 2 * depth;
+    let indent = blanks(depth);
     match item {
         Item::Element(element) => write_element(f, element, depth),
         Item::Comment(comment) => writeln!(f, "{:indent$}<!--{}-->", "", in_comment(comment)),
@@ -34,7 +40,7 @@ fn write_item(f: &mut fmt::Formatter<'_>, item: &Item, depth: usize) -> fmt::Res
 }
 
 fn write_element(f: &mut fmt::Formatter<'_>, element: &Element, depth: usize) -> fmt::Result {
-    let (indent, name) = (2 * depth, &element.name);
+    let (indent, name) = (blanks(depth), &element.name);
     write!(f, "{:indent$}<{name}", "")?;
     for attribute in &element.attributes {
         write!(f, " {}=\"", attribute.name)?;
