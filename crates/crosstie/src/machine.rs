@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crosstie_ir::Rank;
 use crosstie_planner::Nodes;
-use crosstie_topo::{
-    Cluster, Paths, ReadError, TooManyEnds, Topology, TopologyFingerprint, VertexId,
-};
+use crosstie_topo::{Cluster, Paths, ReadError, TooLarge, Topology, TopologyFingerprint, VertexId};
 
 /// A machine that ranks play: each a GPU of it, or where it has none, a NIC.
 #[derive(Debug, Clone)]
@@ -36,7 +34,7 @@ pub enum MachineError {
     Topology(#[from] ReadError),
     /// It is too large.
     #[error(transparent)]
-    TooMany(#[from] TooManyEnds),
+    TooMany(#[from] TooLarge),
     /// It describes several hosts.
     #[error("it describes {0} hosts, and a node is one: give the file of one of them")]
     Hosts(usize),
@@ -142,7 +140,7 @@ fn rails_of_gpus(
     gpus: &[VertexId],
     ports: &[(VertexId, u32)],
     rails: u32,
-) -> Result<Vec<u32>, TooManyEnds> {
+) -> Result<Vec<u32>, TooLarge> {
     let paths = Paths::of(topology)?;
     let rail_of = |port| ports.iter().find(|(known, _)| *known == port).map(|&(_, rail)| rail);
     let all: Vec<VertexId> = ports.iter().map(|&(port, _)| port).collect();
