@@ -5,15 +5,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crosstie_bootstrap::{Monitor, World};
-use crosstie_exec::Engine;
+use crosstie_bootstrap::World;
+use crosstie_exec::{Engine, Oversight};
 use crosstie_net::Listener;
 use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
 
 use crate::programs::Programs;
 use crate::settings::Resolved;
-use crate::standing::Standing;
+use crate::standing::{OnDuty, Standing};
 use crate::{Error, Machine, Settings};
 
 /// A group of ranks that carry out collectives together.
@@ -205,7 +205,6 @@ impl Communicator {
     fn give_up(&mut self) {
         self.standing.abort("the thread that held the communicator panicked");
         self.engine.settle();
-        self.engine.hasten();
         self.standing.leave(self.sequence);
     }
 
@@ -214,12 +213,14 @@ impl Communicator {
             return Ok(());
         }
         let limit = DRAIN_LIMIT.min(self.timeout);
-        if self.standing.has_failed() || self.standing.monitor.as_ref().is_some_and(Monitor::failed)
-        {
-            self.engine.hasten();
-        }
         let drained = self.engine.drain(limit);
-        self.standing.leave(self.sequence);
+        let duty = OnDuty { standing: Arc::clone(&self.standing), last: self.sequence };
+        let works_on = drained.is_ok() && !duty.has_failed();
+        if works_on && self.engine.work_on(Box::new(duty), self.timeout) {
+            self.standing.retire(self.sequence);
+        } else {
+            self.standing.leave(self.sequence);
+        }
         if drained? { Ok(()) } else { Err(Error::NotDelivered { waited: limit }) }
     }
 }

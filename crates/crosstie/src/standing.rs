@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crosstie_bootstrap::{CallMark, Cause, Monitor, Report, Verdict, Wait, WaitOn};
-use crosstie_exec::{ExecError, Waiting, WaitingFor, Watch};
+use crosstie_exec::{ExecError, Oversight, Waiting, WaitingFor, Watch};
 use crosstie_ir::Collective;
 use crosstie_transport::{Doorbell, ForkMark, TransportError};
 
@@ -211,11 +211,34 @@ impl Standing {
         self.doorbell.ring();
     }
 
+    /// Tells the others that this rank's program has left, while it works on: see [`Monitor::retire`].
+    pub fn retire(&self, last_sequence: u64) {
+        if let Some(monitor) = &self.monitor {
+            monitor.retire(last_sequence);
+        }
+    }
+
     /// Leaves in order, or as one that has given up: see [`Monitor::leave`].
     pub fn leave(&self, last_sequence: u64) {
         if let Some(monitor) = &self.monitor {
             monitor.leave(last_sequence);
         }
+    }
+}
+
+/// A rank whose program has left, after the call `last`, and which works on for others of its node.
+pub(crate) struct OnDuty {
+    pub standing: Arc<Standing>,
+    pub last: u64,
+}
+
+impl Oversight for OnDuty {
+    fn has_failed(&self) -> bool {
+        self.standing.has_failed() || self.standing.monitor.as_ref().is_some_and(Monitor::failed)
+    }
+
+    fn over(&self) {
+        self.standing.leave(self.last);
     }
 }
 

@@ -2,12 +2,15 @@
 
 #![cfg(test)]
 
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crosstie::{
     Algorithm, Communicator, Error, Flush, Meeting, Pxn, ReduceOp, Settings, Threads, Transport,
 };
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 /// Bytes of other ranks that this one has sent on.
 fn carried_bytes(comm: &Communicator) -> u64 {
@@ -110,6 +113,159 @@ fn a_relay_whose_program_sleeps_or_has_left_sends_on_all_the_same() {
         Ok(slowest)
     });
     all.unwrap();
+}
+
+/// Longer than any patience of the relay's without work, and than the silence that its monitor keeps from being one.
+#[test]
+fn a_relay_that_has_left_works_on_as_long_as_it_is_needed() {
+    let (world, settings) = world(4, 2);
+    let settings = settings.timeout(Duration::from_millis(1600)).silence(SILENCE);
+    let all = world.settings(settings).run(|mut comm| {
+        for i in 0..4u64 {
+            let mut value = [0; 1000];
+            match comm.rank() {
+                0 => comm.send(&[i; 1000], 3)?,
+                3 => comm.recv(&mut value, 0)?,
+                _ => break, // Leaves at once.
+            }
+            assert!(comm.rank() == 0 || value == [i; 1000]);
+            thread::sleep(Duration::from_millis(600));
+        }
+        Ok(())
+    });
+    all.unwrap();
+}
+
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// A rank as a process of its own, on the first node or the second.
+struct Process {
+    child: Child,
+    orders: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(rank: u32, id: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_rank_of_a_world_of_processes", "--ignored", "--nocapture"]);
+        command.env("CROSSTIE_ID", id).env("CROSSTIE_RANK", rank.to_string());
+        command.env("CROSSTIE_SIZE", "4").env("CROSSTIE_NODE", format!("{id}-{}", rank / 2));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (orders, said) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, orders, lines: BufReader::new(said).lines() }
+    }
+
+    fn goes_on(&mut self) {
+        self.orders.write_all(b"go on\n").unwrap();
+    }
+
+    /// The next thing that it says.
+    fn says(&mut self) -> Option<String> {
+        let says =
+            |line: Result<String, _>| line.ok()?.strip_prefix("rank says: ").map(str::to_owned);
+        self.lines.by_ref().find_map(says)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the processes are: 1 and 2 leave at once, 0 sends to 3 by way of 1, and 3 to 0 by way of 2, twice.
+#[test]
+#[ignore = "a part of other tests, which start it"]
+fn a_rank_of_a_world_of_processes() {
+    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    thread::spawn(|| {
+        thread::sleep(Duration::from_secs(30));
+        std::process::abort();
+    });
+    let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::On).silence(SILENCE);
+    let said = match settings.connect().and_then(send_or_receive) {
+        Ok(()) => "left".to_owned(),
+        Err(Error::Failed(failure)) => {
+            let (relay_of, left_after) = (failure.relay_of, failure.left_after);
+            let culprit = failure.culprit;
+            let code = Error::Failed(failure).code();
+            format!("{code} {culprit:?} relay of {relay_of:?} left after {left_after:?}")
+        }
+        Err(error) => error.report(),
+    };
+    println!("\nrank says: {said}");
+}
+
+fn send_or_receive(mut comm: Communicator) -> Result<(), Error> {
+    let mut value = [0u8; 1000];
+    for _ in 0..2 {
+        match comm.rank() {
+            0 => {
+                std::io::stdin().read_line(&mut String::new()).unwrap();
+                comm.send(&[7u8; 1000], 3)?;
+                comm.recv(&mut value, 3)?;
+            }
+            3 => {
+                comm.recv(&mut value, 0)?;
+                comm.send(&[7u8; 1000], 0)?;
+            }
+            _ => break,
+        }
+        println!("\nrank says: done");
+    }
+    comm.leave()
+}
+
+/// The process of rank 1 gets the signal when its program has left and the first message has come by it.
+fn relay_that_has_left(signal: Option<Signal>) -> Vec<Option<String>> {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let mut ranks: Vec<Process> =
+        (0..4).map(|rank| Process::start(rank, &id.to_string())).collect();
+    for relay in [1, 2] {
+        assert_eq!(ranks[relay].says().as_deref(), Some("left"));
+    }
+    ranks[0].goes_on();
+    for end in [0, 3] {
+        assert_eq!(ranks[end].says().as_deref(), Some("done"));
+    }
+    let began = Instant::now();
+    if let Some(signal) = signal {
+        kill_process(Pid::from_child(&ranks[1].child), signal).unwrap();
+    } else {
+        ranks[0].goes_on();
+    }
+    // Rank 3 waits; rank 0 learns of it in its next call.
+    let mut said = vec![ranks[3].says()];
+    if signal.is_some() {
+        ranks[0].goes_on();
+    }
+    said.push(ranks[0].says());
+    // The other relay has nobody to wait for any more: its process ends.
+    assert_eq!(ranks[2].says(), None);
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    said
+}
+
+#[test]
+fn a_relay_that_has_left_and_dies_is_named_as_any_that_dies() {
+    let said = relay_that_has_left(Some(Signal::KILL));
+    let named = "CT-060 Some(1) relay of Some(1) left after None";
+    assert!(said.iter().all(|said| said.as_deref() == Some(named)), "{said:?}");
+}
+
+#[test]
+fn a_relay_that_has_left_and_is_stopped_is_named_as_any_that_is_silent() {
+    let said = relay_that_has_left(Some(Signal::STOP));
+    let named = "CT-061 Some(1) relay of Some(1) left after None";
+    assert!(said.iter().all(|said| said.as_deref() == Some(named)), "{said:?}");
+}
+
+#[test]
+fn relays_that_have_left_end_with_their_last_duty() {
+    let said = relay_that_has_left(None);
+    assert!(said.iter().all(|said| said.as_deref() == Some("done")), "{said:?}");
 }
 
 #[test]

@@ -19,13 +19,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crosstie_transport::Driver;
 
 use crate::machine::Machine;
 use crate::queue::{Core, Helm, lock};
-use crate::retirement::{self, Retirement};
+use crate::retirement::Retirement;
 
 /// How long relay work waits at most behind an application that has just left: the longest tick where looks
 /// are in vain, and the shortest where they find something, for an application that is busy with another
@@ -134,12 +134,9 @@ impl Core {
         }
     }
 
-    /// After the last call of this rank: serves until the others of the node have left, too, and closes the
-    /// connections.
-    pub(crate) fn retire(&self, retirement: Retirement) {
-        let hastens = self.hastens.load(Ordering::Relaxed);
-        let longest = if hastens { retirement::HASTY } else { retirement::LONGEST };
-        let until = Instant::now() + longest;
+    /// After the last call of this rank: serves until the others of the node have left, too, or there is no
+    /// more reason to wait for them, and closes the connections.
+    pub(crate) fn retire(&self, mut retirement: Retirement) {
         loop {
             let mut helm = lock(&self.helm);
             self.serve_all(&mut helm);
@@ -147,18 +144,20 @@ impl Core {
             let drained = helm.machine.is_drained();
             let over = drained && helm.machine.is_relieved();
             let wake = helm.machine.wake_fds().unwrap_or_default();
-            if over || Instant::now() > until {
-                helm.machine.endpoints.clear();
-                break;
-            }
+            let carried = helm.machine.carried();
             drop(helm);
+            if over || retirement.is_long_enough(carried) {
+                // The others are to know that it leaves in order before they see that it has.
+                retirement.end();
+                lock(&self.helm).machine.endpoints.clear();
+                return;
+            }
             let fds: Vec<BorrowedFd<'_>> = wake.iter().map(AsFd::as_fd).collect();
             // Where it cannot wait it has waited long enough.
             if self.doorbell.wait(&fds, PAUSE).is_err() {
                 std::thread::sleep(PAUSE);
             }
         }
-        drop(retirement);
     }
 
     fn is_wanted(&self) -> bool {

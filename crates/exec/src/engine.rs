@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crosstie_ir::{ChunkMap, Plan, Rank};
@@ -14,6 +13,7 @@ use crate::machine::{Clock, Machine, Seat};
 use crate::memory::Owned;
 use crate::queue::{Core, Submission};
 use crate::reduce::Reducer;
+use crate::retirement::{Oversight, Terms};
 use crate::wide::Wide;
 use crate::{Buffers, ExecError, Known, Program, Ticket, WaitPolicy, Watch};
 
@@ -26,6 +26,8 @@ pub struct Engine {
     pub(crate) rank: Rank,
     pub(crate) ranks: u32,
     pub(crate) core: Arc<Core>,
+    /// Who oversees it after its last call, if it works on for others.
+    terms: Option<Terms>,
     /// The process that made it: a forked child has neither its thread nor its place among the ranks.
     process: u32,
 }
@@ -71,7 +73,7 @@ impl Engine {
         let machine = Machine::new(endpoints, wake, wait);
         let core = Arc::new(Core::new(machine, doorbell));
         core.go_on_duty()?;
-        Ok(Self { rank, ranks, core, process: std::process::id() })
+        Ok(Self { rank, ranks, core, terms: None, process: std::process::id() })
     }
 
     /// Resolves this rank's slice of a plan against the engine's connections, for calls in place and others.
@@ -191,10 +193,15 @@ impl Engine {
         self.core.leaked_bytes()
     }
 
-    /// The ranks have failed, and some may never leave: dropped, the engine works for the others a second
-    /// longer, not until they have left.
-    pub fn hasten(&self) {
-        self.core.hastens.store(true, Ordering::Relaxed);
+    /// Where others of the node still need this rank, has the engine, once dropped, work for them until they
+    /// have left, `oversight` tells of a failure or it has sent nothing on for `patience`; says whether it will.
+    /// Otherwise, or not called, it works for them a second longer at most.
+    pub fn work_on(&mut self, oversight: Box<dyn Oversight>, patience: Duration) -> bool {
+        let works_on = self.core.works_on();
+        if works_on {
+            self.terms = Some(Terms { oversight, patience });
+        }
+        works_on
     }
 
     /// Waits until everything submitted is over and everything sent has left this process, so that
@@ -230,7 +237,7 @@ impl Drop for Engine {
     /// Refuses what was submitted and is not over, and closes the connections.
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            self.core.stop();
+            self.core.stop(self.terms.take());
         }
     }
 }

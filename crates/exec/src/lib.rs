@@ -26,6 +26,7 @@ pub use memory::{Memory, Nothing, Owned, OwnedMessage};
 pub use program::{Known, Program};
 pub use queue::Submission;
 pub use reduce::{Isa, Operand, ReduceError, Reducer};
+pub use retirement::Oversight;
 pub use scope::{Scope, ScopedTicket, Scopes};
 pub use ticket::Ticket;
 pub use wait::WaitPolicy;

@@ -286,6 +286,11 @@ impl Machine {
         self.endpoints.iter().all(|endpoint| endpoint.relieved())
     }
 
+    /// How many messages it has sent on for others.
+    pub fn carried(&self) -> u64 {
+        self.endpoints.iter().map(|endpoint| endpoint.counters().carried).sum()
+    }
+
     /// Whether nothing is left to be sent, for anyone.
     pub fn is_drained(&mut self) -> bool {
         self.endpoints.iter_mut().all(|endpoint| endpoint.drained().unwrap_or(true))

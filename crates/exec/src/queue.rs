@@ -29,7 +29,7 @@ use crate::duty::Duty;
 use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
-use crate::retirement::Retirement;
+use crate::retirement::{Retirement, Terms};
 use crate::wide::Wide;
 use crate::{ExecError, Program, Reducer, Watch};
 
@@ -113,8 +113,6 @@ pub(crate) struct Core {
     /// Whether this rank works for others of its node: see `duty`.
     pub serves: bool,
     pub(crate) duty: Duty,
-    /// Whether it is to stop doing so soon after its own last call.
-    pub hastens: AtomicBool,
 }
 
 /// What only the driver touches.
@@ -149,7 +147,6 @@ impl Core {
         Self {
             serves: machine.serves(),
             duty: Duty::default(),
-            hastens: AtomicBool::new(false),
             doorbell,
             helm: Mutex::new(Helm { machine, current: None, wakers: Vec::new() }),
             queue: Mutex::default(),
@@ -443,24 +440,35 @@ impl Core {
         }
     }
 
-    /// Ends the background thread and refuses all that is left; no connection is touched again.
-    pub fn stop(&self) {
-        let retires = self.serves && {
+    /// Whether others of the node still need this rank.
+    pub fn works_on(&self) -> bool {
+        self.serves && {
             let helm = self.helm();
             !helm.machine.poisoned && !helm.machine.is_relieved()
-        };
-        let background = {
+        }
+    }
+
+    /// Ends the background thread and refuses all that is left; no connection is touched again, unless
+    /// others still need this rank: then that thread works for them on these terms.
+    pub fn stop(&self, terms: Option<Terms>) {
+        let works_on = self.works_on();
+        let (background, terms) = {
             let mut queue = lock(&self.queue);
             queue.stopping = true;
-            queue.retirement = retires.then(Retirement::begin);
-            queue.background.take()
+            if works_on {
+                queue.retirement = Some(Retirement::begin(terms));
+                (queue.background.take(), None)
+            } else {
+                (queue.background.take(), terms)
+            }
         };
         self.turn.notify_all();
-        if retires {
+        if works_on {
             // The thread goes on for others, and ends by itself.
             self.doorbell.ring();
             return;
         }
+        terms.into_iter().for_each(|terms| terms.oversight.over());
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.doorbell.ring();
         if let Some(thread) = background {

@@ -169,11 +169,22 @@ pub(super) enum Message {
     Leave { sequence: u64 },
     /// I know that you leave.
     Released,
-    /// These have left, with their last calls; and this is the verdict, if there is one.
-    News { left: Vec<(u32, u64)>, verdict: Option<Box<Verdict>> },
+    /// These have left, with their last calls; of these only the programs have left; and this is the verdict, if
+    /// there is one.
+    News {
+        left: Vec<(u32, u64)>,
+        #[serde(default)]
+        retired: Vec<(u32, u64)>,
+        verdict: Option<Box<Verdict>>,
+    },
 }
 
 impl Message {
+    pub(super) fn sealed(verdict: &Verdict) -> Message {
+        let verdict = Some(Box::new(verdict.clone()));
+        Message::News { left: Vec::new(), retired: Vec::new(), verdict }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("numbers, texts and lists of them are always JSON")
     }

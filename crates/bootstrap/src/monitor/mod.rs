@@ -239,6 +239,12 @@ impl Monitor {
         self.shared.has_left(rank)
     }
 
+    /// Says that this rank's program has left, after the call with this number, and watches on, and is watched, until
+    /// it [leaves](Self::leave): for a rank that works on for others. Returns at once.
+    pub fn retire(&self, last_sequence: u64) {
+        self.shared.request(Request::Retire(last_sequence));
+    }
+
     /// Leaves in order: tells the others that the call with this number was the last, and ends the thread. It takes
     /// about a round trip, for the lowest rank up to 0.2 s while others stay; and never more than about 2 s.
     pub fn leave(&self, last_sequence: u64) {

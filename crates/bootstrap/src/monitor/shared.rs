@@ -22,6 +22,7 @@ pub(super) enum Request {
     Probed,
     /// Look at these paths from now on.
     Watch(Lookout),
+    Retire(u64),
     Leave(u64),
     /// End without a word.
     Stop,

@@ -16,6 +16,8 @@
 //!    A hub first gives the others [`GRACE`] to leave, too: usually all end at once, and then nobody succeeds it.
 //!    Who has a verdict goes at once, unless it is a hub that alone may know it: then those who have yet to make
 //!    their links are waited for.
+//!    A rank whose program has left while it works on for others of its node has *retired*: its last call is known, so
+//!    nobody waits for another; in all else it is as present as before, until it leaves.
 //! 5. When the hub has left or gone, all dial the next. Whoever cannot be reached then has left unseen if the hub left
 //!    in order, and so is no failure; had it died, those who exchange data with it would know.
 //! 6. Each rank runs the clocks of its own call and asks the hub when one is over, for the hub knows how far the others
@@ -67,6 +69,8 @@ pub(super) enum Event {
     Testified(Testimony),
     /// This rank's own application failed.
     Reported(Report),
+    /// This rank's program leaves, after this call; the rank works on for others.
+    Retiring(u64),
     /// This rank leaves; its last call had this sequence number.
     Leaving(u64),
     /// Time passed. It comes after all that the peers have sent until now.
@@ -175,6 +179,8 @@ pub(super) struct State {
     silence: Duration,
     links: BTreeMap<u32, Link>,
     left: BTreeMap<u32, u64>,
+    /// Those whose programs have left, this rank among them, with their last calls.
+    retired: BTreeMap<u32, u64>,
     gone: BTreeSet<u32>,
     hub: u32,
     hub_since: Duration,
@@ -200,6 +206,8 @@ pub(super) struct State {
     farewell: Option<Farewell>,
     /// Who left, and who said so, not yet passed on.
     fresh: Vec<((u32, u64), u32)>,
+    /// The same of those who retired.
+    fresh_retired: Vec<((u32, u64), u32)>,
     actions: VecDeque<Action>,
 }
 
@@ -224,6 +232,7 @@ impl State {
             silence,
             links: BTreeMap::new(),
             left: BTreeMap::new(),
+            retired: BTreeMap::new(),
             gone: BTreeSet::new(),
             hub: 0,
             hub_since: Duration::ZERO,
@@ -243,6 +252,7 @@ impl State {
             askers: BTreeSet::new(),
             farewell: None,
             fresh: Vec::new(),
+            fresh_retired: Vec::new(),
             actions: VecDeque::new(),
         }
     }
@@ -262,6 +272,7 @@ impl State {
             Event::Dead(peer) => self.found_dead(now, peer),
             Event::Testified(testimony) => self.testified(now, testimony),
             Event::Reported(report) => self.learn(now, report, self.rank),
+            Event::Retiring(sequence) => self.has_retired(self.rank, sequence, self.rank),
             Event::Leaving(sequence) => self.leave(now, sequence),
             Event::Tick => self.tick(now),
         }
@@ -330,9 +341,10 @@ impl State {
         let calls = self.clock.calls();
         self.send(peer, Message::Beat(calls));
         let verdict = self.sealed().map(|verdict| Box::new(verdict.clone()));
-        if !self.left.is_empty() || verdict.is_some() {
-            let left = self.left.iter().map(|(rank, sequence)| (*rank, *sequence)).collect();
-            self.send(peer, Message::News { left, verdict });
+        if !self.left.is_empty() || !self.retired.is_empty() || verdict.is_some() {
+            let [left, retired] = [&self.left, &self.retired]
+                .map(|all| all.iter().map(|(rank, sequence)| (*rank, *sequence)).collect());
+            self.send(peer, Message::News { left, retired, verdict });
         }
         match (&self.held, &self.report) {
             (Some(held), _) if !held.sealed && (self.is_hub() || peer == self.hub) => {
@@ -373,7 +385,12 @@ impl State {
             Message::Accepted { ballot } => self.accepted(now, peer, ballot),
             Message::Leave { sequence } => self.parted(now, peer, sequence),
             Message::Released => self.released(peer),
-            Message::News { left, verdict } => {
+            Message::News { left, retired, verdict } => {
+                let others = |(rank, _): &(u32, u64)| *rank != self.rank;
+                let retired: Vec<(u32, u64)> = retired.into_iter().filter(others).collect();
+                for (rank, sequence) in retired {
+                    self.has_retired(rank, sequence, peer);
+                }
                 left.into_iter().for_each(|(rank, sequence)| self.has_left(rank, sequence, peer));
                 self.elect(now);
                 if let Some(verdict) = verdict {
@@ -385,9 +402,12 @@ impl State {
 
     // Presence, and the succession of hubs.
 
+    fn is_in_world(&self, rank: u32) -> bool {
+        usize::try_from(rank).is_ok_and(|rank| rank < self.hosts.len())
+    }
+
     fn has_left(&mut self, rank: u32, sequence: u64, source: u32) {
-        let in_world = usize::try_from(rank).is_ok_and(|rank| rank < self.hosts.len());
-        if in_world && rank != self.rank && !self.left.contains_key(&rank) {
+        if self.is_in_world(rank) && rank != self.rank && !self.left.contains_key(&rank) {
             self.left.insert(rank, sequence);
             self.fresh.push(((rank, sequence), source));
             self.actions.push_back(Action::Left(rank, sequence));

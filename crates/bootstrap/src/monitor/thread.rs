@@ -133,6 +133,7 @@ impl Watch {
                 Request::Dead(peer) => self.feed(Event::Dead(peer)),
                 Request::Probed => self.probing = false,
                 Request::Watch(lookout) => self.lookout = Some(lookout),
+                Request::Retire(sequence) => self.feed(Event::Retiring(sequence)),
                 Request::Leave(sequence) => self.feed(Event::Leaving(sequence)),
                 Request::Stop => self.over = true,
             }

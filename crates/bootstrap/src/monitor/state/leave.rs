@@ -1,9 +1,9 @@
 //! Owns a rank's leave in order: whom it tells, whom it waits for, and how the news is passed on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::message::Message;
+use super::super::message::{Cause, Message};
 use super::{Action, Farewell, GRACE, LEAVE_LIMIT, State};
 
 impl State {
@@ -16,6 +16,27 @@ impl State {
             settled: false,
             done: false,
         });
+    }
+
+    /// The program of `rank` has left, says `source`; the rank works on.
+    pub(super) fn has_retired(&mut self, rank: u32, sequence: u64, source: u32) {
+        if self.is_in_world(rank) && !self.retired.contains_key(&rank) {
+            self.retired.insert(rank, sequence);
+            self.fresh_retired.push(((rank, sequence), source));
+        }
+    }
+
+    /// The last calls of those whose programs have left.
+    pub(super) fn last_calls(&self) -> BTreeMap<u32, u64> {
+        self.retired.iter().chain(&self.left).map(|(rank, last)| (*rank, *last)).collect()
+    }
+
+    /// The last call of `rank`, if its program has left in order, and that is why others wait for it in vain: what
+    /// is blamed on it is that `cause`. A rank that retired and fell silent, or died, has failed as any other.
+    pub(super) fn left_after(&self, rank: u32, cause: Cause) -> Option<u64> {
+        let is_there = cause != Cause::Silent && !self.gone.contains(&rank);
+        let retired = self.retired.get(&rank).filter(|_| is_there);
+        self.left.get(&rank).or(retired).copied()
     }
 
     pub(super) fn released(&mut self, peer: u32) {
@@ -53,14 +74,20 @@ impl State {
         }
     }
 
-    /// Tells everyone who left since the last time, in one message each.
+    /// Tells everyone who left or retired since the last time, in one message each.
     pub(super) fn pass_on(&mut self) {
-        let fresh = std::mem::take(&mut self.fresh);
-        for peer in self.links.keys().copied().filter(|_| !fresh.is_empty()) {
-            let news = fresh.iter().filter(|((rank, _), source)| *source != peer && *rank != peer);
-            let left: Vec<(u32, u64)> = news.map(|(entry, _)| *entry).collect();
-            if !left.is_empty() && self.is_present(peer) {
-                self.actions.push_back(Action::Send(peer, Message::News { left, verdict: None }));
+        let fresh = [std::mem::take(&mut self.fresh), std::mem::take(&mut self.fresh_retired)];
+        if fresh.iter().all(Vec::is_empty) {
+            return;
+        }
+        for &peer in self.links.keys() {
+            let is_news =
+                |((rank, _), source): &&((u32, u64), u32)| *source != peer && *rank != peer;
+            let [left, retired]: [Vec<(u32, u64)>; 2] = [&fresh[0], &fresh[1]]
+                .map(|all| all.iter().filter(is_news).map(|(entry, _)| *entry).collect());
+            if self.is_present(peer) && !(left.is_empty() && retired.is_empty()) {
+                let news = Message::News { left, retired, verdict: None };
+                self.actions.push_back(Action::Send(peer, news));
             }
         }
     }

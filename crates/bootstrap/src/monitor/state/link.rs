@@ -201,8 +201,7 @@ impl State {
         self.accusation.take_if(|accusation| {
             accusation.of == by && !(is_of_a_link && report.culprit == Some(accusation.by))
         });
-        let in_world = |rank: u32| usize::try_from(rank).is_ok_and(|rank| rank < self.hosts.len());
-        let alive = |rank: &u32| *rank != by && in_world(*rank) && self.is_present(*rank);
+        let alive = |rank: &u32| *rank != by && self.is_in_world(*rank) && self.is_present(*rank);
         let Some(of) = report.culprit.filter(|_| is_of_a_link).filter(alive) else { return false };
         if self.accusation.is_none() {
             let (report, until) = (report.clone(), now + ANSWER_LIMIT);
@@ -242,7 +241,10 @@ impl State {
     /// Believes what has not been denied in time.
     pub(super) fn believe(&mut self, now: Duration) {
         let accusation = self.accusation.take_if(|accusation| now >= accusation.until);
-        let Some(Accusation { report, by, .. }) = accusation else { return };
+        let Some(Accusation { report, by, of, .. }) = accusation else { return };
+        if report.cause == Cause::Died {
+            self.gone.insert(of);
+        }
         self.decide(now, report, by, 0, None, BTreeMap::new());
     }
 }

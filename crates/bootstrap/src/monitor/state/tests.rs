@@ -223,6 +223,13 @@ impl Sim {
         self.feed(rank, Event::Leaving(100 + u64::from(rank)));
     }
 
+    /// The program of `rank` leaves after its call 100, and the rank works on for others.
+    fn retire(&mut self, rank: u32) {
+        let calls = Calls { started: 100, finished: 100 };
+        self.seats.get_mut(&rank).unwrap().calls = calls;
+        self.feed(rank, Event::Retiring(100));
+    }
+
     /// Delivers the next parcel of a random pair of ranks; false when there is none to deliver.
     fn deliver(&mut self) -> bool {
         let seats = &self.seats;
@@ -348,7 +355,11 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u32>().prop_map(|ballot| Message::Accepted { ballot }),
         any::<u64>().prop_map(|sequence| Message::Leave { sequence }),
         Just(Message::Released),
-        left.prop_map(|left| Message::News { left, verdict: None }),
+        (left.clone(), left).prop_map(|(left, retired)| Message::News {
+            left,
+            retired,
+            verdict: None
+        }),
     ]
 }
 
@@ -717,7 +728,7 @@ fn who_goes_after_a_failure_still_says_so() {
         statements: BTreeMap::new(),
         provisional: false,
     };
-    let news = Message::News { left: Vec::new(), verdict: Some(Box::new(verdict)) };
+    let news = Message::sealed(&verdict);
     let actions = spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9)]);
     let leave = Action::Send(0, Message::Leave { sequence: 9 });
     assert!(actions.ends_with(&[leave, Action::Done]), "{actions:?}");
@@ -755,3 +766,4 @@ fn a_rank_that_left_in_order_is_to_blame_only_for_calls_after_its_last() {
 }
 
 mod links;
+mod retired;

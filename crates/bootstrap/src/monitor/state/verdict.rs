@@ -61,8 +61,8 @@ impl State {
 
     pub(super) fn reported(&mut self, now: Duration, peer: u32, report: Report, by: u32) {
         if let Some(verdict) = self.sealed() {
-            let verdict = Some(Box::new(verdict.clone()));
-            self.send(peer, Message::News { left: Vec::new(), verdict });
+            let news = Message::sealed(verdict);
+            self.send(peer, news);
         } else if self.is_hub() {
             self.hear(now, report, by);
         } else {
@@ -121,7 +121,7 @@ impl State {
         let behind = |rank: &u32| self.calls_of(*rank).started < sequence;
         let all = self.others().chain([self.rank]);
         let late: Vec<u32> = all.filter(behind).collect();
-        let has_left = self.left.values().any(|last| *last < sequence);
+        let has_left = self.last_calls().values().any(|last| *last < sequence);
         if arrival_over || has_left || ((stall_over || doubts) && late.is_empty()) {
             return self.inquire(now, Matter::Suspicion(suspicion), by);
         }
@@ -257,7 +257,7 @@ impl State {
         calls.extend(statements.iter().map(|(rank, statement)| (*rank, statement.calls())));
         let mut silent = awaited;
         silent.retain(|rank| *rank != self.rank && self.is_present(*rank));
-        let left = self.left.clone();
+        let left = self.last_calls();
         let evidence = Evidence { statements, calls, left, silent };
         match judge(&matter, by, &evidence) {
             Finding::Failure { report, first_failed, conflict } => {
@@ -293,7 +293,7 @@ impl State {
         let own =
             Verdict { ends, ..Verdict::provisional(Report { culprit, ..report }, reporter, host) };
         // The hub heard of a leave before any end of a link that came of it.
-        let left = culprit.and_then(|rank| self.left.get(&rank).copied());
+        let left = culprit.and_then(|rank| self.left_after(rank, own.cause));
         // A group waits for a message, whatever its sender called since; a wrong one it has.
         let waits = own.in_group && own.cause != Cause::Protocol;
         let is_missing = |last: &u64| if own.in_group { waits } else { *last < own.sequence };
@@ -336,8 +336,8 @@ impl State {
 
     pub(super) fn proposed(&mut self, now: Duration, peer: u32, ballot: u32, verdict: Verdict) {
         if let Some(verdict) = self.sealed() {
-            let verdict = Some(Box::new(verdict.clone()));
-            return self.send(peer, Message::News { left: Vec::new(), verdict });
+            let news = Message::sealed(verdict);
+            return self.send(peer, news);
         }
         let newer = self.held.as_ref().is_none_or(|held| ballot >= held.ballot);
         if self.is_hub() {
@@ -381,9 +381,8 @@ impl State {
         if let Some(held) = &mut self.held {
             held.sealed = true;
         }
-        self.actions.push_back(Action::Decide(verdict.clone()));
-        let verdict = Some(Box::new(verdict));
-        self.tell_all(source, &Message::News { left: Vec::new(), verdict });
+        self.tell_all(source, &Message::sealed(&verdict));
+        self.actions.push_back(Action::Decide(verdict));
     }
 
     pub(super) fn spare_no_longer(&mut self, now: Duration) {
