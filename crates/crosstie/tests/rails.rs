@@ -361,8 +361,8 @@ fn median_beside(sleeper: bool) -> Duration {
     all.unwrap().into_iter().max().unwrap_or_default()
 }
 
-/// A sleeper costs its neighbours what messages wait for it, 20 µs, and no more; here 5 ms are allowed, for
-/// machines that have other work. Waiting for it to wake would be 100.
+/// Messages wait for a sleeper 20 µs at most; here 5 ms are allowed, for machines that have other work. Waiting
+/// for it to wake would be 100.
 #[test]
 fn a_rank_that_posted_and_sleeps_does_not_hold_its_neighbours_messages_back() {
     let (awake, beside) = (median_beside(false), median_beside(true));

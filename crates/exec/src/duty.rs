@@ -4,8 +4,8 @@
 //! # The protocol
 //! It goes on with the rules of `owner` in the transport crate (6) and of `queue` here.
 //!
-//! 1. While the application makes calls, whoever drives them serves. The background thread only looks, once
-//!    in a [`TICK`], whether the application has left.
+//! 1. While the application makes calls, whoever drives them serves. The background thread only looks, at
+//!    least once in a [`TICK`], whether the application has left.
 //! 2. If so, it takes the engine, serves until nothing is left, says that it is away and looks once more:
 //!    from then on peers ring. Then it waits at the doorbell and at the endpoints' descriptors, without
 //!    holding anything, so that a call of the application need not wait for it.

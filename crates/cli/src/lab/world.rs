@@ -9,10 +9,8 @@ use crate::launch::Place;
 const FIRST_PORT: u16 = 29_400;
 /// Below those that the kernel gives to sockets that ask for none.
 const PORTS: u16 = 3000;
-/// Names the addresses of a node's NICs, in the order of the rails.
+/// Names the addresses of a node's NICs, in the order of the rails, and so how many rails there are.
 const NICS: &str = "CROSSTIE_NICS";
-/// How many of them there are.
-const RAILS: &str = "CROSSTIE_RAILS";
 /// Limits what a rank offers to others as its addresses: to its own NIC.
 const INTERFACE: &str = "CROSSTIE_INTERFACE";
 /// With `CROSSTIE_PXN=auto`, from which length on messages go past relays.
@@ -68,10 +66,6 @@ impl<'a> World<'a> {
         }
         let nics: Vec<String> = lab.nics(number).iter().map(ToString::to_string).collect();
         told.push((NICS, nics.join(",")));
-        // Without it ranks expect a NIC each.
-        if std::env::var_os(RAILS).is_none() {
-            told.push((RAILS, lab.rails.to_string()));
-        }
         if is_narrow(lab) && std::env::var_os(RELAY_BELOW).is_none() {
             told.push((RELAY_BELOW, "unlimited".to_owned()));
         }
