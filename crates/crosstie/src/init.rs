@@ -19,7 +19,7 @@ use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
-use crate::settings::Resolved;
+use crate::settings::{Resolved, warn_of_unknown_names};
 use crate::standing::{Standing, VERDICT_LIMIT};
 use crate::ways::Ways;
 use crate::{Communicator, Error, Settings, Transport, select, tag};
@@ -49,6 +49,9 @@ impl Settings {
 fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
+    if identity.rank == 0 {
+        warn_of_unknown_names(&settings.environment);
+    }
     settings.rails.check_nics()?;
     let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
     let listener = Listener::shared(&ListenOptions {

@@ -435,7 +435,6 @@ impl Settings {
         mut environment: BTreeMap<String, String>,
     ) -> Result<Resolved, Error> {
         registry::honour_nccl(&mut environment);
-        warn_of_unknown_names(&environment);
         warn_of_a_weak_secret(&environment);
         let limits = self.limits(&environment)?;
         let slots_told = self.slot_bytes.is_some() || environment.contains_key(SLOT_BYTES.name());
@@ -675,7 +674,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
+/// Warns of variables that look like settings and are none.
+pub(crate) fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
     for name in Setting::unknown(environment) {
         match Setting::like(name) {
             Some(meant) => {

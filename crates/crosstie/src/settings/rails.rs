@@ -320,12 +320,23 @@ impl FromStr for Flush {
         match text {
             "auto" => Ok(Self::Auto),
             "full" => Ok(Self::Full),
-            nanoseconds => nanoseconds
-                .parse()
-                .map_err(|_| "expected auto, full or a number of nanoseconds".to_owned())
-                .and_then(|ns| Self::After(Duration::from_nanos(ns)).checked()),
+            time => bound(time)
+                .ok_or_else(|| {
+                    "expected auto, full, or a time: 5us, 1ms, or a number of nanoseconds"
+                        .to_owned()
+                })
+                .and_then(|bound| Self::After(bound).checked()),
         }
     }
+}
+
+/// A time with a unit; without one of nanoseconds.
+fn bound(text: &str) -> Option<Duration> {
+    let units = [("ns", 1), ("us", 1000), ("µs", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    let unit = units.iter().find_map(|(unit, ns)| Some((text.strip_suffix(unit)?, *ns)));
+    let (number, ns) = unit.unwrap_or((text, 1));
+    let number: u64 = number.trim_end().parse().ok()?;
+    number.checked_mul(ns).map(Duration::from_nanos)
 }
 
 impl Value for Flush {
@@ -492,7 +503,16 @@ mod tests {
             (Flush::from_text("auto"), Flush::from_text("full")),
             (Ok(Flush::Auto), Ok(Flush::Full))
         );
-        assert!(Flush::from_text("soon").is_err());
+        for (text, us) in [("5us", 5), ("5µs", 5), ("2000ns", 2), ("1ms", 1000), ("3 us", 3)] {
+            assert_eq!(
+                Flush::from_text(text),
+                Ok(Flush::After(Duration::from_micros(us))),
+                "{text}"
+            );
+        }
+        for text in ["soon", "", "us", "-5us", "5m", "99999999999999s"] {
+            assert!(Flush::from_text(text).is_err(), "{text}");
+        }
         assert_eq!(Flush::from_text("10000000"), Ok(Flush::After(Duration::from_millis(10))));
         assert!(Flush::from_text("10000001").unwrap_err().contains("10 ms"));
         let builder =

@@ -148,8 +148,12 @@ impl Setting {
     /// assert_eq!(meant.name, "CROSSTIE_TIMEOUT");
     /// ```
     pub fn like(name: &str) -> Option<&'static Self> {
-        let likeness =
-            |setting: &&Self| strsim::jaro_winkler(own_part(setting.name), own_part(name));
+        let likeness = |setting: &&Self| {
+            let (known, told) = (own_part(setting.name), own_part(name));
+            // Of short names one slip changes most of what that measure looks at.
+            let is_a_slip = strsim::osa_distance(known, told) <= 1;
+            if is_a_slip { 1.0 } else { strsim::jaro_winkler(known, told) }
+        };
         let by_likeness = |a: &&Self, b: &&Self| likeness(a).total_cmp(&likeness(b));
         ALL.iter().copied().max_by(by_likeness).filter(|found| likeness(found) > LIKE_ENOUGH)
     }
@@ -325,7 +329,7 @@ pub(crate) static FLUSH: Knob<Flush> = Knob::new(
     "CROSSTIE_FLUSH",
     Scope::Rank,
     "how long a message waits for others that may leave with it: `full` (for all that are expected), \
-     nanoseconds, 10 ms at most; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
+     a time as `5us` (a bare number is nanoseconds), 10 ms at most; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
 )
 .default("auto");
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
@@ -584,6 +588,7 @@ mod tests {
     fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
         let like = |name| Setting::like(name).map(|setting| setting.name);
         assert_eq!(like("CROSSTIE_TIMOUT"), Some("CROSSTIE_TIMEOUT"));
+        assert_eq!(like("CROSSTIE_PNX"), Some("CROSSTIE_PXN"));
         assert_eq!(like("CROSSTIE_TRANSPROT"), Some("CROSSTIE_TRANSPORT"));
         assert_eq!(like("CROSSTIE_SLOTBYTES"), Some("CROSSTIE_SLOT_BYTES"));
         assert_eq!(like("CROSSTIE_FRUIT"), None);
