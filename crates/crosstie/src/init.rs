@@ -163,13 +163,7 @@ fn watch_paths(monitor: &Monitor, mut paths: Vec<Path>, ways: Arc<Ways>, stall: 
     let look = move |now| {
         let looks = paths.iter_mut().map(|path| (path.unanswered(now), &*path));
         let (unanswered, path) = looks.max_by_key(|(unanswered, _)| *unanswered)?;
-        let detail = || {
-            let between = ways.between(Some(path.from), path.peer, &[path.to]);
-            let seconds = unanswered.as_secs_f64();
-            format!(
-                "the path from {between} is dead: nothing has come back for {seconds:.1} s of what was sent on it"
-            )
-        };
+        let detail = || ways.dead(path.from, path.peer, path.to, unanswered);
         (unanswered >= limit).then(|| (path.peer, detail()))
     };
     monitor.watch(every, Box::new(look));

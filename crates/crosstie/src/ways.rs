@@ -1,9 +1,11 @@
 //! Owns what is said of the ways between ranks: over which rails they lead, and who relays for whom.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crosstie_ir::Rank;
+use crosstie_net::{Interface, interface_at};
 use crosstie_planner::Rails;
 
 use crate::Pxn;
@@ -16,12 +18,14 @@ pub(crate) struct Ways {
     /// Whether there are several nodes, so that rails mean anything.
     has_network: bool,
     pxn: Pxn,
+    /// The address of this rank's own NIC, where somebody named it.
+    nic: Option<IpAddr>,
 }
 
 impl Ways {
     /// As `rank` sees them; with relays unless `pxn` says off.
-    pub fn new(rank: u32, rails: Rails, nodes: usize, pxn: Pxn) -> Self {
-        Self { rank, rails, has_network: nodes > 1, pxn }
+    pub fn new(rank: u32, rails: Rails, nodes: usize, pxn: Pxn, nic: Option<IpAddr>) -> Self {
+        Self { rank, rails, has_network: nodes > 1, pxn, nic }
     }
 
     /// The rank that sees them so.
@@ -66,13 +70,66 @@ impl Ways {
     }
 
     /// What to do about a peer that no way leads to, where another way may.
-    pub fn detour(&self, peer: u32) -> Option<&'static str> {
+    fn detour(&self, peer: u32) -> Option<&'static str> {
         let rail = |rank| self.rails.rail_of(Rank(rank));
         let crosses = self.has_network && rail(self.rank) != rail(peer);
         (crosses && self.pxn != Pxn::On).then_some(
-            "the two are on different rails, between which this network may have no way: with --pxn on \
-             (CROSSTIE_PXN=on) messages go by way of the rank whose NIC is on the receiver's rail",
+            "the two are on different rails, and what joins these (a spine, an uplink) may be missing or down: with \
+             --pxn on (CROSSTIE_PXN=on) messages go by way of the rank whose NIC is on the receiver's rail, and do \
+             without",
         )
+    }
+
+    /// What this rank's side knows of why nothing passes between the NIC at `from` and `peer`, beginning with a
+    /// semicolon: of the NIC itself, and where that works, of another way.
+    pub fn clues(&self, from: Option<IpAddr>, peer: u32) -> String {
+        let nic = from.map(|ip| (ip, interface_at(ip)));
+        let mut text = match &nic {
+            Some((ip, interface)) => format!("; {}", self.state(*ip, interface.as_ref())),
+            None => String::new(),
+        };
+        let works = nic.is_none_or(|(_, nic)| nic.is_some_and(|nic| nic.has_carrier));
+        if let Some(detour) = self.detour(peer).filter(|_| works) {
+            let _ = write!(text, "; {detour}");
+        }
+        text
+    }
+
+    /// What is said of a path on which nothing has come back for so long.
+    pub fn dead(
+        &self,
+        from: SocketAddr,
+        peer: u32,
+        to: SocketAddr,
+        unanswered: Duration,
+    ) -> String {
+        let (between, seconds) = (self.between(Some(from), peer, &[to]), unanswered.as_secs_f64());
+        let clues = self.clues(Some(from.ip()), peer);
+        format!(
+            "the path from {between} is dead: nothing has come back for {seconds:.1} s of what was sent on it{clues}"
+        )
+    }
+
+    /// What ails this rank's own NIC, if anything does.
+    pub fn ailment(&self) -> Option<String> {
+        let ip = self.nic.filter(|_| self.has_network)?;
+        let interface = interface_at(ip);
+        let is_ill = interface.as_ref().is_none_or(|nic| !nic.has_carrier);
+        is_ill.then(|| self.state(ip, interface.as_ref()))
+    }
+
+    /// What the system says of this rank's NIC at an address.
+    fn state(&self, ip: IpAddr, interface: Option<&Interface>) -> String {
+        let (ip, rank) = (ip.to_canonical(), self.rank);
+        let Some(Interface { name, is_up, has_carrier }) = interface else {
+            return format!("no interface of rank {rank}'s host has the address {ip} any more");
+        };
+        let what = match (is_up, has_carrier) {
+            (false, _) => "is down",
+            (true, false) => "has no carrier: its cable is cut, or the switch's port is down",
+            (true, true) => "is up and has a carrier",
+        };
+        format!("{name} of rank {rank} ({ip}) {what}")
     }
 }
 
@@ -84,7 +141,8 @@ mod tests {
 
     fn ways(pxn: Pxn) -> Ways {
         let nodes = Nodes::new(vec![0, 0, 1, 1]).unwrap();
-        Ways::new(0, Rails::new(&nodes, None), nodes.count() as usize, pxn)
+        let nobodys = IpAddr::from([192, 0, 2, 1]); // an address of documentation
+        Ways::new(0, Rails::new(&nodes, None), nodes.count() as usize, pxn, Some(nobodys))
     }
 
     #[test]
@@ -106,5 +164,31 @@ mod tests {
         assert!(ways(Pxn::Off).detour(3).is_some_and(|text| text.contains("CROSSTIE_PXN=on")));
         assert!(ways(Pxn::Auto).detour(3).is_some());
         assert!(ways(Pxn::Off).detour(2).is_none() && ways(Pxn::On).detour(3).is_none());
+    }
+    #[test]
+    fn a_dead_path_is_told_with_what_the_system_says_of_the_nic_and_another_way_where_that_works() {
+        let [here, gone, to] =
+            ["127.0.0.1:1", "192.0.2.1:1", "10.1.0.2:2"].map(|a| a.parse::<SocketAddr>().unwrap());
+        let told = ways(Pxn::Off).dead(here, 3, to, Duration::from_millis(2500));
+        let begin = "the path from rank 0 at 127.0.0.1 (rail 0) to rank 3 at 10.1.0.2 (rail 1) is dead: nothing \
+                     has come back for 2.5 s of what was sent on it; lo of rank 0 (127.0.0.1) is up and has a carrier; ";
+        assert!(told.starts_with(begin) && told.contains("--pxn on"), "{told}");
+        let told = ways(Pxn::Off).dead(gone, 3, to, Duration::from_secs(3));
+        assert!(
+            told.ends_with("; no interface of rank 0's host has the address 192.0.2.1 any more"),
+            "{told}"
+        );
+        assert!(ways(Pxn::Off).ailment().is_some_and(|text| text.contains("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_nic_that_is_down_or_without_carrier_is_named() {
+        let ip = IpAddr::from([10, 0, 0, 1]);
+        let of = |is_up, has_carrier| {
+            ways(Pxn::Off)
+                .state(ip, Some(&Interface { name: "eth1".to_owned(), is_up, has_carrier }))
+        };
+        assert_eq!(of(false, false), "eth1 of rank 0 (10.0.0.1) is down");
+        assert!(of(true, false).starts_with("eth1 of rank 0 (10.0.0.1) has no carrier"));
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the question at which addresses others may reach this process, and what this host is called.
+//! Owns the question at which addresses others may reach this process, what this host is called, and how the
+//! interface at an address fares.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,6 +12,28 @@ use crate::error::NetError;
 /// This host's name for people, as the kernel knows it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The interface that has an address, as the system sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Whether an administrator has it up.
+    pub is_up: bool,
+    /// Whether it is up and sees the other end of its cable.
+    pub has_carrier: bool,
+}
+
+/// The interface of this host that has this address; `None` where none has, or the system does not say.
+pub fn interface_at(ip: IpAddr) -> Option<Interface> {
+    let mut all = getifaddrs().ok()?;
+    let at = all.find(|interface| self::ip(interface) == Some(ip.to_canonical()))?;
+    Some(Interface {
+        is_up: at.flags.contains(InterfaceFlags::IFF_UP),
+        has_carrier: at.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING),
+        name: at.interface_name,
+    })
 }
 
 /// The addresses of all interfaces that are up and whose name begins with `wanted`, best first: IPv4, IPv6, then
@@ -48,4 +71,20 @@ fn ip(interface: &InterfaceAddress) -> Option<IpAddr> {
     }
     let v6: Ipv6Addr = address.as_sockaddr_in6()?.ip();
     (!v6.is_unicast_link_local()).then_some(IpAddr::V6(v6))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn the_interface_of_an_address_is_found_and_told_from_none() {
+        let loopback = interface_at(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()).unwrap();
+        let expected = Interface { name: "lo".to_owned(), is_up: true, has_carrier: true };
+        assert_eq!(loopback, expected);
+        // Addresses of documentation are nobody's.
+        assert_eq!(interface_at(Ipv4Addr::new(192, 0, 2, 1).into()), None);
+    }
 }

@@ -53,8 +53,9 @@ impl FromStr for Code {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let prefix = text.get(..3).filter(|prefix| prefix.eq_ignore_ascii_case("ct-"));
-        let number = if prefix.is_some() { &text[3..] } else { text };
+        let prefix = text.get(..2).filter(|prefix| prefix.eq_ignore_ascii_case("ct"));
+        let number = if prefix.is_some() { &text[2..] } else { text };
+        let number = number.strip_prefix('-').filter(|_| prefix.is_some()).unwrap_or(number);
         let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let code = if plain { number.parse().ok() } else { None };
         code.map(Code).ok_or_else(|| format!("{text:?} is no code; they look like CT-060"))
@@ -546,7 +547,8 @@ const ENTRIES: &[Explanation] = &[
         remedy: "see the output of the rank named, which may have ended with an error of its own; else make the same \
                  number of calls on all ranks",
         meaning: "A rank dropped its communicator, or called leave, after the call whose number is named, and \
-                  others made one more.",
+                  others made one more. A rank by way of which others of its node send (PXN) works on for them after \
+                  it has left, and stays watched as long: should it die before they are done, that is CT-060.",
         causes: &[
             "one rank returned early, after an error of its own: its output tells",
             "one rank has fewer batches than the others",
@@ -600,14 +602,16 @@ const ENTRIES: &[Explanation] = &[
         title: "a link between two ranks was cut",
         blame: Blame::Network,
         remedy: "look at the network between the two hosts named, and at what stands between them: cables, switches, \
-                 firewalls, limits on connections",
+                 firewalls, limits on connections; where the path crosses rails, CROSSTIE_PXN=on avoids what joins \
+                 them",
         meaning: "A connection ended, or what was sent on it met with no answer for half of CROSSTIE_STALL (30 \
                   seconds), and the processes at both ends live: asked over another one, they answer. A dead path is \
-                  named with its addresses and rails; it need not be where a host sees it, as an uplink between two \
-                  switches is not. A link of the monitors that ends or brings no heartbeat is made anew, by any rail, \
-                  before it counts as cut; one that carries data is not, for what it carried is lost. All ranks fail \
-                  with the same verdict, and nobody is the culprit; only `abort` and `shrink` work on the communicator \
-                  from then on.",
+                  named with its addresses and rails, and with what the system says of the NIC at this end: its \
+                  interface, and whether it is up and has a carrier. A rank whose own NIC has none says so where it \
+                  stood. The fault need not be where a host sees it, as an uplink between two switches is not. A link \
+                  of the monitors that ends or brings no heartbeat is made anew, by any rail, before it counts as cut; \
+                  one that carries data is not, for what it carried is lost. All ranks fail with the same verdict, and \
+                  nobody is the culprit; only `abort` and `shrink` work on the communicator from then on.",
         causes: &[
             "a cable, a switch or an uplink of one rail that went down",
             "a network device that was restarted, or that forgets connections without traffic",
@@ -656,7 +660,7 @@ mod tests {
 
     #[test]
     fn a_code_is_read_as_people_write_it() {
-        for text in ["CT-060", "ct-60", "60", "060"] {
+        for text in ["CT-060", "ct-60", "CT060", "60", "060"] {
             assert_eq!(text.parse(), Ok(Code(60)), "{text}");
         }
         for text in ["", "CT-", "CT-x", "+60", "é60", "99999", "CT--60"] {

@@ -110,6 +110,10 @@ impl Failure {
         local: String,
     ) -> Self {
         let json = verdict.to_json();
+        let between = matches!(verdict.cause, Cause::Cut | Cause::NoWay);
+        // Of the rank at the other end of a dead path only that one knows.
+        let ailment = ways.ailment().filter(|text| between && !verdict.detail.contains(text));
+        let local = ailment.map_or(local.clone(), |text| format!("{local}; {text}"));
         Self {
             json,
             operation: call.map(|call| call.collective),

@@ -60,7 +60,8 @@ impl<'a> Neighbourhood<'a> {
     /// What is said of the ways between ranks.
     pub fn ways(&self) -> Ways {
         let pxn = if self.pxn { self.settings.rails.pxn } else { Pxn::Off };
-        Ways::new(self.world.rank, self.rails.clone(), self.nodes.count() as usize, pxn)
+        let nodes = self.nodes.count() as usize;
+        Ways::new(self.world.rank, self.rails.clone(), nodes, pxn, self.own_nic())
     }
 
     /// What this rank says to all about its failure to connect.
@@ -72,8 +73,8 @@ impl<'a> Neighbourhood<'a> {
         let from = self.own_nic().map(|nic| SocketAddr::new(nic, 0));
         let ways = self.ways();
         let between = ways.between(from, *peer, &self.addresses_of(*peer));
-        let detour = ways.detour(*peer).map_or_else(String::new, |text| format!("; {text}"));
-        format!("{between}: {attempts}, for {waited:.1?}{detour}")
+        let clues = ways.clues(self.own_nic(), *peer);
+        format!("{between}: {attempts}, for {waited:.1?}{clues}")
     }
 
     /// The ranks that the network reaches, and those that share this rank's memory.
