@@ -153,6 +153,7 @@ impl Communicator {
             }
         };
         let call = CallName { collective, name: operation.name(), sequence, site: None };
+        self.standing.check_call(call)?;
         self.prepare(form, call)?;
         if self.settings.memory_limit.is_some() {
             self.check_scratch(form, &map, reducer.as_ref(), buffers)?;

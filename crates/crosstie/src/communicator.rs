@@ -14,7 +14,7 @@ use crosstie_transport::Heap;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{OnDuty, Standing};
-use crate::{Error, Machine, Settings};
+use crate::{Algorithm, Collective, DataType, Error, Machine, Pxn, Settings};
 
 /// A group of ranks that carry out collectives together.
 ///
@@ -135,6 +135,36 @@ impl Communicator {
     /// ```
     pub fn machine(&self) -> Option<&Machine> {
         self.settings.rails.machine.as_deref()
+    }
+
+    /// Whether messages between nodes go by way of relays, as it was set; see [`Settings::pxn`]. Off where ranks of a
+    /// node share no memory.
+    ///
+    /// ```
+    /// # use crosstie::{Pxn, Threads};
+    /// let ways = Threads::new(2).run(|comm| Ok(comm.pxn()))?;
+    /// assert_eq!(ways, [Pxn::Off; 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn pxn(&self) -> Pxn {
+        if self.settings.has_relays() { self.settings.rails.pxn } else { Pxn::Off }
+    }
+
+    /// The algorithm that a call takes whose blocks are of one length; `count` is in elements: of the buffer where
+    /// it is whole, as in all_reduce, else of one rank's block.
+    ///
+    /// ```
+    /// # use crosstie::{Algorithm, Collective, DataType, Settings, Threads};
+    /// let settings = Settings::default().algorithm(Algorithm::Ring);
+    /// let taken = |count| move |comm: crosstie::Communicator| {
+    ///     Ok(comm.algorithm(Collective::AllReduce, DataType::F32, count))
+    /// };
+    /// assert_eq!(Threads::new(4).settings(settings).run(taken(1 << 20))?, [Algorithm::Ring; 4]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn algorithm(&self, collective: Collective, data_type: DataType, count: u64) -> Algorithm {
+        let bytes = count.saturating_mul(data_type.size() as u64);
+        self.selection.algorithm(collective, &self.nodes, bytes)
     }
 
     /// Whether messages between nodes may go by way of relays: whether PXN is not off, and there is memory

@@ -17,8 +17,8 @@ use crate::{Communicator, Element, Error, select, tag};
 #[derive(Debug)]
 pub struct Group<'a> {
     ranks: u32,
-    sends: Vec<(Rank, Message<&'a [u8]>)>,
-    recvs: Vec<(Rank, Message<&'a mut [u8]>)>,
+    sends: Vec<(Rank, DataType, Message<&'a [u8]>)>,
+    recvs: Vec<(Rank, DataType, Message<&'a mut [u8]>)>,
     wrong: Option<Error>,
 }
 
@@ -45,7 +45,8 @@ impl<'a> Group<'a> {
     /// ```
     pub fn send<T: Element>(&mut self, buffer: &'a [T], peer: u32) {
         if self.is_there("send", peer) {
-            self.sends.push((Rank(peer), message::<T, _>(bytemuck::cast_slice(buffer))));
+            let message = message::<T, _>(bytemuck::cast_slice(buffer));
+            self.sends.push((Rank(peer), T::TYPE, message));
         }
     }
 
@@ -69,7 +70,8 @@ impl<'a> Group<'a> {
     /// ```
     pub fn recv<T: Element>(&mut self, buffer: &'a mut [T], peer: u32) {
         if self.is_there("recv", peer) {
-            self.recvs.push((Rank(peer), message::<T, _>(bytemuck::cast_slice_mut(buffer))));
+            let message = message::<T, _>(bytemuck::cast_slice_mut(buffer));
+            self.recvs.push((Rank(peer), T::TYPE, message));
         }
     }
 
@@ -114,20 +116,26 @@ impl<'a> Group<'a> {
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        let longest = longest_pieces(sends.iter().map(|(peer, _)| *peer).collect(), slot_bytes);
-        let sends = sends
-            .into_iter()
-            .flat_map(|(peer, message)| message.pieces(longest(peer)).map(move |one| (peer, one)));
-        let longest = longest_pieces(recvs.iter().map(|(peer, _)| *peer).collect(), slot_bytes);
-        let recvs = recvs
-            .into_iter()
-            .flat_map(|(peer, message)| message.pieces(longest(peer)).map(move |one| (peer, one)));
-        let (to, sends): (Vec<Rank>, Vec<_>) = sends.unzip();
-        let (from, recvs): (Vec<Rank>, Vec<_>) = recvs.unzip();
-        let sent = sends.iter().map(|message| span(message.memory.len())).collect();
-        let received = recvs.iter().map(|message| span(message.memory.len())).collect();
-        let route = Route { to, from, sent, received, data_type: None };
-        Ok((route, Buffers::Messages { sends, recvs }))
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
+        let longest = longest_pieces(sends.iter().map(|(peer, ..)| *peer).collect(), slot_bytes);
+        let sends = sends.into_iter().flat_map(|(peer, data_type, message)| {
+            message.pieces(longest(peer)).map(move |one| (peer, data_type, one))
+        });
+        let out = |(peer, data_type, one): (Rank, DataType, Message<&'a [u8]>)| {
+            sent.push((peer, one.memory.len(), data_type));
+            one
+        };
+        let sends = sends.map(out).collect();
+        let longest = longest_pieces(recvs.iter().map(|(peer, ..)| *peer).collect(), slot_bytes);
+        let recvs = recvs.into_iter().flat_map(|(peer, data_type, message)| {
+            message.pieces(longest(peer)).map(move |one| (peer, data_type, one))
+        });
+        let back = |(peer, data_type, one): (Rank, DataType, Message<&'a mut [u8]>)| {
+            received.push((peer, one.memory.len(), data_type));
+            one
+        };
+        let recvs = recvs.map(back).collect();
+        Ok((Route::of_pieces(&sent, &received), Buffers::Messages { sends, recvs }))
     }
 }
 
@@ -148,6 +156,9 @@ fn span(bytes: usize) -> Span {
     Span { offset: 0, elements: bytes as u64 }
 }
 
+/// A message of a group, or a part of one: the rank at the other end, bytes, and the type of their elements.
+pub(crate) type Piece = (Rank, usize, DataType);
+
 /// The messages of a group, apart from their memory.
 #[derive(Debug)]
 pub(crate) struct Route {
@@ -155,6 +166,8 @@ pub(crate) struct Route {
     from: Vec<Rank>,
     sent: Vec<Span>,
     received: Vec<Span>,
+    /// Of the elements of each message out, and of each in, where there may be several.
+    types: [Vec<DataType>; 2],
     /// Of the elements of the only message each way, where it is one.
     data_type: Option<DataType>,
 }
@@ -170,19 +183,22 @@ impl Route {
             from: rank(recv),
             sent: spans(send),
             received: spans(recv),
+            types: [Vec::new(), Vec::new()],
             data_type: Some(T::TYPE),
         }
     }
 
-    /// The route of buffers that are cut into pieces already: the rank of each piece beside its length.
-    pub fn of_pieces(sends: &[(Rank, usize)], recvs: &[(Rank, usize)]) -> Self {
-        let ranks = |side: &[(Rank, usize)]| side.iter().map(|(rank, _)| *rank).collect();
-        let spans = |side: &[(Rank, usize)]| side.iter().map(|(_, bytes)| span(*bytes)).collect();
+    /// The route of buffers that are cut into pieces already.
+    pub fn of_pieces(sends: &[Piece], recvs: &[Piece]) -> Self {
+        let ranks = |side: &[Piece]| side.iter().map(|(rank, ..)| *rank).collect();
+        let spans = |side: &[Piece]| side.iter().map(|(_, bytes, _)| span(*bytes)).collect();
+        let types = |side: &[Piece]| side.iter().map(|(.., data_type)| *data_type).collect();
         Self {
             to: ranks(sends),
             from: ranks(recvs),
             sent: spans(sends),
             received: spans(recvs),
+            types: [types(sends), types(recvs)],
             data_type: None,
         }
     }
@@ -228,7 +244,18 @@ impl Route {
                 "rank {rank} sends itself messages of {sent:?} bytes, and receives {received:?}"
             ));
         }
-        Ok(())
+        let own = |peers: &[Rank], types: &[DataType]| -> Vec<DataType> {
+            let own = peers.iter().zip(types).filter(|(peer, _)| peer.0 == rank);
+            own.map(|(_, data_type)| *data_type).collect()
+        };
+        let [sent, received] = [(&self.to, &self.types[0]), (&self.from, &self.types[1])]
+            .map(|(peers, types)| own(peers, types));
+        match sent.iter().zip(&received).find(|(sent, received)| sent != received) {
+            Some((sent, received)) => wrong(format!(
+                "rank {rank} sends itself a message of {sent}, and receives it as one of {received}"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -387,6 +414,7 @@ impl Communicator {
         route.check(name, self.world.rank, self.world.size)?;
         let (collective, sequence) = (Collective::SendRecv, self.sequence + 1);
         let call = CallName { collective, name, sequence, site: Some(site) };
+        self.standing.check_call(call)?;
         let mark =
             CallMark { sequence, tag: 0, kind: route.kind(name), count: route.count(), site };
         let Route { to, from, sent, received, .. } = route;

@@ -1,5 +1,5 @@
-//! Owns the ideal counts of a communicator's calls: what each would put on the network at best, as it was set
-//! up.
+//! Owns the ideal counts of a communicator's calls: what each would put on the network if messages left with as
+//! many others as can be, as it was set up.
 
 use crosstie_ir::{ChannelId, Collective, DataType, Plan, Rank};
 use crosstie_planner::{Ideal, Message, Nodes, Rails, Ways, ideal, messages, wires};
@@ -40,8 +40,7 @@ impl Communicator {
     /// # Ok::<(), crosstie::Error>(())
     /// ```
     pub fn ideal(&self, collective: Collective, data_type: DataType, count: u64) -> Ideal {
-        let bytes = count.saturating_mul(data_type.size() as u64);
-        let algorithm = self.selection.algorithm(collective, &self.nodes, bytes);
+        let algorithm = self.algorithm(collective, data_type, count);
         let part = |rank| select::plan(collective, algorithm, false, &self.nodes, rank);
         let parts: Vec<Plan> = (0..self.size()).map(part).collect();
         let Ok(plan) = Plan::merge(&parts) else { return Ideal::default() };

@@ -101,6 +101,21 @@ impl Standing {
         Ok(())
     }
 
+    /// Refuses a call that a failure ends of which only the monitor knows: one that waits for nobody, as a short
+    /// send, would else return as if all were well. One load.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    #[inline]
+    pub fn check_call(&self, call: CallName) -> Result<(), Error> {
+        match &self.monitor {
+            Some(monitor) if monitor.interrupts(call.sequence) => {
+                Err(self.fail(call, &ExecError::Interrupted { waiting: Vec::new() }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     #[cold]
     fn refusal(&self) -> Error {
         if self.fork.is_forked() {
@@ -154,7 +169,7 @@ impl Standing {
             _ => Cause::Protocol,
         };
         let (culprit, in_group) = (seen.peer(), call.is_group());
-        let mut detail = seen.to_string();
+        let mut detail = in_words(call, seen);
         if let Some(site) = call.site {
             detail += &format!("; this was {} of rank {} at {site}", call.name, self.rank);
         }
@@ -242,6 +257,19 @@ impl Oversight for OnDuty {
     }
 }
 
+/// What this rank saw of its call; where two ranks' counts for one block differ, which.
+fn in_words(call: CallName, seen: &ExecError) -> String {
+    match seen {
+        ExecError::LengthMismatch { peer, received, expected } if call.name == "all_to_all_v" => {
+            format!(
+                "rank {peer} sent {received} bytes to this rank, which by its receive counts expects {expected} of \
+                 it: what one rank sends to another must be what that one receives from it"
+            )
+        }
+        _ => seen.to_string(),
+    }
+}
+
 #[cold]
 fn unknown() -> Report {
     let detail = "no failure is known".to_owned();
@@ -324,3 +352,44 @@ fn wait(waiting: Waiting) -> Wait {
 
 /// How long a rank waits for the verdict before it judges alone (design: two seconds).
 pub(crate) const VERDICT_LIMIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use crosstie_bootstrap::Monitor;
+
+    use crate::{Communicator, Error, Threads};
+
+    fn knows_of_a_failure(comm: &Communicator) -> bool {
+        comm.standing.monitor.as_ref().is_some_and(Monitor::failed)
+    }
+
+    /// A short send, the root of a broadcast, and the same for later: none of them waits for anybody.
+    #[test]
+    fn a_call_that_waits_for_nobody_fails_once_the_monitor_knows_of_a_failure() {
+        type Made = fn(&mut Communicator) -> Result<(), Error>;
+        let calls: [Made; 4] = [
+            |comm| comm.send(&[1_u8], 1),
+            |comm| comm.broadcast(&mut [1_u8], 0),
+            |comm| comm.owned().send(vec![1_u8], 1).map(drop),
+            |comm| comm.owned().broadcast(vec![1_u8], 0).map(drop),
+        ];
+        for (number, call) in calls.into_iter().enumerate() {
+            let ended = Threads::new(3).run_each(|mut comm| {
+                if comm.rank() == 2 {
+                    comm.abort_handle().abort("as the test has it");
+                }
+                let began = Instant::now();
+                while !knows_of_a_failure(&comm) && began.elapsed() < Duration::from_secs(10) {
+                    sleep(Duration::from_millis(1));
+                }
+                if comm.rank() == 0 { call(&mut comm) } else { Ok(()) }
+            });
+            let error = ended[0].as_ref().expect_err("rank 2 has aborted");
+            assert_eq!(error.code().to_string(), "CT-064", "{number}: {}", error.report());
+            assert_eq!(error.failure().and_then(|failure| failure.culprit), Some(2));
+        }
+    }
+}

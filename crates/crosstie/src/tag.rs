@@ -70,13 +70,16 @@ pub(crate) fn describe(mark: &CallMark) -> Signature {
     let ops = [ReduceOp::Average, ReduceOp::pre_mul_sum(1)];
     let op = ReduceOp::ALL.into_iter().chain(ops).find(|op| op.code() + 1 == byte(3));
     let root = ((mark.kind >> 32) as u32 & 0x0fff_ffff).checked_sub(1);
-    let suffix = if mark.kind & RAGGED == 0 { "" } else { "_v" };
+    let is_ragged = mark.kind & RAGGED != 0;
+    // Of all_to_all_v each pair of ranks has counts of its own, which no mark holds.
+    let count = (!is_ragged || operation != Some(Collective::AllToAll)).then_some(mark.count);
+    let suffix = if is_ragged { "_v" } else { "" };
     Signature {
         sequence: mark.sequence,
         operation: operation.map_or("an operation", Collective::name).to_owned() + suffix,
         data_type: data_type.map_or_else(String::new, |data_type| data_type.to_string()),
         reduction: op.map(|op| op.to_string()),
-        count: Some(mark.count),
+        count,
         root,
         tag: mark.tag,
         site: mark.site.to_string(),

@@ -230,3 +230,17 @@ fn one_call_more_before_others_that_follow() {
         |comm| sum(comm, 3).and_then(|()| comm.all_gather_in_place(&mut [0_u8; 12])),
     );
 }
+
+/// Only a pair of ranks knows its own counts.
+#[test]
+fn counts_of_a_pair_of_ranks_that_differ_are_named() {
+    let results = world(4, Transport::SharedMemory).run_each(|mut comm| {
+        let counts = [3; 4];
+        let expected = if comm.rank() == 1 { [5, 3, 3, 3] } else { counts };
+        let mut recv = vec![0.0_f32; expected.iter().sum()];
+        comm.all_to_all_v(&[1.0_f32; 12], &counts, &mut recv, &expected)
+    });
+    let text = results[1].as_ref().expect_err("what rank 0 sends is too short").report();
+    let words = "rank 0 sent 12 bytes to this rank, which by its receive counts expects 20 of it";
+    assert!(text.contains(words) && text.contains("all_to_all_v #1 of float, called at"), "{text}");
+}

@@ -520,3 +520,20 @@ fn ranks_that_wait_for_each_other_are_told_so_with_the_places() {
         }
     }
 }
+
+#[test]
+fn messages_to_oneself_must_agree_in_type_and_not_in_bytes_alone() {
+    let results = Threads::new(1).run_each(|mut comm| {
+        let (floats, mut whole) = ([1.5_f32, 2.5], [0_i32; 2]);
+        let borrowed = comm.group(|g| {
+            g.send(&floats, 0);
+            g.recv(&mut whole, 0);
+        });
+        assert_eq!(whole, [0; 2], "nothing was received");
+        let owned = comm.owned().group(vec![(vec![1.5_f32], 0)], vec![(vec![0_i32], 0)]);
+        Ok([borrowed, owned.map(drop)].map(|result| result.unwrap_err().to_string()))
+    });
+    for said in results.into_iter().flatten().flatten() {
+        assert!(said.contains("of float, and receives it as one of int32"), "{said}");
+    }
+}

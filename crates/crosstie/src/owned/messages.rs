@@ -6,9 +6,9 @@ use crosstie_exec::{Message, Owned, OwnedMessage};
 use crosstie_ir::Rank;
 
 use super::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
-use crate::group::{Route, longest_pieces, message};
+use crate::group::{Piece, Route, longest_pieces, message};
 use crate::work::Pending;
-use crate::{Error, Work};
+use crate::{Element, Error, Work};
 
 impl OwnedCalls<'_> {
     /// As [`Communicator::send`](crate::Communicator::send); the buffer comes back.
@@ -145,11 +145,11 @@ fn owned_message<B: OwnedBuffer>(buffer: B, longest_piece: usize) -> OwnedMessag
     OwnedMessage { message: Message { memory, tag, whole }, longest_piece }
 }
 
-/// The messages, and the rank and length of each of their pieces.
+/// The messages, and each of their pieces.
 fn owned_messages<B: OwnedBuffer>(
     buffers: Vec<(B, u32)>,
     slot_bytes: usize,
-) -> (Vec<OwnedMessage>, Vec<(Rank, usize)>) {
+) -> (Vec<OwnedMessage>, Vec<Piece>) {
     let longest = longest_pieces(buffers.iter().map(|(_, peer)| Rank(*peer)).collect(), slot_bytes);
     let (mut messages, mut pieces) = (Vec::with_capacity(buffers.len()), Vec::new());
     for (buffer, peer) in buffers {
@@ -160,7 +160,7 @@ fn owned_messages<B: OwnedBuffer>(
             let start = k.saturating_mul(owned.longest_piece);
             owned.longest_piece.min(bytes.len() - start)
         });
-        pieces.extend(lens.map(|len| (Rank(peer), len)));
+        pieces.extend(lens.map(|len| (Rank(peer), len, B::Element::TYPE)));
         messages.push(owned);
     }
     (messages, pieces)
