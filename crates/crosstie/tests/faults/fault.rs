@@ -8,6 +8,8 @@ use crosstie_testkit::random::Random;
 /// monitors whose host runs some fifteen busy processes on two cores.
 pub const HEARTBEAT: Duration = Duration::from_millis(300);
 pub const SILENCE: Duration = Duration::from_secs(3);
+/// How long calls wait for a rank that makes none, where one does.
+pub const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// Over what the ranks of a world exchange their data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,8 @@ pub enum Fault {
     Leave,
     /// Its program panics.
     Panic,
+    /// Its program makes no more calls: its process lives, and takes what is sent to it, but answers nothing.
+    Swallow,
 }
 
 impl Fault {
@@ -66,6 +70,7 @@ impl Fault {
             Fault::ShortWrites => "short writes",
             Fault::Leave => "leave",
             Fault::Panic => "panic",
+            Fault::Swallow => "swallow",
         }
     }
 }
@@ -92,7 +97,7 @@ impl Case {
         let wires = wanted.unwrap_or(wires);
         let victim = random.below(u64::from(ranks)) as u32;
         let other = (victim + 1 + random.below(u64::from(ranks) - 1) as u32) % ranks;
-        let fault = match random.below(12) {
+        let fault = match random.below(13) {
             1 if ranks > 2 => {
                 let gap = Duration::from_micros(random.below(5000));
                 Fault::KillTwo { second: other, gap }
@@ -105,6 +110,7 @@ impl Case {
             7 => Fault::Panic,
             8 => Fault::CutMonitor,
             9 | 10 => Fault::Cut { peer: other },
+            11 => Fault::Swallow,
             _ => Fault::Kill,
         };
         let after = Duration::from_micros(random.below(300_000));
@@ -170,6 +176,7 @@ impl Case {
             Fault::Cut { .. } => &["CT-071"],
             Fault::Leave => &["CT-066"],
             Fault::Panic => &["CT-064"],
+            Fault::Swallow => &["CT-062"],
             Fault::Delay | Fault::ShortWrites | Fault::CutMonitor => &[],
         }
     }

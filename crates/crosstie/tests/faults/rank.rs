@@ -9,7 +9,7 @@ use crosstie::{Communicator, Error, ReduceOp, Settings};
 use crosstie_testkit::random::Random;
 
 use super::call;
-use super::fault::{HEARTBEAT, SILENCE};
+use super::fault::{ARRIVAL, HEARTBEAT, SILENCE};
 
 /// The variable that tells a rank its world's seed.
 pub const SEED: &str = "FAULTS_SEED";
@@ -21,6 +21,7 @@ struct Orders {
     end: AtomicBool,
     leave: AtomicBool,
     panic: AtomicBool,
+    swallow: AtomicBool,
 }
 
 /// Follows the orders on standard input; its end is the end of the test, and of this process.
@@ -30,6 +31,7 @@ fn follow(orders: &Orders) {
             "end" => orders.end.store(true, Ordering::Relaxed),
             "leave" => orders.leave.store(true, Ordering::Relaxed),
             "panic" => orders.panic.store(true, Ordering::Relaxed),
+            "swallow" => orders.swallow.store(true, Ordering::Relaxed),
             other => panic!("no order: {other}"),
         }
     }
@@ -87,6 +89,9 @@ fn work(mut comm: Communicator, seed: u64, orders: &Orders) -> Result<u64, Error
             return comm.leave().map(|()| call);
         }
         assert!(!orders.panic.load(Ordering::Relaxed), "as the test has it");
+        if orders.swallow.load(Ordering::Relaxed) {
+            std::thread::sleep(2 * ARRIVAL); // then it hears what became of it
+        }
         // All end after the same call.
         let mut ends = [u64::from(orders.end.load(Ordering::Relaxed))];
         comm.all_reduce_in_place(&mut ends, ReduceOp::Max)?;

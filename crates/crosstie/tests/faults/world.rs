@@ -14,7 +14,7 @@ use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
 };
 
-use super::fault::{Case, Fault, SILENCE, Wires};
+use super::fault::{ARRIVAL, Case, Fault, SILENCE, Wires};
 use super::rank::SEED;
 
 /// Within what all must be ready, and hear of a fault: fifteen busy processes share two cores, maybe with others.
@@ -43,6 +43,9 @@ impl Process {
         command.env("CROSSTIE_SIZE", case.ranks.to_string());
         command.env("CROSSTIE_NODE", format!("fault-{node}-{id}"));
         command.env("CROSSTIE_PXN", if case.wires == Wires::Relayed { "on" } else { "off" });
+        if case.fault == Fault::Swallow {
+            command.env("CROSSTIE_TIMEOUT", ARRIVAL.as_secs_f64().to_string());
+        }
         command.env(SEED, case.seed.to_string());
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
@@ -217,7 +220,7 @@ fn victim_ends(case: &Case, victim: &Process) -> Result<Option<(String, String)>
     let end = victim.end(Instant::now() + PROMPT);
     let end = end.map_err(|what| format!("the victim {what}"))?;
     let starts = |with: &str| end.as_deref().is_some_and(|end| end.starts_with(with));
-    if case.fault == Fault::Stop {
+    if matches!(case.fault, Fault::Stop | Fault::Swallow) {
         // It has learnt what became of it.
         let judged = judge(case, end.as_deref());
         return match judged.map_err(|what| format!("the victim {what}: {end:?}"))? {
@@ -246,6 +249,7 @@ fn inflict(case: &Case, ranks: &mut [Process]) -> Duration {
         Fault::Stop => ranks[at].signal(Signal::STOP),
         Fault::Leave => ranks[at].order("leave"),
         Fault::Panic => ranks[at].order("panic"),
+        Fault::Swallow => ranks[at].order("swallow"),
         Fault::Cut { peer } => cut(case, &ranks[at], &ranks[peer as usize]),
         Fault::CutMonitor => cut(case, &ranks[at], &ranks[0]),
         Fault::Delay => {
@@ -266,6 +270,7 @@ fn inflict(case: &Case, ranks: &mut [Process]) -> Duration {
     }
     match case.fault {
         Fault::Stop => SILENCE + PROMPT,
+        Fault::Swallow => ARRIVAL + PROMPT,
         _ => PROMPT,
     }
 }
