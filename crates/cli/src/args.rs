@@ -2,20 +2,23 @@
 
 mod foreign;
 mod lab;
+mod settings;
 mod topo;
 mod words;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crosstie::{Algorithm, Code, DataType, Flush, Protocol, Pxn, ReduceOp, Setting};
+use crosstie::{Code, DataType, ReduceOp, Setting};
 
 use crate::bench::matrix::{Lengths, Skew};
 use crate::bench::operation::{self, Operation};
+use crate::lab::LabFacts;
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+pub use settings::SettingFlags;
 pub use topo::{
     DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,
 };
@@ -87,15 +90,24 @@ the slowest rank (-g 1 -t 1 -c 1 -m 1 -G 0 -a 3 -z 1).
           the fastest call seen beats it, that call is the ceiling. No ceiling on
           several hosts: their links are not measured. Hops and TCP are measured
           until two probes agree; where none do, --fail-below refuses to judge.
+  algo    the algorithm that was taken (--algo)
 In --json and --csv, of other calls than time's, which are timed one by one after
 all ranks have met, on the slowest rank each; the table warns where time is far
 above p50:
   p50_us  half of the calls took no longer
   p99_us  99 of 100 calls took no longer
-  network what one call of the timed loop sends over TCP, of all ranks
 The last lines say what all ranks sent over each transport in the whole run:
 messages of the operation, the wire messages that they went as (several short ones
-go as one, a long one goes in pieces), and bytes.
+go as one, a long one goes in pieces), and bytes. In a lab, and with --pxn or
+--rails, they also say of each size what one call of the timed loop sent between
+nodes (network in --json), in brackets the ideal: what the plan has to send, with as
+many messages in each wire message as can be. Where ranks share wires, a wire
+message leaves because
+  full      it held as many messages as may go together (--aggregate), or 128 KiB
+  complete  all that was expected was there
+  alone     nothing else was expected
+  aged      what was expected did not come in time (--flush)
+  pressed   a sender had no room left
 With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
 
 Examples:
@@ -169,39 +181,9 @@ pub struct BenchArgs {
     #[arg(help_heading = "Data", hide_possible_values = true)]
     pub matrix: Lengths,
 
-    /// The algorithm to take wherever it suits: ring, direct, flat, tree, hierarchical, canonical
-    /// [default: auto, the fastest for each size]
-    #[arg(long, value_name = "NAME", value_parser = ALGORITHMS, help_heading = "World")]
-    #[arg(hide_possible_values = true)]
-    pub algo: Option<Forced>,
-
-    /// How messages pass inside a node: copy (by way of slots), lend (wherever a value lies in shared
-    /// buffers, however short) [default: auto, lent where that is faster]
-    #[arg(long, value_name = "NAME", value_parser = PROTOCOLS, help_heading = "World")]
-    #[arg(hide_possible_values = true)]
-    pub proto: Option<Protocol>,
-
-    /// Whether messages between nodes go by way of the rank whose NIC is on the receiver's rail: on, off, auto
-    /// (short ones, in operations that gain by it) [default: off]
-    #[arg(long, value_name = "on|off|auto", help_heading = "World")]
-    pub pxn: Option<Pxn>,
-
-    /// Rails (NICs) of each node [default: one for each address of CROSSTIE_NICS, without those for each rank of
-    /// the largest node]
-    #[arg(long, value_name = "N", help_heading = "World")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub rails: Option<u32>,
-
-    /// Messages of a node's ranks that may leave as one wire message, where they share a wire; 1: each
-    /// alone [default: 8]
-    #[arg(long, value_name = "1..8", help_heading = "World")]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub aggregate: Option<u8>,
-
-    /// How long a message waits for others that may leave with it: auto, full (for all that are
-    /// expected), or nanoseconds, 10 ms at most [default: auto]
-    #[arg(long, value_name = "auto|full|NS", help_heading = "World")]
-    pub flush: Option<Flush>,
+    /// What the library is told.
+    #[command(flatten)]
+    pub settings: SettingFlags,
 
     /// Measure out of place alone
     #[arg(long, help_heading = "Timing")]
@@ -235,30 +217,9 @@ pub struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
 
-    /// Each node is the machine that this NCCL topology file describes: rank r plays GPU r mod k of its k
-    /// GPUs on node r div k (its NICs where it has no GPUs), and its rail is that of the GPU's nearest NIC
-    #[arg(long, value_name = "FILE.xml", help_heading = "World", conflicts_with = "rails")]
-    pub topo: Option<PathBuf>,
-
     /// How bytes travel; auto: shared memory inside a node, TCP between nodes
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
     pub transport: TransportArg,
-
-    /// Deadline of each call: 30s, 500ms, 2m [default: 30m]
-    #[arg(long, value_name = "TIME", value_parser = crosstie::parse_duration, help_heading = "Deadlines")]
-    pub timeout: Option<Duration>,
-
-    /// Deadline for all ranks to meet and connect [default: 2m]
-    #[arg(long, value_name = "TIME", value_parser = crosstie::parse_duration, help_heading = "Deadlines")]
-    pub init_timeout: Option<Duration>,
-
-    /// Time between the signs of life that the ranks exchange [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = crosstie::parse_duration, help_heading = "Deadlines")]
-    pub heartbeat: Option<Duration>,
-
-    /// A rank that shows no sign of life for this long is gone [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = crosstie::parse_duration, help_heading = "Deadlines")]
-    pub silence: Option<Duration>,
 
     /// Exit with 1 where a size reaches less than this share of the predicted ceiling (ceil%)
     #[arg(long, value_name = "PCT", value_parser = percent, help_heading = "Output")]
@@ -285,6 +246,10 @@ pub struct BenchArgs {
     /// Flip one byte of one rank's result before checking: proves that checking sees it
     #[arg(long, hide = true)]
     pub corrupt_byte: bool,
+
+    /// The lab that the ranks are in, as JSON: the launcher says so to the ranks that it starts
+    #[arg(long, hide = true, value_parser = LabFacts::from_json)]
+    pub lab: Option<LabFacts>,
 
     /// Tell the launcher of progress and errors by events on standard error
     #[arg(long, hide = true)]
@@ -500,8 +465,43 @@ const LATER_COMMANDS: [&str; 3] = ["plan", "sim", "doctor"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {
-    let name = error.get(clap::error::ContextKind::InvalidSubcommand)?.to_string();
+    let name = error.get(ContextKind::InvalidSubcommand)?.to_string();
     LATER_COMMANDS.contains(&name.as_str()).then_some(name)
+}
+
+/// Tells who forgot the `--` before a lab's command, or misspelt a command of its own, what was meant.
+pub fn with_tip_for_labs(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) if error.kind() == ErrorKind::UnknownArgument => {
+            text.as_str()
+        }
+        _ => return error,
+    };
+    if line.get(1).is_none_or(|first| first != "lab") {
+        return error;
+    }
+    let tip = match unknown {
+        "bench" | "run" => {
+            let at = line.iter().position(|word| word == unknown).unwrap_or(line.len());
+            let joined = |words: &[OsString]| {
+                words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+            };
+            format!(
+                "a lab's command follows `--`: crosstie {} -- {}",
+                joined(&line[1..at]),
+                joined(&line[at..])
+            )
+        }
+        word if word.starts_with('-') => return error,
+        word => match strsim::jaro(word, "report") > 0.7 {
+            true => "a similar command exists: `crosstie lab report`".to_owned(),
+            false => {
+                "a lab runs `-- bench …` or `-- run -- PROGRAM`, or makes a `report`".to_owned()
+            }
+        },
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 const OPERATIONS: Words<Choice<&'static Operation>> = Words::new(operations, || {
@@ -512,10 +512,6 @@ const TYPES: Words<Choice<DataType>> =
 const OPS: Words<Choice<ReduceOp>> =
     Words::new(ops, || words::with(ReduceOp::ALL.map(ReduceOp::name), "all"));
 const LENGTHS: Words<Lengths> = Words::new(lengths, || Skew::NAMES.map(|(name, _)| name).into());
-const ALGORITHMS: Words<Forced> =
-    Words::new(algorithm, || words::with(Algorithm::ALL.map(Algorithm::name), "auto"));
-const PROTOCOLS: Words<Protocol> =
-    Words::new(protocol, || Protocol::ALL.map(Protocol::name).into());
 /// Any text is taken: what it is not is told with what is like it.
 const SETTINGS: Words<String> = Words::new(
     |text| Ok(text.to_owned()),
@@ -588,24 +584,6 @@ fn lengths(text: &str) -> Result<Lengths, String> {
         true => Ok(Lengths::File(path)),
         false => Err("expected uniform, zipf, one-hot, or a file that is there".to_owned()),
     }
-}
-
-/// An algorithm that is forced, if any is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forced(pub Option<Algorithm>);
-
-fn algorithm(text: &str) -> Result<Forced, String> {
-    let names = || list(Algorithm::ALL.map(Algorithm::name));
-    match text {
-        "auto" => Ok(Forced(None)),
-        name => Algorithm::named(name)
-            .map(|algorithm| Forced(Some(algorithm)))
-            .ok_or_else(|| format!("expected auto, {}", names())),
-    }
-}
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    text.parse()
 }
 
 fn percent(text: &str) -> Result<f64, String> {

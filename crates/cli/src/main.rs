@@ -14,6 +14,7 @@ mod picture;
 mod run;
 mod topo;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ use exit::{Exit, Failure};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error).into(),
+        Err(error) => return refuse(error).into(),
     };
     let events = matches!(&cli.command, Command::Bench(args) if args.events);
     let done = match cli.command {
@@ -46,12 +47,14 @@ fn main() -> ExitCode {
 }
 
 /// Answers a command line that says nothing to do: with help, or with what is wrong with it.
-fn refuse(error: &clap::Error) -> Exit {
-    if let Some(name) = args::later_command(error) {
+fn refuse(error: clap::Error) -> Exit {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let error = args::with_tip_for_labs(error, &line);
+    if let Some(name) = args::later_command(&error) {
         let message = format!("{name}: not yet in this version");
         return tell(&Failure::usage(message, "`crosstie --help` lists what there is"), false);
     }
-    let asks_for_json = std::env::args_os().any(|arg| arg == "--json");
+    let asks_for_json = line.iter().any(|arg| arg == "--json");
     if error.use_stderr() && asks_for_json {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();

@@ -16,6 +16,8 @@ use crate::exit::Failure;
 pub struct Picture {
     /// What is the same for all lines.
     pub title: String,
+    /// What [`Point::bytes`] are, in words.
+    pub sizes: String,
     /// Which of the slowest rank's times: mean or median.
     pub timed: &'static str,
     /// In the order of the legend.
@@ -37,7 +39,7 @@ pub struct Line {
 /// What was measured at one size.
 #[derive(Debug, PartialEq)]
 pub struct Point {
-    /// Bytes of one rank's buffer.
+    /// The size of a call, as [`Picture::sizes`] says.
     pub bytes: f64,
     /// Of one call, in microseconds.
     pub time_us: f64,
@@ -140,7 +142,7 @@ impl Panel {
             )?;
         chart
             .configure_mesh()
-            .x_desc("size: bytes of one rank's buffer")
+            .x_desc(picture.sizes.as_str())
             .y_desc((self.unit)(picture.timed))
             .x_label_formatter(&|bytes| bytes_in_words(*bytes))
             .y_label_formatter(&|value| (self.tick)(*value))

@@ -61,12 +61,12 @@ fn the_table_has_the_columns_of_nccl_tests() {
         .collect();
     assert_eq!(rows.len(), 1, "{}", done.out);
     assert_eq!(rows[0][..5], ["1024", "128", "float", "none", "-1"]);
-    assert_eq!(rows[0].len(), 13 + 2, "and the two shares of the ceiling after them");
+    assert_eq!(rows[0].len(), 13 + 3, "after them two shares of the ceiling, and the algorithm");
     assert_eq!((rows[0][8], rows[0][12]), ("0", "0"), "#wrong");
 }
 
 #[test]
-fn what_a_call_sends_is_told_beside_what_it_would_at_best() {
+fn what_a_call_sends_is_told_beside_the_ideal() {
     let result = json(
         "bench all_to_all --ranks 4 --nodes 2 --pxn on --aggregate 1 -b 4K -e 4K -n 1 -w 0 --out-of-place",
     );
@@ -96,6 +96,39 @@ fn what_a_call_sends_is_told_beside_what_it_would_at_best() {
     let line = lines.find(|words| words.starts_with(&["#", "all_to_all", "4096"])).unwrap();
     assert_eq!(line[3..], ["8", "(8)", "8.0", "(8)", "8192", "(8192)", "0", "(0)"]);
     assert!(table.out.contains("# wires 4 (4)"), "{}", table.out);
+}
+
+#[test]
+fn what_a_call_sends_is_told_without_relays_too_where_somebody_asks_for_ways() {
+    let line = "bench all_to_all --ranks 4 --nodes 2 -b 4K -e 4K -n 1 -w 0 --out-of-place";
+    let told = run(&format!("{line} --pxn off"));
+    assert!(told.out.contains("# pxn: off  rails: 2\n"), "{}", told.out);
+    assert!(told.out.contains("in brackets the ideal:"), "{}", told.out);
+    assert!(told.out.contains("in % by rail: "), "{}", told.out);
+    assert!(!told.out.contains("relays"), "there are none: {}", told.out);
+    let not_asked = run(line);
+    assert!(!not_asked.out.contains("in brackets"), "{}", not_asked.out);
+    let csv = run(&format!("{line} --csv"));
+    let mut lines = csv.out.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    assert_eq!(names.len(), values.len(), "{}", csv.out);
+    let of = |name: &str| values[names.iter().position(|known| *known == name).unwrap()];
+    assert_eq!([of("messages"), of("wire_messages"), of("ideal_wire_messages")], ["8"; 3]);
+    assert_eq!([of("network_bytes"), of("rail_bytes")], ["8192", "4096;4096"]);
+    assert_eq!([of("pxn"), of("rails")], ["off", "2"]);
+}
+
+#[test]
+fn the_algorithm_that_was_taken_is_told() {
+    let taken = |operation: &str| {
+        let result = json(&format!("bench {operation} --ranks 4 --nodes 1 -b 64 -e 64 -n 1 -w 0"));
+        result["rows"][0]["out_of_place"]["algorithm"].clone()
+    };
+    assert_eq!(taken("all_reduce --algo tree"), "tree");
+    assert!(taken("all_reduce").is_string(), "auto takes one");
+    assert!(taken("send_recv").is_null(), "pairs take none");
+    let table = run("bench all_reduce --ranks 4 --nodes 1 -b 64 -e 64 -n 1 -w 0 --algo ring");
+    assert!(table.out.lines().any(|line| !line.starts_with('#') && line.ends_with("  ring")));
 }
 
 #[test]
@@ -202,6 +235,7 @@ fn json_is_one_object_of_schema_1() {
                 keys(half),
                 [
                     "algbw_gb_s",
+                    "algorithm",
                     "busbw_gb_s",
                     "ceil_percent",
                     "ideal",

@@ -62,6 +62,49 @@ fn a_value_says_where_it_comes_from() {
     assert_eq!(setting("rank", &[]), pair("", "not set"));
 }
 
+/// What names a rank, its place or its host is no flag, for a command line is the same for all; nor is what only
+/// trials change.
+#[test]
+fn every_setting_of_a_run_has_a_flag_of_bench() {
+    let without = [
+        "ID",
+        "INTERFACE",
+        "LOG",
+        "NICS",
+        "NODE",
+        "PORT",
+        "PORTS",
+        "PULL",
+        "RANK",
+        "ROOT",
+        "SECRET",
+        "SECRET_FILE",
+        "SIZE",
+    ];
+    let help = run("bench --help").out;
+    let shown = json("config", &[]);
+    for setting in shown["settings"].as_array().unwrap() {
+        let name = setting["name"].as_str().unwrap().trim_start_matches("CROSSTIE_");
+        let flag = match name {
+            "ALGORITHM" => "--algo".to_owned(),
+            "PROTOCOL" => "--proto".to_owned(),
+            "TOPO_FILE" => "--topo".to_owned(),
+            _ => format!("--{}", name.to_lowercase().replace('_', "-")),
+        };
+        let has = help.lines().any(|line| line.split_whitespace().any(|word| word == flag));
+        assert!(has || without.contains(&name), "{name}: {flag}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_told_once_by_rank_0_with_what_it_is_like() {
+    let done = with("bench all_reduce --ranks 4 -b 8 -e 8 -n 1", &[("CROSSTIE_PNX", "on")]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let told = "CROSSTIE_PNX is no setting of this version; is CROSSTIE_PXN meant?";
+    assert_eq!(done.err.matches("CROSSTIE_PNX").count(), 1, "{}", done.err);
+    assert!(done.err.starts_with("[rank 0] ") && done.err.contains(told), "{}", done.err);
+}
+
 #[test]
 fn a_secret_is_not_shown() {
     let done = with("config", &[("CROSSTIE_SECRET", "hush-hush-hush-hush")]);

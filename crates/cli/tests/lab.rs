@@ -397,3 +397,58 @@ fn fabric_devices() -> Vec<String> {
     found.sort_unstable();
     found
 }
+
+#[test]
+fn a_benchmark_tells_of_the_lab_that_it_ran_in() {
+    if no_lab() {
+        return;
+    }
+    let lab = "lab --ranks-per-node 2 --rate 400Mbit --oversubscription 2";
+    let bench = "bench all_to_all -b 4K -e 4K -n 1 -w 0 --out-of-place";
+    let done = run(&format!("{lab} -- {bench} --json"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let document: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let told = serde_json::json!({
+        "nodes": 2, "ranks_per_node": 2, "rails": 2, "rate_bits_per_second": 400_000_000,
+        "oversubscription": 2, "mtu": 1500,
+    });
+    assert_eq!(document["lab"], told);
+    assert_eq!((&document["pxn"], &document["rails"]), (&"off".into(), &2.into()));
+    let table = run(&format!("{lab} -- {bench}"));
+    let words = "# lab: 2 nodes x 2 ranks, 2 rails, NICs 400mbit, uplinks 400mbit, MTU 1500";
+    for line in [words, "# pxn: off  rails: 2"] {
+        assert!(table.out.lines().any(|told| told == line), "{}", table.out);
+    }
+}
+
+#[test]
+fn changes_of_cables_that_change_nothing_are_told() {
+    let refused = run("lab --up n0r1@1s -- run -- true");
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.err.contains("--up n0r1@1s: that cable is whole"), "{}", refused.err);
+    if no_lab() {
+        return;
+    }
+    let late = run("lab --ranks-per-node 1 --down n0r0@1000s -- run -- true");
+    assert_eq!(late.code, Some(0), "{}", late.err);
+    assert!(
+        late.err.contains("--down n0r0@1000s did not happen: the command had ended"),
+        "{}",
+        late.err
+    );
+}
+
+#[test]
+fn slips_of_a_labs_command_line_are_told_with_what_was_meant() {
+    for (line, tip) in [
+        ("lab --nodes 2 bench all_to_all -e 8", "crosstie lab --nodes 2 -- bench all_to_all -e 8"),
+        ("lab reprot", "`crosstie lab report`"),
+        ("lab frob", "a lab runs `-- bench …`"),
+        ("lab -- run -n 3 -- true", "-n 3, but the lab has 8 ranks\n  leave -n out"),
+        ("lab -- bench all_reduce --ranks 3", "--ranks 3, but the lab has 8 ranks"),
+    ] {
+        let done = run(line);
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(done.err.contains(tip), "{line}: {}", done.err);
+    }
+}

@@ -78,15 +78,15 @@ fn a_relay_that_is_stopped_is_named_with_its_rail_by_all_others() {
     end_of_relay(Signal::STOP, &[("CROSSTIE_SILENCE", "3s")], "has gone silent");
 }
 
-/// Cuts the cable at `port` amid calls; what all ranks are to say.
-fn cut(port: &str, flags: &str, words: &[&str]) {
+/// Cuts the cable at `port` amid calls; what all ranks are to say, and what one of them.
+fn cut(port: &str, flags: &str, words: &[&str], clue: &str) {
     if no_lab() {
         return;
     }
     let cut_after = |ms: u32| {
         let mark = Mark::new("cut");
         let down = format!("--down {port}@{ms}ms");
-        let done = endless(&down, flags, &[("CROSSTIE_STALL", "5s")], &mark).finish();
+        let done = endless(&down, &format!("{flags} --stall 5s"), &[], &mark).finish();
         assert_eq!(mark.processes(), NOBODY);
         // On a busy machine the ranks may not have come to their calls yet.
         done.out.lines().any(|line| !line.starts_with('#')).then_some(done)
@@ -96,31 +96,43 @@ fn cut(port: &str, flags: &str, words: &[&str]) {
     assert_all_say(&done, "CT-071: the link between rank", words);
     assert_all_say(&done, "CT-071", &["was cut, and both live", "on host node0", "on host node1"]);
     assert!(done.err.contains("to blame: the network"), "{}", done.err);
+    assert!(done.err.contains(clue), "{clue}: {}", done.err);
 }
 
 #[test]
 fn a_rail_that_goes_down_amid_calls_is_named_by_all_ranks() {
-    cut("n0r1", "--pxn off", &["rank 1 at 10.77.1.1 (rail 1)"]);
+    // Whoever reports it, the rank that has the NIC says what is wrong with it.
+    cut(
+        "n0r1",
+        "--pxn off",
+        &["rank 1 at 10.77.1.1 (rail 1)"],
+        "eth1 of rank 1 (10.77.1.1) has no carrier",
+    );
 }
 
 /// Rank 0 is there, with the monitors' links of all others.
 #[test]
 #[ignore = "slow: waits for a path to give no answer"]
 fn the_rail_of_the_monitors_themselves_is_named_by_all_ranks() {
-    cut("n0r0", "--pxn off", &["rank 0 at 10.77.0.1 (rail 0)"]);
+    cut(
+        "n0r0",
+        "--pxn off",
+        &["rank 0 at 10.77.0.1 (rail 0)"],
+        "eth0 of rank 0 (10.77.0.1) has no carrier",
+    );
 }
 
 #[test]
 #[ignore = "slow: waits for a path to give no answer"]
 fn a_rail_between_relays_is_named_with_both_by_all_ranks() {
     let ends = ["rank 1 at 10.77.1.1 (relay of rail 1)", "rank 3 at 10.77.1.2 (relay of rail 1)"];
-    cut("n1r1", "--pxn on", &ends);
+    cut("n1r1", "--pxn on", &ends, "eth1 of rank 3 (10.77.1.2) has no carrier");
 }
 
 #[test]
 #[ignore = "slow: waits for a path to give no answer"]
 fn an_uplink_that_goes_down_unseen_is_found_by_what_crosses_it() {
-    cut("up1", "--pxn off", &["(rail 0)", "(rail 1)"]);
+    cut("up1", "--pxn off", &["(rail 0)", "(rail 1)", "is up and has a carrier"], "with --pxn on");
 }
 
 #[test]

@@ -109,6 +109,7 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.to_ascii_lowercase();
         if text == "none" {
             return Ok(Self(None));
         }
@@ -198,6 +199,7 @@ mod tests {
     fn rates_are_read_and_written_in_the_units_of_tc() {
         for text in ["200mbit", "1gbit", "1500kbit", "none"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+            assert_eq!(text.to_uppercase().parse(), text.parse::<Rate>(), "in any case");
         }
         for text in ["", "200", "200MB", "0mbit", "-1mbit", "1.5gbit", "99999999gbit", "gbit"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use crosstie::{Algorithm, DataType, Protocol, Pxn, ReduceOp};
 
 use super::matrix::{Lengths, Skew};
-use crate::args::{BenchArgs, BuffersArg, Forced, Root, TransportArg};
+use crate::args::{BenchArgs, BuffersArg, Root, TransportArg};
 
 /// Warns on standard error, a line for each flag; `nodes` where they are known.
 pub fn warn_of_none(args: &BenchArgs, nodes: Option<u32>) {
@@ -39,13 +39,13 @@ fn without(args: &BenchArgs, nodes: Option<u32>) -> Vec<String> {
              reduce_scatter_v have others"
         ));
     }
-    if args.proto == Some(Protocol::Lend) && args.buffers == BuffersArg::Private {
+    if args.settings.proto == Some(Protocol::Lend) && args.buffers == BuffersArg::Private {
         found.push(
             "--proto lend has no effect: private buffers cannot be lent; give --buffers shared"
                 .to_owned(),
         );
     }
-    let relays = args.pxn.filter(|pxn| *pxn != Pxn::Off);
+    let relays = args.settings.pxn.filter(|pxn| *pxn != Pxn::Off);
     if let Some(pxn) = relays.filter(|_| args.transport != TransportArg::Auto) {
         let transport = args.transport.to_possible_value();
         let transport = transport.as_ref().map_or("", |value| value.get_name());
@@ -57,7 +57,15 @@ fn without(args: &BenchArgs, nodes: Option<u32>) -> Vec<String> {
     } else if let Some(pxn) = relays.filter(|_| nodes == Some(1)) {
         found.push(format!("--pxn {} has no effect on one node", pxn.name()));
     }
-    if args.algo == Some(Forced(Some(Algorithm::Hierarchical))) && nodes == Some(1) {
+    if let (Some(_), Some(pxn)) =
+        (args.settings.relay_below, args.settings.pxn.filter(|pxn| *pxn != Pxn::Auto))
+    {
+        found.push(format!(
+            "--relay-below has no effect with --pxn {}: give --pxn auto",
+            pxn.name()
+        ));
+    }
+    if args.settings.forced() == Some(Algorithm::Hierarchical) && nodes == Some(1) {
         found.push(
             "--algo hierarchical has no effect on one node: as with auto, the fastest is taken"
                 .to_owned(),
@@ -93,6 +101,7 @@ mod tests {
             ("all_to_all --pxn on --transport tcp", 2, "--pxn on"),
             ("all_to_all --pxn auto --transport loopback", 1, "--pxn auto"),
             ("all_to_all --pxn on", 1, "--pxn on"),
+            ("all_to_all --pxn on --relay-below 4K", 2, "--relay-below"),
         ] {
             let found = found(line, nodes);
             assert_eq!(found.len(), 1, "{line}: {found:?}");
@@ -105,6 +114,7 @@ mod tests {
             ("all_reduce --proto lend --buffers shared", 1),
             ("all_reduce --algo hierarchical", 2),
             ("all_to_all --pxn on", 2),
+            ("all_to_all --pxn auto --relay-below 4K", 2),
             ("all_to_all --pxn off --transport tcp", 2),
             ("all_to_all -o sum -r 0 -d float --matrix uniform", 1),
         ] {

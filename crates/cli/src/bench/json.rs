@@ -10,6 +10,7 @@ use super::report::{Counters, Header, Measured, Nic, Report, Sent};
 use super::sizes::Row;
 use super::speeds::Speeds;
 use crate::exit::{Failure, Summary};
+use crate::lab::LabFacts;
 
 /// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
 pub struct Json<W> {
@@ -33,6 +34,9 @@ struct Document<'a> {
     buffers: &'a str,
     algorithm: &'a str,
     protocol: &'a str,
+    pxn: &'a str,
+    rails: u32,
+    lab: Option<&'a LabFacts>,
     matrix: Option<&'a str>,
     warmup_iters: u32,
     iters: Option<u32>,
@@ -141,6 +145,9 @@ impl<W: Write> Report for Json<W> {
             buffers: header.buffers,
             algorithm: header.algorithm,
             protocol: header.protocol,
+            pxn: header.pxn.name(),
+            rails: header.rails,
+            lab: header.lab.as_ref(),
             matrix: header.blocks.as_deref(),
             warmup_iters: header.warmup_iters,
             iters: header.iters,

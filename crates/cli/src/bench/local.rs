@@ -29,7 +29,7 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES,
         TransportArg::Shm | TransportArg::Loopback => 1,
     };
-    let (ranks, nodes) = match &args.topo {
+    let (ranks, nodes) = match &args.settings.topo {
         Some(file) => played(file, args.ranks, args.nodes, default_nodes)?,
         None => {
             let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);

@@ -25,8 +25,9 @@ use std::io::{self, IsTerminal, Write};
 use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
-use crate::args::{BenchArgs, Forced, TransportArg};
+use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure, Summary};
+use crate::lab::LabFacts;
 use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
 use report::Report;
@@ -62,14 +63,16 @@ pub fn print_failure(summary: &Summary) -> Result<(), Failure> {
 pub fn run_in_lab(
     args: &BenchArgs,
     line: &[OsString],
-    places: Vec<Place>,
+    (lab, places): (&LabFacts, Vec<Place>),
     mut out: impl Write,
 ) -> Result<Exit, Failure> {
     let ranks = places.len() as u32;
+    let told = [OsString::from("--lab"), lab.to_json()?.into()];
+    let line: Vec<OsString> = line.iter().cloned().chain(told).collect();
     effect::warn_of_none(args, args.nodes);
     let job = |program| Ok(Job::at(places, program));
     let done = refuse_too_large(args, ranks)
-        .and_then(|()| local::processes(args, line, job, Box::new(&mut out)));
+        .and_then(|()| local::processes(args, &line, job, Box::new(&mut out)));
     match &done {
         Err(failure) if args.json && failure.exit() != Exit::OutputClosed => {
             json::print_failure(&mut out, &failure.summary())?;
@@ -88,7 +91,7 @@ pub fn refuse_outside_of(args: &BenchArgs, nodes: u32, ranks: u32) -> Result<(),
             "choose auto or tcp",
         ));
     }
-    if args.topo.is_some() {
+    if args.settings.topo.is_some() {
         return Err(Failure::usage(
             "--topo describes nodes, but a lab has its own",
             "leave --topo out, or start the benchmark without a lab",
@@ -180,47 +183,13 @@ fn refuse_impossible_nodes(args: &BenchArgs, ranks: u32) -> Result<(), Failure> 
 
 /// What the flags say about the communicator; the rest is the library's to find.
 fn settings(args: &BenchArgs) -> Settings {
-    let mut settings = Communicator::builder();
-    settings = match args.transport {
+    let settings = args.settings.applied_to(Communicator::builder());
+    match args.transport {
         TransportArg::Auto => settings,
         TransportArg::Shm => settings.transport(Transport::SharedMemory),
         TransportArg::Tcp => settings.transport(Transport::Tcp),
         TransportArg::Loopback => settings.transport(Transport::Loopback),
-    };
-    if let Some(algorithm) = args.algo.and_then(|Forced(algorithm)| algorithm) {
-        settings = settings.algorithm(algorithm);
     }
-    if let Some(protocol) = args.proto {
-        settings = settings.protocol(protocol);
-    }
-    if let Some(pxn) = args.pxn {
-        settings = settings.pxn(pxn);
-    }
-    if let Some(rails) = args.rails {
-        settings = settings.rails(rails);
-    }
-    if let Some(file) = &args.topo {
-        settings = settings.topo_file(file);
-    }
-    if let Some(most) = args.aggregate {
-        settings = settings.aggregate(most);
-    }
-    if let Some(flush) = args.flush {
-        settings = settings.flush(flush);
-    }
-    if let Some(timeout) = args.timeout {
-        settings = settings.timeout(timeout);
-    }
-    if let Some(timeout) = args.init_timeout {
-        settings = settings.init_timeout(timeout);
-    }
-    if let Some(interval) = args.heartbeat {
-        settings = settings.heartbeat(interval);
-    }
-    if let Some(silence) = args.silence {
-        settings = settings.silence(silence);
-    }
-    settings
 }
 
 /// Where this rank would tell its findings, were it rank 0; `watched` if a terminal means a person.

@@ -99,7 +99,13 @@ fn picture(header: &Header, series: Vec<Series>) -> Picture {
         });
         Line { label, color, solid: key.place == OUT_OF_PLACE, points }
     };
-    Picture { title, timed: "mean", lines: series.into_iter().zip(labels).map(line).collect() }
+    let sizes = "size: bytes of one rank's buffer".to_owned();
+    Picture {
+        title,
+        sizes,
+        timed: "mean",
+        lines: series.into_iter().zip(labels).map(line).collect(),
+    }
 }
 
 /// What is the same for all lines.

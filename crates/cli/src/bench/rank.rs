@@ -184,7 +184,8 @@ impl Bench {
         let ceiling = self.ceiling.as_ref();
         let least_us = ceiling.and_then(|ceiling| ceiling.time_us(row, place == Place::In));
         let ideal = (self.rank == 0).then(|| sent::ideal(comm, row)).flatten();
-        Ok(Measured { ideal, ..measured(row, self.ranks, times, least_us, wrong) })
+        let algorithm = sent::algorithm(comm, row);
+        Ok(Measured { ideal, algorithm, ..measured(row, self.ranks, times, least_us, wrong) })
     }
 
     fn task(&self, row: &Row) -> Task {
@@ -237,6 +238,7 @@ fn measured(row: &Row, ranks: u32, times: Times, least_us: Option<f64>, wrong: u
         wrong,
         network,
         ideal: None,
+        algorithm: None,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crosstie::{Algorithm, Communicator, Ideal, Protocol};
+use crosstie::{Algorithm, Communicator, Ideal, Protocol, Pxn};
 use serde::{Deserialize, Serialize};
 
 use super::sizes::{self, Row};
 use super::speeds::Speeds;
-use crate::args::{BenchArgs, Forced};
+use crate::args::BenchArgs;
 use crate::exit::Failure;
+use crate::lab::LabFacts;
 
 /// Where rank 0 tells its findings, as they come.
 pub trait Report {
@@ -59,7 +60,13 @@ pub struct Header {
     /// The machine that each node is, where a file described it.
     pub machine: Option<String>,
     /// Whether messages may go by way of relays.
-    pub relays: bool,
+    pub pxn: Pxn,
+    /// Rails of each node.
+    pub rails: u32,
+    /// The lab that the ranks are in, if they are in one.
+    pub lab: Option<LabFacts>,
+    /// Whether it is told what each size sent between nodes: where somebody asks for ways between them.
+    pub tells_network: bool,
     /// What ceilings are predicted from, where they can be.
     pub speeds: Option<Speeds>,
     /// The same in words.
@@ -86,7 +93,7 @@ impl Header {
     pub fn new(args: &BenchArgs, comm: &Communicator, rows: &[Row], ranks_here: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let one_host = (0..comm.size()).all(|rank| comm.host(rank) == comm.host(0));
-        let forced = args.algo.and_then(|Forced(algorithm)| algorithm);
+        let forced = args.settings.forced();
         let ragged = args.operations.0.iter().any(|operation| operation.is_ragged());
         let crowded = ranks_here as usize > cores;
         let mut transports: Vec<_> = comm.counters().iter().map(|c| c.transport).collect();
@@ -101,14 +108,17 @@ impl Header {
             rounded_to: sizes::rounded_to(args, comm.size()),
             buffers: args.buffers.name(),
             algorithm: forced.map_or("auto", Algorithm::name),
-            protocol: args.proto.unwrap_or(Protocol::Auto).name(),
+            protocol: args.settings.proto.unwrap_or(Protocol::Auto).name(),
             blocks: ragged.then(|| args.matrix.name()),
             host: comm.host(comm.rank()).to_owned(),
             cores,
             nodes_by_default: args.events && args.nodes.is_none() && one_host && comm.nodes() > 1,
             budget_ms: args.budget_ms,
             machine: comm.machine().map(ToString::to_string),
-            relays: comm.has_relays(),
+            pxn: comm.pxn(),
+            rails: comm.rails(),
+            tells_network: comm.nodes() > 1 && (comm.has_relays() || asks_for_ways(args)),
+            lab: args.lab.clone(),
             speeds: None,
             ceiling: None,
             rows: rows.len(),
@@ -116,6 +126,11 @@ impl Header {
             iters: args.iters,
         }
     }
+}
+
+/// Whether the flags say anything about ways between nodes.
+fn asks_for_ways(args: &BenchArgs) -> bool {
+    args.lab.is_some() || args.settings.pxn.is_some() || args.settings.rails.is_some()
 }
 
 /// One half of a row.
@@ -140,6 +155,8 @@ pub struct Measured {
     pub network: PerCall,
     /// What that would be if messages left with as many others as can be; none where it is not known.
     pub ideal: Option<PerCall>,
+    /// The algorithm that the calls took; none for messages between pairs.
+    pub algorithm: Option<&'static str>,
 }
 
 /// What one call sends over TCP, from all ranks: the mean over a loop.

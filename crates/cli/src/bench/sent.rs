@@ -1,4 +1,5 @@
-//! Owns what all ranks of a benchmark have sent, added up, and what a row would send ideally.
+//! Owns what all ranks of a benchmark have sent, added up, and by what algorithm and how much a row would send
+//! ideally.
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,13 @@ pub fn ideal(comm: &Communicator, row: &Row) -> Option<PerCall> {
         Some(Counts::Blocks(_)) => return None,
     };
     Some(ideal.into())
+}
+
+/// The algorithm that the calls of a row take; none where blocks differ or go between pairs.
+pub fn algorithm(comm: &Communicator, row: &Row) -> Option<&'static str> {
+    let is_plan = row.counts.is_none() && row.operation.kind != Kind::SendRecv;
+    let taken = || comm.algorithm(row.collective(), row.dtype, row.count() as u64);
+    is_plan.then(|| taken().name())
 }
 
 fn transports(comm: &mut Communicator) -> Result<BTreeMap<&'static str, Counters>, Error> {

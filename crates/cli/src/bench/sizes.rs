@@ -12,7 +12,7 @@ use crosstie_ir::exact::Case;
 
 use super::matrix::{Lengths, Matrix};
 use super::operation::{Kind, Operation};
-use crate::args::{BenchArgs, Forced, Root};
+use crate::args::{BenchArgs, Root};
 use crate::exit::Failure;
 
 /// Where a sweep begins when -b does not say.
@@ -118,7 +118,7 @@ pub fn rows(args: &BenchArgs, ranks: u32) -> Result<Vec<Row>, Failure> {
 /// A forced algorithm that cannot carry out an operation would be ignored: better said.
 fn refuse_foreign_algorithm(args: &BenchArgs, operation: &Operation) -> Result<(), Failure> {
     let has = Algorithm::of(operation.collective());
-    match args.algo.and_then(|Forced(algorithm)| algorithm) {
+    match args.settings.forced() {
         Some(algorithm) if !has.contains(&algorithm) => {
             let names: Vec<&str> = has.iter().map(|algorithm| algorithm.name()).collect();
             let name = operation.name;

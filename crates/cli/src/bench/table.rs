@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use crosstie::Pxn;
 
 use super::progress::Progress;
 use super::report::{Counters, Crowd, Header, Measured, PerCall, Report, Sent};
@@ -24,8 +25,10 @@ pub struct Table<W> {
     /// The operation whose rows are printed, where there are several.
     group: Option<&'static str>,
     grouped: bool,
-    /// Whether messages may go by way of relays: then what rows sent is told beside the ideal.
+    /// Whether messages may go by way of relays.
     relays: bool,
+    /// Whether what rows sent between nodes is told beside the ideal.
+    tells_network: bool,
     /// What rows sent between nodes.
     network: Vec<String>,
     rails: usize,
@@ -44,6 +47,7 @@ impl<W: Write> Table<W> {
             group: None,
             grouped: false,
             relays: false,
+            tells_network: false,
             network: Vec::new(),
             rails: 0,
         }
@@ -65,7 +69,8 @@ impl<W: Write> Report for Table<W> {
             self.print(Style::new().dimmed(), &line)?;
         }
         self.grouped = header.operation.contains(',');
-        self.relays = header.relays && header.nodes > 1;
+        self.relays = header.pxn != Pxn::Off;
+        self.tells_network = header.tells_network;
         self.progress.begin(header.rows);
         Ok(())
     }
@@ -87,7 +92,7 @@ impl<W: Write> Report for Table<W> {
         }
         let style = if wrong > 0 { AnsiColor::Red.on_default().bold() } else { Style::new() };
         self.print(style, &line(row, out, in_place))?;
-        if self.relays {
+        if self.tells_network {
             self.network.push(on_the_network(row, out));
             self.rails = out.network.rail_bytes.len();
         }
@@ -116,7 +121,7 @@ impl<W: Write> Report for Table<W> {
         for (name, counters) in &sent.transports {
             self.print(dim, &moved(name, counters))?;
         }
-        if self.relays {
+        if self.tells_network {
             for line in self.shares(sent) {
                 self.print(dim, &line)?;
             }
@@ -135,8 +140,10 @@ impl<W> Table<W> {
             rails.iter().map(|(bytes, _)| share(*bytes)).collect::<Vec<_>>().join(" "),
             rails.iter().map(|(_, relayed)| share(*relayed)).collect::<Vec<_>>().join(" "),
         ];
+        let relayed =
+            if self.relays { format!("; by way of relays: {relayed}") } else { String::new() };
         let mut lines = vec![
-            "# over the network in one call, out of place; in brackets at best:".to_owned(),
+            "# over the network in one call, out of place; in brackets the ideal:".to_owned(),
             format!(
                 "# {:>18} {:>13} {:>12} {:>18} {:>22} {:>26}",
                 "operation",
@@ -149,7 +156,7 @@ impl<W> Table<W> {
         ];
         lines.append(&mut self.network);
         lines.push(format!("# wires {} ({})", sent.wires(), sent.ideal_wires));
-        lines.push(format!("# of all bytes, in % by rail: {all}; by way of relays: {relayed}"));
+        lines.push(format!("# of all bytes, in % by rail: {all}{relayed}"));
         lines
     }
 }
@@ -174,12 +181,12 @@ fn on_the_network(row: &Row, out: &Measured) -> String {
 fn head(header: &Header) -> Vec<String> {
     let plural = |n: u32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let iters = header.iters.map_or("auto".to_owned(), |iters| iters.to_string());
-    let columns = |first: [&str; 5], half: [&str; 4], last: &str| {
+    let columns = |first: [&str; 5], half: [&str; 4], [last, algo]: [&str; 2]| {
         let [size, count, kind, op, root] = first;
         let [time, algbw, busbw, wrong] = half;
         let half = format!("  {time:>7}  {algbw:>6}  {busbw:>6} {wrong:>6}");
         let line = format!(
-            "# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}  {last:>5}  {last:>5}"
+            "# {size:>10}  {count:>12}  {kind:>8}  {op:>6}  {root:>6}{half}{half}  {last:>5}  {last:>5}  {algo}"
         );
         line.trim_end().to_owned()
     };
@@ -204,6 +211,12 @@ fn head(header: &Header) -> Vec<String> {
         header.protocol,
         blocks.unwrap_or_default()
     ));
+    if let Some(lab) = &header.lab {
+        lines.push(format!("# lab: {lab}"));
+    }
+    if header.tells_network {
+        lines.push(format!("# pxn: {}  rails: {}", header.pxn.name(), header.rails));
+    }
     if let Some(machine) = &header.machine {
         lines.push(format!("# each node plays {machine}"));
     }
@@ -232,9 +245,9 @@ fn head(header: &Header) -> Vec<String> {
         columns(
             ["size", "count", "type", "redop", "root"],
             ["time", "algbw", "busbw", "#wrong"],
-            "ceil%",
+            ["ceil%", "algo"],
         ),
-        columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""], ""),
+        columns(["(B)", "(elements)", "", "", ""], ["(us)", "(GB/s)", "(GB/s)", ""], ["", ""]),
     ]);
     lines
 }
@@ -251,14 +264,15 @@ fn line(row: &Row, out: &Measured, in_place: Option<&Measured>) -> String {
         percent.map_or("-".to_owned(), |percent| format!("{percent:.1}"))
     };
     format!(
-        "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}  {:>5}  {:>5}",
+        "{:>12}  {:>12}  {:>8}  {op:>6}  {root:>6}{}{}  {:>5}  {:>5}  {}",
         row.bytes,
         row.count(),
         row.type_name(),
         half(out),
         in_place.map_or_else(|| format!("  {:>7}  {:>6}  {:>6}  {:>5}", "-", "-", "-", "-"), half),
         ceiling(Some(out)),
-        ceiling(in_place)
+        ceiling(in_place),
+        out.algorithm.unwrap_or("-")
     )
 }
 

@@ -3,6 +3,8 @@
 //! The command starts itself again as the first process of new namespaces. That one, by the same
 //! arguments, builds the cluster and then does what the inner command says.
 
+mod cables;
+mod facts;
 mod report;
 mod traffic;
 mod world;
@@ -11,15 +13,15 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process;
 use std::sync::Arc;
-use std::thread;
-use std::time::Instant;
 
 use clap::Parser;
 use crosstie_lab::{Cluster, Description, Ended, become_init, confine, require_tools};
 
-use crate::args::{Change, Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
+use crate::args::{Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::{bench, run};
+use cables::Cables;
+pub use facts::LabFacts;
 use world::World;
 
 /// Runs the command.
@@ -30,9 +32,8 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     if args.print_fabric {
         return print_fabric(&cluster);
     }
-    for change in args.down.iter().chain(&args.up) {
-        change.port.check(&cluster)?;
-    }
+    let cables = Cables::of(&args.down, &args.up);
+    cables.check(&cluster)?;
     if args.own.is_none() {
         refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
     }
@@ -74,8 +75,9 @@ pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
     }
     let cluster = Arc::new(cluster);
     let before = cluster.counters()?;
-    change_cables(&args, &cluster)?;
-    let exit = command(&args, World::new(&cluster, 0))?;
+    let changes = Cables::of(&args.down, &args.up).start(&cluster)?;
+    let exit = command(&args, &cluster)?;
+    changes.tell_of_those_to_come();
     if args.counters {
         let carried = cluster.counters()?.since(&before);
         let written = traffic::print(io::stderr(), cluster.description(), &carried);
@@ -84,34 +86,15 @@ pub fn inside(args: &LabInsideArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Cuts and joins cables when it is time. Nobody waits for it: the process ends with the command.
-fn change_cables(args: &LabArgs, cluster: &Arc<Cluster>) -> Result<(), Failure> {
-    let began = Instant::now();
-    let all = args.down.iter().map(|it| (*it, false)).chain(args.up.iter().map(|it| (*it, true)));
-    for (Change { port, after }, up) in all {
-        let cluster = Arc::clone(cluster);
-        let change = move || {
-            thread::sleep((began + after).saturating_duration_since(Instant::now()));
-            let told = match cluster.switch(port, up) {
-                Ok(()) => format!("the cable at {port} is {}", if up { "whole" } else { "cut" }),
-                Err(error) => error.to_string(),
-            };
-            // Nothing stands in the way when nobody reads it.
-            let _ = writeln!(io::stderr(), "crosstie: {told}");
-        };
-        let started = thread::Builder::new().name("cables".to_owned()).spawn(change);
-        started.map_err(|e| Failure::host("start a thread", e))?;
-    }
-    Ok(())
-}
-
 /// What the inner command says, by the ranks of that world.
-fn command(args: &LabArgs, world: World<'_>) -> Result<Exit, Failure> {
+fn command(args: &LabArgs, cluster: &Cluster) -> Result<Exit, Failure> {
+    let places = World::new(cluster, 0).places()?;
     match inner(&args.command)? {
         Command::Bench(bench) => {
-            bench::run_in_lab(&bench, &args.command, world.places()?, io::stdout())
+            let lab = LabFacts::of(cluster.description());
+            bench::run_in_lab(&bench, &args.command, (&lab, places), io::stdout())
         }
-        Command::Run(run) => run::run_in_lab(run, world.places()?),
+        Command::Run(run) => run::run_in_lab(run, places),
         _ => Err(not_by_hand()),
     }
 }
@@ -163,6 +146,7 @@ fn refuse_what_does_not_fit(command: &Command, lab: &Description) -> Result<(), 
         )),
         _ => Ok(()),
     };
-    differs("the number of ranks is", ranks, lab.ranks(), "ranks")?;
+    let flag = if matches!(command, Command::Bench(_)) { "--ranks" } else { "-n" };
+    differs(flag, ranks, lab.ranks(), "ranks")?;
     differs("--nodes", nodes, lab.nodes, "nodes")
 }

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use crosstie_lab::Description;
 
 use super::Line;
-use super::output::{bytes, in_words, share};
+use super::output::{bytes, share};
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
+use crate::lab::LabFacts;
 
 /// From this much on a share of the limit says something: shorter bursts fit into the token buckets.
 const SHARES_FROM: u64 = 64 << 10;
@@ -37,9 +38,8 @@ fn table(
     let present = |name: &str| lines.iter().any(|line| line.task.variant.name == name);
     let ways: Vec<&str> =
         VARIANTS.iter().map(|variant| variant.name).filter(|name| present(name)).collect();
-    writeln!(out, "\n{operation}, {}: ms, and share of the limit\n", in_words(lab))?;
-    let rest =
-        "direct / pxn | auto / best | wire messages: pxn (ideal) | on the uplinks, MB: direct, pxn";
+    writeln!(out, "\n{operation}, {}: ms, and share of the limit\n", LabFacts::of(lab))?;
+    let rest = "direct / pxn | auto / fastest | wire messages: pxn (ideal) | on the uplinks, MB: direct, pxn";
     writeln!(out, "| bytes to each peer | {} | {rest} |", ways.join(" | "))?;
     writeln!(out, "|---|{}---|---|---|---|", "---|".repeat(ways.len()))?;
     let mut sizes: Vec<u64> = lines.iter().map(|line| line.task.bytes_per_peer).collect();
@@ -54,9 +54,9 @@ fn table(
             ways.iter().map(|way| at(way).map_or("-".to_owned(), time)).collect();
         let us = |way: &str| at(way).map(|line| line.measured.time_us);
         let fixed = ways.iter().filter(|way| **way != "auto").filter_map(|way| us(way));
-        let best = fixed.fold(f64::INFINITY, f64::min);
+        let fastest = fixed.fold(f64::INFINITY, f64::min);
         let gain = ratio(us("direct"), us("pxn"));
-        let loss = ratio(us("auto"), Some(best));
+        let loss = ratio(us("auto"), Some(fastest));
         let wire = at("pxn").map_or("-".to_owned(), wire_messages);
         let up = ["direct", "pxn"].map(|way| at(way).map_or("-".to_owned(), uplinks)).join(", ");
         writeln!(

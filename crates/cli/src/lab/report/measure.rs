@@ -14,7 +14,7 @@ use crate::args::{Command, ReportedOperation};
 use crate::bench::operation::Operation;
 use crate::bench::{self, Nic, PerCall};
 use crate::exit::{Exit, Failure};
-use crate::lab::{parse, world::World};
+use crate::lab::{LabFacts, parse, world::World};
 
 /// What is to be measured.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ pub struct Measurement {
     pub wrong: u64,
     /// What all ranks say they sent between nodes in one call, in the mean.
     pub network: PerCall,
-    /// What that would be at best.
+    /// What that would be ideally.
     pub ideal: Option<PerCall>,
     /// What all ranks sent between nodes in the whole run.
     pub engine: Sent,
@@ -105,9 +105,10 @@ impl Task {
         let line = self.line(ranks);
         let Command::Bench(args) = parse(&line)? else { return Err(super::super::not_by_hand()) };
         let places = World::new(cluster, number).places()?;
+        let facts = LabFacts::of(cluster.description());
         let before = cluster.counters()?;
         let mut text = Vec::new();
-        let exit = bench::run_in_lab(&args, &line, places, &mut text)?;
+        let exit = bench::run_in_lab(&args, &line, (&facts, places), &mut text)?;
         let counted = cluster.counters()?.since(&before);
         if !matches!(exit.code(), 0 | 1) {
             return Ok(Err(exit));

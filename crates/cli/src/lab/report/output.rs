@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::Line;
 use crate::bench::{Nic, PerCall};
 use crate::exit::Failure;
-use crate::lab::traffic;
+use crate::lab::LabFacts;
 
 /// Prints what comes before the lines.
 pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result<()> {
-    writeln!(out, "# crosstie {} lab report: {}", env!("CARGO_PKG_VERSION"), in_words(lab))?;
+    writeln!(out, "# crosstie {} lab report: {}", env!("CARGO_PKG_VERSION"), LabFacts::of(lab))?;
     writeln!(
         out,
         "# each time is the median of at least {rounds} warm calls, on the slowest rank"
@@ -72,17 +72,6 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e6)
 }
 
-pub fn in_words(lab: &Description) -> String {
-    format!(
-        "{} nodes x {} ranks, {} rails, {}, MTU {}",
-        lab.nodes,
-        lab.ranks_per_node,
-        lab.rails,
-        traffic::rates(lab),
-        lab.mtu
-    )
-}
-
 /// Bytes as sizes are written on the command line: `64K`.
 pub fn bytes(number: u64) -> String {
     let units = [(30, "G"), (20, "M"), (10, "K")];
@@ -93,19 +82,9 @@ pub fn bytes(number: u64) -> String {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    lab: Lab,
+    lab: LabFacts,
     rounds: u32,
     rows: Vec<Row<'a>>,
-}
-
-#[derive(Serialize)]
-struct Lab {
-    nodes: u32,
-    ranks_per_node: u32,
-    rails: u32,
-    rate_bits_per_second: Option<u64>,
-    oversubscription: Option<u32>,
-    mtu: u32,
 }
 
 #[derive(Serialize)]
@@ -123,7 +102,7 @@ struct Row<'a> {
     wrong: u64,
     /// Of all ranks, between nodes.
     per_call: &'a PerCall,
-    /// That at best.
+    /// The same, ideally.
     ideal: Option<&'a PerCall>,
     engine: Engine<'a>,
     devices: Devices,
@@ -194,14 +173,7 @@ impl<'a> From<&'a Line> for Row<'a> {
 pub fn json(path: &Path, lab: &Description, rounds: u32, lines: &[Line]) -> Result<(), Failure> {
     let document = Document {
         schema: 1,
-        lab: Lab {
-            nodes: lab.nodes,
-            ranks_per_node: lab.ranks_per_node,
-            rails: lab.rails,
-            rate_bits_per_second: lab.rate.0,
-            oversubscription: lab.oversubscription,
-            mtu: lab.mtu,
-        },
+        lab: LabFacts::of(lab),
         rounds,
         rows: lines.iter().map(Row::from).collect(),
     };

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use crosstie_lab::Description;
 
 use super::Line;
-use super::output::in_words;
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
 use crate::bench::operation::Operation;
 use crate::exit::Failure;
+use crate::lab::LabFacts;
 use crate::picture::{self, Picture, Point};
 
 /// Draws each operation into a file of its own: `path` for one alone, else with its name at the end.
@@ -55,9 +55,18 @@ fn drawn(lab: &Description, operation: &str, lines: &[&Line]) -> Picture {
             format!("limit, {}", variant.name.trim_end_matches("-alone").replace("pxn", "PXN"));
         limits.push(picture::Line { points: limit, label, color, solid: false });
     }
+    if let [limit] = &mut limits[..] {
+        "limit".clone_into(&mut limit.label); // of every way
+    }
     curves.append(&mut limits);
-    let title = format!("{operation} on {}", in_words(lab));
-    Picture { title, timed: "median", lines: curves }
+    let sizes = match lines.first().map(|line| line.task.operation) {
+        Some(ReportedOperation::AllReduce) => {
+            format!("bytes per peer (1/{} of a buffer)", lab.ranks())
+        }
+        _ => "bytes from each rank to each other".to_owned(),
+    };
+    let title = format!("{operation} on {}", LabFacts::of(lab));
+    Picture { title, sizes, timed: "median", lines: curves }
 }
 
 /// What is drawn of a call that takes so long.
@@ -65,7 +74,8 @@ fn point(line: &Line, time_us: f64, lab: &Description) -> Point {
     let bytes = line.measured.bytes as f64;
     let operation = Operation::named(&line.task.operation_name());
     let factor = operation.map_or(1.0, |operation| operation.bus_factor(lab.ranks()));
-    Point { bytes, time_us, busbw_gb_s: bytes * factor / (time_us * 1e3) }
+    let busbw_gb_s = bytes * factor / (time_us * 1e3);
+    Point { bytes: line.task.bytes_per_peer as f64, time_us, busbw_gb_s }
 }
 
 #[cfg(test)]
