@@ -64,6 +64,14 @@ pub enum Command {
     BecomeRank(BecomeRankArgs),
 }
 
+const BENCH_SUMMARY: &str = "\
+Examples:
+  crosstie bench all_to_all                     8 ranks as 2 emulated nodes of 4
+  crosstie bench all_reduce -b 8 -e 128M -f 2   the usual sweep of nccl-tests
+  mpirun -n 16 crosstie bench all_to_all        one world of 16 ranks
+
+`--help` says what the columns mean, with more examples, and the exit codes.";
+
 const BENCH_HELP: &str = "\
 Started by mpirun, srun, torchrun, `crosstie run`, or with CROSSTIE_RANK, it is
 one rank of that world; started alone, it starts local ranks itself.
@@ -80,16 +88,13 @@ the slowest rank (-g 1 -t 1 -c 1 -m 1 -G 0 -a 3 -z 1).
   busbw   algbw times the bytes that the best algorithm moves per byte of size
   #wrong  elements with a wrong value, on all ranks
   ceil%   the least time predicted for this call, in percent of time: out of
-          place, in place. An estimate, so that numbers can be judged that are
-          not compared with anything: before the first row it measures how fast
-          the ranks here read and write memory (one alone, and all at once, at
-          several sizes), how soon one core hears of another (or how long all ranks take
-          turns on the cores), and TCP over loopback; then it counts the bytes
-          that the operation must read and write, or send between nodes, if
-          none is copied twice. Caches make it too high for middle sizes; where
-          the fastest call seen beats it, that call is the ceiling. No ceiling on
-          several hosts: their links are not measured. Hops and TCP are measured
-          until two probes agree; where none do, --fail-below refuses to judge.
+          place, in place. An estimate, where there is nothing else to compare
+          with: from how fast the ranks here read and write memory, hear of each
+          other and send over TCP, measured before the first row, and from the
+          bytes that the operation must move if none is copied twice. Caches make
+          it too high for middle sizes. Not on several hosts, nor in a lab, whose
+          links are not measured. Where no two probes agree, --fail-below refuses
+          to judge.
   algo    the algorithm that was taken (--algo)
 In --json and --csv, of other calls than time's, which are timed one by one after
 all ranks have met, on the slowest rank each; the table warns where time is far
@@ -125,7 +130,7 @@ Exit code: 0 good, 1 wrong result or less than --fail-below, 2 usage, 3 a peer o
 
 /// Arguments of `crosstie bench`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = BENCH_HELP)]
+#[command(after_help = BENCH_SUMMARY, after_long_help = BENCH_HELP)]
 pub struct BenchArgs {
     /// all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, reduce, gather, scatter,
     /// send_recv (to the next rank), all_gather_v, reduce_scatter_v, all_to_all_v or barrier (also
@@ -181,6 +186,22 @@ pub struct BenchArgs {
     #[arg(help_heading = "Data", hide_possible_values = true)]
     pub matrix: Lengths,
 
+    /// Ranks to start here, where no launcher has started them [default: 8, or as many as fill the nodes of
+    /// --topo]
+    #[arg(long, value_name = "N", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub ranks: Option<u32>,
+
+    /// Emulate this many nodes, each of consecutive ranks [default: 2 where it starts the ranks
+    /// itself, but 1 for shm and loopback; the real ones else]
+    #[arg(long, value_name = "N", help_heading = "World")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub nodes: Option<u32>,
+
+    /// How bytes travel; auto: shared memory inside a node, TCP between nodes
+    #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
+    pub transport: TransportArg,
+
     /// What the library is told.
     #[command(flatten)]
     pub settings: SettingFlags,
@@ -204,22 +225,6 @@ pub struct BenchArgs {
     #[arg(long, value_name = "MS", default_value_t = 100, help_heading = "Timing")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=600_000))]
     pub budget_ms: u32,
-
-    /// Ranks to start here, where no launcher has started them [default: 8, or as many as fill the nodes of
-    /// --topo]
-    #[arg(long, value_name = "N", help_heading = "World")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub ranks: Option<u32>,
-
-    /// Emulate this many nodes, each of consecutive ranks [default: 2 where it starts the ranks
-    /// itself, but 1 for shm and loopback; the real ones else]
-    #[arg(long, value_name = "N", help_heading = "World")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub nodes: Option<u32>,
-
-    /// How bytes travel; auto: shared memory inside a node, TCP between nodes
-    #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
-    pub transport: TransportArg,
 
     /// Exit with 1 where a size reaches less than this share of the predicted ceiling (ceil%)
     #[arg(long, value_name = "PCT", value_parser = percent, help_heading = "Output")]
