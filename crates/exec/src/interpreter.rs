@@ -162,8 +162,10 @@ impl Run<'_> {
             if begins && self.program.opens_ahead {
                 self.open_first(endpoints, instrs)?;
             }
-            if instr.is_grant() {
-                self.open(endpoints, index, instr, window)?;
+            if instr.is_grant() || instr.is_wait() {
+                if instr.is_grant() {
+                    self.open(endpoints, index, instr, window)?;
+                }
                 states[index] = BlockState::at(block, window, step + 1);
                 outcome = Advance::Moved;
                 continue;

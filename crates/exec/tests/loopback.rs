@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use common::{LIMIT, LIMITS, whole_plan, world};
 use crosstie_exec::{Buffers, Call, ExecError, Reducer, WaitingFor};
-use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, ReduceOp};
+use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, ReduceOp, Space, replay};
 use crosstie_planner::Algorithm;
+use crosstie_planner::msccl::Program;
+use crosstie_testkit::msccl;
 
 fn slice(collective: Collective, ranks: u32, rank: u32) -> Plan {
     whole_plan(collective, Algorithm::Ring, true, ranks).slice(Rank(rank))
@@ -167,4 +169,54 @@ fn only_24_bits_of_a_tag_are_compared() {
 
 fn bytes_of(values: &mut [i32]) -> &mut [u8] {
     bytemuck::cast_slice_mut(values)
+}
+
+/// Elements of a program's chunk.
+const CHUNK: u64 = 40;
+
+fn program_map(plan: &Plan, chunks: u32) -> ChunkMap {
+    let (count, size) = (CHUNK * u64::from(chunks), DataType::I32.size());
+    assert!(CHUNK as usize * size <= LIMITS.slot_bytes);
+    if plan.collective.is_whole() {
+        return ChunkMap::new(Layout::Split { chunks: plan.parts }, size, count, count / 2);
+    }
+    let block = count / u64::from(plan.ranks);
+    ChunkMap::new(Layout::Blocks { stride: block }, size, block, block)
+}
+
+#[test]
+fn programs_for_msccl_run_as_they_replay() {
+    for (chunks, text) in [
+        (4, msccl::ring_all_reduce(4)),
+        (9, msccl::pairs_all_reduce(3, 3)),
+        (6, msccl::ring_all_gather(3, 2)),
+        (12, msccl::direct_all_to_all(4, 3)),
+    ] {
+        let plan = Program::read(&text).unwrap().plan;
+        let map = program_map(&plan, chunks);
+        let bytes = |rank| map.buffer_bytes(Space::Input, plan.input_chunks(Rank(rank)));
+        let input =
+            |rank: u32| (0..bytes(rank)).map(|at| (at * 7 + u64::from(rank)) as u8).collect();
+        let inputs: Vec<Vec<u8>> = (0..plan.ranks).map(input).collect();
+        let expected =
+            replay(&plan, &map, DataType::I32, ReduceOp::Sum, inputs.clone(), false).unwrap();
+        let got = world(plan.ranks, |rank, mut engine| {
+            let program = engine.resolve(plan.slice(Rank(rank))).unwrap();
+            let (send, mut recv) = (&inputs[rank as usize], vec![0; expected[rank as usize].len()]);
+            let reducer = Reducer::select(DataType::I32, ReduceOp::Sum, plan.ranks).ok();
+            let reducer = reducer.filter(|_| plan.collective.reduces());
+            let buffers = Buffers::OutOfPlace { send, recv: &mut recv };
+            let call = Call {
+                program: &program,
+                map: map.clone(),
+                reducer,
+                buffers,
+                limit: LIMIT,
+                tag: 1,
+            };
+            engine.run(call, &|| false).unwrap();
+            recv
+        });
+        assert_eq!(got, expected, "{}", plan.collective.name());
+    }
 }

@@ -24,6 +24,7 @@ mod reduce_op;
 mod reject;
 mod replay;
 pub mod scalar;
+mod settle;
 mod slice;
 mod structure;
 mod verify;
@@ -46,5 +47,6 @@ pub use plan::{
 pub use reduce_op::{Factor, FactorMisfit, ReduceOp};
 pub use reject::{Access, Event, Fault, Reject, Site, Size, Wait, WaitFor};
 pub use replay::replay;
+pub use settle::{Settled, settle};
 pub use slice::MergeError;
 pub use verify::{Class, Options, Report, Traffic, verify};

@@ -244,11 +244,21 @@ impl Instr {
         Self::new(None, Some(src), Some(dst), Some(to))
     }
 
+    /// Does nothing once `after` has completed: what a block waits for beyond the one step that each
+    /// instruction can wait for itself.
+    pub fn wait(after: After) -> Self {
+        Self::EMPTY.after(after)
+    }
+
     /// Reduces a chunk with what another holds, and leaves the result there.
     pub fn reduce(src: Chunk, dst: Chunk) -> Self {
         Self::copy(src, dst).accumulating()
     }
 
+    /// The same instruction, which reads another chunk.
+    pub(crate) fn reading(self, src: Chunk) -> Self {
+        Self { src: Port::chunk(src), ..self }
+    }
     /// The same instruction, whose value also goes to a connection.
     pub fn sending(self, to: ConnId) -> Self {
         Self { send: Port::conn(to), ..self }
@@ -353,6 +363,13 @@ impl Instr {
             Some(block) => Some(After { block: BlockId(block.0), step: self.after_step }),
             None => None,
         }
+    }
+    /// Whether it only waits: it names no connection, no chunk and no mark.
+    pub const fn is_wait(&self) -> bool {
+        let [recv, send, src, dst, after] = self.ports();
+        let none = Port::NONE.bits();
+        let idle = recv.bits() & send.bits() & src.bits() & dst.bits() == none && self.marks == 0;
+        idle && after.bits() != none
     }
     /// Whether `dst` is an operand.
     pub const fn accumulates(&self) -> bool {

@@ -346,6 +346,30 @@ pub enum Reject {
     },
 }
 
+impl Reject {
+    /// The instructions that it is about, as far as it names any.
+    pub fn sites(&self) -> Vec<Site> {
+        match self {
+            Self::BadAccumulate { at }
+            | Self::BadGrant { at, .. }
+            | Self::NoSuchConnection { at, .. }
+            | Self::ForeignEnd { at, .. }
+            | Self::NoSuchChunk { at, .. }
+            | Self::WritesInput { at, .. }
+            | Self::NoValue { at }
+            | Self::NoEffect { at }
+            | Self::BadSlice { at, .. }
+            | Self::BadAfter { at, .. } => alloc::vec![*at],
+            Self::StaleInput { at, .. } | Self::Sizes { at, .. } | Self::Lengths { at, .. } => {
+                alloc::vec![at.site]
+            }
+            Self::Deadlock { waits, .. } => waits.iter().map(|wait| wait.event.site).collect(),
+            Self::Race { first, second } => alloc::vec![first.event.site, second.event.site],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {} block {} step {}", self.rank, self.block.0, self.step)

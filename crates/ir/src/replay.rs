@@ -162,7 +162,7 @@ impl Meaning for Replay<'_> {
         instr: &Instr,
         received: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Reject> {
-        if instr.is_grant() {
+        if instr.is_grant() || instr.is_wait() {
             return Ok(Vec::new());
         }
         let value = self.value(event, instr, received)?;

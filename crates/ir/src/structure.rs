@@ -98,8 +98,8 @@ fn check_connections(plan: &Plan) -> Result<(), Reject> {
 }
 
 fn check_ports(plan: &Plan, at: Site, instr: &Instr) -> Result<(), Reject> {
-    // What it opens is the same as of its receive, which is checked as such.
-    if instr.is_grant() {
+    // What a grant opens is the same as of its receive, which is checked as such.
+    if instr.is_grant() || instr.is_wait() {
         return Ok(());
     }
     if instr.recv_port().is_none() && instr.src_port().is_none() {

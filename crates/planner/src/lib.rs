@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod algo;
 mod ideal;
+pub mod msccl;
 mod nodes;
 mod rails;
 mod request;

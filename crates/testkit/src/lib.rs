@@ -5,6 +5,7 @@
 
 pub mod conformance;
 pub mod faulty;
+pub mod msccl;
 pub mod pairwise;
 pub mod proxy;
 pub mod random;

@@ -220,7 +220,7 @@ impl Meaning for Machine<'_> {
         received: Option<Message>,
     ) -> Result<Message, Reject> {
         let past = self.start(event, instr, received.as_ref());
-        if instr.is_grant() {
+        if instr.is_grant() || instr.is_wait() {
             self.complete(event, past);
             let size = Size { class: 0, slice: instr.slice() };
             return Ok(Message { value: ValueId::NONE, size, past: Past::default() });
@@ -348,6 +348,9 @@ impl Machine<'_> {
         instr: &Instr,
         received: Option<&Message>,
     ) -> Result<Size, Reject> {
+        if self.options.even {
+            return Ok(Size { class: 0, slice: 0 });
+        }
         let Plan { collective, ranks, parts, .. } = *self.plan;
         let size_of = |chunk: Chunk| {
             let (rank, slice) = (event.site.rank, instr.slice());

@@ -49,17 +49,25 @@ pub struct Options {
     pub in_place: bool,
     /// Consecutive windows to run; 2 is enough for all (0 is taken as 1).
     pub windows: u32,
+    /// Whether all chunks and slices of a call are equally long: its count is a multiple of what they
+    /// divide it into. Else a part may be an element longer than another, and may not meet it.
+    pub even: bool,
 }
 
 impl Options {
     /// Out of place, two windows of class copy, connections of `slots` slots.
     pub const fn copy(slots: u32) -> Self {
-        Self { slots, class: Class::Copy, in_place: false, windows: 2 }
+        Self { slots, class: Class::Copy, in_place: false, windows: 2, even: false }
     }
 
     /// The same, of class lend.
     pub const fn lending(self) -> Self {
         Self { class: Class::Lend, ..self }
+    }
+
+    /// The same, for calls whose chunks are all equally long.
+    pub const fn even(self) -> Self {
+        Self { even: true, ..self }
     }
 
     /// The same, in place.

@@ -85,13 +85,9 @@ impl Values {
     pub(super) fn check(&self, value: ValueId, wanted: Wanted, ranks: u32) -> Result<(), Fault> {
         let mut seen = BTreeSet::new();
         let reduces = matches!(wanted.demand, Demand::Reduced { .. });
-        let value = match self.values[value.0 as usize] {
-            Value::Finished(complete) if reduces => complete,
-            Value::Initial(place) if reduces && place.space != Space::Input => {
-                return Err(Fault::Undefined);
-            }
-            _ if reduces => return Err(Fault::Unfinished),
-            _ => value,
+        let (value, is_finished) = match self.values[value.0 as usize] {
+            Value::Finished(complete) if reduces => (complete, true),
+            _ => (value, !reduces),
         };
         let mut rest = alloc::vec![value];
         while let Some(ValueId(next)) = rest.pop() {
@@ -116,6 +112,7 @@ impl Values {
         match wanted.demand {
             Demand::Reduced { index } => match (0..ranks).map(Rank).find(|r| !seen.contains(r)) {
                 Some(rank) => Err(Fault::Missing { rank, index }),
+                None if !is_finished => Err(Fault::Unfinished),
                 None => Ok(()),
             },
             Demand::Copied { .. } | Demand::Unspecified => Ok(()),

@@ -1,0 +1,309 @@
+//! Owns the making of a plan from a program: a block for each thread block, an instruction for each chunk
+//! of each step.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use crosstie_ir::{
+    After, Block, BlockId, ChannelId, Chunk, Collective, ConnId, Connection, Instr, Plan, Rank,
+    Settled, Space, settle,
+};
+
+use super::read::{Algo, Buffer, Place, Step, StepKind, ThreadBlock};
+use super::scratch::Scratch;
+use super::{Error, MOST_SLOTS, Origin, Program, Refused};
+
+/// Instructions of a plan, at most: a program for 1,024 GPUs that sends from all to all takes as many.
+const MOST_INSTRUCTIONS: usize = 4 << 20;
+
+pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
+    let shape = Shape::of(algo)?;
+    let connections = connections(algo)?;
+    let lowering = Lowering { algo, shape, connections: &connections };
+    let mut steps: Vec<(Block, Vec<u32>)> = Vec::new();
+    let (mut total, mut places) = (0, Vec::new());
+    for (gpu, rank) in algo.gpus.iter().zip(0..) {
+        for block in &gpu.blocks {
+            block.steps.iter().try_for_each(|step| lowering.check(Rank(rank), step))?;
+        }
+        let scratch = Scratch::of(gpu, shape)?;
+        for block in &gpu.blocks {
+            let made = lowering.block(Rank(rank), block, &scratch);
+            total += made.0.instrs.len();
+            if total > MOST_INSTRUCTIONS {
+                return Err(Error::TooLong { limit: MOST_INSTRUCTIONS });
+            }
+            steps.push(made);
+            places.push((rank, block));
+        }
+    }
+    lowering.wait(&mut steps, &places)?;
+    let (blocks, numbers): (Vec<Block>, Vec<Vec<u32>>) = steps.into_iter().unzip();
+    let draft = Plan {
+        collective: algo.collective,
+        ranks: algo.ranks,
+        parts: shape.parts,
+        scratch_chunks: lowering.scratch(),
+        connections: connections.into_keys().collect(),
+        blocks,
+    };
+    let origin = |block: usize, step: u32| {
+        let (gpu, of) = places[block];
+        let number = numbers[block][step as usize];
+        let line = of.steps[number as usize].line;
+        Origin { gpu, thread_block: of.id, step: number, line }
+    };
+    let settled = settle(&draft, MOST_SLOTS, algo.in_place).map_err(|reject| {
+        let sites = reject.sites().into_iter();
+        let origins = sites.map(|site| origin(site.block.0 as usize, site.step)).collect();
+        Error::Plan(Refused { reject, origins })
+    })?;
+    let Settled { plan, origins } = settled;
+    let of_block = |(block, steps): (usize, Vec<u32>)| {
+        steps.into_iter().map(|step| origin(block, step)).collect()
+    };
+    Ok(Program {
+        name: algo.name.clone(),
+        in_place_only: algo.in_place,
+        plan,
+        origins: origins.into_iter().enumerate().map(of_block).collect(),
+    })
+}
+
+/// How a program's chunks are chunks of the plan.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Parts of a whole buffer; 1 elsewhere.
+    parts: u32,
+    /// Slices of each block; 1 where the buffer is whole.
+    pub slices: u16,
+}
+
+impl Shape {
+    fn of(algo: &Algo) -> Result<Self, Error> {
+        let (chunks, ranks) = (algo.chunks, algo.ranks);
+        if algo.collective.is_whole() {
+            return Ok(Self { parts: chunks.max(1), slices: 1 });
+        }
+        let slices = u16::try_from(chunks / ranks).ok().filter(|&s| s > 0);
+        match slices.filter(|_| chunks.is_multiple_of(ranks)) {
+            Some(slices) => Ok(Self { parts: 1, slices }),
+            None => {
+                let what = format!(
+                    "{chunks} chunks for {ranks} GPUs: each GPU's block is cut into equally many, 1 to {}",
+                    u16::MAX
+                );
+                Err(Error::Contradiction { line: algo.line, what })
+            }
+        }
+    }
+
+    /// Which chunk, and which slice of it, number `index` of a buffer is.
+    pub fn split(self, index: u32) -> (u32, u16) {
+        let slices = u32::from(self.slices);
+        (index / slices, (index % slices) as u16)
+    }
+}
+
+/// Every connection that has a sender, with how many chunks each of its messages carries, and the lines.
+fn connections(algo: &Algo) -> Result<BTreeMap<Connection, ConnId>, Error> {
+    let mut messages: BTreeMap<Connection, [Vec<(u32, u32)>; 2]> = BTreeMap::new();
+    for (gpu, rank) in algo.gpus.iter().zip((0..).map(Rank)) {
+        for block in &gpu.blocks {
+            for step in &block.steps {
+                let ends = [(step.kind.sends(), block.send), (step.kind.receives(), block.recv)];
+                for (end, (_, peer)) in ends.iter().enumerate().filter(|(_, (used, _))| *used) {
+                    let peer = peer.ok_or_else(|| no_peer(step, end == 0))?;
+                    let (src, dst) = if end == 0 { (rank, peer) } else { (peer, rank) };
+                    let connection = Connection { src, dst, channel: ChannelId(block.channel) };
+                    let ends = messages.entry(connection).or_default();
+                    ends[end].push((step.count, step.line));
+                }
+            }
+        }
+    }
+    for (connection, [sent, received]) in &messages {
+        let differs = sent.iter().zip(received).find(|(sent, received)| sent.0 != received.0);
+        if let Some(((sends, at), (receives, line))) = differs {
+            let Connection { src, dst, channel } = connection;
+            let what = format!(
+                "receives {receives} chunks where gpu {src} sends {sends} to gpu {dst} on channel {} (line {at})",
+                channel.0
+            );
+            return Err(Error::Contradiction { line: *line, what });
+        }
+    }
+    Ok(messages.into_keys().zip((0..).map(ConnId)).collect())
+}
+
+fn no_peer(step: &Step, sends: bool) -> Error {
+    let (verb, attribute) = if sends { ("sends", "send") } else { ("receives", "recv") };
+    let what = format!("the step {verb}, but its <tb> has {attribute}=\"-1\"");
+    Error::Contradiction { line: step.line, what }
+}
+
+struct Lowering<'a> {
+    algo: &'a Algo,
+    shape: Shape,
+    connections: &'a BTreeMap<Connection, ConnId>,
+}
+
+impl Lowering<'_> {
+    /// Scratch chunks of the rank that has most.
+    fn scratch(&self) -> u32 {
+        self.algo.gpus.iter().map(|gpu| gpu.scratch).max().unwrap_or(0)
+    }
+
+    /// A thread block's instructions, each with the number of its step.
+    fn block(&self, rank: Rank, of: &ThreadBlock, scratch: &Scratch) -> (Block, Vec<u32>) {
+        let (mut instrs, mut numbers) = (Vec::new(), Vec::new());
+        for (step, number) in of.steps.iter().zip(0..) {
+            if step.kind == StepKind::Nothing {
+                // What it waits for is filled in once all blocks are known.
+                let waits = step.after.is_some_and(|(block, _)| block != of.id);
+                let wait = waits.then(|| Instr::new(None, None, None, None));
+                instrs.extend(wait.map(|wait| wait.sliced(0, self.shape.slices)));
+            } else {
+                let instr = |index| self.instr((rank, of), step, index, scratch);
+                instrs.extend((0..step.count).map(instr));
+            }
+            numbers.resize(instrs.len(), number);
+        }
+        (Block { rank, instrs }, numbers)
+    }
+
+    /// That a step names chunks that there are.
+    fn check(&self, rank: Rank, step: &Step) -> Result<(), Error> {
+        let used = [(step.kind.reads(), step.src), (step.kind.writes(), step.dst)];
+        for (_, Place { buffer, offset }) in used.into_iter().filter(|(used, _)| *used) {
+            let (chunks, name) = match buffer {
+                Buffer::Scratch => (self.algo.gpus[rank.0 as usize].scratch, "scratch"),
+                Buffer::Input => (self.chunks_of(rank, Space::Input), "input"),
+                Buffer::Output => (self.chunks_of(rank, Space::Output), "output"),
+            };
+            let end = offset + step.count;
+            if end > chunks {
+                let what = format!(
+                    "chunks {offset} to {} of gpu {rank}'s {name}, which has {chunks}",
+                    end - 1
+                );
+                return Err(Error::Contradiction { line: step.line, what });
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks_of(&self, rank: Rank, space: Space) -> u32 {
+        let Algo { collective, ranks, .. } = *self.algo;
+        let chunks = match space {
+            Space::Input => collective.input_chunks(rank, ranks, self.shape.parts),
+            _ => collective.output_chunks(rank, ranks, self.shape.parts),
+        };
+        chunks.saturating_mul(u32::from(self.shape.slices))
+    }
+
+    /// The instruction for one chunk of a step.
+    fn instr(
+        &self,
+        (rank, of): (Rank, &ThreadBlock),
+        step: &Step,
+        index: u32,
+        scratch: &Scratch,
+    ) -> Instr {
+        let connection = |src, dst| Connection { src, dst, channel: ChannelId(of.channel) };
+        let known = |connection| self.connections.get(&connection).copied();
+        let from = of.recv.filter(|_| step.kind.receives());
+        let to = of.send.filter(|_| step.kind.sends());
+        let recv = from.and_then(|peer| known(connection(peer, rank)));
+        let send = to.and_then(|peer| known(connection(rank, peer)));
+        let chunk = |used: bool, place| used.then(|| self.chunk(rank, place, index, scratch));
+        let src = chunk(step.kind.reads(), step.src);
+        let dst = chunk(step.kind.writes(), step.dst);
+        // `Scratch` has seen to it that both are in one slice.
+        let slice = src.or(dst).map_or(0, |(_, slice)| slice);
+        let instr = Instr::new(recv, src.map(|s| s.0), dst.map(|d| d.0), send);
+        let instr = instr.sliced(slice, self.shape.slices);
+        if step.kind == StepKind::Reduce { instr.accumulating() } else { instr }
+    }
+
+    /// Chunk `index` of those from `place` on. In place, input and output are one buffer, here the output.
+    fn chunk(
+        &self,
+        rank: Rank,
+        Place { buffer, offset }: Place,
+        index: u32,
+        scratch: &Scratch,
+    ) -> (Chunk, u16) {
+        let (number, slice) = self.shape.split(offset + index);
+        let chunk = match buffer {
+            Buffer::Scratch => {
+                let number = offset + index;
+                return (Chunk::scratch(number), scratch.slice(number));
+            }
+            Buffer::Output => Chunk::output(number),
+            Buffer::Input if self.algo.in_place => self.in_place(rank, number),
+            Buffer::Input => Chunk::input(number),
+        };
+        (chunk, slice)
+    }
+
+    /// The output chunk that is input chunk `number`, if there is one.
+    fn in_place(&self, rank: Rank, number: u32) -> Chunk {
+        let output = match self.algo.collective {
+            Collective::AllGather | Collective::Gather { .. } => rank.0,
+            Collective::ReduceScatter | Collective::Scatter { .. } => 0,
+            _ => number,
+        };
+        let alias = self.algo.collective.in_place_chunk(rank, Chunk::output(output));
+        if alias == Chunk::input(number) { Chunk::output(output) } else { Chunk::input(number) }
+    }
+
+    /// Fills in what steps wait for.
+    fn wait(
+        &self,
+        made: &mut [(Block, Vec<u32>)],
+        places: &[(u32, &ThreadBlock)],
+    ) -> Result<(), Error> {
+        let index: BTreeMap<(u32, u32), usize> =
+            places.iter().enumerate().map(|(at, (gpu, block))| ((*gpu, block.id), at)).collect();
+        for (at, (gpu, block)) in places.iter().enumerate() {
+            for (step, number) in block.steps.iter().zip(0..) {
+                let Some((of, awaited)) = step.after else { continue };
+                let contradiction = |what| Error::Contradiction { line: step.line, what };
+                let none =
+                    || contradiction(format!("waits for tb {of} of gpu {gpu}, which is not there"));
+                let &other = index.get(&(*gpu, of)).ok_or_else(none)?;
+                if awaited as usize >= places[other].1.steps.len() {
+                    let what = format!("waits for step {awaited} of tb {of}, which has fewer");
+                    return Err(contradiction(what));
+                }
+                if other == at && awaited >= number {
+                    return Err(contradiction(format!(
+                        "waits for step {awaited} of its own block"
+                    )));
+                }
+                // Its last instruction, or the one before a step that does nothing.
+                let done = made[other].1.partition_point(|&origin| origin <= awaited);
+                let first = made[at].1.partition_point(|&origin| origin < number);
+                let Some(instr) = made[at].0.instrs.get_mut(first) else { continue };
+                if other == at {
+                    continue;
+                }
+                match done.checked_sub(1) {
+                    Some(done) => {
+                        let after = After { block: BlockId(other as u32), step: done as u32 };
+                        *instr = instr.after(after);
+                    }
+                    None if step.kind == StepKind::Nothing => {
+                        let what =
+                            format!("waits for step {awaited} of tb {of}, which does nothing");
+                        return Err(contradiction(what));
+                    }
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}

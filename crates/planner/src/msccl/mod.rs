@@ -1,0 +1,165 @@
+//! Reads programs for MSCCL, Microsoft's runtime for custom collectives, as plans.
+//!
+//! A program lists for each GPU its thread blocks, each with one peer to send to, one to receive from, and
+//! steps: `s` send, `r` receive, `cpy` copy, `re` reduce, the fused `rcs`, `rrs`, `rrc`, `rrcs`, and `nop`,
+//! which only waits. The form is that of `msccl-tools` (`msccl/language/ir.py`), and what a step means that
+//! of the runtime (`RunInterpreter`):
+//!
+//! | step | value | to |
+//! |---|---|---|
+//! | `s` | src | the peer |
+//! | `r`, `rcs` | what came | dst; `rcs` the peer too |
+//! | `rrc`, `rrs`, `rrcs` | what came + src | dst, the peer, both |
+//! | `cpy` | src | dst |
+//! | `re` | src + dst | dst |
+//!
+//! A thread block is a block, a step over `cnt` chunks as many instructions. Where a collective's buffer is
+//! whole, its chunks are the plan's parts; where it is made of a block for each rank, a program's chunks
+//! are slices of blocks. MSCCL runs a program only where its chunks divide the count, so a plan that is
+//! made here is right for such counts ([`crosstie_ir::Options::even`]).
+
+mod lower;
+mod read;
+mod scratch;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crosstie_ir::{Plan, Reject, Site};
+use crosstie_topo::ReadError;
+
+/// Slots of a connection with which a program may need to be run: a step over several chunks is as many
+/// messages here, all of which may be under way before one is received.
+pub const MOST_SLOTS: u32 = 4096;
+
+/// A program as a plan.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Program {
+    /// What its author calls it; may be empty.
+    pub name: String,
+    /// Whether it works only where input and output are one buffer.
+    pub in_place_only: bool,
+    /// What all ranks do.
+    pub plan: Plan,
+    origins: Vec<Vec<Origin>>,
+}
+
+/// The step of a program from which an instruction was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The GPU, which is the rank.
+    pub gpu: u32,
+    /// The thread block's id.
+    pub thread_block: u32,
+    /// The step's number.
+    pub step: u32,
+    /// The line of the file where it stands.
+    pub line: u32,
+}
+
+/// Why a text is no program that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is no XML, or larger than any program.
+    #[error("line {}, column {}: {}", .0.at.line, .0.at.column, .0.fault)]
+    Xml(ReadError),
+    /// The outermost element is another.
+    #[error("line {line}: the outermost element is <{found}>, expected <algo>: an MSCCL program")]
+    Root {
+        /// Where.
+        line: u32,
+        /// Its name.
+        found: String,
+    },
+    /// An attribute is missing, or holds what it cannot.
+    #[error("line {line}: {attribute}={value:?} of <{element}>, expected {expected}")]
+    Value {
+        /// Where.
+        line: u32,
+        /// The element.
+        element: &'static str,
+        /// The attribute.
+        attribute: &'static str,
+        /// What it holds; empty where it is missing.
+        value: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A number that counts or names things contradicts what is there.
+    #[error("line {line}: {what}")]
+    Contradiction {
+        /// Where.
+        line: u32,
+        /// What contradicts what.
+        what: String,
+    },
+    /// The plan that it would make has no room.
+    #[error("the program makes more than {limit} instructions")]
+    TooLong {
+        /// The most.
+        limit: usize,
+    },
+    /// What it makes is no plan, or stands still.
+    #[error("{0}")]
+    Plan(Refused),
+}
+
+/// A program whose plan is refused, and where in the file the cause is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reject: Reject,
+    /// The steps that it is about.
+    pub origins: Vec<Origin>,
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        /// A deadlock of a large world would fill pages.
+        const SHOWN: usize = 8;
+        write!(f, "{}", self.reject)?;
+        for origin in self.origins.iter().take(SHOWN) {
+            write!(f, "\n  {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::fmt::Display for Origin {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { gpu, thread_block, step, line } = self;
+        write!(f, "line {line}: gpu {gpu}, tb {thread_block}, step {step}")
+    }
+}
+
+impl Program {
+    /// Reads a program.
+    ///
+    /// # Errors
+    /// Where the text is none, with the line; where its form is no plan's, or its steps stand still with
+    /// [`MOST_SLOTS`] slots a connection, with the steps. Whether it computes its collective is for
+    /// [`crosstie_ir::verify()`] to say.
+    pub fn read(text: &str) -> Result<Self, Error> {
+        let algo = read::algo(text)?;
+        lower::program(&algo)
+    }
+
+    /// Where an instruction of the plan comes from.
+    pub fn origin(&self, site: Site) -> Option<Origin> {
+        self.origins.get(site.block.0 as usize)?.get(site.step as usize).copied()
+    }
+
+    /// Why the plan is refused, with the places in the file.
+    pub fn refused(&self, reject: Reject) -> Refused {
+        let origins = reject.sites().into_iter().filter_map(|site| self.origin(site)).collect();
+        Refused { reject, origins }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Self::Xml(error)
+    }
+}
