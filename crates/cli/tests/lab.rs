@@ -166,6 +166,12 @@ fn a_report_holds_what_ranks_say_against_limits_and_devices() {
         done.out
     );
     assert!(picture.starts_with("<svg") && picture.contains("limit"), "{picture}");
+    // As `--sizes` has them, not as a buffer of four parts is long.
+    let axis = ["bytes from each rank to each other", "256 KiB"];
+    assert!(
+        axis.iter().all(|text| picture.contains(text)) && !picture.contains("1 MiB"),
+        "{picture}"
+    );
 }
 
 #[test]
