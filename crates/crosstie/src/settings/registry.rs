@@ -329,7 +329,7 @@ pub(crate) static FLUSH: Knob<Flush> = Knob::new(
     "CROSSTIE_FLUSH",
     Scope::Rank,
     "how long a message waits for others that may leave with it: `full` (for all that are expected), \
-     a time as `5us` (a bare number is nanoseconds), 10 ms at most; `auto`: 100 µs for those that were named, 20 µs for those that are likely",
+     a time as `5us` (a bare number is nanoseconds), 10 ms at most; `auto`: 1 ms for those that were named, 20 µs for those that are likely",
 )
 .default("auto");
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(

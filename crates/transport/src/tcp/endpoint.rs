@@ -621,8 +621,12 @@ impl Endpoint for TcpEndpoint {
 
     fn progress(&mut self) -> Result<bool, TransportError> {
         let mut moved = self.relay() | self.flush();
-        moved |= self.read_ready()?;
-        moved |= self.relay() | self.flush();
+        if self.read_ready()? {
+            // What was read may permit more.
+            self.relay();
+            self.flush();
+            moved = true;
+        }
         if moved {
             self.idle_rounds = 0;
         } else {

@@ -83,12 +83,12 @@ enum Notice {
 }
 
 /// How long a message is late before its receiver hears of it. A receive in want of a grant sends one, so
-/// this only tells one whose receive is too short for any grant; and each is a wire message of its own.
+/// this only tells one whose receive is too short for any grant; and each is a wire message of its own. On a
+/// slow network grants of messages that nothing is wrong with take tens of milliseconds.
 ///
-/// Measured with `crosstie lab --rate 200mbit -- bench all_to_all --pxn on -b 64K -e 64K`, 2 nodes of 4 ranks:
-/// wire messages per call, of 32, when it was told at once 21.6 to 23.8, and 8.1 in one run of a build with this
-/// delay (in which a message also waited for what its wire had not delivered, a rule since dropped).
-const NOTICE_AFTER: Duration = Duration::from_millis(10);
+/// Measured with `crosstie lab -- bench all_to_all --pxn on`, 2 nodes of 4 ranks: at 1 MiB to each peer, told
+/// after 10 ms, 477 wire messages per call, and 256 with this delay, which are as many as there are pieces.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
 
 /// A member ready to go into a group.
 #[derive(Clone, Copy)]
