@@ -76,19 +76,33 @@ pub fn small_or_minus_one(element: &Element, name: &str) -> Result<Option<u32>, 
     }
 }
 
-/// A count that must be there, from 1 to about a million.
+/// A number of lanes, `16` or `x16`.
+pub fn lanes(element: &Element, name: &str) -> Result<Option<u32>, ReadError> {
+    let text = element.attribute(name).unwrap_or_default().trim();
+    match text.strip_prefix(['x', 'X']).and_then(|digits| parse(digits)?.try_into().ok()) {
+        Some(lanes) => Ok(Some(lanes)),
+        None => small_or_minus_one(element, name),
+    }
+}
+
+/// A count that must be there, up to about a million.
 pub fn count(element: &Element, name: &'static str) -> Result<u32, ReadError> {
-    let expected = "a number from 1 to 1048576";
+    let expected = "a number from 0 to 1048576";
     let attribute = element.find(name).ok_or_else(|| missing(element, name, expected))?;
     match parse(attribute.value.trim()) {
-        Some(value @ 1..=MOST) => Ok(value as u32),
+        Some(value @ 0..=MOST) => Ok(value as u32),
         _ => Err(wrong(element, attribute, expected)),
     }
 }
 
-/// Yes or no, as 1 or 0; `None` where it is not told.
+/// Yes or no, as 1 or 0; `None` where it is not told, or −1.
 pub fn flag(element: &Element, name: &str) -> Result<Option<bool>, ReadError> {
-    Ok(number(element, name)?.map(|value| value != 0))
+    match element.attribute(name).map(str::trim) {
+        Some("-1") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        _ => Ok(number(element, name)?.map(|value| value != 0)),
+    }
 }
 
 /// Bits in hexadecimal, with `0x` or without.

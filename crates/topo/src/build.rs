@@ -207,11 +207,13 @@ impl Builder {
             let at = element.find("busid").map_or(element.at, |attribute| attribute.at);
             return Err(ReadError { at, fault: Fault::Cycle { bus_id: address } });
         }
-        let (pci, words) = parts::pci(element, address)?;
+        let (pci, odd) = parts::pci(element, address)?;
         let first = VertexId(self.vertices.len() as u32);
         let below = self.add_device(element, pci, place)?;
-        if let Some(value) = words.filter(|_| first.index() < self.vertices.len()) {
-            self.remarks.push(Remark::LinkSpeed { of: first, value });
+        if first.index() < self.vertices.len() {
+            let words = odd.words.map(|value| Remark::LinkSpeed { of: first, value });
+            let width = odd.width.map(|value| Remark::LinkWidth { of: first, value });
+            self.remarks.extend(words.into_iter().chain(width));
         }
         self.add_all_pci(element, below)?;
         self.above.remove(&address);
@@ -337,12 +339,16 @@ impl Builder {
         let bandwidth = bandwidth.unwrap_or(each * count);
         match far {
             Far::Gpu(target) => {
-                let to = self
-                    .find(from, &target, true)
-                    .ok_or_else(|| nowhere(&name, &target, "a GPU", at))?;
-                match to == from {
-                    true => self.remarks.push(Remark::SelfLink { gpu: from, at }),
-                    false => self.link(from, to, LinkKind::Nvl, bandwidth, count),
+                match self.find(from, &target, true) {
+                    Some(to) if to == from => {
+                        self.remarks.push(Remark::SelfLink { gpu: from, at });
+                    }
+                    Some(to) => self.link(from, to, LinkKind::Nvl, bandwidth, count),
+                    // A container that has a part of the GPUs still tells of links to the others.
+                    None => {
+                        let target = quote(&target);
+                        self.remarks.push(Remark::Nowhere { gpu: from, target, count, at });
+                    }
                 }
             }
             Far::NvSwitch(seen) => {

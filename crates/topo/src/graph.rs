@@ -255,6 +255,10 @@ pub(crate) enum Remark {
     SelfLink { gpu: VertexId, at: Position },
     /// A text where a PCIe rate should be.
     LinkSpeed { of: VertexId, value: String },
+    /// A number of lanes that no link has: 0, or what some kernels write for an unknown one.
+    LinkWidth { of: VertexId, value: u32 },
+    /// A link to a GPU that is not in the description.
+    Nowhere { gpu: VertexId, target: String, count: u32, at: Position },
 }
 
 impl Topology {

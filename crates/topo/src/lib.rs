@@ -67,7 +67,7 @@ pub use graph::{
     Arch, Cpu, Gpu, GpuModel, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology,
     Vertex, VertexId, VertexKind,
 };
-pub use lint::{Finding, Rule, Severity, lint, lint_nodes};
+pub use lint::{Finding, Rule, Severity, lint, lint_nodes, lint_with_paths};
 pub use path::{Hop, Path, PathKind, PathTree};
 pub use paths::{MOST_ENDS, MOST_STEPS, Paths, Relayed, TooLarge};
 pub use rails::Rails;

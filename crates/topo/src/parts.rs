@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::attributes::{
-    Rate, count, flag, hexadecimal, microseconds, missing, rate, small, small_or_minus_one,
+    Rate, count, flag, hexadecimal, lanes, microseconds, missing, rate, small, small_or_minus_one,
 };
 use crate::build::{Builder, Far, Pending, c2c, gpu_model};
 use crate::bus_id::BusId;
@@ -21,10 +21,17 @@ pub const UNTOLD: u32 = u32::MAX;
 /// Lanes beyond which a width is no width: what some kernels write for an unknown one is 63 or 255.
 const MOST_LANES: u32 = 32;
 
-/// A `<pci>`'s own attributes, and the words that stand where a rate should.
-pub fn pci(element: &Element, bus_id: BusId) -> Result<(Pci, Option<String>), ReadError> {
+/// What stands where a rate or a width of a link should.
+pub struct Odd {
+    pub words: Option<String>,
+    pub width: Option<u32>,
+}
+
+/// A `<pci>`'s own attributes, and what is no rate or width among them.
+pub fn pci(element: &Element, bus_id: BusId) -> Result<(Pci, Odd), ReadError> {
     let hex = |name| Ok(hexadecimal(element, name)?.and_then(|value| u32::try_from(value).ok()));
-    let lanes = |name| Ok(small(element, name)?.filter(|lanes| (1..=MOST_LANES).contains(lanes)));
+    let is_width = |lanes: &u32| (1..=MOST_LANES).contains(lanes);
+    let width = lanes(element, "link_width")?;
     let ids = [hex("vendor")?, hex("device")?, hex("subsystem_vendor")?, hex("subsystem_device")?];
     let (mega_transfers, words) = match rate(element, "link_speed")? {
         Rate::Told(told) if rates::pcie(told, 1).is_some() => (Some(told), None),
@@ -42,11 +49,11 @@ pub fn pci(element: &Element, bus_id: BusId) -> Result<(Pci, Option<String>), Re
         class: hex("class")?,
         ids,
         mega_transfers,
-        lanes: lanes("link_width")?,
+        lanes: width.filter(is_width),
         max_mega_transfers,
-        max_lanes: lanes("max_link_width")?,
+        max_lanes: lanes(element, "max_link_width")?.filter(is_width),
     };
-    Ok((pci, words))
+    Ok((pci, Odd { words, width: width.filter(|width| !is_width(width)) }))
 }
 
 /// The GPUs of a `<pci>`, each with its element; one without, where there is none.
@@ -56,7 +63,7 @@ pub fn gpus(element: &Element, pci: Pci) -> Result<Vec<(Gpu, Option<&Element>)>,
         let gpu = Gpu {
             model: gpu_model(Some(described), &pci)?,
             pci: pci.clone(),
-            dev: small(described, "dev")?.unwrap_or(UNTOLD),
+            dev: small_or_minus_one(described, "dev")?.unwrap_or(UNTOLD),
             rank: small_or_minus_one(described, "rank")?,
             gdr: flag(described, "gdr")?.unwrap_or(true),
             described: true,
@@ -75,7 +82,10 @@ pub fn gpus(element: &Element, pci: Pci) -> Result<Vec<(Gpu, Option<&Element>)>,
 pub fn add_gpu_links(to: &mut Builder, gpu: &Element, from: VertexId) -> Result<(), ReadError> {
     for element in gpu.elements() {
         let (far, count, bandwidth) = match element.name.as_str() {
-            "nvlink" | "xgmi" => (far_end(element)?, count(element, "count")?, None),
+            "nvlink" | "xgmi" => match count(element, "count")? {
+                0 => continue,
+                count => (far_end(element)?, count, None),
+            },
             "c2c" => {
                 let (count, bandwidth) = c2c(element)?;
                 (Far::Cpu(LinkKind::C2c), count, Some(bandwidth))
@@ -147,7 +157,7 @@ pub fn add_ports(
             continue;
         }
         let port = Port {
-            dev: small(element, "dev")?.unwrap_or(UNTOLD),
+            dev: small_or_minus_one(element, "dev")?.unwrap_or(UNTOLD),
             name: element
                 .attribute("name")
                 .filter(|name| !name.is_empty())

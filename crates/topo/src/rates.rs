@@ -45,11 +45,14 @@ pub fn gpu_link(model: &GpuModel) -> Bandwidth {
             60..=69 => 18_000,
             _ => 20_000,
         },
-        GpuModel::Amd { gcn } => match gcn.trim_start_matches("gfx") {
-            "90a" | "910" => 36_000,
-            gcn if gcn.starts_with("94") || gcn.starts_with("95") => 48_000,
-            _ => 24_000,
-        },
+        // `gfx90a:sramecc+:xnack-` is how the runtime calls it.
+        GpuModel::Amd { gcn } => {
+            match gcn.trim_start_matches("gfx").split(':').next().unwrap_or("") {
+                "90a" | "910" => 36_000,
+                gcn if gcn.starts_with("94") || gcn.starts_with("95") => 48_000,
+                _ => 24_000,
+            }
+        }
         GpuModel::Unknown => 20_000,
     })
 }

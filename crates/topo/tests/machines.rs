@@ -58,10 +58,11 @@ fn every_description_is_read_tells_its_provenance_and_lint_finds_what_it_should(
         let text = topology.document().to_string();
         assert!(text.contains("Provenance: "), "{name}");
         assert_eq!(Topology::read(&text).unwrap().document(), topology.document(), "{name}");
-        let found: Vec<_> = lint(&topology).into_iter().map(|finding| finding.rule).collect();
+        let found: Vec<_> =
+            lint(&topology).into_iter().map(|finding| (finding.severity, finding.rule)).collect();
         let expected = match name.as_str() {
-            // Its A100 hang on processors of the third generation of PCIe.
-            "aws-p4d.xml" => vec![Rule::LinkBelowDevice; 8],
+            // Its A100 hang on processors of the third generation of PCIe: a note.
+            "aws-p4d.xml" => vec![(Severity::Note, Rule::LinkBelowDevice)],
             _ => vec![],
         };
         assert_eq!(found, expected, "{name}");
@@ -322,16 +323,16 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
     let switch = |count: u32| format!("<nvlink target=\"x\" count=\"{count}\"/>");
     let cases = [
         (gpu(0, "") + &nic(0, 400_000), vec![], ""),
-        (gpu(0, ""), vec![Rule::GpuWithoutNic], "1 GPUs and no NIC"),
+        (gpu(0, ""), vec![Rule::NoNic], "1 GPU and no NIC: the machine is on 0 rails"),
         (
             gpu(0, "") + &nic(0, 0),
             vec![Rule::SpeedUnknown],
-            "NET0 tells no speed; it counts as 1.25 GB/s",
+            "NET0 tells no speed, and counts as 1.25 GB/s",
         ),
         (
             below("32 GT/s", ""),
             vec![Rule::SpeedUnknown],
-            "GPU0 (0000:01:00.0) has no link_speed; it counts as 12 GB/s",
+            "GPU0 (0000:01:00.0) has no link_speed, and counts as 12 GB/s",
         ),
         (
             below("32 GT/s", "16 GT/s"),
@@ -347,7 +348,7 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
         (
             (0..4).map(|n| gpu(n, "")).collect::<String>() + &nic(0, 400_000),
             vec![Rule::FlatTree],
-            "4 GPUs and 1 NICs",
+            "4 GPUs and 1 NIC hang below",
         ),
         (
             gpu(0, "") + &gpu(1, "").replace("0:2:0.0", "0:1:0.0") + &nic(0, 400_000),
@@ -362,13 +363,13 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
         (
             nic(0, 400_000) + &nic(1, 200_000),
             vec![Rule::RailSpeeds],
-            "NET1 carry 25 GB/s, their like 50 GB/s",
+            "NET1 carries 25 GB/s, the others 50 GB/s",
         ),
         (
             nic(0, 400_000).replace("<net", "<net rail=\"3\"")
                 + &nic(1, 200_000).replace("<net", "<net rail=\"3\""),
             vec![Rule::RailSpeeds],
-            "on rail 3 NET1 carry 25 GB/s",
+            "on rail 3 NET1 carries 25 GB/s",
         ),
         (
             gpu(0, &link(1, 2)) + &gpu(1, &link(0, 1)) + &nic(0, 400_000),
@@ -383,7 +384,33 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
         (
             gpu(0, &switch(18)) + &gpu(1, &switch(17)) + &nic(0, 400_000),
             vec![Rule::AsymmetricNvlink],
-            "GPU1 have 17 NVLinks, others of the same model 18",
+            "GPU1 has 17 NVLinks, others of the same model 18",
+        ),
+        (
+            nic(0, 400_000) + &nic(1, 400_000).replace("width=\"16\"", "width=\"8\""),
+            vec![Rule::LinkBelowDevice],
+            "NIC1 (0000:81:00.0) has 8 lanes at 32 GT/s and could have 16 at 32 GT/s",
+        ),
+        (
+            nic(0, 400_000).replace("width=\"16\"", "width=\"8\""),
+            vec![Rule::PortAboveLink],
+            "NIC0 (0000:80:00.0) has a port of 400 Gb/s on 8 lanes at 32 GT/s: 252 Gb/s at most",
+        ),
+        (
+            nic(0, 200_000).replace("width=\"16\"", "width=\"17\""),
+            vec![Rule::LinkWidth],
+            "NIC0 (0000:80:00.0) has 17 lanes, which no PCIe link has",
+        ),
+        (
+            nic(0, 400_000).replace("width=\"16\"", "width=\"255\""),
+            vec![Rule::SpeedUnknown],
+            "has link_width 255, and counts as 48 GB/s",
+        ),
+        (String::new(), vec![Rule::NoNic], "0 GPUs and no NIC: the machine is on 0 rails"),
+        (
+            gpu(0, &link(5, 2)) + &nic(0, 400_000),
+            vec![Rule::LinkToNowhere],
+            "GPU0 has 2 NVLinks to GPUs that are not described (0:6:0.0), which are left out",
         ),
         (
             gpu(0, &link(0, 12)) + &nic(0, 400_000),
@@ -391,19 +418,23 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
             "GPU0 has an NVLink to itself",
         ),
         (
-            "<pci busid=\"0:9:0.0\" link_speed=\"8 GT/s\" link_width=\"16\"/>".into(),
+            nic(0, 400_000) + "<pci busid=\"0:9:0.0\" link_speed=\"8 GT/s\" link_width=\"16\"/>",
             vec![Rule::UnknownDevice],
-            "0000:09:00.0",
+            "whether DEV0 (0000:09:00.0) is a GPU",
         ),
-        ("</cpu><cpu numaid=\"-1\">".into(), vec![Rule::NumaUnknown], "CPU?1 has NUMA number -1"),
+        (
+            nic(0, 400_000) + "</cpu><cpu numaid=\"-1\">",
+            vec![Rule::NumaUnknown],
+            "CPU?1 has NUMA number -1",
+        ),
         (
             format!("{}{}</cpu><cpu numaid=\"1\">{}", gpu(0, ""), nic(0, 400_000), gpu(1, "")),
             vec![Rule::GpuWithoutNic],
-            "GPU1 reach every NIC by way of another NUMA node",
+            "GPU1 reaches every NIC by way of another NUMA node",
         ),
         (
             format!("{}</cpu><cpu host_hash=\"b\" numaid=\"0\">{}", gpu(0, ""), gpu(0, "")),
-            vec![Rule::Unreachable, Rule::Unreachable, Rule::GpuWithoutNic],
+            vec![Rule::Unreachable, Rule::Unreachable, Rule::NoNic],
             "nothing leads from h0/GPU0 to h1/GPU0",
         ),
         (

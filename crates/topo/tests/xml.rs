@@ -100,13 +100,15 @@ fn errors_tell_line_column_what_was_expected_and_what_to_do() {
         ),
         (within_cpu("<nic><net latency=\"NaN\"/></nic>"), "expected microseconds"),
         (
-            gpu("<nvlink target=\"0000:09:00.0\" count=\"2\" tclass=\"0x030200\"/>"),
-            "<nvlink> leads to 0000:09:00.0, expected the bus id of a GPU in this file; describe that device, or remove the link",
+            within_cpu(
+                "<pci busid=\"0:1:0.0\" class=\"0x060400\"><pcilink target=\"0:9:0.0\"/></pci>",
+            ),
+            "<pcilink> leads to 0:9:0.0, expected the bus id of a PCI switch in this file; describe that device, or remove the link",
         ),
         (gpu("<nvlink target=\"0000:01:00.0\" tclass=\"0x030200\"/>"), "<nvlink> has no count"),
         (
             gpu("<nvlink target=\"x\" count=\"99999999999999999999\"/>"),
-            "expected a number from 1 to 1048576",
+            "expected a number from 0 to 1048576",
         ),
         (
             within_cpu("<pci busid=\"0:1:0.0\"><pci busid=\"0:1:0.0\"/></pci>"),

@@ -5,22 +5,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::graph::{GpuModel, LinkKind, Remark, Topology, VertexId};
-use crate::lint::{Finding, Findings, Rule, Severity, list};
+use crate::lint::{Finding, Findings, Rule, Severity, counted, list, verb};
 use crate::paths::Paths;
 
 pub fn check_nvlinks(topology: &Topology, found: &mut Vec<Finding>) {
     let mut findings = Findings::new(topology, found);
-    for remark in &topology.remarks {
-        if let Remark::SelfLink { gpu, .. } = remark {
-            findings.add(
-                Severity::Warning,
-                Rule::SelfLink,
-                &[*gpu],
-                format!("{} has an NVLink to itself, which is left out", topology.label(*gpu)),
-                "virtual machines show this where the far end is hidden: set target to the far end, or to an NVSwitch (tclass=\"0x068000\")",
-            );
-        }
-    }
+    check_ends(topology, &mut findings);
     for &a in topology.gpus() {
         for link in topology.links_of(a).iter().filter(|link| link.kind == LinkKind::Nvl) {
             let (b, there) = (link.to, link.count);
@@ -31,12 +21,63 @@ pub fn check_nvlinks(topology: &Topology, found: &mut Vec<Finding>) {
                     Rule::AsymmetricNvlink,
                     &[a, b],
                     format!("{} counts {there} NVLinks to {}, which counts {back} back", topology.label(a), topology.label(b)),
-                    "compare with `nvidia-smi nvlink -s`: a link that is down at one end, or a slip in the description",
+                    "compare with `nvidia-smi nvlink -s` on the host: a link that is down at one end comes back by a reset of both GPUs (`nvidia-smi -r`), or needs service; if the file is wrong, correct count of the <nvlink>s of both <gpu>s",
                 );
             }
         }
     }
     check_counts(topology, &mut findings);
+}
+
+/// Links that lead back, or nowhere.
+fn check_ends(topology: &Topology, findings: &mut Findings<'_>) {
+    let mut itself = Vec::new();
+    let mut nowhere: BTreeMap<VertexId, (u32, Vec<&str>)> = BTreeMap::new();
+    for remark in &topology.remarks {
+        match remark {
+            Remark::SelfLink { gpu, .. } => itself.push(*gpu),
+            Remark::Nowhere { gpu, target, count, .. } => {
+                let of_gpu = nowhere.entry(*gpu).or_default();
+                of_gpu.0 += count;
+                of_gpu.1.push(target);
+            }
+            Remark::LinkSpeed { .. } | Remark::LinkWidth { .. } => {}
+        }
+    }
+    itself.dedup();
+    if !itself.is_empty() {
+        findings.add(
+            Severity::Warning,
+            Rule::SelfLink,
+            &itself,
+            format!(
+                "{} {} left out",
+                list(topology, &itself),
+                verb(
+                    itself.len(),
+                    "has an NVLink to itself, which is",
+                    "have each an NVLink to themselves, which are"
+                )
+            ),
+            "virtual machines show this where the far end is hidden: in the file, set target of that <nvlink> to the far end, or say that it is an NVSwitch (tclass=\"0x068000\")",
+        );
+    }
+    for (gpu, (links, targets)) in nowhere {
+        let shown: Vec<&str> = targets.iter().take(8).copied().collect();
+        findings.add(
+            Severity::Note,
+            Rule::LinkToNowhere,
+            &[gpu],
+            format!(
+                "{} has {} to GPUs that are not described ({}), which {} left out",
+                topology.label(gpu),
+                counted(links as usize, "NVLink"),
+                shown.join(", "),
+                verb(links as usize, "is", "are")
+            ),
+            "right where a container or a job has a part of the GPUs; else describe the GPUs with those bus ids, or, if the far end is an NVSwitch, set tclass=\"0x068000\"",
+        );
+    }
 }
 
 /// GPUs of one model that reach NVSwitches have equally many links to them.
@@ -61,8 +102,13 @@ fn check_counts(topology: &Topology, findings: &mut Findings<'_>) {
                 Severity::Warning,
                 Rule::AsymmetricNvlink,
                 &ids,
-                format!("{} have {count} NVLinks, others of the same model {most}", list(topology, &ids)),
-                "compare with `nvidia-smi nvlink -s`: links that are down slow every ring through these GPUs",
+                format!(
+                    "{} {} {}, others of the same model {most}",
+                    list(topology, &ids),
+                    verb(ids.len(), "has", "have each"),
+                    counted(count as usize, "NVLink")
+                ),
+                "compare with `nvidia-smi nvlink -s` on the host: links that are down slow every ring through these GPUs (the fabric manager's log says why); if the file is wrong, correct count of the <nvlink>s",
             );
         }
     }
@@ -91,7 +137,7 @@ pub fn check_reach(topology: &Topology, paths: &Paths, found: &mut Vec<Finding>)
                 topology.label(a),
                 topology.label(b)
             ),
-            "describe the NICs of both hosts, or the NVSwitch between them",
+            "in the file, describe the NICs of both hosts (<nic><net/></nic>), or the NVSwitch between them (<nvlink target=\"…\" count=\"…\" tclass=\"0x068000\"/> in each <gpu>)",
         );
     }
 }

@@ -1,18 +1,18 @@
 //! Owns the judgement of descriptions: what is wrong, or odd, with the evidence and what to do.
 
+mod link;
 mod links;
 mod network;
 mod pci;
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Serialize;
 
-use crate::graph::{Remark, Topology, VertexId};
-use crate::paths::Paths;
+use crate::graph::{Topology, VertexId};
+use crate::paths::{Paths, TooLarge};
 use crate::xml::Position;
 
 /// How bad a finding is; the worst last.
@@ -51,8 +51,12 @@ impl fmt::Display for Severity {
 pub enum Rule {
     /// A port, or a PCI link, of unknown speed or width.
     SpeedUnknown,
-    /// A PCI link slower or narrower than its device.
+    /// A PCI link slower or narrower than its device, or its like.
     LinkBelowDevice,
+    /// A PCI link of a width that PCIe does not have.
+    LinkWidth,
+    /// A port faster than the PCI link of its card.
+    PortAboveLink,
     /// A NUMA node without a number.
     NumaUnknown,
     /// Many devices and no PCI switch: most often a virtual machine that hides them.
@@ -65,6 +69,8 @@ pub enum Rule {
     UnknownDevice,
     /// A GPU that only PCI tells of: nothing is known of its NVLinks.
     NotDescribed,
+    /// No port of a network at all: no rails.
+    NoNic,
     /// A GPU that no NIC is near.
     GpuWithoutNic,
     /// Ports of one rail, or like ports of one host, with different speeds.
@@ -73,6 +79,8 @@ pub enum Rule {
     AsymmetricNvlink,
     /// A link from a GPU to itself.
     SelfLink,
+    /// A link to a GPU that is not there.
+    LinkToNowhere,
     /// Two ends that nothing joins.
     Unreachable,
     /// A machine too large to look at every pair.
@@ -85,16 +93,20 @@ impl Rule {
         match self {
             Self::SpeedUnknown => "speed-unknown",
             Self::LinkBelowDevice => "link-below-device",
+            Self::LinkWidth => "link-width",
+            Self::PortAboveLink => "port-above-link",
             Self::NumaUnknown => "numa-unknown",
             Self::FlatTree => "flat-tree",
             Self::DuplicateBusId => "duplicate-bus-id",
             Self::DuplicateNumber => "duplicate-number",
             Self::UnknownDevice => "unknown-device",
             Self::NotDescribed => "not-described",
+            Self::NoNic => "no-nic",
             Self::GpuWithoutNic => "gpu-without-nic",
             Self::RailSpeeds => "rail-speeds",
             Self::AsymmetricNvlink => "asymmetric-nvlink",
             Self::SelfLink => "self-link",
+            Self::LinkToNowhere => "link-to-nowhere",
             Self::Unreachable => "unreachable",
             Self::TooLarge => "too-large",
         }
@@ -112,8 +124,8 @@ pub struct Finding {
     pub about: Vec<VertexId>,
     /// What was found, with names and numbers.
     pub evidence: String,
-    /// What to do.
-    pub remedy: &'static str,
+    /// What to do, and where: which attribute of the file, which setting of the machine.
+    pub remedy: String,
     /// Where the description says so.
     #[serde(skip)]
     pub at: Position,
@@ -132,22 +144,27 @@ impl fmt::Display for Finding {
 
 /// Everything found in a topology: the worst first, then in the order of the rules and the file.
 pub fn lint(topology: &Topology) -> Vec<Finding> {
+    lint_with_paths(topology, Paths::of(topology).as_ref())
+}
+
+/// The same for those who have the table of its paths already, or know why there is none.
+pub fn lint_with_paths(topology: &Topology, paths: Result<&Paths, &TooLarge>) -> Vec<Finding> {
     let mut findings = Vec::new();
     pci::check(topology, &mut findings);
     links::check_nvlinks(topology, &mut findings);
     network::check_numbers(topology, &mut findings);
     network::check_rails(topology, &mut findings);
-    match Paths::of(topology) {
+    match paths {
         Ok(paths) => {
-            links::check_reach(topology, &paths, &mut findings);
-            network::check_nics(topology, &paths, &mut findings);
+            links::check_reach(topology, paths, &mut findings);
+            network::check_nics(topology, paths, &mut findings);
         }
         Err(e) => findings.push(Finding {
             severity: Severity::Note,
             rule: Rule::TooLarge,
             about: Vec::new(),
             evidence: alloc::format!("{e}"),
-            remedy: "lint a part of it, to have every pair looked at",
+            remedy: "lint a part of it, to have every pair looked at".into(),
             at: Position::default(),
         }),
     }
@@ -164,21 +181,15 @@ pub fn lint_nodes(nodes: &[(&str, &Topology)]) -> Vec<Finding> {
     findings
 }
 
-/// Makes findings about one vertex, which is what most are.
+/// Makes findings about vertices, which is what most are.
 pub(crate) struct Findings<'a> {
     topology: &'a Topology,
     found: &'a mut Vec<Finding>,
-    /// What stands where a PCIe rate should.
-    words: BTreeMap<VertexId, &'a str>,
 }
 
 impl<'a> Findings<'a> {
     fn new(topology: &'a Topology, found: &'a mut Vec<Finding>) -> Self {
-        let words = topology.remarks.iter().filter_map(|remark| match remark {
-            Remark::LinkSpeed { of, value } => Some((*of, value.as_str())),
-            Remark::SelfLink { .. } => None,
-        });
-        Self { topology, found, words: words.collect() }
+        Self { topology, found }
     }
 
     fn add(
@@ -187,11 +198,22 @@ impl<'a> Findings<'a> {
         rule: Rule,
         about: &[VertexId],
         evidence: String,
-        remedy: &'static str,
+        remedy: impl Into<String>,
     ) {
         let at = about.first().map(|&id| self.topology.vertex(id).at).unwrap_or_default();
+        let remedy = remedy.into();
         self.found.push(Finding { severity, rule, about: about.into(), evidence, remedy, at });
     }
+}
+
+/// `8 GPUs`, `1 GPU`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    alloc::format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A verb for so many.
+pub(crate) fn verb<'a>(count: usize, one: &'a str, several: &'a str) -> &'a str {
+    if count == 1 { one } else { several }
 }
 
 /// Names of vertices, with commas; the first eight, and how many more.
@@ -205,4 +227,15 @@ pub(crate) fn list(topology: &Topology, ids: &[VertexId]) -> String {
         text.push_str(&alloc::format!(" and {} more", ids.len() - 8));
     }
     text
+}
+
+/// `GPU0 (0000:1b:00.0)`, or the names of several.
+pub(crate) fn named(topology: &Topology, ids: &[VertexId]) -> String {
+    match ids {
+        [id] => match topology.pci(*id) {
+            Some(pci) => alloc::format!("{} ({})", topology.label(*id), pci.bus_id),
+            None => alloc::format!("{}", topology.label(*id)),
+        },
+        ids => list(topology, ids),
+    }
 }

@@ -6,16 +6,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::graph::{Topology, VertexId, VertexKind};
-use crate::lint::{Finding, Findings, Rule, Severity, list};
+use crate::lint::{Finding, Findings, Rule, Severity, counted, list, verb};
 use crate::path::PathKind;
 use crate::paths::Paths;
 use crate::rails::{Rails, speed};
 use crate::unit::Bandwidth;
 use crate::xml::Position;
 
+/// What to do about a port that is slower than its like.
+const SLOW: &str = "look for a cable or a switch port that came up slow (`ibstat`, `ethtool NAME`, the switch's port speed); if the file is wrong, correct speed of the <net>, in Mb/s";
+
 pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
     let mut findings = Findings::new(topology, found);
     let mut known: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+    let mut silent: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
     let mut parts = BTreeSet::new();
     for id in topology.ids() {
         let vertex = topology.vertex(id);
@@ -31,19 +35,25 @@ pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
                     _ => false,
                 });
                 if port.mbit.is_none() {
-                    let guess = speed(topology, id);
-                    let severity = if described { Severity::Warning } else { Severity::Note };
-                    findings.add(
-                        severity,
-                        Rule::SpeedUnknown,
-                        &[id],
-                        format!("{} tells no speed; it counts as {guess}", topology.label(id)),
-                        "set speed to what `cat /sys/class/net/NAME/speed` or `ibstat` shows, in Mb/s",
-                    );
+                    silent.entry((described, speed(topology, id))).or_default().push(id);
                 }
             }
             _ => {}
         }
+    }
+    for ((described, guess), ids) in silent {
+        findings.add(
+            if described { Severity::Warning } else { Severity::Note },
+            Rule::SpeedUnknown,
+            &ids,
+            format!(
+                "{} {} no speed, and {} as {guess}",
+                list(topology, &ids),
+                verb(ids.len(), "tells", "tell"),
+                verb(ids.len(), "counts", "count each")
+            ),
+            "in the file, set speed of the <net>, in Mb/s, to what `cat /sys/class/net/NAME/speed` or `ibstat` shows on the host; a port that is down tells none (`ip link set NAME up`), and neither do most virtual ones",
+        );
     }
     for ((_, is_gpu, dev), ids) in known.into_iter().filter(|(_, ids)| ids.len() > 1) {
         let what = if is_gpu { "GPUs" } else { "ports" };
@@ -52,7 +62,7 @@ pub fn check_numbers(topology: &Topology, found: &mut Vec<Finding>) {
             Rule::DuplicateNumber,
             &ids,
             format!("{} {what} have the number dev=\"{dev}\"", ids.len()),
-            "number the devices of a host from 0, as the driver does",
+            "in the file, number the <gpu>s, and the <net>s, of a host from 0 by their attribute dev, as the driver does",
         );
     }
 }
@@ -75,8 +85,12 @@ pub fn check_rails(topology: &Topology, found: &mut Vec<Finding>) {
                 Severity::Warning,
                 Rule::RailSpeeds,
                 slow_ports,
-                format!("on rail {rail} {} carry {slow}, others {fast}", list(topology, slow_ports)),
-                "look for a cable or a switch port that came up slow; a rail is as fast as its slowest port",
+                format!(
+                    "on rail {rail} {} {} {slow}, others {fast}",
+                    list(topology, slow_ports),
+                    verb(slow_ports.len(), "carries", "carry")
+                ),
+                format!("a rail is as fast as its slowest port: {SLOW}"),
             );
             return;
         }
@@ -89,8 +103,12 @@ pub fn check_rails(topology: &Topology, found: &mut Vec<Finding>) {
             Severity::Warning,
             Rule::RailSpeeds,
             ports,
-            format!("{} carry {slow}, their like {fast}", list(topology, ports)),
-            "look for a cable or a switch port that came up slow; exchanges wait for the slowest rail",
+            format!(
+                "{} {} {slow}, the others {fast}",
+                list(topology, ports),
+                verb(ports.len(), "carries", "carry")
+            ),
+            format!("exchanges wait for the slowest rail: {SLOW}; a NIC that is for storage only, leave out of the file, or give the others rail=\"0\", \"1\", …"),
         );
     }
 }
@@ -104,7 +122,7 @@ pub fn check_nodes(nodes: &[(&str, &Topology)], found: &mut Vec<Finding>) {
             speeds.entry(rail).or_default().extend(of_rail);
         }
     }
-    let finding = |evidence: String, remedy| Finding {
+    let finding = |evidence: String, remedy: String| Finding {
         severity: Severity::Warning,
         rule: Rule::RailSpeeds,
         about: Vec::new(),
@@ -117,15 +135,18 @@ pub fn check_nodes(nodes: &[(&str, &Topology)], found: &mut Vec<Finding>) {
         if let Some((name, _)) = missing {
             found.push(finding(
                 format!("node {name} has no port on rail {rail}, which others have"),
-                "look for a NIC that is down or was left out; that rail serves the other nodes only",
+                "look for a NIC that is down (`ibstat`, `ip link`), or that its file leaves out; that rail serves the other nodes only".into(),
             ));
         }
         if let (Some(slow), Some(fast)) = (of_rail.iter().min(), of_rail.iter().max())
             && slow.0 < fast.0
         {
             found.push(finding(
-                format!("on rail {rail} node {} has {}, node {} {}", slow.1, slow.0, fast.1, fast.0),
-                "look for a cable or a switch port that came up slow; a rail is as fast as its slowest port",
+                format!(
+                    "on rail {rail} node {} has {}, node {} {}",
+                    slow.1, slow.0, fast.1, fast.0
+                ),
+                format!("a rail is as fast as its slowest port: {SLOW}"),
             ));
         }
     }
@@ -135,15 +156,18 @@ pub fn check_nics(topology: &Topology, paths: &Paths, found: &mut Vec<Finding>) 
     let mut findings = Findings::new(topology, found);
     let gpus = topology.gpus();
     if topology.ports().is_empty() {
-        if !gpus.is_empty() {
-            findings.add(
-                Severity::Warning,
-                Rule::GpuWithoutNic,
-                gpus,
-                format!("{} GPUs and no NIC", gpus.len()),
-                "add the <nic>s, if the machine has any; without one it takes part in no job of several machines",
-            );
+        let is_unknown = |id: VertexId| matches!(topology.vertex(id).kind, VertexKind::Device(_));
+        // One of those may be the NIC: that is told already.
+        if topology.ids().any(is_unknown) {
+            return;
         }
+        findings.add(
+            Severity::Warning,
+            Rule::NoNic,
+            gpus,
+            format!("{} and no NIC: the machine is on 0 rails", counted(gpus.len(), "GPU")),
+            "if it has NICs, describe each: a <pci class=\"0x020000\"> that holds <nic><net name=\"…\" dev=\"0\" speed=\"…\"/></nic>; if detection found none, load the driver and look at `ls /sys/class/net /sys/class/infiniband`; without one it takes part in no job of several machines",
+        );
         return;
     }
     let nearest = |gpu: VertexId| {
@@ -161,8 +185,12 @@ pub fn check_nics(topology: &Topology, paths: &Paths, found: &mut Vec<Finding>) 
             Severity::Warning,
             Rule::GpuWithoutNic,
             &far,
-            format!("{} reach every NIC by way of another NUMA node (SYS) only", list(topology, &far)),
-            "if the machine has a NIC near them, describe it there; else their traffic shares the link between the sockets",
+            format!(
+                "{} {} every NIC by way of another NUMA node (SYS) only",
+                list(topology, &far),
+                verb(far.len(), "reaches", "reach")
+            ),
+            "if the machine has a NIC near them, describe it below their <cpu>, or put one into a slot of that socket; else their traffic shares the link between the sockets",
         );
     }
 }

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::bus_id::BusId;
 use crate::graph::{GpuModel, Link, LinkKind, Topology, VertexId, VertexKind};
-use crate::lint::{Rule, Severity, lint};
+use crate::lint::{Finding, Rule, Severity, lint_with_paths};
 use crate::path::PathKind;
-use crate::paths::Paths;
+use crate::paths::{Paths, TooLarge};
 use crate::rails::Rails;
 use crate::render::words::{id, kind, product};
 use crate::unit::Bandwidth;
@@ -97,7 +97,7 @@ struct FindingForm {
     rule: Rule,
     about: Vec<String>,
     evidence: String,
-    remedy: &'static str,
+    remedy: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u32>,
 }
@@ -108,7 +108,8 @@ const MOST_TOLD: usize = 512;
 /// The topology, its paths, rails and findings, as one line of JSON. Of more than 512 GPUs and ports it
 /// has no paths, and says so in `paths_left_out`.
 pub fn json(topology: &Topology) -> String {
-    let (paths, paths_left_out) = match all_paths(topology) {
+    let table = Paths::of(topology);
+    let (paths, paths_left_out) = match all_paths(topology, &table) {
         Ok(paths) => (paths, None),
         Err(reason) => (Vec::new(), Some(reason)),
     };
@@ -126,7 +127,7 @@ pub fn json(topology: &Topology) -> String {
         paths,
         paths_left_out,
         rails: rails.iter().map(rail).collect(),
-        findings: findings(topology),
+        findings: findings(topology, &table),
     };
     // Maps with keys that are no strings are what serde_json refuses; the form has none.
     serde_json::to_string(&form).unwrap_or_default()
@@ -183,13 +184,16 @@ fn links(topology: &Topology) -> Vec<LinkForm> {
 }
 
 /// Between GPUs, and from GPUs to ports and back; or why they are not told.
-fn all_paths(topology: &Topology) -> Result<Vec<PathForm>, String> {
+fn all_paths(
+    topology: &Topology,
+    table: &Result<Paths, TooLarge>,
+) -> Result<Vec<PathForm>, String> {
     let ends: Vec<VertexId> = [topology.gpus(), topology.ports()].concat();
     if ends.len() > MOST_TOLD {
         let ends = ends.len();
         return Err(format!("{ends} GPUs and ports; the paths of at most {MOST_TOLD} are told"));
     }
-    let paths = Paths::of(topology).map_err(|e| e.to_string())?;
+    let paths = table.as_ref().map_err(TooLarge::to_string)?;
     let mut forms = Vec::new();
     for &from in &ends {
         for &to in ends.iter().filter(|&&to| to != from) {
@@ -209,8 +213,8 @@ fn all_paths(topology: &Topology) -> Result<Vec<PathForm>, String> {
     Ok(forms)
 }
 
-fn findings(topology: &Topology) -> Vec<FindingForm> {
-    let form = |finding: crate::lint::Finding| FindingForm {
+fn findings(topology: &Topology, table: &Result<Paths, TooLarge>) -> Vec<FindingForm> {
+    let form = |finding: Finding| FindingForm {
         severity: finding.severity,
         rule: finding.rule,
         about: finding.about.iter().map(|&of| id(topology, of)).collect(),
@@ -218,5 +222,5 @@ fn findings(topology: &Topology) -> Vec<FindingForm> {
         remedy: finding.remedy,
         line: Some(finding.at.line).filter(|&line| line > 0),
     };
-    lint(topology).into_iter().map(form).collect()
+    lint_with_paths(topology, table.as_ref()).into_iter().map(form).collect()
 }

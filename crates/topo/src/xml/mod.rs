@@ -4,6 +4,7 @@
 //! tree means is [`crate::Topology`]'s business.
 
 mod fence;
+mod mend;
 mod merge;
 mod read;
 mod tree;

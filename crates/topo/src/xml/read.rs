@@ -7,6 +7,7 @@ use roxmltree::{Document as Parsed, Error, Node, NodeType, ParsingOptions, TextP
 
 use crate::error::{Fault, ReadError};
 use crate::xml::fence::{self, MAX_ELEMENTS, position};
+use crate::xml::mend::mend;
 use crate::xml::{Attribute, Document, Element, Item, Position};
 
 impl Document {
@@ -25,7 +26,8 @@ impl Document {
         }
     }
 
-    /// Reads a text, whatever its elements mean.
+    /// Reads a text, whatever its elements mean. What NCCL's own reader takes and XML does not (dashes in
+    /// comments, a bare `&`) is mended; positions are then those of the mended text.
     ///
     /// # Errors
     ///
@@ -33,23 +35,31 @@ impl Document {
     /// within a small multiple of the text's length.
     pub fn read(text: &str) -> Result<Self, ReadError> {
         fence::check(text)?;
-        // Every element may have a comment and a text beside it.
-        let nodes_limit = 4 * MAX_ELEMENTS as u32;
-        let options = ParsingOptions { allow_dtd: false, nodes_limit, ..Default::default() };
-        let parsed = Parsed::parse_with_options(text, options).map_err(|e| syntax(text, &e))?;
-        let mut cursor = Cursor::new(text);
-        let (mut before, mut after, mut root) = (Vec::new(), Vec::new(), None);
-        for node in parsed.root().children() {
-            match (item(node, &mut cursor), &root) {
-                (Some(Item::Element(element)), _) => root = Some(element),
-                (Some(item), None) => before.push(item),
-                (Some(item), Some(_)) => after.push(item),
-                (None, _) => {}
-            }
-        }
-        let root = root.ok_or_else(|| syntax(text, &Error::NoRootNode))?;
-        Ok(Self { declaration: declaration(text), before, root, after })
+        strict(text).or_else(|error| {
+            let mended = mend(text);
+            let read = fence::check(&mended).and_then(|()| strict(&mended));
+            read.map_err(|_| error)
+        })
     }
+}
+
+fn strict(text: &str) -> Result<Document, ReadError> {
+    // Every element may have a comment and a text beside it.
+    let nodes_limit = 4 * MAX_ELEMENTS as u32;
+    let options = ParsingOptions { allow_dtd: false, nodes_limit, ..Default::default() };
+    let parsed = Parsed::parse_with_options(text, options).map_err(|e| syntax(text, &e))?;
+    let mut cursor = Cursor::new(text);
+    let (mut before, mut after, mut root) = (Vec::new(), Vec::new(), None);
+    for node in parsed.root().children() {
+        match (item(node, &mut cursor), &root) {
+            (Some(Item::Element(element)), _) => root = Some(element),
+            (Some(item), None) => before.push(item),
+            (Some(item), Some(_)) => after.push(item),
+            (None, _) => {}
+        }
+    }
+    let root = root.ok_or_else(|| syntax(text, &Error::NoRootNode))?;
+    Ok(Document { declaration: declaration(text), before, root, after })
 }
 
 /// The library keeps no declaration.
