@@ -1,48 +1,55 @@
 //! Owns the picture: sockets, switches, GPUs, NICs, ports in the colour of their rail, and links as wide
-//! as their bandwidth.
+//! as their bandwidth, with a legend that tells it.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::graph::{LinkKind, Topology, VertexId, VertexKind};
 use crate::rails::Rails;
-use crate::render::layout::{BOX, Block, LETTER, Layout, MARGIN, Placed, lay_out};
+use crate::rates;
+use crate::render::headline;
+use crate::render::layout::{BAR, Block, Joined, LETTER, Layout, MARGIN, Placed, arc, lay_out};
 use crate::render::words::{detail, escape, id};
 use crate::unit::Bandwidth;
 
 /// Colours that stay apart for those who see few, for the rails in turn.
 const RAILS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#6b7280"];
-/// The room that NVLinks between GPUs take below the devices.
-const ARCS: u32 = 150;
-/// The room that an NVSwitch takes.
-const BAR: u32 = 76;
+/// The NVSwitch's width where it stands aside.
+const ASIDE: u32 = 60;
+/// The most links that the legend tells.
+const LEGEND: usize = 12;
 
 /// The machine as a picture. Each vertex is an element with its own id (`gpu0`); its text stands inside
 /// its box, and boxes do not overlap.
 pub fn svg(topology: &Topology) -> String {
     let rails = Rails::of(topology);
     let nvswitch = topology.ids().find(|&id| topology.vertex(id).host.is_none());
-    let is_gpu = |id| topology.gpu(id).is_some();
-    let meshed = topology
-        .links()
-        .iter()
-        .any(|link| link.kind == LinkKind::Nvl && is_gpu(link.from) && is_gpu(link.to));
-    let several = topology.hosts().len() > 1;
-    // A rack's NVSwitch stands at the left of its hosts.
-    let left = if several && nvswitch.is_some() { MARGIN + 96 } else { MARGIN };
-    let below = if meshed { ARCS } else { 0 } + if nvswitch.is_some() { BAR } else { 0 };
-    let layout = lay_out(topology, &rails, left, below);
-    let mut picture = Picture { topology, rails: &rails, layout: &layout, body: String::new() };
+    let layout = lay_out(topology, &rails, MARGIN + 24);
+    let mut picture = Picture {
+        topology,
+        rails: &rails,
+        layout: &layout,
+        body: String::new(),
+        legend: BTreeMap::new(),
+    };
+    let title: String = headline(topology).chars().take(160).collect();
+    picture.text(MARGIN, MARGIN + 4, &title, " font-weight=\"bold\"");
     for (number, block) in layout.blocks.iter().enumerate() {
         picture.host(number, block);
     }
     picture.tree_links();
-    picture.nvlinks(nvswitch, several);
+    picture.arcs();
+    if let Some(nvswitch) = nvswitch {
+        picture.nvswitch(nvswitch);
+    }
     let boxes: Vec<&Placed> = layout.boxes().collect();
     boxes.into_iter().for_each(|placed| picture.vertex(placed));
-    let (width, height) = (layout.width.max(2 * MARGIN + 240), layout.height.max(2 * MARGIN + 40));
+    let least = title.chars().count() as u32 * LETTER + 2 * MARGIN;
+    let width = layout.width.max(least).max(2 * MARGIN + 240);
+    let height = picture.legend(width);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" font-family=\"monospace\" font-size=\"10\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n{}</svg>\n",
         picture.body
@@ -54,6 +61,49 @@ struct Picture<'a> {
     rails: &'a Rails,
     layout: &'a Layout,
     body: String,
+    /// What lines there are, and how many of each.
+    legend: BTreeMap<(Line, Bandwidth), u32>,
+}
+
+/// What a line stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    NvLink,
+    C2c,
+    Pci,
+    Port,
+    Sys,
+}
+
+impl Line {
+    fn colour(self) -> &'static str {
+        match self {
+            Self::NvLink => "#65a30d",
+            Self::C2c => "#7c3aed",
+            Self::Pci => "#475569",
+            Self::Port => "#b45309",
+            Self::Sys => "#94a3b8",
+        }
+    }
+
+    fn class(self) -> &'static str {
+        match self {
+            Self::NvLink => "nvlink",
+            Self::C2c | Self::Pci | Self::Port => "tree",
+            Self::Sys => "sys",
+        }
+    }
+
+    fn name(self, amd: bool) -> &'static str {
+        match self {
+            Self::NvLink if amd => "xGMI",
+            Self::NvLink => "NVLink",
+            Self::C2c => "chip to chip",
+            Self::Pci => "PCIe",
+            Self::Port => "port",
+            Self::Sys => "between NUMA nodes",
+        }
+    }
 }
 
 /// 1 to 12 pixels: the square root of GB/s, for the eye compares widths and machines span 1:500.
@@ -67,37 +117,49 @@ impl Picture<'_> {
         self.body.push_str(&format!("<text x=\"{x}\" y=\"{y}\"{more}>{}</text>\n", escape(text)));
     }
 
-    fn line(&mut self, class: &str, way: &str, colour: &str, width: &str) {
+    fn line(&mut self, line: Line, way: &str, width: &str) {
+        let (class, colour) = (line.class(), line.colour());
         self.body.push_str(&format!(
             "<path class=\"{class}\" d=\"{way}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\n"
         ));
     }
 
-    /// A host's name, and the bar that joins its NUMA nodes.
+    /// A line as wide as its bandwidth, which the legend tells.
+    fn link(&mut self, line: Line, way: &str, bandwidth: Bandwidth) {
+        *self.legend.entry((line, bandwidth)).or_default() += 1;
+        self.line(line, way, &stroke(bandwidth));
+    }
+
+    /// A host's name, and the bars that join its NUMA nodes.
     fn host(&mut self, number: usize, block: &Block) {
         let Some(host) = self.topology.hosts().get(number) else { return };
         if self.topology.hosts().len() > 1 {
             let name = host.name.clone().unwrap_or_default();
-            let title = format!("host {number} {name}");
-            let title: String = title.chars().take(40).collect();
+            let room = (block.right - block.left) / LETTER;
+            let title: String =
+                format!("host {number} {name}").chars().take(room.min(40) as usize).collect();
             self.text(block.left, block.top + 8, &title, " font-weight=\"bold\"");
         }
-        if host.cpus.len() < 2 {
-            return;
-        }
         let bandwidths = host.cpus.iter().map(|&cpu| self.topology.between(cpu));
-        let slowest = bandwidths.min().unwrap_or_default();
-        let y = block.top + 34;
-        let ends: Vec<u32> =
-            host.cpus.iter().filter_map(|&cpu| self.layout.of(cpu)).map(Placed::middle).collect();
-        let (first, last) =
-            (ends.iter().min().copied().unwrap_or(0), ends.iter().max().copied().unwrap_or(0));
-        self.line("sys", &format!("M{first} {y}H{last}"), "#64748b", &stroke(slowest));
-        for x in ends {
-            self.line("sys", &format!("M{x} {y}V{}", y + 30), "#64748b", &stroke(slowest));
+        let Some(slowest) = bandwidths.min().filter(|_| host.cpus.len() > 1) else { return };
+        let mut rows: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for placed in host.cpus.iter().filter_map(|&cpu| self.layout.of(cpu)) {
+            rows.entry(placed.y).or_default().push(placed.middle());
         }
-        let label = format!("between NUMA nodes {slowest}");
-        self.text(first + 8, y - 8, &label, " fill=\"#475569\"");
+        let bar = |y: u32| y - 12;
+        let mut ways: Vec<String> = Vec::new();
+        if let (Some((&first, _)), Some((&last, _)), true) =
+            (rows.first_key_value(), rows.last_key_value(), rows.len() > 1)
+        {
+            ways.push(format!("M{} {}V{}", block.left - 10, bar(first), bar(last)));
+        }
+        for (&y, ends) in &rows {
+            let (left, right) = (ends.iter().min(), ends.iter().max());
+            let from = if rows.len() > 1 { block.left - 10 } else { left.copied().unwrap_or(0) };
+            ways.push(format!("M{from} {}H{}", bar(y), right.copied().unwrap_or(0)));
+            ways.extend(ends.iter().map(|x| format!("M{x} {}V{y}", bar(y))));
+        }
+        self.link(Line::Sys, &ways.concat(), slowest);
     }
 
     /// PCI, from each box up to its parent.
@@ -113,103 +175,101 @@ impl Picture<'_> {
             else {
                 continue;
             };
-            let colour = match link.kind {
-                LinkKind::C2c => "#7c3aed",
-                LinkKind::Net => "#b45309",
-                _ => "#475569",
+            let line = match link.kind {
+                LinkKind::C2c => Line::C2c,
+                LinkKind::Net => Line::Port,
+                _ => Line::Pci,
             };
-            // Straight down where the parent is as wide, else aslant from its nearest place.
-            let x = placed.middle();
-            let from =
-                x.clamp(above.x + 8, (above.x + above.width).saturating_sub(8).max(above.x + 8));
-            let way = format!("M{from} {}L{x} {}", above.y + BOX, placed.y);
-            self.line(
-                "tree",
-                &way,
-                colour,
-                &stroke(link.bandwidth.min(Bandwidth::mb_per_s(600_000))),
-            );
+            let (x, y) = (placed.middle(), placed.y);
+            let right = (above.x + above.width).saturating_sub(8).max(above.x + 8);
+            let way = match placed.joined {
+                // Straight down where the parent is as wide, else aslant from its nearest place.
+                Joined::Down => {
+                    format!("M{} {}L{x} {y}", x.clamp(above.x + 8, right), above.bottom())
+                }
+                Joined::Aside(bus) => {
+                    format!("M{bus} {}V{}H{}", above.bottom(), y + placed.height / 2, placed.x)
+                }
+                Joined::Around(bus) => {
+                    format!("M{bus} {}V{}H{x}V{y}", above.bottom(), y - 12)
+                }
+            };
+            self.link(line, &way, link.bandwidth);
         }
     }
 
-    /// NVLinks: to the NVSwitch as a bar below the devices (beside the hosts of a rack), between GPUs as
-    /// arcs.
-    fn nvlinks(&mut self, nvswitch: Option<VertexId>, several: bool) {
+    /// NVLinks between GPUs, as arcs below their row; each leaves its GPU at a place of its own.
+    fn arcs(&mut self) {
         let (topology, layout) = (self.topology, self.layout);
+        let mut feet: BTreeMap<VertexId, BTreeSet<(u32, VertexId)>> = BTreeMap::new();
+        let mut drawn = Vec::new();
         for link in topology.links().iter().filter(|link| link.kind == LinkKind::Nvl) {
             let (Some(a), Some(b)) = (layout.of(link.from), layout.of(link.to)) else { continue };
             let back = topology.link(link.to, link.from, link.kind).is_some();
             if topology.gpu(link.to).is_none() || back && link.from > link.to {
                 continue;
             }
-            let end =
-                topology.vertex(link.from).host.and_then(|host| layout.blocks.get(host as usize));
-            let y = end.map_or(a.y + BOX, |block| block.ports_end) + 8;
-            let (ax, bx) = (a.middle(), b.middle());
-            let depth = 20 + ax.abs_diff(bx).min(1200) * (ARCS - 30) / 1200 * 4 / 3;
-            let way = format!(
-                "M{ax} {}V{y}C{ax} {} {bx} {} {bx} {y}V{}",
-                a.y + BOX,
-                y + depth,
-                y + depth,
-                b.y + BOX
-            );
-            self.line("nvlink", &way, "#65a30d", &stroke(link.bandwidth));
+            feet.entry(a.id).or_default().insert((b.middle(), b.id));
+            feet.entry(b.id).or_default().insert((a.middle(), a.id));
+            drawn.push((a, b, link.bandwidth));
         }
-        let Some(nvswitch) = nvswitch else { return };
-        let mut ends: Vec<(u32, u32, u32)> = Vec::new();
-        for link in topology.links_of(nvswitch) {
-            let block =
-                topology.vertex(link.to).host.and_then(|host| layout.blocks.get(host as usize));
-            if let (Some(gpu), Some(block)) = (layout.of(link.to), block) {
-                let y = block.end - BAR + 16;
-                ends.push((gpu.middle(), y, block.left));
-                self.line(
-                    "nvlink",
-                    &format!("M{} {}V{y}", gpu.middle(), gpu.y + BOX),
-                    "#65a30d",
-                    &stroke(link.bandwidth),
-                );
-                if several {
-                    self.line(
-                        "nvlink",
-                        &format!("M{} {y}H{}", gpu.middle(), MARGIN + 60),
-                        "#65a30d",
-                        "2",
-                    );
-                }
-            }
+        let foot = |from: &Placed, to: &Placed| {
+            let all = feet.get(&from.id).map_or(1, BTreeSet::len) as u32;
+            let place = feet
+                .get(&from.id)
+                .and_then(|feet| feet.iter().position(|&foot| foot == (to.middle(), to.id)));
+            let step = (from.width.saturating_sub(16) / all).min(12);
+            from.middle() + place.unwrap_or(0) as u32 * step - (all - 1) * step / 2
+        };
+        let mut ways = Vec::new();
+        for (a, b, bandwidth) in drawn {
+            let row = layout.rows.get(a.row.max(b.row)).copied().unwrap_or_default();
+            let (y, ax, bx) = (row.ports_end + 4, foot(a, b), foot(b, a));
+            let low = y + arc(a.middle().abs_diff(b.middle())).1;
+            let way =
+                format!("M{ax} {}V{y}C{ax} {low} {bx} {low} {bx} {y}V{}", a.bottom(), b.bottom());
+            ways.push((way, bandwidth));
         }
-        self.nvswitch(nvswitch, &ends, several);
+        ways.into_iter().for_each(|(way, bandwidth)| self.link(Line::NvLink, &way, bandwidth));
     }
 
-    fn nvswitch(&mut self, nvswitch: VertexId, ends: &[(u32, u32, u32)], several: bool) {
-        let least = |of: fn(&(u32, u32, u32)) -> u32| ends.iter().map(of).min().unwrap_or(MARGIN);
-        let most = |of: fn(&(u32, u32, u32)) -> u32| ends.iter().map(of).max().unwrap_or(MARGIN);
-        let each = self
-            .topology
-            .links_of(nvswitch)
-            .iter()
-            .map(|link| link.bandwidth)
-            .max()
-            .unwrap_or_default();
-        let label = format!("NVSwitch, {each} for each GPU");
-        let (x, y, width, height) = match several {
-            true => (MARGIN, least(|end| end.1), 60, most(|end| end.1) - least(|end| end.1) + 40),
+    /// The NVSwitch, as a bar below its GPUs, or aside from all rows, with its links.
+    fn nvswitch(&mut self, nvswitch: VertexId) {
+        let layout = self.layout;
+        let mut lines: BTreeMap<u32, u32> = BTreeMap::new();
+        let (mut left, mut right) = (u32::MAX, 0);
+        for link in self.topology.links_of(nvswitch) {
+            let Some(gpu) = layout.of(link.to) else { continue };
+            let y = layout.rows.get(gpu.row).map_or(gpu.bottom(), |row| row.end) - BAR / 4;
+            (left, right) = (left.min(gpu.middle()), right.max(gpu.middle()));
+            let line = lines.entry(y).or_default();
+            *line = gpu.middle().max(*line);
+            self.link(
+                Line::NvLink,
+                &format!("M{} {}V{y}", gpu.middle(), gpu.bottom()),
+                link.bandwidth,
+            );
+        }
+        let top = lines.keys().next().copied().unwrap_or(layout.height);
+        let bottom = lines.keys().next_back().copied().unwrap_or(top);
+        let (x, y, width, height) = match layout.switch_aside {
+            true => (MARGIN, top - 40, ASIDE, bottom - top + 60),
             false => {
-                let x = least(|end| end.0).saturating_sub(20);
-                let width = most(|end| end.0) + 20 - x;
-                (x, least(|end| end.1), width.max(label.chars().count() as u32 * LETTER + 24), BOX)
+                let x = left.min(layout.width).saturating_sub(20);
+                (x, top, (right + 20).saturating_sub(x).max(8 * LETTER + 24), 30)
             }
         };
+        if layout.switch_aside {
+            for (y, end) in lines {
+                self.line(Line::NvLink, &format!("M{} {y}H{end}", MARGIN + ASIDE), "3.0");
+            }
+        }
         let of = id(self.topology, nvswitch);
         self.body.push_str(&format!(
             "<g id=\"{of}\" class=\"nvswitch\"><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#ecfccb\" stroke=\"#4d7c0f\"/>\n"
         ));
-        match several {
-            true => self.text(x + 6, y + height / 2, "NVSwitch", ""),
-            false => self.text(x + width / 2, y + 22, &label, " text-anchor=\"middle\""),
-        }
+        let more = " text-anchor=\"middle\" font-weight=\"bold\"";
+        self.text(x + width / 2, y + height / 2 + 4, "NVSwitch", more);
         self.body.push_str("</g>\n");
     }
 
@@ -225,16 +285,17 @@ impl Picture<'_> {
             VertexKind::NvSwitch(_) => ("nvswitch", "#ecfccb", "#4d7c0f"),
         };
         let of = id(self.topology, placed.id);
-        let &Placed { x, y, width, .. } = placed;
+        let &Placed { x, y, width, height, .. } = placed;
         let heavy = if class == "port" { 3 } else { 1 };
         self.body.push_str(&format!(
-            "<g id=\"{of}\" class=\"{class}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"{fill}\" stroke=\"{edge}\" stroke-width=\"{heavy}\"/>\n",
+            "<g id=\"{of}\" class=\"{class}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"{fill}\" stroke=\"{edge}\" stroke-width=\"{heavy}\"/>\n",
             escape(&format!("{}: {}", self.topology.label(placed.id), detail(self.topology, self.rails, placed.id)))
         ));
+        let first = y + height / 2 + 4 - 6 * (placed.lines.len() as u32 - 1);
         for (number, line) in placed.lines.iter().enumerate() {
             let weight = if number == 0 { " font-weight=\"bold\"" } else { "" };
             let more = format!(" text-anchor=\"middle\"{weight}");
-            self.text(placed.middle(), y + 15 + 13 * number as u32, line, &more);
+            self.text(placed.middle(), first + 13 * number as u32, line, &more);
         }
         self.body.push_str("</g>\n");
     }
@@ -243,4 +304,53 @@ impl Picture<'_> {
         let rail = self.rails.rail_of(port);
         rail.map_or("#94a3b8", |rail| RAILS[rail as usize % RAILS.len()])
     }
+
+    /// What the lines' widths mean: those of which there are the most. Says how high the picture is.
+    fn legend(&mut self, width: u32) -> u32 {
+        let amd = self.topology.gpus().iter().any(|&gpu| {
+            matches!(
+                self.topology.gpu(gpu).map(|gpu| &gpu.model),
+                Some(crate::GpuModel::Amd { .. })
+            )
+        });
+        let mut told: Vec<_> = core::mem::take(&mut self.legend).into_iter().collect();
+        if told.len() > LEGEND {
+            told.sort_by_key(|&(_, count)| core::cmp::Reverse(count));
+            told.truncate(LEGEND);
+            told.sort_unstable();
+        }
+        let (mut x, mut y) = (MARGIN, self.layout.height + 8);
+        let mut entries: Vec<(String, String)> = Vec::new();
+        for ((line, bandwidth), _) in told {
+            let text = format!("{} {}", line.name(amd), shown(bandwidth));
+            let (class, colour, wide) = (line.class(), line.colour(), stroke(bandwidth));
+            entries.push((
+                text,
+                format!("class=\"{class}\" stroke=\"{colour}\" stroke-width=\"{wide}\""),
+            ));
+        }
+        // Large boxes tell their rail themselves.
+        let rails = self.rails.iter().filter(|_| self.layout.small).take(RAILS.len());
+        for (rail, ports) in rails {
+            let colour = ports.first().map_or("#94a3b8", |&port| self.rail_colour(port));
+            entries
+                .push((format!("rail {rail}"), format!("stroke=\"{colour}\" stroke-width=\"6\"")));
+        }
+        for (text, sample) in entries {
+            let room = 36 + text.chars().count() as u32 * LETTER;
+            if x > MARGIN && x + room + MARGIN > width {
+                (x, y) = (MARGIN, y + 18);
+            }
+            self.body
+                .push_str(&format!("<path d=\"M{x} {}h28\" fill=\"none\" {sample}/>\n", y - 4));
+            self.text(x + 36, y, &text, " fill=\"#475569\"");
+            x += room + MARGIN;
+        }
+        y + MARGIN
+    }
+}
+
+/// A bandwidth, or that nothing bounds it.
+fn shown(bandwidth: Bandwidth) -> String {
+    if bandwidth >= rates::LOCAL { "without bound".into() } else { bandwidth.to_string() }
 }
