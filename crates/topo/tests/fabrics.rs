@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crosstie_topo::fabric::{Fabric, FabricFault, Reach};
+use crosstie_topo::fabric::{self, Fabric, FabricFault, Reach};
 use crosstie_topo::xml::{Document, Element, Item};
 use crosstie_topo::{
     Bandwidth, BusMap, Cluster, Difference, PathKind, Paths, Rails, RemapError, Topology, diff,
@@ -116,13 +116,13 @@ fn a_fabric_that_cannot_be_is_refused_with_its_numbers() {
             "33 of 8 ports, 32 to a group, take 16 leaves; \"leaf\" has 8",
         ),
         ("count = 32", "count = 99999999", "the number of nodes is 99999999; give 1 to 65536"),
-        ("count = 32", "count = -1", "line 10, column "),
+        ("count = 32", "count = -1", "line 11, column "),
         ("nodes_per_group = 32", "nodes_per_group = 0", "nodes_per_group is 0"),
         ("leaves = \"leaf\"\nby", "leaves = \"laef\"\nby", "no leaves are called \"laef\""),
         ("spines = \"spine\"", "spines = \"leaf\"", "no spines are called \"leaf\""),
         ("name = \"spine\"", "name = \"leaf\"", "two groups are called \"leaf\""),
-        ("cables = 2", "cables = 3", "leaf0 has 80 cables and 64 ports"),
-        ("cables = 2", "cables = 1", "oversubscription of leaf is said to be 1:1, and is 2:1"),
+        ("cables = 8", "cables = 9", "leaf0 has 68 cables and 64 ports"),
+        ("cables = 8", "cables = 4", "oversubscription of leaf is said to be 1:1, and is 2:1"),
         (
             "[[uplinks]]",
             "[[cables]]\nnodes = \"node\"\nleaves = \"leaf\"\nby = \"rail\"\nnodes_per_group = 32\nmbit = 1\n\n[[uplinks]]",
@@ -271,4 +271,54 @@ fn a_map_that_does_not_fit_is_refused() {
     let map = BusMap::read("0:1:0.0=0:2:0.0").unwrap();
     let refused = remap(machine("dgx-h100.xml").document(), &map).unwrap_err();
     assert!(matches!(refused, RemapError::Unknown { .. }), "{refused}");
+}
+
+#[test]
+fn a_fabric_is_told_in_text_and_drawn_with_each_switch_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topology");
+    for (name, lines) in [
+        (
+            "fabric-rail-2.toml",
+            [
+                "nodes      2 (node0 … node1), 8 ports each, each dgx-h100.xml",
+                "reach      node to node, one rail: by their leaf, 50 GB/s",
+            ],
+        ),
+        (
+            "fabric-rail-128.toml",
+            [
+                "reach      node to node, another rail: by a spine, 50 GB/s at best",
+                "leaves     32 (leaf0 … leaf31) of 64 ports",
+            ],
+        ),
+        (
+            "fabric-rail-only-32.toml",
+            [
+                "reach      node to node, another rail: not at all, but by another GPU of the node (PXN)",
+                "uplinks    none: what is on different leaves does not reach each other",
+            ],
+        ),
+        (
+            "fabric-fat-tree-32.toml",
+            [
+                "reach      node to node: by a spine, 50 GB/s at best",
+                "nodes      32 (node0 … node31), 8 ports each, each dgx-h100.xml",
+            ],
+        ),
+    ] {
+        let fabric = Fabric::read(&fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        let wiring = fabric.wiring().unwrap();
+        let told = fabric::text(&fabric, &wiring);
+        for line in lines {
+            assert!(told.lines().any(|it| it == line), "{name}: {line} is not in\n{told}");
+        }
+        let text = fabric::svg(&fabric, &wiring);
+        let picture = roxmltree::Document::parse(&text).unwrap();
+        let ids: Vec<_> = picture.descendants().filter_map(|node| node.attribute("id")).collect();
+        let mut once = ids.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), ids.len(), "{name}");
+        assert!(ids.contains(&"leaf0") && ids.contains(&"node1"), "{name}: {ids:?}");
+    }
 }
