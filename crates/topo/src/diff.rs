@@ -1,7 +1,7 @@
 //! Owns the comparison of two descriptions: what only one has, what they tell otherwise, and which paths
 //! differ for it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -49,7 +49,17 @@ pub enum Difference {
         /// The second's.
         second: Option<Path>,
     },
+    /// What is beyond [`MOST_TOLD`].
+    LeftOut {
+        /// How many differences.
+        count: u64,
+    },
 }
+
+/// The most differences that are told, so that two files of millions of elements cost no memory for each.
+pub const MOST_TOLD: usize = 10_000;
+/// The longest value, and way to an element, that is told whole, in characters.
+const LONGEST: usize = 400;
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,42 +80,81 @@ impl fmt::Display for Difference {
             Self::Path { from, to, first, second } => {
                 write!(f, "~ path {from} to {to}: {} -> {}", shown(first), shown(second))
             }
+            Self::LeftOut { count } => write!(f, "… and {count} more"),
         }
     }
 }
 
 /// How two descriptions differ. Elements are the same that are alike in what [`crate::xml::merge`] goes
-/// by; order and comments make no difference.
+/// by; order and comments make no difference. Of more than [`MOST_TOLD`] differences the last is
+/// [`Difference::LeftOut`].
 ///
 /// # Errors
 ///
 /// Where one is too large for a table of its paths.
 pub fn diff(first: &Topology, second: &Topology) -> Result<Vec<Difference>, TooLarge> {
-    let mut found = Vec::new();
-    let roots = [first, second].map(|topology| topology.document().canonical().root);
-    compare(&roots[0], &roots[1], "", &mut found);
+    let mut found = Found::default();
+    {
+        let roots = [first, second].map(|topology| topology.document().canonical().root);
+        compare(&roots[0], &roots[1], "", &mut found);
+    }
     compare_paths(first, second, &mut found)?;
-    Ok(found)
+    let Found { mut told, left_out } = found;
+    if left_out > 0 {
+        told.push(Difference::LeftOut { count: left_out });
+    }
+    Ok(told)
+}
+
+#[derive(Default)]
+struct Found {
+    told: Vec<Difference>,
+    left_out: u64,
+}
+
+impl Found {
+    fn add(&mut self, difference: impl FnOnce() -> Difference) {
+        match self.told.len() < MOST_TOLD {
+            true => self.told.push(difference()),
+            false => self.left_out += 1,
+        }
+    }
+}
+
+/// The end of a long way, the beginning of a long value: what tells it from others.
+fn cut_way(way: String) -> String {
+    let length = way.chars().count();
+    match length > LONGEST {
+        true => ['…'].into_iter().chain(way.chars().skip(length - LONGEST)).collect(),
+        false => way,
+    }
+}
+
+fn cut_value(value: &str) -> String {
+    let mut cut: String = value.chars().take(LONGEST).collect();
+    if cut.len() < value.len() {
+        cut.push('…');
+    }
+    cut
 }
 
 /// Elements that are told apart by nothing are paired in their canonical order.
-fn compare(first: &Element, second: &Element, way: &str, found: &mut Vec<Difference>) {
+fn compare(first: &Element, second: &Element, way: &str, found: &mut Found) {
     let element = || if way.is_empty() { "system".into() } else { way.to_string() };
-    let values = |of: &Element| -> BTreeMap<String, String> {
-        of.attributes
-            .iter()
-            .map(|attribute| (attribute.name.clone(), attribute.value.clone()))
-            .collect()
+    let values = |of| -> BTreeMap<&str, &str> {
+        let of: &Element = of;
+        let pairs = of.attributes.iter();
+        pairs.map(|attribute| (attribute.name.as_str(), attribute.value.as_str())).collect()
     };
-    let (mut a, mut b) = (values(first), values(second));
-    let mut names: Vec<String> = a.keys().chain(b.keys()).cloned().collect();
-    names.sort_unstable();
-    names.dedup();
-    for attribute in names {
-        let (first, second) = (a.remove(&attribute), b.remove(&attribute));
-        if first != second {
-            found.push(Difference::Attribute { element: element(), attribute, first, second });
-        }
+    let (a, b) = (values(first), values(second));
+    let names: BTreeSet<&str> = a.keys().chain(b.keys()).copied().collect();
+    for attribute in names.into_iter().filter(|&name| a.get(name) != b.get(name)) {
+        found.add(|| Difference::Attribute {
+            element: element(),
+            attribute: cut_value(attribute),
+            first: a.get(attribute).copied().map(cut_value),
+            second: b.get(attribute).copied().map(cut_value),
+        });
     }
     let mut pairs: BTreeMap<_, (Vec<&Element>, Vec<&Element>)> = BTreeMap::new();
     for inner in first.elements() {
@@ -118,23 +167,21 @@ fn compare(first: &Element, second: &Element, way: &str, found: &mut Vec<Differe
         let both = left.len().min(right.len());
         let way = |inner: &Element| match way {
             "" => title(inner),
-            way => alloc::format!("{way} / {}", title(inner)),
+            way => cut_way(alloc::format!("{way} / {}", title(inner))),
         };
         for (left, right) in left.iter().zip(&right) {
             compare(left, right, &way(left), found);
         }
-        found.extend(left[both..].iter().map(|left| Difference::OnlyFirst { element: way(left) }));
-        found.extend(
-            right[both..].iter().map(|right| Difference::OnlySecond { element: way(right) }),
-        );
+        for left in &left[both..] {
+            found.add(|| Difference::OnlyFirst { element: way(left) });
+        }
+        for right in &right[both..] {
+            found.add(|| Difference::OnlySecond { element: way(right) });
+        }
     }
 }
 
-fn compare_paths(
-    first: &Topology,
-    second: &Topology,
-    found: &mut Vec<Difference>,
-) -> Result<(), TooLarge> {
+fn compare_paths(first: &Topology, second: &Topology, found: &mut Found) -> Result<(), TooLarge> {
     let (a, b) = (Paths::of(first)?, Paths::of(second)?);
     let named = |topology: &Topology, paths: &Paths| -> BTreeMap<String, VertexId> {
         paths.ends().iter().map(|&id| (topology.label(id).to_string(), id)).collect()
@@ -150,8 +197,12 @@ fn compare_paths(
             let second = b.send(*b_from, *b_to).or_else(|| b.between(*b_from, *b_to));
             let told = |path: Option<Path>| path.map(|path| (path.kind, path.bandwidth));
             if told(first) != told(second) {
-                let (from, to) = (from.clone(), to.clone());
-                found.push(Difference::Path { from, to, first, second });
+                found.add(|| Difference::Path {
+                    from: from.clone(),
+                    to: to.clone(),
+                    first,
+                    second,
+                });
             }
         }
     }

@@ -61,7 +61,7 @@ pub mod xml;
 
 pub use bus_id::{BusId, NotABusId};
 pub use canonical::{Cluster, TopologyFingerprint};
-pub use diff::{Difference, diff};
+pub use diff::{Difference, MOST_TOLD, diff};
 pub use error::{Fault, ReadError};
 pub use graph::{
     Arch, Cpu, Gpu, GpuModel, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crosstie_topo::render::{Matrix, dot, json, legend, svg, tree};
+use crosstie_topo::render::{Matrix, brief, dot, headline, json, legend, svg, tree, tree_by_kind};
 use crosstie_topo::{PathKind, Paths, Topology};
 use roxmltree::{Document, Node};
 
@@ -196,4 +196,70 @@ fn json_tells_all_and_dot_draws_all() {
         paths.iter().find(|path| path["from"] == "gpu7" && path["to"] == "port0").unwrap();
     assert_eq!((&relayed["kind"], &relayed["relay"]), (&"PXN".into(), &"gpu0".into()));
     assert_eq!(relayed["bandwidth"], 12_000_000_000_u64);
+}
+
+#[test]
+fn a_headline_tells_what_a_machine_is() {
+    let told = ["dgx-h100", "nvl72", "cpu-4nic", "dgx1-v100"]
+        .map(|name| headline(&machine(&format!("topology/{name}.xml"))));
+    assert_eq!(
+        told,
+        [
+            "8 GPUs (H100) on NVSwitch, 8 NICs of 400 Gb/s on 8 rails, 2 NUMA nodes",
+            "18 hosts, 72 GPUs (GB200) on NVSwitch, 72 NICs of 400 Gb/s on 4 rails, 36 NUMA nodes",
+            "no GPU, 4 NICs of 200 Gb/s on 4 rails, 2 NUMA nodes",
+            "8 GPUs (V100) joined directly, 4 NICs of 100 Gb/s on 4 rails, 2 NUMA nodes",
+        ]
+    );
+    assert_eq!(
+        headline(&Topology::read("<system version=\"1\"/>").unwrap()),
+        "no GPU, no NIC, 0 NUMA nodes"
+    );
+}
+
+#[test]
+fn a_rack_is_told_in_few_lines_that_a_terminal_holds() {
+    let rack = machine("topology/nvl72.xml");
+    let tree = tree_by_kind(&rack);
+    assert!(tree.starts_with("host 0 (0x1), and hosts 1 to 17, alike\nCPU0"), "{tree}");
+    assert_eq!(tree.lines().filter(|line| line.contains("GPU0:")).count(), 1, "{tree}");
+    let told = brief(&rack, &Paths::of(&rack).unwrap());
+    assert!(
+        tree.lines().chain(told.lines()).all(|line| line.chars().count() <= 130),
+        "{tree}{told}"
+    );
+    assert!(tree.lines().count() + told.lines().count() < 60, "{told}");
+    for line in [
+        "Within host 0 (the other 17 alike):",
+        "72 GPUs (h0/GPU0 … h17/GPU3) reach each",
+        "    71 GPUs   NV18  721.8 GB/s",
+        "     2 ports  P2C   48 GB/s        (h0/GPU0 to h0/mlx5_0, h0/mlx5_1)",
+        "     2 ports  PXN   48 GB/s        (h0/GPU0 to h0/mlx5_2, h0/mlx5_3)",
+        "    68 ports  no path",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+    }
+}
+
+#[test]
+fn a_row_unlike_the_others_is_told_apart() {
+    let text = machine("topology/dgx-h100.xml").document().to_string();
+    let worse = Topology::read(&text.replacen("count=\"18\"", "count=\"17\"", 1)).unwrap();
+    let told = brief(&worse, &Paths::of(&worse).unwrap());
+    assert!(told.contains("1 GPU (GPU0) reaches"), "{told}");
+    assert!(told.contains("7 GPUs (GPU1 … GPU7) reach each"), "{told}");
+}
+
+#[test]
+fn a_wide_machine_goes_on_in_rows_and_a_rack_stands_in_a_grid() {
+    for name in ["dgx2-v100", "aws-p5", "nvl72", "dgx-h100"] {
+        let text = svg(&machine(&format!("topology/{name}.xml")));
+        let picture = Document::parse(&text).unwrap();
+        let root = picture.root_element();
+        let (width, height) = (number(&root, "width"), number(&root, "height"));
+        assert!(
+            width <= 2400.0 && (0.8..6.0).contains(&(width / height)),
+            "{name}: {width} x {height}"
+        );
+    }
 }

@@ -36,9 +36,11 @@
 //! ```
 
 mod error;
+mod show;
 mod wiring;
 
 pub use error::{FabricError, FabricFault};
+pub use show::{svg, text};
 pub use wiring::{Cable, Oversubscription, Reach, Uplink, Wiring};
 
 use alloc::string::{String, ToString};

@@ -214,13 +214,22 @@ fn all_paths(
 }
 
 fn findings(topology: &Topology, table: &Result<Paths, TooLarge>) -> Vec<FindingForm> {
-    let form = |finding: Finding| FindingForm {
+    lint_with_paths(topology, table.as_ref()).into_iter().map(|it| form(topology, it)).collect()
+}
+
+fn form(topology: &Topology, finding: Finding) -> FindingForm {
+    FindingForm {
         severity: finding.severity,
         rule: finding.rule,
         about: finding.about.iter().map(|&of| id(topology, of)).collect(),
         evidence: finding.evidence,
         remedy: finding.remedy,
         line: Some(finding.at.line).filter(|&line| line > 0),
-    };
-    lint_with_paths(topology, table.as_ref()).into_iter().map(form).collect()
+    }
+}
+
+/// Findings as they stand in [`json()`]: one line, an array.
+pub fn json_findings(topology: &Topology, findings: impl IntoIterator<Item = Finding>) -> String {
+    let forms: Vec<_> = findings.into_iter().map(|it| form(topology, it)).collect();
+    serde_json::to_string(&forms).unwrap_or_default()
 }

@@ -156,6 +156,7 @@ pub fn lay_out(topology: &Topology, rails: &Rails, top: u32) -> Layout {
         gap: if small { 6 } else { 12 },
         level: if small { 40 } else { 72 },
         widest: if meshed { u32::MAX } else { WIDE },
+        has_switch: topology.vertices().iter().any(|vertex| vertex.host.is_none()),
         placed: Vec::new(),
     };
     let mut boxes = Vec::new();
@@ -163,8 +164,7 @@ pub fn lay_out(topology: &Topology, rails: &Rails, top: u32) -> Layout {
         work.host(host);
         boxes.push(core::mem::take(&mut work.placed));
     }
-    let has_switch = topology.vertices().iter().any(|vertex| vertex.host.is_none());
-    work.arrange(&boxes, top, has_switch);
+    work.arrange(&boxes, top);
     work.layout
 }
 
@@ -178,6 +178,7 @@ struct Work<'a> {
     gap: u32,
     level: u32,
     widest: u32,
+    has_switch: bool,
     /// Boxes of the host that is being placed.
     placed: Vec<VertexId>,
 }
@@ -282,9 +283,7 @@ impl Work<'_> {
                 }
             }
         }
-        let is_switch = |id: VertexId| self.topology.vertex(id).host.is_none();
-        let switched = self.topology.links().iter().any(|link| is_switch(link.to));
-        let end = bottom + deepest + if switched { BAR / 2 } else { 0 };
+        let end = bottom + deepest + if self.has_switch { BAR / 2 } else { 0 };
         self.layout.rows.push(Row { ports_end: bottom, end });
         end
     }
@@ -389,7 +388,7 @@ impl Work<'_> {
     }
 
     /// Puts the hosts side by side, in as many columns as make the picture most like a slide.
-    fn arrange(&mut self, boxes: &[Vec<VertexId>], top: u32, has_switch: bool) {
+    fn arrange(&mut self, boxes: &[Vec<VertexId>], top: u32) {
         let hosts = self.layout.blocks.len() as u32;
         let wide = self.layout.blocks.iter().map(|block| block.right).max().unwrap_or(0) + MARGIN;
         let high = self.layout.blocks.iter().map(|block| block.end).max().unwrap_or(0) + MARGIN;
@@ -404,7 +403,7 @@ impl Work<'_> {
             true => (1..=hosts.max(1)).min_by_key(|&columns| ratio(columns)).unwrap_or(1),
             false => 1,
         };
-        self.layout.switch_aside = has_switch && self.layout.rows.len() > 1;
+        self.layout.switch_aside = self.has_switch && self.layout.rows.len() > 1;
         let left = if self.layout.switch_aside { MARGIN + 96 } else { MARGIN };
         let (mut y, mut line_high) = (top, 0);
         for (number, boxes) in boxes.iter().enumerate() {
@@ -418,7 +417,7 @@ impl Work<'_> {
             self.layout.width = self.layout.width.max(block.right + MARGIN);
             self.layout.height = self.layout.height.max(block.end + MARGIN);
         }
-        if has_switch && !self.layout.switch_aside {
+        if self.has_switch && !self.layout.switch_aside {
             self.layout.height += BAR / 2;
         }
     }

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::graph::{Link, LinkKind, Topology, VertexId};
+use crate::graph::{LinkKind, Topology, VertexId};
 use crate::path::{Path, PathKind};
 use crate::paths::Paths;
 use crate::rails::Rails;
@@ -34,11 +34,14 @@ pub struct Cell {
 impl Matrix {
     /// The matrix of a topology.
     pub fn of(topology: &Topology, paths: &Paths) -> Self {
+        Self::among(topology, paths, &[topology.gpus(), topology.ports()].concat())
+    }
+
+    /// The matrix of some of its GPUs and ports.
+    pub fn among(topology: &Topology, paths: &Paths, ends: &[VertexId]) -> Self {
         let rails = Rails::of(topology);
-        let ends: Vec<VertexId> = [topology.gpus(), topology.ports()].concat();
         let row = |&from: &VertexId| {
-            let switched = most_links(topology, from);
-            ends.iter().map(|&to| cell(topology, paths, from, to, switched)).collect()
+            ends.iter().map(|&to| cell(topology, paths, from, to)).collect::<Vec<_>>()
         };
         let numa = |id| {
             let numa =
@@ -73,27 +76,28 @@ impl Matrix {
     }
 }
 
-/// The NVLinks of a GPU side by side: those to the switches, else the most to one GPU.
-fn most_links(topology: &Topology, from: VertexId) -> Option<&Link> {
-    let links = topology.links_of(from).iter().filter(|link| link.kind == LinkKind::Nvl);
-    links.max_by_key(|link| (topology.vertex(link.to).host.is_none(), link.count))
+/// How many NVLinks a GPU has to another side by side: to itself, else to the switches, or the most to
+/// any one GPU.
+pub fn links(topology: &Topology, from: VertexId, to: VertexId) -> Option<u32> {
+    let most = || {
+        let links = topology.links_of(from).iter().filter(|link| link.kind == LinkKind::Nvl);
+        links.max_by_key(|link| (topology.vertex(link.to).host.is_none(), link.count))
+    };
+    topology.link(from, to, LinkKind::Nvl).or_else(most).map(|link| link.count)
 }
 
-fn cell(
-    topology: &Topology,
-    paths: &Paths,
-    from: VertexId,
-    to: VertexId,
-    switched: Option<&Link>,
-) -> Cell {
-    let path = paths.send(from, to).or_else(|| paths.between(from, to));
+/// The path that a matrix shows.
+pub fn path(paths: &Paths, from: VertexId, to: VertexId) -> Option<Path> {
+    paths.send(from, to).or_else(|| paths.between(from, to))
+}
+
+fn cell(topology: &Topology, paths: &Paths, from: VertexId, to: VertexId) -> Cell {
+    let path = path(paths, from, to);
     let text = match path {
         _ if from == to => "X".into(),
         None => "-".into(),
         Some(Path { kind: PathKind::Nvl, .. }) => {
-            // To the GPU itself, else to the switches.
-            let count = topology.link(from, to, LinkKind::Nvl).or(switched);
-            count.map_or("NVL".into(), |link| format!("NV{}", link.count))
+            links(topology, from, to).map_or("NVL".into(), |count| format!("NV{count}"))
         }
         Some(path) => path.kind.name().into(),
     };

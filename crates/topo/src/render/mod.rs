@@ -1,5 +1,6 @@
 //! Owns the forms in which people and programs see a topology: a tree, a matrix of paths, JSON, DOT, SVG.
 
+mod brief;
 mod dot;
 mod headline;
 mod json;
@@ -9,9 +10,11 @@ mod svg;
 mod tree;
 mod words;
 
+pub use brief::brief;
 pub use dot::dot;
 pub use headline::headline;
-pub use json::json;
+pub use json::{json, json_findings};
 pub use matrix::{Cell, Matrix, legend};
 pub use svg::svg;
-pub use tree::tree;
+pub use tree::{tree, tree_by_kind};
+pub(crate) use words::{escape, speed};

@@ -112,7 +112,11 @@ pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
         "net" if element.attribute("name").is_some() => &["name", "port"],
         "net" => &["dev"],
         "nic" | "c2c" | "system" => &[],
-        _ => return (name.into(), [format!("{:?}", element.attributes)].into()),
+        _ => {
+            let pairs = element.attributes.iter();
+            let told = pairs.map(|attribute| format!("{}={:?}", attribute.name, attribute.value));
+            return (name.into(), told.collect());
+        }
     };
     let value = |attribute: &&str| element.attribute(attribute).unwrap_or_default().into();
     let mut key: Vec<String> = attributes.iter().map(value).collect();
@@ -126,8 +130,8 @@ pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
 
 /// How people call an element: its name and what tells it from its brothers.
 pub(crate) fn title(element: &Element) -> String {
-    let mut title = element.name.clone();
-    for value in key("", element).1.iter().filter(|value| !value.is_empty()) {
+    let mut title = quote(&element.name);
+    for value in key("", element).1.iter().filter(|value| !value.is_empty()).take(3) {
         title.push(' ');
         title.push_str(&quote(value));
     }
