@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::When;
 
 const TOPO_HELP: &str = "\
-Without --file it looks at this machine: PCI, NUMA nodes, network interfaces and
+Without a file it looks at this machine: PCI, NUMA nodes, network interfaces and
 RDMA devices in /sys, NVIDIA's GPUs and NVLinks by libnvidia-ml.so.1. It needs no
 rights, and no GPU or NIC either: what is not there is told, with what that means.
 
@@ -17,6 +17,8 @@ network (row) reaches each other (column), the best kinds of path first:
   NV#  # NVLinks          NVB  NVLinks by way of a GPU   C2C  chip to chip
   PIX  one PCI switch     PXB  several PCI switches      PXN  NVLink, then another
   PHB  a processor        SYS  between NUMA nodes             GPU's NIC
+Of a rack, or where the terminal is too narrow, rows that are alike are told
+together; --full, or json, has them all.
 
 Formats: text; json (schema 1, bandwidths in bytes/s); xml, as NCCL reads it
 (NCCL_TOPO_FILE) and writes it (NCCL_TOPO_DUMP_FILE); svg, a picture; dot, for
@@ -26,12 +28,13 @@ Examples:
   crosstie topo                                  this machine
   crosstie topo --format svg > machine.svg       as a picture
   crosstie topo --format xml > machine.xml       for NCCL_TOPO_FILE
-  crosstie topo --file dgx.xml                   another machine
+  crosstie topo dgx.xml                          another machine
+  crosstie topo fabric.toml                      a fabric: nodes, leaves, spines, rails
   crosstie topo lint                             what is wrong here, and what to do
   crosstie topo diff good.xml                    how this machine differs
   crosstie topo remap host.xml --bdf-map map     a host's file, for a VM in it
   crosstie topo --capture machine.tree           for somebody else to look at
-  crosstie topo --captured machine.tree          a machine that somebody captured
+  crosstie topo machine.tree                     a machine that somebody captured
 
 Exit code: 0 good; 1 lint found errors, or diff differences; 2 usage, or a file that
 is no topology; 4 the environment.";
@@ -65,13 +68,25 @@ pub enum TopoCommand {
 /// Which machine.
 #[derive(Debug, Args)]
 pub struct MachineArgs {
-    /// An NCCL topology file in place of this machine; several of one machine are merged: repeat it
-    #[arg(long = "file", value_name = "FILE.xml")]
+    /// A file in place of this machine: an NCCL topology (several of one machine are merged), a captured
+    /// machine, or a fabric (.toml)
+    #[arg(value_name = "FILE")]
+    pub paths: Vec<PathBuf>,
+
+    /// The same, where a name could be taken for a command
+    #[arg(long = "file", value_name = "FILE", conflicts_with = "paths")]
     pub files: Vec<PathBuf>,
 
     /// A captured machine in place of this one
-    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "paths"])]
     pub captured: Option<PathBuf>,
+}
+
+impl MachineArgs {
+    /// The files that are given in whatever way.
+    pub fn all(&self) -> Vec<PathBuf> {
+        self.paths.iter().chain(&self.files).chain(&self.captured).cloned().collect()
+    }
 }
 
 /// Arguments of `crosstie topo show`.
@@ -85,9 +100,17 @@ pub struct ShowArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 
+    /// Print one JSON object: short for --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+
+    /// Show every host of a rack, and the whole matrix, however wide
+    #[arg(long)]
+    pub full: bool,
+
     /// Write what detection reads of this machine into a file, in place of showing it. Names stay that tell
     /// a kind; of numbers that tell one card from all others only the vendor's part
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "captured", "format"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "files", "captured", "format", "json"])]
     pub capture: Option<PathBuf>,
 
     /// Colour the matrix
@@ -125,13 +148,17 @@ pub struct LintArgs {
 /// Arguments of `crosstie topo diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// An NCCL topology file
-    #[arg(value_name = "A.xml")]
+    /// An NCCL topology file, or a captured machine
+    #[arg(value_name = "A")]
     pub first: PathBuf,
 
     /// Another [default: this machine]
-    #[arg(value_name = "B.xml")]
+    #[arg(value_name = "B")]
     pub second: Option<PathBuf>,
+
+    /// Tell each difference, however many
+    #[arg(long)]
+    pub full: bool,
 
     /// Print one JSON object
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! Owns where a machine comes from: this one, a captured one, or files that describe it.
+//! Owns where a machine, or a fabric, comes from: this machine, or files, each taken for what it holds.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -7,10 +7,19 @@ use std::path::{Path, PathBuf};
 
 use crosstie_probe::{Captured, Facts, Note, Tree, assemble};
 use crosstie_topo::Topology;
-use crosstie_topo::xml::{Document, merge};
+use crosstie_topo::fabric::{Fabric, Wiring};
+use crosstie_topo::xml::{Conflict, Document, merge};
 
 use crate::args::MachineArgs;
 use crate::exit::Failure;
+
+/// What is asked for.
+pub enum Subject {
+    /// A machine, or a rack.
+    Machine(Box<Machine>),
+    /// A fabric between machines.
+    Fabric(Box<(Fabric, Wiring)>),
+}
 
 /// A machine, and what should be known about how it came to be.
 pub struct Machine {
@@ -23,13 +32,107 @@ pub struct Machine {
 /// More than any topology has: the reader refuses longer ones by their length.
 const MOST_BYTES: u64 = 65 << 20;
 
-impl Machine {
+impl Subject {
     /// The one that is asked for.
     pub fn of(args: &MachineArgs) -> Result<Self, Failure> {
-        match &args.captured {
-            Some(file) => Self::captured(file),
-            None if args.files.is_empty() => Self::here(),
-            None => Self::of_files(&args.files),
+        Self::of_files(&args.all(), args.captured.is_some())
+    }
+
+    fn of_files(files: &[PathBuf], captured: bool) -> Result<Self, Failure> {
+        let machine = |machine| Self::Machine(Box::new(machine));
+        match files {
+            [] => Machine::here().map(machine),
+            [file] => {
+                let bytes = read_file(file)?;
+                match Kind::of(&bytes, captured) {
+                    Kind::Topology => Machine::described(&[(file, bytes)]).map(machine),
+                    Kind::Capture => Machine::captured(file, &bytes).map(machine),
+                    Kind::Fabric => {
+                        let text = String::from_utf8_lossy(&bytes);
+                        let fabric = Fabric::read(&text).map_err(|e| bad_file(file, e))?;
+                        let wiring = fabric.wiring().map_err(|e| bad_file(file, e))?;
+                        Ok(Self::Fabric(Box::new((fabric, wiring))))
+                    }
+                }
+            }
+            files => {
+                let mut parts = Vec::new();
+                for file in files {
+                    let bytes = read_file(file)?;
+                    if Kind::of(&bytes, false) != Kind::Topology {
+                        let message = format!("{} is no NCCL topology file", file.display());
+                        let remedy = "only those are merged: give a captured machine, or a fabric, by itself";
+                        return Err(Failure::usage(message, remedy));
+                    }
+                    parts.push((file, bytes));
+                }
+                Machine::described(&parts).map(machine)
+            }
+        }
+    }
+}
+
+/// What a file holds, by its first line that says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Topology,
+    Capture,
+    Fabric,
+}
+
+impl Kind {
+    fn of(bytes: &[u8], captured: bool) -> Self {
+        let text = String::from_utf8_lossy(bytes.get(..1 << 16).unwrap_or(bytes));
+        let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let first =
+            lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+        match first.chars().next() {
+            Some('<') => Self::Topology,
+            Some('/') => Self::Capture,
+            _ if captured => Self::Capture,
+            Some('[') => Self::Fabric,
+            // A key of TOML.
+            Some(_) if first.split_once('=').is_some_and(|(key, _)| is_key(key.trim())) => {
+                Self::Fabric
+            }
+            _ => Self::Topology,
+        }
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+impl Machine {
+    /// The one that is asked for, where a fabric makes no sense.
+    pub fn of(args: &MachineArgs) -> Result<Self, Failure> {
+        Self::only(Subject::of(args)?)
+    }
+
+    /// The one that a file holds.
+    pub fn of_file(file: &Path) -> Result<Self, Failure> {
+        Self::only(Subject::of_files(&[file.to_owned()], false)?)
+    }
+
+    fn only(subject: Subject) -> Result<Self, Failure> {
+        match subject {
+            Subject::Machine(machine) => Ok(*machine),
+            Subject::Fabric(fabric) => {
+                let fabric = fabric.0;
+                let message = format!("{:?} is a fabric, not a machine", fabric.name);
+                let files: Vec<&str> =
+                    fabric.nodes.iter().filter_map(|group| group.topology.as_deref()).collect();
+                let remedy = match files[..] {
+                    [] => "`crosstie topo FILE` shows a fabric".to_owned(),
+                    _ => format!(
+                        "`crosstie topo FILE` shows a fabric; its nodes are described by {}",
+                        files.join(", ")
+                    ),
+                };
+                Err(Failure::usage(message, remedy))
+            }
         }
     }
 
@@ -48,28 +151,26 @@ impl Machine {
     }
 
     /// What files describe, each a part of one machine.
-    pub fn of_files(files: &[PathBuf]) -> Result<Self, Failure> {
+    fn described(files: &[(&PathBuf, Vec<u8>)]) -> Result<Self, Failure> {
         let mut documents = Vec::new();
-        for file in files {
-            let read = Document::read_bytes(&read_file(file)?);
-            documents.push(read.map_err(|error| bad_file(file, error))?);
+        for (file, bytes) in files {
+            documents.push(Document::read_bytes(bytes).map_err(|error| bad_file(file, error))?);
         }
-        let none = || Failure::usage("no file is given", "give one with --file");
+        let none = || Failure::usage("no file is given", "give one");
         let merged = merge(documents).ok_or_else(none)?;
-        let note = |conflict: crosstie_topo::xml::Conflict| Note {
+        let note = |conflict: Conflict| Note {
             found: format!("the files differ in {} of {}", conflict.attribute, conflict.element),
             means: format!("{:?} is kept, {:?} is dropped", conflict.kept, conflict.dropped),
         };
         let notes = merged.conflicts.into_iter().map(note).collect();
-        let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+        let first = files.first().map_or(Path::new(""), |(file, _)| file.as_path());
         let topology = Topology::from_document(merged.document);
         Ok(Self { topology: topology.map_err(|error| bad_file(first, error))?, notes })
     }
 
     /// One that was captured, read from files of its own that go again.
-    fn captured(file: &Path) -> Result<Self, Failure> {
-        let text = read_file(file)?;
-        let captured = String::from_utf8_lossy(&text).parse::<Captured>();
+    fn captured(file: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+        let captured = String::from_utf8_lossy(bytes).parse::<Captured>();
         let captured = captured.map_err(|error| bad_file(file, error))?;
         let folder = Folder::new()?;
         captured.write_below(&folder.0).map_err(|e| bad_file(file, e))?;
@@ -103,7 +204,14 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
     let failed = |error| {
-        let remedy = "`crosstie topo --help` tells what it reads";
+        let text = path.to_string_lossy();
+        // What is no file was perhaps to be a command.
+        let remedy = match text.contains(['/', '.']) {
+            true => "`crosstie topo --help` tells what it reads",
+            false => {
+                "its commands are show, lint, diff and remap; `crosstie topo --help` tells what it reads"
+            }
+        };
         Failure::usage(format!("cannot read {}: {error}", path.display()), remedy)
     };
     read.map_err(failed).map(|_| bytes)

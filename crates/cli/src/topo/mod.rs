@@ -1,5 +1,6 @@
 //! Owns `crosstie topo`: a machine, detected or described, shown, judged, compared, rewritten.
 
+mod difference;
 mod machine;
 mod text;
 
@@ -8,13 +9,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use crosstie_probe::{Captured, Gpus, Note, Tree};
+use crosstie_topo::fabric::{self, Fabric, Wiring};
 use crosstie_topo::xml::Document;
 use crosstie_topo::{BusMap, Severity, Topology, diff, lint, remap, render};
 use serde_json::{Value, json};
 
-use crate::args::{DiffArgs, Format, LintArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand};
+use crate::args::{DiffArgs, Format, LintArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand, When};
 use crate::exit::{Exit, Failure};
-use machine::{Machine, bad_file, read_file};
+use machine::{Machine, Subject, bad_file, read_file};
 
 /// Runs the command.
 pub fn run(args: &TopoArgs) -> Result<Exit, Failure> {
@@ -37,11 +39,13 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     if let Some(path) = &args.capture {
         return capture(path);
     }
-    let Machine { topology, notes } = Machine::of(&args.machine)?;
-    let shown = match args.format {
-        Format::Text => {
-            text::text(&topology, &notes, crate::color(args.color, io::stdout().is_terminal()))
-        }
+    let format = if args.json { Format::Json } else { args.format };
+    let Machine { topology, notes } = match Subject::of(&args.machine)? {
+        Subject::Machine(machine) => *machine,
+        Subject::Fabric(fabric) => return show_fabric(&fabric.0, &fabric.1, format),
+    };
+    let shown = match format {
+        Format::Text => text::text(&topology, &notes, look(args)),
         Format::Json => {
             let mut object = object(&topology)?;
             object["notes"] = notes.iter().map(note).collect();
@@ -51,9 +55,34 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         Format::Svg => render::svg(&topology),
         Format::Dot => render::dot(&topology),
     };
-    if args.format != Format::Text {
+    if format != Format::Text {
         tell(&notes);
     }
+    print(&shown).map(|()| Exit::Good)
+}
+
+/// A line in a file, or in a pipe, may be longer than one on a terminal.
+const WIDTH_OF_A_FILE: usize = 200;
+
+fn look(args: &ShowArgs) -> text::Look {
+    let terminal = io::stdout().is_terminal();
+    let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col.into());
+    let width = columns.ok().filter(|&columns| terminal && columns > 0).unwrap_or(WIDTH_OF_A_FILE);
+    text::Look { color: crate::color(args.color, terminal), width, full: args.full }
+}
+
+fn show_fabric(fabric: &Fabric, wiring: &Wiring, format: Format) -> Result<Exit, Failure> {
+    let shown = match format {
+        Format::Text => fabric::text(fabric, wiring),
+        Format::Json => {
+            format!("{}\n", json!({ "schema": 1, "fabric": fabric, "wiring": wiring }))
+        }
+        Format::Svg => fabric::svg(fabric, wiring),
+        Format::Xml | Format::Dot => {
+            let remedy = "give --format text, json or svg; xml and dot are forms of one machine";
+            return Err(Failure::usage(format!("{:?} is a fabric", fabric.name), remedy));
+        }
+    };
     print(&shown).map(|()| Exit::Good)
 }
 
@@ -90,32 +119,38 @@ fn capture(path: &Path) -> Result<Exit, Failure> {
 fn judge(args: &LintArgs) -> Result<Exit, Failure> {
     let Machine { topology, .. } = Machine::of(&args.machine)?;
     let findings = lint(&topology);
+    let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
     if args.json {
-        let findings = object(&topology)?["findings"].take();
-        print(&format!("{}\n", json!({ "schema": 1, "findings": findings })))?;
+        let findings = render::json_findings(&topology, findings);
+        print(&format!("{{\"schema\":1,\"findings\":{findings}}}\n"))?;
     } else if findings.is_empty() {
         print("nothing is wrong\n")?;
     } else {
-        let lines: Vec<String> = findings.iter().map(|finding| format!("{finding}\n")).collect();
-        print(&lines.concat())?;
+        let files = args.machine.all();
+        let file = match &files[..] {
+            [file] => Some(file.display().to_string()),
+            _ => None,
+        };
+        let color = crate::color(When::Auto, io::stdout().is_terminal());
+        print(&text::findings(&findings, file.as_deref(), color))?;
     }
-    let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if bad { Exit::WrongResult } else { Exit::Good })
 }
 
 fn compare(args: &DiffArgs) -> Result<Exit, Failure> {
-    let first = Machine::of_files(std::slice::from_ref(&args.first))?;
-    let second = match &args.second {
-        Some(file) => Machine::of_files(std::slice::from_ref(file))?,
-        None => Machine::here()?,
+    let first = Machine::of_file(&args.first)?;
+    let (second, name) = match &args.second {
+        Some(file) => (Machine::of_file(file)?, file.display().to_string()),
+        None => (Machine::here()?, "this machine".to_owned()),
     };
     let found = diff(&first.topology, &second.topology)
         .map_err(|e| Failure::usage(e, "give one machine or rack"))?;
     if args.json {
         print(&format!("{}\n", json!({ "schema": 1, "differences": found })))?;
     } else {
-        let lines: Vec<String> = found.iter().map(|difference| format!("{difference}\n")).collect();
-        print(&lines.concat())?;
+        let names = [&args.first.display().to_string(), &*name];
+        let machines = [&first.topology, &second.topology];
+        print(&difference::text(&found, machines, names, args.full))?;
     }
     Ok(if found.is_empty() { Exit::Good } else { Exit::WrongResult })
 }
