@@ -234,7 +234,7 @@ fn a_rack_is_told_in_few_lines_that_a_terminal_holds() {
         "72 GPUs (h0/GPU0 … h17/GPU3) reach each",
         "    71 GPUs   NV18  721.8 GB/s",
         "     2 ports  P2C   48 GB/s        (h0/GPU0 to h0/mlx5_0, h0/mlx5_1)",
-        "     2 ports  PXN   48 GB/s        (h0/GPU0 to h0/mlx5_2, h0/mlx5_3)",
+        "     2 ports  PXN   48 GB/s        (h0/GPU0 to h0/mlx5_4, h0/mlx5_5)",
         "    68 ports  no path",
     ] {
         assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");

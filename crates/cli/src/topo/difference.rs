@@ -25,13 +25,25 @@ pub fn text(
         text.push_str("no difference: the same devices, attributes and paths\n");
         return text;
     }
-    let (paths, devices): (Vec<_>, Vec<_>) =
-        found.iter().partition(|difference| matches!(difference, Difference::Path { .. }));
+    let left_out = found.iter().find_map(|difference| match difference {
+        Difference::LeftOut { count } => Some(*count),
+        _ => None,
+    });
+    let (paths, devices): (Vec<_>, Vec<_>) = found
+        .iter()
+        .filter(|difference| !matches!(difference, Difference::LeftOut { .. }))
+        .partition(|difference| matches!(difference, Difference::Path { .. }));
     add_devices(&mut text, &devices, full);
+    if let Some(count) = left_out {
+        let _ = writeln!(
+            text,
+            "\n{count} more differences, of which some may be of paths, are not looked at"
+        );
+    }
     if full {
         let _ = writeln!(text, "\n{} paths differ (A -> B):", paths.len());
         text.extend(paths.iter().map(|path| format!("{path}\n")));
-    } else {
+    } else if !paths.is_empty() || left_out.is_none() {
         add_paths(&mut text, &paths);
     }
     text
