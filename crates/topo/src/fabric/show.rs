@@ -141,6 +141,8 @@ fn reaches(wiring: &Wiring) -> Vec<(&'static str, String)> {
 
 /// The most boxes of a tier; of more, the first, and the last.
 const TIER: usize = 24;
+/// More cables than this are drawn thin.
+const MANY: usize = 64;
 const WIDTH: u32 = 1600;
 const MARGIN: u32 = 24;
 const BOX: u32 = 24;
@@ -191,10 +193,12 @@ pub fn svg(fabric: &Fabric, wiring: &Wiring) -> String {
         wiring.cables.iter().filter_map(|cable| Some((cable.leaf, cable.rail?))).collect();
     let colour =
         |leaf: u32| rail_of.get(&leaf).map_or("#64748b", |&rail| COLOURS[rail as usize % 8]);
+    // Many lines are thin, or they are a carpet.
+    let widest = if wiring.cables.len() + wiring.uplinks.len() > MANY { 10 } else { 60 };
     let mut body = String::new();
     let mut line =
         |from: (u32, u32), to: (u32, u32), colour: &str, bandwidth: Bandwidth| {
-            let tenths = (bandwidth.as_bytes_per_s() / 40_000_000).isqrt().clamp(8, 60);
+            let tenths = (bandwidth.as_bytes_per_s() / 40_000_000).isqrt().clamp(8, widest);
             body.push_str(&format!(
             "<path d=\"M{} {}L{} {}\" stroke=\"{colour}\" stroke-width=\"{}.{}\" fill=\"none\"/>\n",
             from.0, from.1, to.0, to.1, tenths / 10, tenths % 10
