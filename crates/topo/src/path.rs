@@ -162,6 +162,12 @@ impl Topology {
     ///
     /// One pass in the manner of Dijkstra, in O(links · log links).
     pub fn paths_from(&self, from: VertexId) -> PathTree {
+        self.paths_joined_by(from, |_| true)
+    }
+
+    /// As [`Self::paths_from`], where only GPUs that `joins` names pass NVLink on to others: one without a
+    /// rank has nobody to do it.
+    pub fn paths_joined_by(&self, from: VertexId, joins: impl Fn(VertexId) -> bool) -> PathTree {
         let vertices = self.vertices().len();
         let (mut paths, mut before) = (vec![None; vertices], vec![None; vertices]);
         let start = Path { kind: PathKind::Loc, bandwidth: Bandwidth::MAX, hops: 0 };
@@ -181,7 +187,7 @@ impl Topology {
                 bandwidth: link.bandwidth,
             });
             for hop in links.chain(self.across(at, &path, &mut crossed)) {
-                let Some(longer) = self.extend(from, &path, &hop) else { continue };
+                let Some(longer) = self.extend(from, &path, &hop, &joins) else { continue };
                 let known = &mut paths[hop.to.index()];
                 if known.is_none_or(|known| rank(&longer) < rank(&known)) {
                     *known = Some(longer);
@@ -218,7 +224,13 @@ impl Topology {
     }
 
     /// `path` with one more hop, where it may pass through the vertex that it ended at.
-    fn extend(&self, from: VertexId, path: &Path, hop: &Hop) -> Option<Path> {
+    fn extend(
+        &self,
+        from: VertexId,
+        path: &Path,
+        hop: &Hop,
+        joins: &impl Fn(VertexId) -> bool,
+    ) -> Option<Path> {
         let (here, there) = (&self.vertex(hop.from).kind, &self.vertex(hop.to).kind);
         let mut kind = match hop.link {
             LinkKind::Loc | LinkKind::Net => PathKind::Loc,
@@ -234,10 +246,10 @@ impl Topology {
         // A GPU passes nothing on, but for one that joins two others by NVLink; neither does a port.
         match here {
             VertexKind::Gpu(_) if hop.from != from => {
-                let joins =
+                let direct =
                     path.kind == PathKind::Nvl && path.hops == 1 && hop.link == LinkKind::Nvl;
                 let gpus = matches!(there, VertexKind::Gpu(_)) && self.gpu(from).is_some();
-                if !(joins && gpus) {
+                if !(direct && gpus && joins(hop.from)) {
                     return None;
                 }
                 kind = PathKind::Nvb;

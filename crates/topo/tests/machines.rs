@@ -135,6 +135,15 @@ fn a_dgx_1_joins_its_far_corners_by_way_of_one_gpu() {
             .all(|hop| hop.link == LinkKind::Nvl && hop.bandwidth == Bandwidth::mb_per_s(40_000))
     );
     assert!(hops.iter().any(|hop| hop.to == topology.gpus()[3] || hop.to == topology.gpus()[4]));
+    // Only a GPU with a rank does it; where there is none, PCI.
+    let gpus = topology.gpus();
+    let by = |joins: &[VertexId]| {
+        let tree = topology.paths_joined_by(gpus[0], |gpu| joins.contains(&gpu));
+        tree.to(gpus[7]).map(|path| (path.kind, tree.hops(gpus[7])[0].to))
+    };
+    assert_eq!(by(&gpus[4..]), Some((PathKind::Nvb, gpus[4])));
+    assert_eq!(by(&gpus[3..4]), Some((PathKind::Nvb, gpus[3])));
+    assert_eq!(by(&[]).map(|(kind, _)| kind), Some(PathKind::Sys));
 }
 
 #[test]
