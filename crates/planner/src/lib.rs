@@ -1,5 +1,5 @@
 //! Makes plans: which algorithm carries out a collective, over which connections, and which way
-//! each connection goes.
+//! each connection goes; and, in [`search`], which rings and trees make the most of a machine's links.
 //!
 //! Every rank makes its own part from inputs that all ranks share, so nothing here may depend on
 //! anything else: no clock, no randomness, no hash order, integers only.
@@ -15,6 +15,7 @@ mod nodes;
 mod rails;
 mod request;
 mod route;
+pub mod search;
 mod select;
 
 pub use algo::exchange::Messages;

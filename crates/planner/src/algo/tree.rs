@@ -29,16 +29,16 @@ pub(crate) const TREES: u32 = 2;
 
 /// A position's neighbours in one tree. Position 0 is the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    parent: Option<u32>,
-    children: Vec<u32>,
+pub(crate) struct Place {
+    pub parent: Option<u32>,
+    pub children: Vec<u32>,
 }
 
 /// The place of `position`, of `ranks`, in tree number `tree`.
 ///
 /// Labels 1 to n − 1 form a search tree in which the lowest set bit of a label is its height; the
 /// second tree is the first with every label moved on by one, which makes leaves of inner labels.
-fn place(tree: u32, position: u32, ranks: u32) -> Place {
+pub(crate) fn place(tree: u32, position: u32, ranks: u32) -> Place {
     let labels = ranks - 1;
     let of_label = |label: u32| match tree {
         0 => label,

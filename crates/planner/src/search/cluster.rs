@@ -1,0 +1,310 @@
+//! Owns the way from one node's rings to the rings of a cluster: rail by rail, with the swap of pairs on odd
+//! nodes, the closing of an odd number of nodes, and nodes that differ.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crosstie_topo::PathKind;
+
+use super::bound::{Scope, bound};
+use super::model::Model;
+use super::node::{Found, Want, Way, search, through};
+use super::trees::trees;
+use super::{Crossing, CrossingWhy, Node, RelayWhy, Ring, Rings, SearchError, Side, Stretch};
+
+/// The rings of a cluster whose node number i is of kind `nodes[i]`.
+///
+/// ```
+/// use crosstie_planner::search::{Node, rings};
+/// use crosstie_topo::Topology;
+///
+/// let text = include_str!("../../../../topology/dgx-h100.xml");
+/// let machine = Topology::read(text).expect("a topology");
+/// let found = rings(&[Node::whole(&machine)], &[0, 0])?;
+/// assert_eq!((found.rings.len(), found.total_mb_s()), (8, 384_000));
+/// assert!(found.rings.iter().all(|ring| ring.nodes.iter().all(|node| node.relay_out.is_none())));
+/// # Ok::<(), crosstie_planner::search::SearchError>(())
+/// ```
+///
+/// # Errors
+/// When there are no nodes or ranks, too many devices, or ranks that no link or NIC joins.
+pub fn rings(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Rings, SearchError> {
+    let models = models(kinds, nodes)?;
+    let layout = match nodes {
+        [] => return Err(SearchError::NoNodes),
+        &[kind] => {
+            let found = search(&models[kind as usize], Want::Inside);
+            Layout::of_one(found.ok_or(SearchError::Apart { kind })?)
+        }
+        _ => across(&models, nodes)?,
+    };
+    let ring = |channel| Ring {
+        channel,
+        bandwidth_mb_s: layout.speed(),
+        nodes: layout.stretches(&models, nodes, channel),
+    };
+    let rings: Vec<Ring> = (0..layout.channels()).map(ring).collect();
+    let scope =
+        if nodes.len() > 1 { Scope::Between { reach: PathKind::Sys } } else { Scope::Inside };
+    let bounds = kinds_of(nodes).into_iter().map(|kind| bound(&models[kind as usize], scope));
+    let bound_mb_s = bounds.flatten().min();
+    let crossings = layout.crossings(&models, nodes);
+    let trees = trees(&models, nodes, &layout);
+    Ok(Rings { rings, trees, bound_mb_s, crossings })
+}
+
+fn models(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Vec<Model>, SearchError> {
+    let count = kinds.len() as u32;
+    if let Some((node, &kind)) = nodes.iter().enumerate().find(|&(_, &kind)| kind >= count) {
+        return Err(SearchError::NoKind { node: node as u32, kind, kinds: count });
+    }
+    kinds.iter().zip(0..).map(|(node, kind)| Model::of(node, kind)).collect()
+}
+
+/// The kinds that occur, in order.
+fn kinds_of(nodes: &[u32]) -> Vec<u32> {
+    let mut kinds = nodes.to_vec();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+/// The rails by which one channel comes into a node and goes out.
+type Rails = (Option<u32>, Option<u32>);
+
+/// Ways through nodes of one kind, one for each channel.
+struct Ways {
+    found: Found,
+    /// What they should keep to.
+    rails: Vec<Rails>,
+    why: RelayWhy,
+}
+
+/// What each node does for each channel.
+pub(super) struct Layout {
+    ways: Vec<Ways>,
+    /// By node: which of the ways are its, and whether the two of each pair of channels swap theirs.
+    nodes: Vec<(usize, bool)>,
+    /// By node: the ways by which its trees go, which never swap.
+    trees: Vec<usize>,
+}
+
+impl Layout {
+    fn of_one(found: Found) -> Self {
+        let rails = alloc::vec![(None, None); found.ways.len()];
+        let ways = alloc::vec![Ways { found, rails, why: RelayWhy::OwnNic }];
+        Self { ways, nodes: alloc::vec![(0, false)], trees: alloc::vec![0] }
+    }
+
+    pub fn channels(&self) -> u32 {
+        self.ways.first().map_or(0, |ways| ways.rails.len() as u32)
+    }
+
+    pub fn speed(&self) -> u64 {
+        let speeds = self.nodes.iter().map(|&(ways, _)| self.ways[ways].found.speed);
+        speeds.min().unwrap_or(0)
+    }
+
+    fn total(&self) -> u64 {
+        self.speed() * u64::from(self.channels())
+    }
+
+    /// How many rings pass relays, over all nodes.
+    fn relays(&self) -> usize {
+        let relayed = |way: &&Way| way.nics.is_some_and(|(_, _, relay)| relay.is_some());
+        let of = |ways: &Ways| ways.found.ways.iter().filter(relayed).count();
+        self.nodes.iter().map(|&(ways, _)| of(&self.ways[ways])).sum()
+    }
+
+    /// The faster comes first, then the one with fewer relays, then the one with fewer channels.
+    fn rank(&self) -> (Reverse<u64>, usize, u32) {
+        (Reverse(self.total()), self.relays(), self.channels())
+    }
+
+    /// A channel's way through a node, the rails that it should keep to, and why it would need a relay.
+    fn way(&self, node: u32, channel: u32) -> (&Way, Rails, RelayWhy) {
+        let (ways, swapped) = self.nodes[node as usize];
+        let (ways, channel) = (&self.ways[ways], (channel ^ u32::from(swapped)) as usize);
+        (&ways.found.ways[channel], ways.rails[channel], ways.why)
+    }
+
+    /// The way whose order and first NIC a channel's trees have in a node.
+    pub fn tree_way(&self, node: u32, channel: u32) -> &Way {
+        &self.ways[self.trees[node as usize]].found.ways[channel as usize]
+    }
+
+    fn stretches(&self, models: &[Model], nodes: &[u32], channel: u32) -> Vec<Stretch> {
+        let nodes = (0..).zip(nodes);
+        nodes.map(|(node, &kind)| self.stretch(&models[kind as usize], node, channel)).collect()
+    }
+
+    fn stretch(&self, model: &Model, node: u32, channel: u32) -> Stretch {
+        let (way, _, why) = self.way(node, channel);
+        let relay = way.nics.and_then(|(_, _, relay)| relay);
+        let gpu = |&seat: &u32| model.seats[seat as usize].device;
+        let nic = |port: u32| model.ports[port as usize].device;
+        Stretch {
+            node,
+            gpus: way.seats.iter().map(gpu).collect(),
+            local_ranks: way.seats.clone(),
+            nic_in: way.nics.map(|(port, _, _)| nic(port)),
+            nic_out: way.nics.map(|(_, port, _)| nic(port)),
+            relay_in: None,
+            relay_out: relay.as_ref().map(gpu),
+            relay_why: relay.map(|_| why),
+        }
+    }
+
+    fn crossings(&self, models: &[Model], nodes: &[u32]) -> Vec<Crossing> {
+        let mut crossings = Vec::new();
+        for channel in 0..self.channels() {
+            for (node, &kind) in (0..).zip(nodes) {
+                let (way, rails, _) = self.way(node, channel);
+                let Some((from, to, _)) = way.nics else { continue };
+                for (side, rail, port) in [(Side::In, rails.0, from), (Side::Out, rails.1, to)] {
+                    let instead = models[kind as usize].ports[port as usize].rail;
+                    if let Some(rail) = rail.filter(|_| instead != rail) {
+                        let why = CrossingWhy::NoNic;
+                        crossings.push(Crossing { channel, node, side, rail, instead, why });
+                    }
+                }
+            }
+        }
+        crossings
+    }
+}
+
+/// The rings of several nodes: those of the weakest kind, which the others follow.
+fn across(models: &[Model], nodes: &[u32]) -> Result<Layout, SearchError> {
+    let mut weakest: Option<(Found, u32)> = None;
+    for kind in kinds_of(nodes) {
+        let model = &models[kind as usize];
+        let found = search(model, Want::Between).ok_or_else(|| lacking(model, kind))?;
+        if weakest.as_ref().is_none_or(|(other, _)| found.total() < other.total()) {
+            weakest = Some((found, kind));
+        }
+    }
+    let (found, base) = weakest.ok_or(SearchError::NoNodes)?;
+    let cluster = Cluster { models, nodes, base };
+    // Where kinds differ, thinner rings may share links that thick ones would have to leave to one.
+    let mixed = kinds_of(nodes).len() > 1;
+    let parts = (1..=if mixed { MOST_PARTS } else { 1 }).filter_map(|parts| found.in_parts(parts));
+    let layouts = parts.filter_map(|found| match found.paired && nodes.len() % 2 == 1 {
+        true => cluster.odd(&found),
+        false => cluster.follow(&found, Tail::None),
+    });
+    layouts.min_by_key(Layout::rank).ok_or_else(|| lacking(&models[base as usize], base))
+}
+
+/// Into how many parts a ring is cut at most to suit nodes of other kinds.
+const MOST_PARTS: u32 = 4;
+
+fn lacking(model: &Model, kind: u32) -> SearchError {
+    let seats = 0..model.seats.len() as u32;
+    let apart = seats.clone().any(|from| seats.clone().any(|to| model.hop(from, to).is_none()));
+    if apart { SearchError::Apart { kind } } else { SearchError::NoNic { kind } }
+}
+
+/// What the last of an odd number of nodes do for paired rings, which would end on each other's rails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// Nothing: the number is even, or the rings are closed.
+    None,
+    /// The last node closes every ring: it leaves by the NIC that it came in by.
+    Closing,
+    /// Of the last three nodes two pass every channel on to the rail of the next, and the last moves it two
+    /// back: with three rails or more no ring leaves by the NIC that it came in by.
+    Turning,
+}
+
+impl Tail {
+    /// The rails of the last nodes, given those by which channels come in at nodes of even place.
+    fn rails(self, ins: &[Option<u32>]) -> Vec<Vec<Rails>> {
+        let count = ins.len();
+        let moved = |by: usize, channel: usize| ins[(channel + by) % count];
+        let pass = |from: usize, to: usize| -> Vec<Rails> {
+            (0..count).map(|channel| (moved(from, channel), moved(to, channel))).collect()
+        };
+        match self {
+            Self::None => Vec::new(),
+            Self::Closing => alloc::vec![pass(0, 0)],
+            Self::Turning => alloc::vec![pass(0, 1), pass(1, 2), pass(2, 0)],
+        }
+    }
+}
+
+/// Nodes whose rails those of kind `base` determine.
+struct Cluster<'a> {
+    models: &'a [Model],
+    nodes: &'a [u32],
+    base: u32,
+}
+
+impl Cluster<'_> {
+    /// Paired rings of an odd number of nodes, or closed ones: the fastest, of these those with fewest relays.
+    fn odd(&self, found: &Found) -> Option<Layout> {
+        let turning = self.follow(found, Tail::Turning);
+        if turning
+            .as_ref()
+            .is_some_and(|layout| layout.total() == found.total() && layout.relays() == 0)
+        {
+            return turning;
+        }
+        let closed = search(&self.models[self.base as usize], Want::Closed);
+        let closed = closed.and_then(|found| self.follow(&found, Tail::None));
+        let layouts = [turning, self.follow(found, Tail::Closing), closed];
+        layouts
+            .into_iter()
+            .flatten()
+            .min_by_key(|layout| (Reverse(layout.total()), layout.relays()))
+    }
+
+    /// Lets all nodes follow the rails that were found for one kind; `None` where one of them cannot.
+    fn follow(&self, found: &Found, tail: Tail) -> Option<Layout> {
+        let own = &self.models[self.base as usize];
+        let rail = |port: u32| own.ports[port as usize].rail;
+        let rails = found.ways.iter().map(|way| way.nics);
+        let rails: Vec<Rails> = rails
+            .map(|nics| nics.map_or((None, None), |(from, to, _)| (rail(from), rail(to))))
+            .collect();
+        let mut layout = Layout { ways: Vec::new(), nodes: Vec::new(), trees: Vec::new() };
+        let mut of_kind: BTreeMap<u32, usize> = BTreeMap::new();
+        for kind in kinds_of(self.nodes) {
+            let (found, why) = match kind == self.base {
+                true => (found.clone(), RelayWhy::OwnNic),
+                false => {
+                    let found = by_rails(&self.models[kind as usize], &rails, found.speed)?;
+                    (found, RelayWhy::OthersRails)
+                }
+            };
+            of_kind.insert(kind, layout.ways.len());
+            layout.ways.push(Ways { found, rails: rails.clone(), why });
+        }
+        for (place, kind) in self.nodes.iter().enumerate() {
+            layout.nodes.push((of_kind[kind], found.paired && place % 2 == 1));
+            layout.trees.push(of_kind[kind]);
+        }
+        let ins: Vec<Option<u32>> = rails.iter().map(|rails| rails.0).collect();
+        let last = tail.rails(&ins);
+        let first = self.nodes.len().checked_sub(last.len())?;
+        for (place, rails) in (first..).zip(last) {
+            let found = by_rails(&self.models[self.nodes[place] as usize], &rails, found.speed)?;
+            layout.nodes[place] = (layout.ways.len(), false);
+            layout.ways.push(Ways { found, rails, why: RelayWhy::OddNodes });
+        }
+        Some(layout)
+    }
+}
+
+/// Ways by NICs of given rails: any of the node's, where it has none on a rail.
+fn by_rails(model: &Model, rails: &[Rails], speed: u64) -> Option<Found> {
+    let ports = |rail: Option<u32>| -> Vec<u32> {
+        let numbered = || model.ports.iter().zip(0..);
+        let on = numbered().filter(|(port, _)| port.rail == rail);
+        let on: Vec<u32> = on.map(|(_, number)| number).collect();
+        if on.is_empty() { numbered().map(|(_, number)| number).collect() } else { on }
+    };
+    let rings: Vec<_> = rails.iter().map(|&(from, to)| [ports(from), ports(to)]).collect();
+    through(model, &rings, speed)
+}
