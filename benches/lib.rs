@@ -1,1 +1,3 @@
-//! Benches of Crosstie; `compare/` holds the side-by-side runs against MPI.
+//! Benches of Crosstie; `compare/` holds the side-by-side runs against MPI, [`loads`] judges plans.
+
+pub mod loads;
