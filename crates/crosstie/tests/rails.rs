@@ -421,3 +421,38 @@ fn a_part_of_a_nodes_ranks_stays_on_the_rails_that_it_was_on() {
     });
     all.unwrap();
 }
+
+/// The median time of a group of messages to the other node, each round of which follows a barrier of another
+/// communicator: who relays mostly waits in that one.
+fn median_beside_barriers() -> Duration {
+    const ROUNDS: usize = 300;
+    let (world, settings) = world(4, 2);
+    let all = world.settings(settings).run(|mut world| {
+        let mut split = || world.split(Some(0), 0).map(|part| part.expect("a color was given"));
+        let (mut messages, mut barriers) = (split()?, split()?);
+        let rank = messages.rank();
+        let (mine, mut theirs) = ([rank; 16], [[0u32; 16]; 2]);
+        let mut rounds = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            barriers.barrier()?;
+            let called = Instant::now();
+            messages.group(|g| match rank {
+                0 | 1 => (2..4).for_each(|peer| g.send(&mine, peer)),
+                _ => (0..2).zip(&mut theirs).for_each(|(peer, place)| g.recv(place, peer)),
+            })?;
+            rounds.push(called.elapsed());
+        }
+        rounds.sort_unstable();
+        Ok(rounds[ROUNDS / 2])
+    });
+    all.unwrap().into_iter().max().unwrap_or_default()
+}
+
+/// It looks for their work seldom while there is none, which is every 2 ms, and soon again where there was some.
+#[test]
+fn a_relay_that_is_busy_with_another_communicator_looks_soon_again_where_there_was_work() {
+    let mut medians: Vec<Duration> = (0..5).map(|_| median_beside_barriers()).collect();
+    medians.sort_unstable();
+    println!("medians of five worlds: {medians:.1?}");
+    assert!(medians[2] < Duration::from_millis(1), "{medians:?}");
+}

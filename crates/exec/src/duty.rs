@@ -53,13 +53,10 @@ impl Core {
     /// something else to do.
     pub(crate) fn serve(&self) {
         let Some(mut helm) = self.helm_for_duty() else { return self.sleep_a_tick() };
-        let Some(moved) = self.serve_all(&mut helm) else {
+        if !self.serve_all(&mut helm) {
             drop(helm);
             self.next_turn();
             return self.sleep_a_tick();
-        };
-        if moved {
-            self.duty.tick_ns.store(SHORTEST_TICK.as_nanos() as u64, Ordering::Relaxed);
         }
         let wake = helm.machine.wake_fds();
         // Whoever takes the helm next knows it, by the helm's lock.
@@ -94,32 +91,42 @@ impl Core {
         self.try_helm().filter(|helm| !helm.machine.poisoned)
     }
 
-    /// Serves until nothing is left, and says that it is away: whether there was anything. `None` when somebody
-    /// else wants to drive.
-    fn serve_all(&self, helm: &mut Helm) -> Option<bool> {
-        let (mut idle, mut moved) = (0, false);
+    /// Serves until nothing is left, and says that it is away; `false` when somebody else wants to drive.
+    fn serve_all(&self, helm: &mut Helm) -> bool {
+        let mut idle = 0;
         loop {
             if !self.doorbell.take(Driver::Background) {
-                return None;
+                return false;
             }
             while idle < YIELDS || helm.machine.is_due() {
                 if self.is_wanted() {
                     self.doorbell.just_leave();
-                    return None;
+                    return false;
                 }
-                idle = if serve_once(&mut helm.machine) { 0 } else { idle + 1 };
+                idle = if self.serve_once(&mut helm.machine) { 0 } else { idle + 1 };
                 if idle > 0 {
                     std::thread::yield_now();
-                } else {
-                    moved = true;
                 }
             }
             self.doorbell.go_away();
-            if !serve_once(&mut helm.machine) && !helm.machine.is_due() {
-                return Some(moved);
+            if !self.serve_once(&mut helm.machine) && !helm.machine.is_due() {
+                return true;
             }
-            (idle, moved) = (0, true);
+            idle = 0;
         }
+    }
+
+    /// Whether anything moved; then the next look comes soon, be it that the application wants the engine
+    /// before all is done. An endpoint that fails altogether is the next call's concern.
+    fn serve_once(&self, machine: &mut Machine) -> bool {
+        let mut moved = false;
+        for endpoint in &mut machine.endpoints {
+            moved |= endpoint.progress().unwrap_or(false);
+        }
+        if moved {
+            self.duty.tick_ns.store(SHORTEST_TICK.as_nanos() as u64, Ordering::Relaxed);
+        }
+        moved
     }
 
     /// Sleeps until it is time to look again, or something was submitted.
@@ -167,12 +174,3 @@ impl Core {
 
 /// Between two looks of a rank that has left, whether the network took the last bytes for instance.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// Whether anything moved. An endpoint that fails altogether is the next call's concern.
-fn serve_once(machine: &mut Machine) -> bool {
-    let mut moved = false;
-    for endpoint in &mut machine.endpoints {
-        moved |= endpoint.progress().unwrap_or(false);
-    }
-    moved
-}
