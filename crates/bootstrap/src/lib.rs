@@ -2,7 +2,8 @@
 //!
 //! [`meet`] takes this process's [`Record`] to the place that its identity names, and returns the [`World`]: the
 //! records of all ranks. One process serves the meeting, a [`MeetingHost`]: rank 0, or whoever made the unique id.
-//! It ends for every rank alike, with the table or with one and the same error, which names the ranks.
+//! It ends for every rank alike, with the table or with one and the same error, which names the ranks. With
+//! [`meet_describing`] one rank of each machine also tells what that is, and all learn each kind of machine once.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -13,10 +14,10 @@ mod pmi1;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
-pub use meeting::{MeetingHost, meet, meet_again};
+pub use meeting::{Description, MeetingHost, REMARK, meet, meet_again, meet_describing};
 pub use monitor::{
     Application, CallMark, Cause, Conflict, Describe, LinkEnd, Look, Monitor, MonitorOptions,
     Report, Signature, Statement, Verdict, Wait, WaitOn,
 };
 pub use node::node_key;
-pub use world::{Record, World};
+pub use world::{Machine, Record, World};

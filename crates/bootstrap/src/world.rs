@@ -1,7 +1,8 @@
 //! Owns what the ranks of a world know of each other after the meeting.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crosstie_net::{Secret, host_name};
@@ -27,9 +28,24 @@ pub struct Record {
     pub cpus: Vec<u64>,
     /// Fingerprint of everything on which all ranks must agree.
     pub fingerprint: u64,
-    /// The settings that all must share, one `name = value` a line: with them a disagreement is named. Only the
+    /// The settings that all must share, one `name = value` a line, with a remark behind [`REMARK`](crate::REMARK): with them a disagreement is named. Only the
     /// meeting's host needs them; in the [`World`] they are empty.
     pub settings: String,
+    /// The machine that it can describe, should it be asked.
+    pub machine: Option<Machine>,
+    /// Of which of the world's kinds that machine is; nobody but the meeting's host sets it.
+    pub kind: Option<u32>,
+    /// The addresses of that machine's NICs, as one rank told them: in the first record of each machine alone.
+    pub nics: Vec<Option<IpAddr>>,
+}
+
+/// A machine that a rank can describe.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// Ranks that give the same name are on one machine, be they on one node or on several that it plays.
+    pub name: String,
+    /// Whether it is the rank's host, so that [`Record::cpus`] are its processors.
+    pub is_host: bool,
 }
 
 impl Record {
@@ -44,6 +60,9 @@ impl Record {
             cpus: affinity(),
             fingerprint: 0,
             settings: String::new(),
+            machine: None,
+            kind: None,
+            nics: Vec::new(),
         }
     }
 }
@@ -69,6 +88,8 @@ pub struct World {
     pub secret: Secret,
     /// The record of each rank, by rank; `size` of them.
     pub records: Vec<Record>,
+    /// The kinds of machines that its nodes are, each once, as the texts of their [`Description`](crate::Description)s.
+    pub kinds: Arc<[String]>,
     /// How long each phase of the meeting took, in order.
     pub phases: Vec<(&'static str, Duration)>,
 }
@@ -99,6 +120,7 @@ impl World {
             size: u32::try_from(ranks.len()).ok()?,
             secret: self.secret.derive(purpose),
             records,
+            kinds: Arc::clone(&self.kinds),
             phases: Vec::new(),
         })
     }
@@ -124,6 +146,7 @@ mod tests {
             size: node_keys.len() as u32,
             secret: Secret::from_bytes([0; 32]),
             records: node_keys.iter().enumerate().map(record).collect(),
+            kinds: Arc::default(),
             phases: Vec::new(),
         }
     }

@@ -5,10 +5,13 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crosstie_bootstrap::{BootstrapError, MeetingHost, Record, World, meet};
+use crosstie_bootstrap::{
+    BootstrapError, Description, Machine, MeetingHost, Record, World, meet, meet_describing,
+};
 use crosstie_launch::{Identity, Launcher, Meeting};
 use crosstie_net::{Dial, Link, ListenOptions, Listener, Purpose, Secret, Target, UniqueId, dial};
 
@@ -390,4 +393,103 @@ fn a_member_that_speaks_nonsense_is_named_to_all() {
         let met = come(identity(0, 2, Meeting::UniqueId(id)), 4000, |_| {});
         assert!(matches!(met, Err(BootstrapError::Protocol { .. })), "{met:?}");
     }
+}
+
+/// One rank on `machine`, which answers as `describe` does when it is asked what that is.
+fn come_describing(
+    who: Identity,
+    machine: &str,
+    describe: &dyn Fn() -> Option<Description>,
+) -> Met {
+    let listener = listener();
+    let mut own = Record::of_this_process(who.rank, listener.addresses());
+    own.machine = Some(Machine { name: machine.to_owned(), is_host: true });
+    meet_describing(&who, &listener, own, in_ms(10_000), describe)
+}
+
+fn described(text: &str) -> Option<Description> {
+    Some(Description { text: text.to_owned(), nics: vec![Some([10, 0, 0, 1].into()), None] })
+}
+
+#[test]
+fn one_rank_of_each_machine_is_asked_what_it_is_and_all_learn_each_kind_once() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let asked = AtomicU32::new(0);
+    // Like machines a and c; nothing is known of d.
+    let machines = ["a", "a", "b", "c", "c", "b", "d", "d"];
+    let met: Vec<Met> = thread::scope(|s| {
+        let ranks: Vec<_> = (0..)
+            .zip(machines)
+            .map(|(rank, machine)| {
+                let who = identity(rank, 8, Meeting::UniqueId(id.clone()));
+                let asked = &asked;
+                let describe = move || {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    match machine {
+                        "a" | "c" => described("like \"a\""),
+                        "b" => described("b"),
+                        _ => None,
+                    }
+                };
+                s.spawn(move || come_describing(who, machine, &describe))
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    let worlds = assert_met(met);
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "each machine once");
+    for world in &worlds {
+        assert_eq!(*world.kinds, ["like \"a\"", "b"]);
+        let kinds: Vec<_> = world.records.iter().map(|record| record.kind).collect();
+        let (a, b) = (Some(0), Some(1));
+        assert_eq!(kinds, [a, a, b, a, a, b, None, None]);
+        let told: Vec<_> = world.records.iter().map(|record| record.nics.len()).collect();
+        assert_eq!(told, [2, 0, 2, 2, 0, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn a_rank_that_dies_while_it_is_asked_for_its_machine_is_named_to_all() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let who = |rank| identity(rank, 3, Meeting::UniqueId(id.clone()));
+    let met: Vec<Met> = thread::scope(|s| {
+        let others: Vec<_> = (0..2)
+            .map(|rank| {
+                let who = who(rank);
+                s.spawn(move || come_describing(who, "a", &|| described("a")))
+            })
+            .collect();
+        let victim = who(2);
+        let dies = s.spawn(move || {
+            come_describing(victim, "b", &|| panic!("it dies instead of answering"))
+        });
+        assert!(dies.join().is_err());
+        others.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    for met in met {
+        let error = met.unwrap_err();
+        assert!(matches!(&error, BootstrapError::Died { who } if who.rank == 2), "{error}");
+    }
+}
+
+#[test]
+fn who_comes_too_late_while_others_are_asked_is_told_so_and_harms_nobody() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let who = |rank| identity(rank, 2, Meeting::UniqueId(id.clone()));
+    let (late, again) = (who(1), who(1));
+    let late_error = std::sync::Mutex::new(None);
+    // All have come when the first is asked: it answers only after another has tried to come.
+    let describe = || {
+        let error = come(again.clone(), 5_000, |_| {}).unwrap_err();
+        *late_error.lock().unwrap() = Some(error);
+        described("a")
+    };
+    let met: Vec<Met> = thread::scope(|s| {
+        let first = s.spawn(|| come_describing(who(0), "a", &describe));
+        let second = s.spawn(|| come(late, 10_000, |_| {}));
+        vec![first.join().unwrap(), second.join().unwrap()]
+    });
+    assert_met(met);
+    let error = late_error.lock().unwrap().take().unwrap();
+    assert!(matches!(error, BootstrapError::Complete { .. }), "{error}");
 }

@@ -60,7 +60,7 @@ fn seat(rank: u32, secret: &Secret) -> Seat {
 fn world(rank: u32, records: &[Record], secret: &Secret) -> World {
     let size = u32::try_from(records.len()).unwrap();
     let (secret, records, phases) = (secret.clone(), records.to_vec(), Vec::new());
-    World { rank, size, secret, records, phases }
+    World { rank, size, secret, records, kinds: Arc::default(), phases }
 }
 
 fn start(seat: &Seat, records: &[Record], secret: &Secret, options: MonitorOptions) -> Monitor {

@@ -9,6 +9,8 @@ use crate::world::Record;
 
 /// Largest world that a meeting serves: a report of failure numbers ranks with 24 bits, and tables travel whole.
 pub(crate) const RANKS_MAX: u32 = 1 << 20;
+/// What parts a line of [`Record::settings`] from what it says beside the value, which makes no difference.
+pub const REMARK: &str = "  # ";
 /// How many differing settings are named for one group.
 const DIFFERING_MAX: usize = 8;
 
@@ -111,7 +113,9 @@ fn disagreement(mut groups: Vec<Vec<&Record>>) -> BootstrapError {
 }
 
 fn lines_only_in(these: &str, others: &str) -> Vec<String> {
-    let unlike = these.lines().filter(|line| !others.lines().any(|other| other == *line));
+    let value = |line: &'_ str| line.split(REMARK).next().map(str::to_owned);
+    let unlike =
+        these.lines().filter(|line| !others.lines().any(|other| value(other) == value(line)));
     unlike.take(DIFFERING_MAX).map(str::to_owned).collect()
 }
 
@@ -168,12 +172,12 @@ mod tests {
     fn a_disagreement_names_ranks_and_settings() {
         let with = |rank, fingerprint, slots: u32| Record {
             fingerprint,
-            settings: format!("same = 1\nslots = {slots}"),
+            settings: format!("same = 1{REMARK}by rank {rank}\nslots = {slots}{REMARK}its own"),
             ..record(rank)
         };
         let gathering = gathered([with(2, 7, 4), with(0, 9, 8), with(1, 7, 4)], 3);
         let text = gathering.table().unwrap_err().to_string();
-        assert!(text.contains("rank 0 (host h0): slots = 8"), "{text}");
+        assert!(text.contains("rank 0 (host h0): slots = 8  # its own"), "{text}");
         assert!(text.contains("ranks 1, 2 (host h1): slots = 4"), "{text}");
         assert!(!text.contains("same = 1"), "{text}");
     }

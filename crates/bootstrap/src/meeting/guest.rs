@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use crosstie_net::{Incoming, Link};
 use rustix::event::{PollFd, PollFlags};
 
+use crate::meeting::describing::Question;
+
 /// A guest is told the end this part of its patience, but at most [`AHEAD_MAX`], before it leaves of itself.
 const AHEAD_PART: u32 = 10;
 const AHEAD_MAX: Duration = Duration::from_millis(500);
@@ -20,6 +22,8 @@ pub(crate) struct Guest {
     /// When it must have said who it is, or, having done so, when it must be told the end.
     pub(crate) limit: Instant,
     told: bool,
+    /// What it was asked last.
+    asked: Option<Question>,
 }
 
 /// What a guest's link has come to.
@@ -31,7 +35,7 @@ pub(crate) enum Step {
 
 impl Guest {
     pub(crate) fn new(incoming: Incoming, limit: Instant) -> Guest {
-        Guest { link: incoming.link, rank: None, limit, told: false }
+        Guest { link: incoming.link, rank: None, limit, told: false, asked: None }
     }
 
     /// It has said who it is, and how long it waits.
@@ -59,6 +63,19 @@ impl Guest {
             self.told = true;
             let _ = self.link.queue(bytes).and_then(|()| self.link.flush());
         }
+    }
+
+    /// Asks it a question, once. A link that fails here is found ended when it is read next.
+    pub(crate) fn ask(&mut self, question: Question, bytes: &[u8]) {
+        if self.asked != Some(question) {
+            self.asked = Some(question);
+            let _ = self.link.queue(bytes).and_then(|()| self.link.flush());
+        }
+    }
+
+    /// Whether it is told the end.
+    pub(crate) fn told(&self) -> bool {
+        self.told
     }
 
     /// Whether the kernel has all that it was to be told.

@@ -3,9 +3,10 @@
 //! 1. Who proves the secret is a guest; a guest that says who it is has joined.
 //! 2. The first of these ends the meeting: all have joined; two of them contradict each other; one of them is gone;
 //!    the patience of one is nearly over; the host is dropped.
-//! 3. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
+//! 3. Where ranks can describe their machines, one of each machine is asked before all are told that they have met.
+//! 4. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
 //!    and then until each guest has been told, but no longer than [`FAREWELL`].
-//! 4. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table:
+//! 5. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table:
 //!    who has met must not come back to find the old meeting.
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::error::BootstrapError;
 use crate::meeting::announcer::Announcer;
+use crate::meeting::describing::{Describing, Reply};
 use crate::meeting::gathering::Gathering;
 use crate::meeting::guest::{Guest, Step};
 use crate::meeting::message::{Join, Outcome, broken};
@@ -73,6 +75,7 @@ impl MeetingHost {
             bell: Arc::clone(&bell),
             stop: Arc::clone(&stop),
             gathering: Gathering::default(),
+            describing: None,
             guests: Vec::new(),
             first_came: None,
             next_notice: FIRST_NOTICE,
@@ -125,6 +128,8 @@ struct Service {
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
     gathering: Gathering,
+    /// What ranks are asked of their machines, once all have come.
+    describing: Option<Describing>,
     guests: Vec<Guest>,
     /// When the first rank joined.
     first_came: Option<Instant>,
@@ -184,7 +189,8 @@ impl Service {
                 Step::Waits => true,
                 Step::Says(bytes) => self.hear(&mut guest, &bytes),
                 Step::Ended => {
-                    if let (Some(rank), None) = (guest.rank, &self.told) {
+                    // One that came too late was told so, and may go.
+                    if let (Some(rank), None, false) = (guest.rank, &self.told, guest.told()) {
                         self.end(Err(self.gathering.died(rank)));
                     }
                     false
@@ -194,6 +200,7 @@ impl Service {
                 self.guests.push(guest);
             }
         }
+        self.ask();
         let Some(told) = &self.told else { return };
         let (End::Table(bytes) | End::Failed(bytes)) = told;
         self.guests
@@ -205,6 +212,14 @@ impl Service {
     /// A guest says who it is. False drops it.
     fn hear(&mut self, guest: &mut Guest, bytes: &[u8]) -> bool {
         let host = guest.link.peer_host().to_owned();
+        let speaks = self.told.is_none() && self.describing.is_some() && !guest.told();
+        if let Some(rank) = guest.rank.filter(|_| speaks) {
+            match Reply::decode(bytes, &host) {
+                Ok(reply) => self.described(rank, reply, &host),
+                Err(error) => self.fail_once(error),
+            }
+            return true;
+        }
         if guest.rank.is_some() {
             self.fail_once(broken(&host, "it joined twice on one link".to_owned()));
             return true;
@@ -217,15 +232,15 @@ impl Service {
             }
         };
         guest.joined(join.record.rank, join.patience);
-        match &self.told {
-            Some(End::Table(_)) => {
+        match (&self.told, &self.describing) {
+            (Some(End::Table(_)), _) | (None, Some(_)) => {
                 let error = self.gathering.too_late(&join.record);
                 if let Ok(bytes) = Outcome::Failed(error).encode(&host) {
                     guest.tell(&bytes);
                 }
             }
-            Some(End::Failed(_)) => {}
-            None => self.admit(join),
+            (Some(End::Failed(_)), _) => {}
+            (None, None) => self.admit(join),
         }
         true
     }
@@ -234,9 +249,51 @@ impl Service {
         self.first_came.get_or_insert_with(Instant::now);
         match self.gathering.join(join.size, join.record) {
             Err(error) => self.end(Err(error)),
-            Ok(()) if self.gathering.complete() => self.end(self.gathering.table()),
+            Ok(()) if self.gathering.complete() => self.met(),
             Ok(()) => {}
         }
+    }
+
+    /// All have come: those who speak for their machines are asked before they are told.
+    fn met(&mut self) {
+        match self.gathering.table() {
+            Err(error) => self.end(Err(error)),
+            Ok(records) => {
+                let describing = Describing::of(&records);
+                if describing.complete() {
+                    return self.end(Ok((records, Vec::new())));
+                }
+                self.describing = Some(describing);
+            }
+        }
+    }
+
+    /// Asks those who speak for their machines, each question once.
+    fn ask(&mut self) {
+        let Some(describing) = &self.describing else { return };
+        for (rank, question) in describing.asked() {
+            let mut guests = self.guests.iter_mut();
+            let guest = guests.find(|guest| guest.rank == Some(rank) && !guest.told());
+            if let (Some(guest), Ok(bytes)) = (guest, Outcome::Describe(question).encode("")) {
+                guest.ask(question, &bytes);
+            }
+        }
+    }
+
+    fn described(&mut self, rank: u32, reply: Reply, host: &str) {
+        let Some(mut describing) = self.describing.take() else { return };
+        if let Err(what) = describing.hear(rank, reply) {
+            return self.fail_once(broken(host, what));
+        }
+        if !describing.complete() {
+            self.describing = Some(describing);
+            return;
+        }
+        let concluded = self.gathering.table().map(|mut records| {
+            let kinds = describing.conclude(&mut records);
+            (records, kinds)
+        });
+        self.end(concluded);
     }
 
     fn fail_once(&mut self, error: BootstrapError) {
@@ -245,14 +302,15 @@ impl Service {
         }
     }
 
-    fn end(&mut self, outcome: Result<Vec<Record>, BootstrapError>) {
+    fn end(&mut self, outcome: Result<(Vec<Record>, Vec<String>), BootstrapError>) {
         let met = outcome.is_ok();
         match self.door {
             Door::Closes if met => self.inbox = None,
             Door::Announced(_) => self.door = Door::Stays,
             Door::Closes | Door::Stays => {}
         }
-        let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Table);
+        let table = |(records, kinds)| Outcome::Table { records, kinds };
+        let outcome = outcome.map_or_else(Outcome::Failed, table);
         // Neither a table nor what `Gathering` finds out can fail to encode.
         let bytes = outcome.encode(&host_name()).unwrap_or_default();
         self.told = Some(if met { End::Table(bytes) } else { End::Failed(bytes) });

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BootstrapError;
+use crate::meeting::describing::{Question, Reply};
 use crate::world::Record;
 
-/// Longest message of one who joins, in bytes. Settings are its only long part.
+/// Longest message of one who joins, or describes its machine, in bytes.
 pub(crate) const JOIN_MAX_BYTES: usize = 256 << 10;
 
 /// What a rank says when it comes.
@@ -23,8 +24,10 @@ pub(crate) struct Join {
 /// What everyone is told at the end.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    /// All have come: their records, by rank.
-    Table(Vec<Record>),
+    /// All have come: their records, by rank, and the kinds of their machines.
+    Table { records: Vec<Record>, kinds: Vec<String> },
+    /// Not the end: all have come, and this rank speaks for its machine.
+    Describe(Question),
     /// There is no world.
     Failed(BootstrapError),
 }
@@ -37,6 +40,22 @@ impl Join {
     pub(crate) fn decode(bytes: &[u8], host: &str) -> Result<Join, BootstrapError> {
         if bytes.len() > JOIN_MAX_BYTES {
             return Err(broken(host, format!("it joined with {} bytes", bytes.len())));
+        }
+        decode(bytes, host)
+    }
+}
+
+impl Reply {
+    pub(crate) fn encode(&self, host: &str) -> Result<Vec<u8>, BootstrapError> {
+        encode(self, host)
+    }
+
+    pub(crate) fn decode(bytes: &[u8], host: &str) -> Result<Reply, BootstrapError> {
+        if bytes.len() > JOIN_MAX_BYTES {
+            return Err(broken(
+                host,
+                format!("it described its machine with {} bytes", bytes.len()),
+            ));
         }
         decode(bytes, host)
     }
@@ -98,6 +117,8 @@ mod tests {
         fn arbitrary_bytes_are_a_typed_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let refused = matches!(Join::decode(&bytes, "h"), Err(BootstrapError::Protocol { .. }));
             prop_assert!(refused);
+            let refused = matches!(Reply::decode(&bytes, "h"), Err(BootstrapError::Protocol { .. }));
+            prop_assert!(refused);
         }
     }
 
@@ -105,5 +126,6 @@ mod tests {
     fn an_overlong_join_is_refused_unread() {
         let bytes = vec![b' '; JOIN_MAX_BYTES + 1];
         assert!(Join::decode(&bytes, "h").err().unwrap().to_string().contains("joined with"));
+        assert!(Reply::decode(&bytes, "h").err().unwrap().to_string().contains("described"));
     }
 }

@@ -1,6 +1,7 @@
 //! Owns the way from an identity to a world: find the meeting, go there, say who one is, learn who the others are.
 
 mod announcer;
+mod describing;
 mod gathering;
 mod guest;
 mod host;
@@ -12,13 +13,17 @@ use std::time::{Duration, Instant};
 
 use crosstie_launch::Identity;
 use crosstie_net::{Dial, Link, Listener, NetError, Purpose, Secret, Target, dial};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::BootstrapError;
+use crate::meeting::describing::{Question, Reply};
 use crate::meeting::host::Door;
-use crate::meeting::message::{Join, Outcome, broken};
+use crate::meeting::message::{JOIN_MAX_BYTES, Join, Outcome, broken};
 use crate::meeting::place::{Place, Server};
 use crate::world::{Record, World};
 
+pub use crate::meeting::describing::Description;
+pub use crate::meeting::gathering::REMARK;
 pub use crate::meeting::host::MeetingHost;
 
 /// Brings this process to its world's meeting and waits until all ranks have come.
@@ -32,6 +37,18 @@ pub fn meet(
     own: Record,
     deadline: Instant,
 ) -> Result<World, BootstrapError> {
+    meet_describing(identity, listener, own, deadline, &|| None)
+}
+
+/// As [`meet`]; but of each machine the lowest rank whose record names it is asked what it is, when all have come.
+/// `None` where nothing can be told. All learn each kind of machine once, by its text.
+pub fn meet_describing(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    own: Record,
+    deadline: Instant,
+    describe: &dyn Fn() -> Option<Description>,
+) -> Result<World, BootstrapError> {
     let own = Record { rank: identity.rank, ..own };
     let mut phases = Phases::begin();
     let Some(place) = Place::find(identity, listener, deadline)? else {
@@ -40,10 +57,11 @@ pub fn meet(
     phases.end("finding the meeting");
     let link = reach(identity, &place, deadline)?;
     phases.end("reaching it");
-    let records = attend(link, &place, identity.size, own, deadline)?;
+    let (records, kinds) = attend(link, &place, identity.size, own, deadline, describe)?;
     phases.end("waiting for all ranks");
     let Identity { rank, size, .. } = *identity;
-    Ok(World { rank, size, secret: place.secret, records, phases: phases.ended })
+    let kinds = kinds.into();
+    Ok(World { rank, size, secret: place.secret, records, kinds, phases: phases.ended })
 }
 
 /// Brings `ranks` of a world together again, to make a world of their own: those that are left after a failure.
@@ -92,7 +110,8 @@ pub fn meet_again(
         }
     };
     phases.end("reaching it");
-    let records = attend(link, &place, part.size, own, deadline).map_err(|error| match error {
+    let met = attend(link, &place, part.size, own, deadline, &|| None);
+    let (records, _) = met.map_err(|error| match error {
         BootstrapError::Missing { ranks: new, waited, .. } => missing(
             new.iter().filter_map(|&new| ranks.get(new as usize).copied()).collect(),
             waited,
@@ -106,7 +125,8 @@ pub fn meet_again(
 fn alone(identity: &Identity, own: Record) -> Result<World, BootstrapError> {
     let secret = Secret::generate().map_err(BootstrapError::net("making a secret"))?;
     let records = vec![Record { settings: String::new(), ..own }];
-    Ok(World { rank: identity.rank, size: identity.size, secret, records, phases: Vec::new() })
+    let (rank, size) = (identity.rank, identity.size);
+    Ok(World { rank, size, secret, records, kinds: Arc::default(), phases: Vec::new() })
 }
 
 fn reach(identity: &Identity, place: &Place, deadline: Instant) -> Result<Link, BootstrapError> {
@@ -118,27 +138,61 @@ fn reach(identity: &Identity, place: &Place, deadline: Instant) -> Result<Link, 
     dial(&call).map_err(BootstrapError::net(doing))
 }
 
-/// Says who we are, and hears the end of the meeting.
+/// Says who we are, answers for the machine if asked, and hears the end of the meeting.
 fn attend(
     mut link: Link,
     place: &Place,
     size: u32,
     own: Record,
     deadline: Instant,
-) -> Result<Vec<Record>, BootstrapError> {
+    describe: &dyn Fn() -> Option<Description>,
+) -> Result<(Vec<Record>, Vec<String>), BootstrapError> {
     let host = link.peer_host().to_owned();
     let patience = deadline.saturating_duration_since(Instant::now());
     let rank = own.rank;
     let bytes = Join { size, patience, record: own }.encode()?;
     let gone = |source| at_the_meeting(source, &place.server, &host);
     link.send(&bytes, deadline).map_err(gone)?;
-    let bytes = link.recv(deadline).map_err(gone)?;
-    match Outcome::decode(&bytes, &host)? {
-        Outcome::Failed(error) => Err(error),
-        Outcome::Table(records) if is_table(&records, size) => Ok(records),
-        Outcome::Table(records) => {
-            let what = format!("it told rank {rank} a table of {} for {size} ranks", records.len());
-            Err(broken(&host, what))
+    let mut description = None;
+    loop {
+        let bytes = link.recv(deadline).map_err(gone)?;
+        match Outcome::decode(&bytes, &host)? {
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Describe(question) => {
+                let told = description.get_or_insert_with(|| describe().filter(fits));
+                let reply = answer(question, told.as_ref()).encode(&host)?;
+                link.send(&reply, deadline).map_err(gone)?;
+            }
+            Outcome::Table { records, kinds } if is_table(&records, size) => {
+                return Ok((records, kinds));
+            }
+            Outcome::Table { records, .. } => {
+                let what =
+                    format!("it told rank {rank} a table of {} for {size} ranks", records.len());
+                return Err(broken(&host, what));
+            }
+        }
+    }
+}
+
+/// Whether a description can be told: escaped it may be twice as long.
+fn fits(description: &Description) -> bool {
+    let fits = description.text.len() <= JOIN_MAX_BYTES / 4;
+    if !fits {
+        let bytes = description.text.len();
+        tracing::warn!("this machine is not told to the others: its description has {bytes} bytes");
+    }
+    fits
+}
+
+fn answer(question: Question, told: Option<&Description>) -> Reply {
+    match (question, told) {
+        (Question::Kind, None) => Reply::Kind { fingerprint: None, nics: Vec::new() },
+        (Question::Kind, Some(Description { text, nics })) => {
+            Reply::Kind { fingerprint: Some(xxh3_64(text.as_bytes())), nics: nics.clone() }
+        }
+        (Question::Text, told) => {
+            Reply::Text(told.map_or_else(String::new, |told| told.text.clone()))
         }
     }
 }
