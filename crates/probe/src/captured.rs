@@ -130,6 +130,15 @@ fn can_be_written(path: &str, entry: &Entry) -> bool {
     fits && plain(path) && !name.contains(' ')
 }
 
+/// Of an interface's name that is a hardware address (`enx` and its twelve digits): what goes before it, and that with
+/// the vendor's part.
+pub(crate) fn hardware_address(name: &str) -> Option<(&str, &str)> {
+    let [b'e' | b'w', _, b'x', ..] = name.as_bytes() else { return None };
+    let digits = name.get(3..).filter(|digits| digits.len() == 12)?;
+    let is_address = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    is_address.then_some((name.get(..3)?, name.get(..9)?))
+}
+
 /// Hides what tells one card from all others.
 #[derive(Default)]
 struct Masked {
@@ -160,11 +169,8 @@ impl Masked {
             let lengths: Vec<usize> = name.split('-').map(str::len).collect();
             if lengths == [8, 4, 4, 4, 12] && name.split('-').all(is_hexadecimal) {
                 masked.push_str(&format!("00000000-0000-0000-0000-{:012x}", self.number(name)));
-            } else if let ([b'e' | b'w', _, b'x', ..], 15) = (name.as_bytes(), name.len())
-                && name.get(3..).is_some_and(is_hexadecimal)
-            {
-                let kept = name.get(..9).unwrap_or_default();
-                masked.push_str(&format!("{kept}{:06x}", self.number(name)));
+            } else if let Some((_, vendors)) = hardware_address(name) {
+                masked.push_str(&format!("{vendors}{:06x}", self.number(name)));
             } else {
                 masked.push_str(name);
             }

@@ -1,5 +1,7 @@
 //! Owns what the driver of NVIDIA's GPUs tells, through NVML; and the same as files, in captured machines.
 
+use std::ffi::OsStr;
+
 use crosstie_topo::BusId;
 use nvml_wrapper::enum_wrappers::nv_link::Capability;
 use nvml_wrapper::enums::device::SampleValue;
@@ -18,8 +20,19 @@ use crate::tree::Tree;
 pub struct Gpus {
     /// Those that the driver shows to this process, by its numbers.
     pub gpus: Vec<Gpu>,
+    /// Those that it counts and cannot tell of.
+    pub lost: Vec<Lost>,
     /// Who says so.
     pub source: Source,
+}
+
+/// A GPU that the driver counts and cannot tell of: it fell off its bus, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// NVML's number.
+    pub index: u32,
+    /// NVML's words.
+    pub why: String,
 }
 
 /// Who tells of GPUs.
@@ -91,35 +104,53 @@ const MOST_NVLINKS: u32 = 36;
 impl Gpus {
     /// Asks NVML, whose library is loaded for that and let go again.
     pub fn of_this_host() -> Self {
-        match Nvml::init().and_then(|nvml| read(&nvml)) {
-            Ok(gpus) => Self { gpus, source: Source::Nvml },
+        Self::of_library("libnvidia-ml.so.1")
+    }
+
+    /// The same of this library: a path, or a name that the loader looks for.
+    pub fn of_library(library: impl AsRef<OsStr>) -> Self {
+        let library = library.as_ref();
+        match Nvml::builder().lib_path(library).init().and_then(|nvml| read(&nvml)) {
+            Ok((gpus, lost)) => Self { gpus, lost, source: Source::Nvml },
             Err(error) => {
                 let why = match error {
-                    NvmlError::LibloadingError(_) => "libnvidia-ml.so.1 is not there".to_owned(),
+                    NvmlError::LibloadingError(_) => {
+                        format!("{} is not there, or cannot be loaded", library.display())
+                    }
                     error => format!("NVML says: {error}"),
                 };
-                Self { gpus: Vec::new(), source: Source::Refused { why } }
+                Self { source: Source::Refused { why }, ..Self::default() }
             }
         }
     }
 }
 
-fn read(nvml: &Nvml) -> Result<Vec<Gpu>, NvmlError> {
-    // One that fell off its bus does not hide the others.
-    let all = 0..nvml.device_count()?;
-    Ok(all.filter_map(|index| gpu(index, &nvml.device_by_index(index).ok()?)).collect())
+/// One that fell off its bus does not hide the others.
+fn read(nvml: &Nvml) -> Result<(Vec<Gpu>, Vec<Lost>), NvmlError> {
+    let (mut gpus, mut lost) = (Vec::new(), Vec::new());
+    for index in 0..nvml.device_count()?.min(MOST_GPUS) {
+        match nvml.device_by_index(index).and_then(|device| gpu(index, &device)) {
+            Ok(gpu) => gpus.push(gpu),
+            Err(error) => lost.push(Lost { index, why: error.to_string() }),
+        }
+    }
+    Ok((gpus, lost))
 }
 
-fn gpu(index: u32, device: &Device<'_>) -> Option<Gpu> {
+/// More than any host has.
+const MOST_GPUS: u32 = 1024;
+
+fn gpu(index: u32, device: &Device<'_>) -> Result<Gpu, NvmlError> {
+    let address = device.pci_info()?.bus_id;
     let compute = device.cuda_compute_capability().ok();
     let part = |value: i32| u32::try_from(value).ok().filter(|part| *part < 100);
     let link = |generation: Result<u32, NvmlError>, lanes: Result<u32, NvmlError>| PciLink {
         mega_transfers: generation.ok().and_then(mega_transfers),
         lanes: lanes.ok().and_then(real_lanes),
     };
-    Some(Gpu {
+    Ok(Gpu {
         index,
-        bus_id: device.pci_info().ok()?.bus_id.parse().ok()?,
+        bus_id: address.parse().map_err(|_| NvmlError::UnexpectedVariant(index))?,
         name: device.name().ok(),
         compute: compute.and_then(|told| Some((part(told.major)?, part(told.minor)?))),
         most: link(device.max_pcie_link_gen(), device.max_pcie_link_width()),
@@ -170,18 +201,23 @@ const FILES: &str = "nvml";
 impl Gpus {
     /// What a captured machine's driver said: a directory `nvml/gpuN` for each GPU, with the files
     /// `bus_id`, `name`, `compute` (`9.0`), `most` and `now` (`32.0 GT/s x16`), `nvlinks` (a line each: its
-    /// number, address of the far end, `10de:22a3`) and `c2c` (`10 40000`: so many of so many MB/s); or the
-    /// file `nvml/refused`, with the reason.
+    /// number, address of the far end, `10de:22a3`) and `c2c` (`10 40000`: so many of so many MB/s), or of one that the
+    /// driver could not tell of `lost`, with its words; or the file `nvml/refused`, with the reason.
     pub fn in_tree(tree: &Tree) -> Self {
         if let Some(why) = tree.word(&format!("{FILES}/refused")) {
-            return Self { gpus: Vec::new(), source: Source::Refused { why } };
+            return Self { source: Source::Refused { why }, ..Self::default() };
         }
         let names = tree.names(FILES);
         let numbers = names.iter().filter_map(|name| text::number(name.strip_prefix("gpu")?));
-        let mut gpus: Vec<Gpu> = numbers.filter_map(|number| captured(tree, number)).collect();
-        gpus.sort_by_key(|gpu| gpu.index);
-        let source = if gpus.is_empty() { Source::None } else { Source::Nvml };
-        Self { gpus, source }
+        let mut numbers: Vec<u32> = numbers.collect();
+        numbers.sort_unstable();
+        let why =
+            |index| Some(Lost { index, why: tree.word(&format!("{FILES}/gpu{index}/lost"))? });
+        let lost: Vec<Lost> = numbers.iter().filter_map(|&index| why(index)).collect();
+        let gpus: Vec<Gpu> = numbers.iter().filter_map(|&number| captured(tree, number)).collect();
+        let untold = gpus.is_empty() && lost.is_empty();
+        let source = if untold { Source::None } else { Source::Nvml };
+        Self { gpus, lost, source }
     }
 
     /// The same as entries of a captured machine.
@@ -189,7 +225,10 @@ impl Gpus {
         if let Source::Refused { why } = &self.source {
             return vec![(format!("{FILES}/refused"), Entry::Text(why.clone()))];
         }
-        self.gpus.iter().flat_map(entries).collect()
+        let lost = self.lost.iter().map(|Lost { index, why }| {
+            (format!("{FILES}/gpu{index}/lost"), Entry::Text(why.clone()))
+        });
+        self.gpus.iter().flat_map(entries).chain(lost).collect()
     }
 }
 

@@ -4,7 +4,8 @@
 //! [`Facts`] are what was read: from `/sys` and `/proc`, from a directory with copies of them, from NVML.
 //! Nothing that could not be read is an error: virtual machines hide much, so that every fact is
 //! optional. [`assemble`] makes a topology's document of them, and says in [`Note`]s what was not found
-//! and what that means. [`Captured`] is a machine's files as one text, which other machines can read.
+//! and what that means. [`Machine::kind`] is of it what two like machines share. [`Captured`] is a machine's files as one
+//! text, which other machines can read.
 //!
 //! ```
 //! use crosstie_probe::{Facts, assemble};
@@ -20,6 +21,7 @@
 mod assemble;
 mod captured;
 mod gpu;
+mod kind;
 mod net;
 mod note;
 mod numa;
@@ -30,12 +32,12 @@ mod tree;
 
 pub use assemble::{Machine, assemble};
 pub use captured::{Captured, Malformed};
-pub use gpu::{C2c, Gpu, Gpus, NvLink, Remote, Source};
+pub use gpu::{C2c, Gpu, Gpus, Lost, NvLink, Remote, Source};
 pub use net::{Interface, InterfaceKind};
 pub use note::Note;
 pub use numa::{Cpu, NumaNode};
 pub use pci::{Pci, PciLink};
-pub use rdma::{Gid, RdmaDevice, RdmaPort};
+pub use rdma::{Gid, GidKind, RdmaDevice, RdmaPort};
 pub use tree::Tree;
 
 /// What was read about a machine.

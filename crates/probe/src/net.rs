@@ -76,24 +76,20 @@ const INTERFACES: &str = "sys/class/net";
 
 /// The interfaces of a tree, by name.
 pub(crate) fn read(tree: &Tree) -> Vec<Interface> {
-    let mut names = tree.names(INTERFACES);
-    names.sort_by_key(|name| text::in_order(name));
-    names.iter().filter_map(|name| interface(tree, name)).collect()
+    let all = tree.devices(INTERFACES).into_iter();
+    // `bonding_masters` stands there too, as a file.
+    let interfaces = all.filter(|(_, place)| tree.has(place));
+    interfaces.map(|(name, place)| interface(tree, name, &place)).collect()
 }
 
-fn interface(tree: &Tree, name: &str) -> Option<Interface> {
-    // `bonding_masters` stands there too, as a file.
-    let place = tree.real(&format!("{INTERFACES}/{name}"))?;
-    if !tree.has(&place) {
-        return None;
-    }
+fn interface(tree: &Tree, name: String, place: &str) -> Interface {
     let word = |file: &str| tree.word(&format!("{place}/{file}"));
     let number = |file| word(file).as_deref().and_then(text::number);
     let hardware = number("type");
     let port_name = word("phys_port_name");
-    Some(Interface {
-        name: name.to_owned(),
-        kind: kind(tree, &place, hardware, port_name.as_deref()),
+    Interface {
+        name,
+        kind: kind(tree, place, hardware, port_name.as_deref()),
         mbit: number("speed").filter(|&speed| speed > 0).map(u64::from),
         state: word("operstate"),
         carrier: number("carrier").map(|carrier| carrier != 0),
@@ -103,7 +99,7 @@ fn interface(tree: &Tree, name: &str) -> Option<Interface> {
         port_name,
         master: tree.link(&format!("{place}/master")),
         pci: pci::behind(tree, &format!("{place}/device")),
-    })
+    }
 }
 
 const ARP_LOOPBACK: u32 = 772;

@@ -1,5 +1,7 @@
 //! Owns what sysfs tells of RDMA devices: `/sys/class/infiniband`.
 
+use std::net::Ipv6Addr;
+
 use crosstie_topo::BusId;
 
 use crate::pci;
@@ -41,17 +43,48 @@ pub struct RdmaPort {
 }
 
 /// An address of a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gid {
-    /// Its place in the table.
+    /// Its place in the table: by it a queue pair says from where it sends.
     pub index: u32,
-    /// Eight words of 16 bits in hexadecimal, with colons.
-    pub address: String,
-    /// `IB/RoCE v1` or `RoCE v2`.
-    pub kind: Option<String>,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// How packets from it look; `None` where the kernel does not say.
+    pub kind: Option<GidKind>,
+}
+
+/// How packets from an address look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GidKind {
+    /// InfiniBand's own, or Ethernet's without IP, which no router passes on.
+    Native,
+    /// RoCE v2: in UDP over IP.
+    RoceV2,
+}
+
+impl GidKind {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "IB/RoCE v1" => Some(Self::Native),
+            "RoCE v2" => Some(Self::RoceV2),
+            _ => None,
+        }
+    }
 }
 
 impl RdmaPort {
+    /// The address to send from: of InfiniBand the first; of Ethernet the first that routers pass on, IPv4 before
+    /// IPv6 before what is good on its cable alone, else the first of all, as NCCL chooses by default.
+    pub fn gid(&self) -> Option<Gid> {
+        let on_ethernet = self.layer.as_deref() == Some("Ethernet");
+        let worse = |gid: &&Gid| {
+            let far = gid.kind == Some(GidKind::RoceV2);
+            let ipv4 = gid.address.to_ipv4_mapped().is_some();
+            on_ethernet.then_some((!far, !ipv4, gid.address.is_unicast_link_local()))
+        };
+        self.gids.iter().min_by_key(worse).copied()
+    }
+
     /// Whether messages can pass.
     pub fn is_up(&self) -> bool {
         self.state.as_deref() == Some("ACTIVE")
@@ -68,13 +101,11 @@ pub(crate) fn read(tree: &Tree) -> Option<Vec<RdmaDevice>> {
     if !tree.has(DEVICES) {
         return None;
     }
-    let mut names = tree.names(DEVICES);
-    names.sort_by_key(|name| text::in_order(name));
-    Some(names.iter().filter_map(|name| device(tree, name)).collect())
+    let all = tree.devices(DEVICES).into_iter();
+    Some(all.map(|(name, place)| device(tree, name, &place)).collect())
 }
 
-fn device(tree: &Tree, name: &str) -> Option<RdmaDevice> {
-    let place = tree.real(&format!("{DEVICES}/{name}"))?;
+fn device(tree: &Tree, name: String, place: &str) -> RdmaDevice {
     let guid = |file| {
         let words = tree.word(&format!("{place}/{file}"))?;
         text::hexadecimal(&words.replace(':', "")).filter(|&guid| guid != 0)
@@ -82,13 +113,13 @@ fn device(tree: &Tree, name: &str) -> Option<RdmaDevice> {
     let ports = tree.names(&format!("{place}/ports"));
     let mut ports: Vec<u32> = ports.iter().filter_map(|port| text::number(port)).collect();
     ports.sort_unstable();
-    Some(RdmaDevice {
-        name: name.to_owned(),
+    RdmaDevice {
+        name,
         node_guid: guid("node_guid"),
         system_guid: guid("sys_image_guid"),
         pci: pci::behind(tree, &format!("{place}/device")),
-        ports: ports.into_iter().map(|number| port(tree, &place, number)).collect(),
-    })
+        ports: ports.into_iter().map(|number| port(tree, place, number)).collect(),
+    }
 }
 
 fn port(tree: &Tree, device: &str, number: u32) -> RdmaPort {
@@ -123,8 +154,12 @@ fn interface(tree: &Tree, device: &str, port: u32) -> Option<String> {
 }
 
 fn gid(tree: &Tree, port: &str, index: u32) -> Option<Gid> {
-    let address = tree.word(&format!("{port}/gids/{index}"))?;
-    let empty = address.chars().all(|c| c == '0' || c == ':');
-    let kind = (!empty).then(|| tree.word(&format!("{port}/gid_attrs/types/{index}")));
-    kind.map(|kind| Gid { index, address, kind })
+    let address: Ipv6Addr = tree.word(&format!("{port}/gids/{index}"))?.parse().ok()?;
+    let kind = || tree.word(&format!("{port}/gid_attrs/types/{index}"));
+    // An empty place has no kind that could be asked.
+    (!address.is_unspecified()).then(|| Gid {
+        index,
+        address,
+        kind: kind().as_deref().and_then(GidKind::named),
+    })
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::captured::Entry;
+use crate::text;
 
 /// A directory that holds `sys` and `proc`: `/`, or a copy of parts of another machine's.
 ///
@@ -117,6 +118,15 @@ impl Tree {
         names.sort_unstable();
         self.remember_directory(path);
         names
+    }
+
+    /// What stands in a folder of links to devices, such as `sys/class/net`: the name of each and where it really is,
+    /// in the order in which people count them.
+    pub(crate) fn devices(&self, folder: &str) -> Vec<(String, String)> {
+        let mut names = self.names(folder);
+        names.sort_by_key(|name| text::in_order(name));
+        let place = |name: String| Some((name.clone(), self.real(&format!("{folder}/{name}"))?));
+        names.into_iter().filter_map(place).collect()
     }
 
     /// Whether a directory is there.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use crosstie_probe::{Captured, Facts, Gpus, Tree, assemble};
@@ -35,7 +36,8 @@ fn hide(facts: &mut Facts) {
     for device in facts.rdma.iter_mut().flatten() {
         device.node_guid = None;
         device.system_guid = None;
-        device.ports.iter_mut().flat_map(|port| &mut port.gids).for_each(|gid| gid.address.clear());
+        let gids = device.ports.iter_mut().flat_map(|port| &mut port.gids);
+        gids.for_each(|gid| gid.address = Ipv6Addr::UNSPECIFIED);
     }
 }
 

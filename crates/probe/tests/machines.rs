@@ -3,7 +3,9 @@
 
 mod support;
 
-use crosstie_probe::{InterfaceKind, Machine, Source, assemble};
+use std::net::Ipv4Addr;
+
+use crosstie_probe::{Gid, GidKind, InterfaceKind, Machine, RdmaPort, Source, assemble};
 use crosstie_topo::xml::{Document, Element};
 use crosstie_topo::{Severity, Topology, lint};
 use support::{all, facts, machine};
@@ -206,8 +208,9 @@ fn a_bond_with_rdma_is_one_port_with_the_speed_of_both_cables() {
     assert_eq!(card.attribute("max_link_width"), Some("16"));
     let gids = &facts("bond-roce").rdma.unwrap()[0].ports[0].gids;
     let last = gids.last().unwrap();
-    let last = (gids.len(), last.index, last.address.as_str(), last.kind.as_deref());
-    assert_eq!(last, (4, 3, "0000:0000:0000:0000:0000:ffff:c000:0201", Some("RoCE v2")));
+    let address = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+    let last = (gids.len(), last.index, last.address, last.kind);
+    assert_eq!(last, (4, 3, address, Some(GidKind::RoceV2)));
 }
 
 #[test]
@@ -321,8 +324,8 @@ fn gpus_that_the_driver_hides_are_left_out_with_the_links_to_them() {
     assert!(notes.contains("NVML does not show 0000:0f:00.0, 0000:47:00.0"), "{notes}");
     // And without its driver all are there, by PCI.
     facts.gpus = crosstie_probe::Gpus {
-        gpus: Vec::new(),
         source: Source::Refused { why: "NVML says: no driver".to_owned() },
+        ..Default::default()
     };
     let machine = assemble(&facts);
     let gpus = elements(&machine, "pci").into_iter();
@@ -348,4 +351,75 @@ fn links_between_gpus_keep_their_far_ends() {
     };
     assert_eq!(links("0"), [["0000:0f:00.0", "12", "0x030200"]]);
     assert_eq!(links("1"), [["fffffff:ffff:ff", "12", "0x068000"]]);
+}
+
+#[test]
+fn the_address_to_send_from_is_one_that_routers_pass_on() {
+    let port = |layer: &str, gids: &[(&str, Option<GidKind>)]| {
+        let gid = |(index, (address, kind)): (u32, &(&str, Option<GidKind>))| Gid {
+            index,
+            address: address.parse().unwrap(),
+            kind: *kind,
+        };
+        let gids = (0..).zip(gids).map(gid).collect();
+        let (state, physical, mbit, interface) = (None, None, None, None);
+        let layer = Some(layer.to_owned());
+        RdmaPort { number: 1, state, physical, mbit, layer, interface, gids }
+            .gid()
+            .map(|gid| gid.index)
+    };
+    let (native, v2) = (Some(GidKind::Native), Some(GidKind::RoceV2));
+    let roce = [
+        ("fe80::1", native),
+        ("fe80::1", v2),
+        ("::ffff:10.0.0.1", native),
+        ("2001:db8::1", v2),
+        ("::ffff:10.0.0.1", v2),
+    ];
+    assert_eq!(port("Ethernet", &roce), Some(4));
+    assert_eq!(port("Ethernet", &roce[..4]), Some(3));
+    assert_eq!(port("Ethernet", &roce[..3]), Some(1));
+    assert_eq!(port("Ethernet", &roce[..1]), Some(0));
+    assert_eq!(port("InfiniBand", &[("fe80::1", native), ("2001:db8::1", native)]), Some(0));
+    assert_eq!(port("Ethernet", &[]), None);
+    let bond = &facts("bond-roce").rdma.unwrap()[0].ports[0];
+    assert_eq!(bond.gid().map(|gid| gid.index), Some(3));
+}
+
+#[test]
+fn two_like_machines_are_of_one_kind_whatever_names_their_cards() {
+    let facts = facts("dgx-a100");
+    let kind = assemble(&facts).kind();
+    let mut twin = facts.clone();
+    for device in twin.rdma.iter_mut().flatten() {
+        device.node_guid = device.node_guid.map(|guid| guid ^ 0xf0f0_f0f0);
+        device.system_guid = device.system_guid.map(|guid| guid ^ 0xf0f0_f0f0);
+        for port in &mut device.ports {
+            port.gids.clear();
+            port.interface = port.interface.take().map(|name| format!("{name}x"));
+        }
+    }
+    for interface in &mut twin.interfaces {
+        interface.name.push('x');
+    }
+    // Idle or busy, and whoever was found first.
+    twin.gpus.gpus.iter_mut().for_each(|gpu| gpu.now = gpu.most);
+    twin.gpus.gpus.reverse();
+    twin.interfaces.reverse();
+    let twin_of = assemble(&twin);
+    assert_ne!(twin_of.document, assemble(&facts).document);
+    assert_eq!(twin_of.kind(), kind);
+    let text = kind.to_string();
+    assert!(!text.contains("interface=") && text.contains("guid=\"0x1\""), "{text}");
+    let topology = Topology::from_document(kind).unwrap();
+    assert_eq!((topology.gpus().len(), topology.ports().len()), (8, 10));
+    // A port less is another machine.
+    twin.rdma.as_mut().unwrap()[0].ports[0].state = Some("DOWN".to_owned());
+    assert_ne!(assemble(&twin).kind().to_string(), text);
+}
+
+#[test]
+fn a_kind_has_no_hardware_address() {
+    let text = machine("laptop").kind().to_string();
+    assert!(text.contains("name=\"enx\"") && !text.contains("00e04c68"), "{text}");
 }

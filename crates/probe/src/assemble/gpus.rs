@@ -7,7 +7,7 @@ use crosstie_topo::devices::{self, Class};
 use crosstie_topo::xml::Element;
 
 use super::{Parts, counted, listed};
-use crate::gpu::{Gpu, NvLink, Remote, Source};
+use crate::gpu::{Gpu, Lost, NvLink, Remote, Source};
 use crate::pci::{Pci, PciLink};
 use crate::{Facts, Gpus};
 
@@ -33,6 +33,9 @@ pub fn add(parts: &mut Parts<'_>) {
         let found = format!("{} to GPUs that this process does not see", counted(lost, "NVLink"));
         parts.note(found, "left out");
     }
+    for Lost { index, why } in &facts.gpus.lost {
+        parts.note(format!("NVML counts GPU {index}, and says of it: {why}"), "left out");
+    }
     let by_driver = |device: &&Pci| facts.gpus.gpus.iter().any(|gpu| gpu.bus_id == device.bus_id);
     let others = facts.pci.iter().filter(|device| is_gpu(device) && !by_driver(device));
     let (nvidia, others): (Vec<&Pci>, Vec<&Pci>) =
@@ -57,11 +60,11 @@ fn is_gpu(device: &Pci) -> bool {
 
 /// Says what of NVIDIA's GPUs is not known, and keeps those that only PCI tells of.
 fn note_missing(parts: &mut Parts<'_>, hidden: &[&Pci], others: usize) {
-    let Gpus { gpus, source } = &parts.facts.gpus;
+    let Gpus { gpus, source, lost } = &parts.facts.gpus;
     let addresses = listed(hidden.iter().map(|device| device.bus_id));
     match source {
         Source::Nvml if hidden.is_empty() => {
-            if gpus.is_empty() && others == 0 {
+            if gpus.is_empty() && lost.is_empty() && others == 0 {
                 parts.note(
                     "no GPU (NVML shows none to this process)",
                     "ranks use the host's memory",
