@@ -63,6 +63,12 @@ pub(crate) fn addresses(wanted: Option<&str>) -> Result<Vec<IpAddr>, NetError> {
     Ok(chosen)
 }
 
+/// The address of the interface of this name, IPv4 before IPv6; `None` where it has none that others could use.
+pub fn address_of(name: &str) -> Option<IpAddr> {
+    let all = getifaddrs().ok()?.filter(|interface| interface.interface_name == name);
+    all.filter_map(|interface| ip(&interface)).min_by_key(IpAddr::is_ipv6)
+}
+
 /// The interface's address, unless it has none that a peer could use without knowing our interface numbers.
 fn ip(interface: &InterfaceAddress) -> Option<IpAddr> {
     let address = interface.address?;
