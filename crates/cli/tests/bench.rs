@@ -102,7 +102,7 @@ fn what_a_call_sends_is_told_beside_the_ideal() {
 fn what_a_call_sends_is_told_without_relays_too_where_somebody_asks_for_ways() {
     let line = "bench all_to_all --ranks 4 --nodes 2 -b 4K -e 4K -n 1 -w 0 --out-of-place";
     let told = run(&format!("{line} --pxn off"));
-    assert!(told.out.contains("# pxn: off  rails: 2\n"), "{}", told.out);
+    assert!(told.out.contains("# pxn: off  rails: 2, "), "{}", told.out);
     assert!(told.out.contains("in brackets the ideal:"), "{}", told.out);
     assert!(told.out.contains("in % by rail: "), "{}", told.out);
     assert!(!told.out.contains("relays"), "there are none: {}", told.out);
@@ -197,7 +197,6 @@ fn ranks_play_the_gpus_of_a_file_and_relays_follow_its_rails() {
 #[test]
 fn a_file_that_nothing_can_be_played_of_is_refused_before_ranks_start() {
     for (file, more, why) in [
-        ("nvl72.xml", "", "hosts, and a node is one"),
         ("README.md", "", "line 1"),
         ("none.xml", "", "cannot be read"),
         ("dgx-h100.xml", "--ranks 17", "have places for 16"),
@@ -207,6 +206,54 @@ fn a_file_that_nothing_can_be_played_of_is_refused_before_ranks_start() {
         assert_eq!(done.code, Some(2), "{file} {more}: {}", done.err);
         assert!(done.err.contains(why), "{file} {more}: {}", done.err);
     }
+}
+
+#[test]
+fn nodes_play_the_hosts_of_a_rack() {
+    let rack = described("nvl72.xml");
+    let three = json(&format!(
+        "bench all_to_all --topo {rack} --nodes 3 -b 1056 -e 1056 -n 2 -w 0 --pxn on"
+    ));
+    assert_eq!(
+        (&three["ranks"], &three["nodes"], &three["rails"]),
+        (&12.into(), &3.into(), &4.into())
+    );
+    assert_eq!(three["machine"], "a host of nvl72.xml (18 hosts; 4 GPUs, 4 NICs, 4 rails)");
+    let half = &three["rows"][0]["out_of_place"];
+    assert_eq!((&half["wrong"], &half["network"]["crossing_bytes"]), (&0.into(), &0.0.into()));
+    assert_eq!(rails(&three), (0..12).map(|rank| (rank, rank % 4)).collect::<Vec<_>>());
+    let four = run(&format!("bench all_to_all --topo {rack} --nodes 4"));
+    assert_eq!(four.code, Some(2), "{}", four.err);
+    assert!(four.err.contains("--nodes 4 of") && four.err.contains("18 hosts"), "{}", four.err);
+    // As many as hold the ranks, and are a part of the rack.
+    let five = json(&format!("bench barrier --topo {rack} --ranks 17 -n 2 -w 0"));
+    assert_eq!((&five["ranks"], &five["nodes"]), (&17.into(), &6.into()));
+}
+
+#[test]
+fn the_header_says_where_machines_and_rails_are_known_from() {
+    let told = |flags: &str| {
+        let done = run(&format!("bench all_reduce -b 1K -e 1K -n 2 -w 0 {flags}"));
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let lines =
+            done.out.lines().filter(|line| line.contains("machine") || line.contains("rail"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let plain = told("--ranks 4 --nodes 2");
+    assert!(plain[1].starts_with("# machines detected: 1 machine ("), "{plain:?}");
+    assert_eq!(plain[0], "# rails: 2, one for each rank of a node");
+    // Without a NIC there are no rails of its own.
+    let folder = std::env::temp_dir().join(format!("crosstie-no-nic-{}.xml", std::process::id()));
+    let text = std::fs::read_to_string(described("grace-hopper.xml")).unwrap();
+    let bare: String = text.lines().filter(|line| !line.contains("<net ")).collect();
+    std::fs::write(&folder, bare).unwrap();
+    let played = told(&format!("--topo {} --nodes 2", folder.display()));
+    std::fs::remove_file(&folder).unwrap();
+    assert!(
+        played[1].ends_with("(1 GPUs, no NIC: each rank of a node is taken for a rail)"),
+        "{played:?}"
+    );
+    assert_eq!(played[0], "# rails: 1, one for each rank of a node");
 }
 
 #[test]

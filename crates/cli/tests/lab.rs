@@ -122,6 +122,39 @@ fn short_messages_of_a_nodes_ranks_cross_the_network_together() {
 }
 
 #[test]
+fn nodes_whose_nics_nobody_names_find_them_and_use_each() {
+    if no_lab() {
+        return;
+    }
+    let bench = format!(
+        "unset CROSSTIE_NICS CROSSTIE_INTERFACE
+         exec {} bench all_to_all -b 1M -e 1M -n 5 -w 0",
+        env!("CARGO_BIN_EXE_crosstie")
+    );
+    let flags = "--nodes 2 --ranks-per-node 2 --rails 2 --counters";
+    let whole = finish(shell(flags, &bench));
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    let told = "# machines detected: 2 like machines (no GPU, 2 NICs each)";
+    assert!(whole.out.contains(told), "{}", whole.out);
+    assert!(whole.out.contains("# rails: 2, by the nodes' NICs"), "{}", whole.out);
+    // MB that went out by the second NIC of the first node: as long as nobody knows of NICs, the first carries all.
+    let second = |done: &Done| -> f64 {
+        let line = done.err.lines().find(|line| line.contains("node0  eth1"));
+        let sent = line.and_then(|line| line.split_whitespace().nth(3)).map(str::parse);
+        sent.unwrap_or_else(|| panic!("{}", done.err)).unwrap()
+    };
+    assert!(second(&whole) > 5.0, "{}", whole.err);
+
+    // A cable less: the other node's ranks share what is left, and all know it alike.
+    let cut = format!("[ $CROSSTIE_NODE = node1 ] && ip link set eth1 down\n{bench}");
+    let cut = finish(shell(flags, &cut));
+    assert_eq!(cut.code, Some(0), "{}", cut.err);
+    let told = "# machines detected: 2 machines of 2 kinds (no GPU, 2 NICs in the first)";
+    assert!(cut.out.contains(told), "{}", cut.out);
+    assert!(cut.out.contains("# rails: 2, by the nodes' NICs"), "{}", cut.out);
+}
+
+#[test]
 fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     if no_lab() {
         return;

@@ -157,3 +157,44 @@ fn ranks_of_this_library_find_each_other() {
     assert_eq!(done.out.matches("all_to_all on 3 ranks of 2 nodes").count(), 1, "{}", done.out);
     assert!(done.out.lines().all(|line| line.starts_with("[0]")), "{}", done.out);
 }
+
+/// The files of a captured machine of `crates/probe/tests/trees`; they go when the test ends.
+struct Machine(std::path::PathBuf);
+
+impl Machine {
+    fn captured(name: &str) -> Self {
+        let trees = format!("{}/../probe/tests/trees", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(format!("{trees}/{name}.tree")).unwrap();
+        // Thousands of small files: memory takes them sooner than a disk.
+        let memory = std::path::Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+        let root = place.join(format!("crosstie-run-{}-{name}", std::process::id()));
+        text.parse::<crosstie_probe::Captured>().unwrap().write_below(&root).unwrap();
+        Self(root)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn processes_on_unlike_machines_are_one_world_that_knows_both() {
+    let (dgx, laptop) = (Machine::captured("dgx-a100"), Machine::captured("laptop"));
+    let crosstie = env!("CARGO_BIN_EXE_crosstie");
+    let script = format!(
+        "case $CROSSTIE_NODE in emulated-0) CROSSTIE_DETECT={};; *) CROSSTIE_DETECT={};; esac
+         export CROSSTIE_DETECT
+         exec {crosstie} bench all_reduce -b 1K -e 1K -n 2 -w 0",
+        dgx.0.display(),
+        laptop.0.display()
+    );
+    let done = Running::start(shell("-n 4 --nodes 2", &script)).finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let told = "# machines detected: 2 machines of 2 kinds (8 GPUs, 10 NICs in the first)";
+    assert!(done.out.contains(told), "{}", done.out);
+    // Its wireless card is no rail.
+    assert!(done.out.contains("# rails: 2, one for each rank of a node"), "{}", done.out);
+}

@@ -14,7 +14,10 @@ use crosstie_transport::Heap;
 use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{OnDuty, Standing};
-use crate::{Algorithm, Collective, DataType, Error, Machine, Pxn, Settings};
+use crate::{
+    Algorithm, Collective, DataType, Error, InputsFingerprint, Machine, Pxn, Settings,
+    WorldTopology,
+};
 
 /// A group of ranks that carry out collectives together.
 ///
@@ -23,6 +26,10 @@ use crate::{Algorithm, Collective, DataType, Error, Machine, Pxn, Settings};
 pub struct Communicator {
     pub(crate) world: World,
     pub(crate) nodes: Nodes,
+    /// What machines the nodes are; the same on all ranks.
+    pub(crate) topology: Option<WorldTopology>,
+    /// What plans are made from; the same on all ranks.
+    pub(crate) inputs: InputsFingerprint,
     pub(crate) engine: Engine,
     pub(crate) heap: Heap,
     pub(crate) standing: Arc<Standing>,
@@ -123,6 +130,48 @@ impl Communicator {
     /// ```
     pub fn rails(&self) -> u32 {
         self.settings.rails.of(&self.nodes).count()
+    }
+
+    /// How it is known how many rails there are and who is on which, in words: `by the nodes' NICs`.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let origins = Threads::new(2).nodes(2).run(|comm| Ok(comm.rails_origin()))?;
+    /// assert_eq!(origins, ["one for each rank of a node"; 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn rails_origin(&self) -> &'static str {
+        self.settings.rails.origin()
+    }
+
+    /// The machines that the nodes are: as a file says, or as one rank of each has found; `None` where that is not known
+    /// of all.
+    ///
+    /// ```
+    /// # use crosstie::{Settings, Threads};
+    /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/dgx-h100.xml");
+    /// let settings = Settings::default().topo_file(file);
+    /// let kinds = Threads::new(4).nodes(2).settings(settings).run(|comm| {
+    ///     Ok(comm.topology().map(|topology| topology.cluster().kinds().len()))
+    /// })?;
+    /// assert_eq!(kinds, [Some(1); 4], "two nodes that are one kind of machine");
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn topology(&self) -> Option<&WorldTopology> {
+        self.topology.as_ref()
+    }
+
+    /// Names everything that this communicator's plans are made from: ranks to nodes, the settings that all share, and the
+    /// nodes' machines. Equal on all its ranks.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// let inputs = Threads::new(2).run(|comm| Ok(comm.inputs()))?;
+    /// assert_eq!(inputs[0], inputs[1]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn inputs(&self) -> InputsFingerprint {
+        self.inputs
     }
 
     /// The machine that each node is, where a file described it; see [`Settings::topo_file`].

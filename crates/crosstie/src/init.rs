@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::{
-    Application, BootstrapError, Cause, Monitor, MonitorOptions, Record, Report, World,
+    Application, BootstrapError, Cause, Machine, Monitor, MonitorOptions, REMARK, Record, Report,
+    World,
 };
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
@@ -19,8 +20,9 @@ use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
-use crate::settings::{Resolved, warn_of_unknown_names};
+use crate::settings::{Detect, Resolved, warn_of_unknown_names};
 use crate::standing::{Standing, VERDICT_LIMIT};
+use crate::topology::{self, WorldTopology};
 use crate::ways::Ways;
 use crate::{Communicator, Error, Settings, Transport, select, tag};
 use connect::{Connected, Neighbourhood};
@@ -46,7 +48,7 @@ impl Settings {
     }
 }
 
-fn connect(settings: Resolved) -> Result<Communicator, Error> {
+fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
     if identity.rank == 0 {
@@ -62,10 +64,14 @@ fn connect(settings: Resolved) -> Result<Communicator, Error> {
     let record = own_record(&settings, &identity, &listener);
     let world = {
         let _span = tracing::info_span!("meeting").entered();
-        crosstie_bootstrap::meet(&identity, &listener, record, deadline)
+        let describe = || topology::describe(&settings.detect);
+        crosstie_bootstrap::meet_describing(&identity, &listener, record, deadline, &describe)
     };
-    let world = world.map_err(|error| joined_before(&identity, error))?;
+    let mut world = world.map_err(|error| joined_before(&identity, error))?;
     lock(&JOINED).push(identity);
+    let nodes = Nodes::new(world.nodes())?;
+    check_hosts(&settings, &nodes)?;
+    settings.rails.place(&mut world, &nodes);
     join(settings, world, listener, deadline)
 }
 
@@ -132,6 +138,8 @@ pub(crate) fn join(
     if let Some(bytes) = settings.protocol.lend_from() {
         engine.lend_from(bytes);
     }
+    let topology = WorldTopology::of(&settings.rails, &world, &nodes);
+    let inputs = inputs(&settings, &nodes, topology.as_ref());
     let standing = Arc::new(Standing::new(world.rank, monitor, doorbell, ways));
     Ok(Communicator {
         world,
@@ -147,6 +155,8 @@ pub(crate) fn join(
         slot_memory,
         has_left: false,
         unshared: PhantomData,
+        topology,
+        inputs,
         nodes,
         settings,
         listener,
@@ -220,18 +230,58 @@ fn of_connecting(error: &TransportError) -> Option<(Option<u32>, Cause)> {
 
 fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> Record {
     let world_scope = settings.world_scope();
-    // Who is on which node follows from the records, so it is the same for all by construction.
+    // Who is on which node, and on what machine, follows from the records, so it is the same for all by construction.
     let pairs = world_scope.iter().map(|(name, value)| (*name, value.as_str()));
     let fingerprint = InputsFingerprint::new(&[], pairs, crosstie_planner::VERSION);
-    let lines: Vec<String> = world_scope.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+    let file = settings.rails.machine.as_ref().map(|machine| machine.file().display());
+    let line = |(name, value): &(&str, String)| match (*name, &file) {
+        ("topology", Some(file)) => format!("{name} = {value}{REMARK}{file}"),
+        _ => format!("{name} = {value}"),
+    };
+    let lines: Vec<String> = world_scope.iter().map(line).collect();
     let mut record =
         Record::of_this_process(identity.rank, connect::offered(settings, listener.addresses()));
     record.fingerprint = fingerprint.0;
     record.settings = lines.join("\n");
+    // By the host, not by the node: a host that plays several nodes is one machine.
+    let host = record.node_key.clone();
     if let Some(node) = &identity.node {
         record.node_key.clone_from(node);
     }
+    record.machine = settings.looks().then(|| match &settings.detect {
+        Detect::Captured(_) => {
+            Machine { name: format!("captured, of {}", record.node_key), is_host: false }
+        }
+        _ => Machine { name: host, is_host: true },
+    });
     record
+}
+
+/// Names everything that plans are made from: what all ranks were asked to agree on, and what they were told alike.
+fn inputs(
+    settings: &Resolved,
+    nodes: &Nodes,
+    topology: Option<&WorldTopology>,
+) -> InputsFingerprint {
+    let mut scope = settings.world_scope();
+    let cluster = topology.map(|topology| topology.cluster().fingerprint().to_string());
+    scope.push(("cluster", cluster.unwrap_or_else(|| "not known".to_owned())));
+    let pairs = scope.iter().map(|(name, value)| (*name, value.as_str()));
+    crosstie_planner::inputs_fingerprint(nodes, pairs)
+}
+
+/// Every rank knows the nodes by now, so all are refused alike.
+fn check_hosts(settings: &Resolved, nodes: &Nodes) -> Result<(), Error> {
+    let Some(machine) = settings.rails.machine.as_ref().filter(|it| !it.suits(nodes.count()))
+    else {
+        return Ok(());
+    };
+    let (hosts, nodes) = (machine.hosts(), nodes.count());
+    let what = format!(
+        "it describes {hosts} hosts, and the ranks are on {nodes} nodes; give the file of one host, or start as many nodes, a part that divides {hosts}, or several times as many"
+    );
+    let value = machine.file().display().to_string();
+    Err(Error::Setting { name: "CROSSTIE_TOPO_FILE", value, what })
 }
 
 fn start_monitor(

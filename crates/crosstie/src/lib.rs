@@ -30,6 +30,8 @@
 //!   after a failure.
 //! - *Fewer copies*: [`alloc`](Communicator::alloc) gives buffers that the ranks of a host share,
 //!   [`register`](Communicator::register) makes a vector one.
+//! - *Machines*: [`topology`](Communicator::topology) is what the nodes were found to be, or what a
+//!   [file](Settings::topo_file) says, and puts ranks on rails; [`Detect`] turns that off.
 //! - *Failures*: an [`Error`] has a code, who is to blame and what to do, a [`Failure`] the verdict that all ranks share;
 //!   an [`Outcome`] ends the program with the right exit code; [`abort_handle`](Communicator::abort_handle) ends calls
 //!   from any thread.
@@ -63,6 +65,7 @@ mod standing;
 mod tag;
 mod threads;
 mod together;
+mod topology;
 mod ways;
 mod work;
 
@@ -71,7 +74,7 @@ pub use buffer::Buffer;
 pub use communicator::Communicator;
 pub use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Signature, Statement, Wait, WaitOn};
 pub use crosstie_exec::Buffers;
-pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, ReduceOp};
+pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, InputsFingerprint, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
 pub use crosstie_planner::{Algorithm, Ideal, ReductionOrder};
 pub use element::Element;
@@ -86,6 +89,9 @@ pub use owned::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
 pub use registered::{Registered, Unregistered};
 pub use scope::{Scope, ScopedWork};
 pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};
-pub use settings::{Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration};
+pub use settings::{
+    Detect, Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration,
+};
 pub use threads::Threads;
+pub use topology::{TopologySource, WorldTopology};
 pub use work::Work;

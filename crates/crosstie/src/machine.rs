@@ -1,6 +1,7 @@
 //! Owns the machine that a world's nodes are, as a file describes it: which of its devices a rank plays,
 //! and on which rail that puts it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,14 +11,22 @@ use crosstie_ir::Rank;
 use crosstie_planner::Nodes;
 use crosstie_topo::{Cluster, Paths, ReadError, TooLarge, Topology, TopologyFingerprint, VertexId};
 
-/// A machine that ranks play: each a GPU of it, or where it has none, a NIC.
+/// A machine that ranks play: each a GPU of it, or where it has none, a NIC. A file that describes several hosts
+/// describes several machines: nodes play one after another, and then the first again.
 #[derive(Debug, Clone)]
 pub struct Machine {
     file: PathBuf,
-    gpus: usize,
-    ports: usize,
+    topology: Topology,
     fingerprint: TopologyFingerprint,
     rails: u32,
+    hosts: Vec<Host>,
+}
+
+/// One of a file's hosts.
+#[derive(Debug, Clone)]
+struct Host {
+    gpus: usize,
+    ports: usize,
     /// By device that a rank can play: its rail.
     rail_of: Vec<u32>,
 }
@@ -35,12 +44,12 @@ pub enum MachineError {
     /// It is too large.
     #[error(transparent)]
     TooMany(#[from] TooLarge),
-    /// It describes several hosts.
-    #[error("it describes {0} hosts, and a node is one: give the file of one of them")]
-    Hosts(usize),
     /// There is nothing to play.
     #[error("it has neither a GPU nor a NIC that a rank could play")]
     Nothing,
+    /// One of its hosts has nothing to play.
+    #[error("host {0} of it has neither a GPU nor a NIC that a rank could play")]
+    NothingOn(usize),
 }
 
 /// More than any topology has: the reader refuses longer ones by their length.
@@ -57,44 +66,38 @@ impl Machine {
     /// ```
     ///
     /// # Errors
-    /// When there is no such file, it is no topology, that of several hosts, or has nothing to play.
+    /// When there is no such file, it is no topology, is too large, or has nothing to play.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, MachineError> {
         let file = file.as_ref();
         let mut bytes = Vec::new();
         File::open(file)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
-        Self::of(&Topology::read_bytes(&bytes)?, file.to_owned())
+        Self::of(Topology::read_bytes(&bytes)?, file.to_owned())
     }
 
-    fn of(topology: &Topology, file: PathBuf) -> Result<Self, MachineError> {
-        if topology.hosts().len() > 1 {
-            return Err(MachineError::Hosts(topology.hosts().len()));
-        }
-        let on_rails = crosstie_topo::Rails::of(topology);
+    fn of(topology: Topology, file: PathBuf) -> Result<Self, MachineError> {
+        let on_rails = crosstie_topo::Rails::of(&topology);
         let rails = on_rails.len() as u32;
         let ports: Vec<(VertexId, u32)> = on_rails
             .iter()
             .zip(0..)
             .flat_map(|((_, ports), rail)| ports.iter().map(move |&port| (port, rail)))
             .collect();
-        let rail_of = match topology.gpus() {
-            [] => ports.iter().map(|&(_, rail)| rail).collect(),
-            gpus => rails_of_gpus(topology, gpus, &ports, rails)?,
-        };
-        if rail_of.is_empty() {
-            return Err(MachineError::Nothing);
+        let paths = Paths::of(&topology)?;
+        let hosts = 0..topology.hosts().len().max(1);
+        let hosts: Vec<Host> =
+            hosts.map(|host| Host::of(&topology, &paths, host, &ports, rails)).collect();
+        match hosts.iter().position(|host| host.rail_of.is_empty()) {
+            Some(_) if hosts.len() == 1 => return Err(MachineError::Nothing),
+            Some(empty) => return Err(MachineError::NothingOn(empty)),
+            None => {}
         }
-        Ok(Self {
-            file,
-            gpus: topology.gpus().len(),
-            ports: ports.len(),
-            // All nodes are this machine, whatever they are called.
-            fingerprint: Cluster::new([("node".to_owned(), topology)], None).fingerprint(),
-            rails,
-            rail_of,
-        })
+        // All nodes are this machine, whatever they are called.
+        let fingerprint = Cluster::new([("node".to_owned(), &topology)], None).fingerprint();
+        Ok(Self { file, topology, fingerprint, rails, hosts })
     }
 
-    /// How many ranks fill it: its GPUs, or where it has none, the NICs on its rails.
+    /// How many ranks fill a node that plays it: its GPUs, or where it has none, the NICs on its rails; of several hosts
+    /// those of the least.
     ///
     /// ```
     /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/cpu-4nic.xml");
@@ -102,10 +105,29 @@ impl Machine {
     /// # Ok::<(), crosstie::MachineError>(())
     /// ```
     pub fn devices(&self) -> u32 {
-        self.rail_of.len() as u32
+        self.hosts.iter().map(|host| host.rail_of.len()).min().unwrap_or(0) as u32
     }
 
-    /// How many rails it is on; 0 without a NIC.
+    /// How many hosts the file describes: as many nodes play it, or a part of them, or several times as many.
+    ///
+    /// ```
+    /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/nvl72.xml");
+    /// let rack = crosstie::Machine::read(file)?;
+    /// assert_eq!((rack.hosts(), rack.devices(), rack.rails()), (18, 4, 4));
+    /// assert!(rack.suits(18) && rack.suits(6) && rack.suits(36) && !rack.suits(4));
+    /// # Ok::<(), crosstie::MachineError>(())
+    /// ```
+    pub fn hosts(&self) -> u32 {
+        self.hosts.len() as u32
+    }
+
+    /// Whether so many nodes can play it: all hosts, a part that divides their number, or several such files' worth.
+    pub fn suits(&self, nodes: u32) -> bool {
+        let hosts = self.hosts();
+        nodes > 0 && (hosts.is_multiple_of(nodes) || nodes.is_multiple_of(hosts))
+    }
+
+    /// How many rails it is on; 0 without a NIC: then each rank of a node is taken for one.
     ///
     /// ```
     /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/hgx-h100-4nic.xml");
@@ -116,6 +138,16 @@ impl Machine {
         self.rails
     }
 
+    /// The file, as it was named.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What it says.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// What all ranks must agree on: of its content, not of the file's name.
     pub(crate) fn fingerprint(&self) -> String {
         self.fingerprint.to_string()
@@ -123,41 +155,62 @@ impl Machine {
 
     /// The rails of a world of such machines.
     pub(crate) fn rails_of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
-        let mut next = std::collections::BTreeMap::new();
+        // By the node's number as given: its host, and the ranks of it so far.
+        let mut places: BTreeMap<Option<u32>, (usize, usize)> = BTreeMap::new();
         let ranks = (0..nodes.ranks()).map(|rank| {
-            let local: &mut usize = next.entry(nodes.node_of(Rank(rank))).or_default();
+            let next = places.len() % self.hosts.len();
+            let (host, local) = places.entry(nodes.node_of(Rank(rank))).or_insert((next, 0));
+            let rail_of = &self.hosts[*host].rail_of;
             *local += 1;
-            self.rail_of[(*local - 1) % self.rail_of.len()]
+            rail_of[(*local - 1) % rail_of.len()]
         });
         let ranks: Vec<u32> = ranks.collect();
         crosstie_planner::Rails::told(nodes, self.rails, &ranks)
     }
 }
 
-/// A GPU's rail is that of its own port, else of the nearest one that is on a rail at all.
-fn rails_of_gpus(
-    topology: &Topology,
-    gpus: &[VertexId],
-    ports: &[(VertexId, u32)],
-    rails: u32,
-) -> Result<Vec<u32>, TooLarge> {
-    let paths = Paths::of(topology)?;
-    let rail_of = |port| ports.iter().find(|(known, _)| *known == port).map(|&(_, rail)| rail);
-    let all: Vec<VertexId> = ports.iter().map(|&(port, _)| port).collect();
-    let rail = |(&gpu, place): (&VertexId, u32)| {
-        let own = paths.own_port(topology, gpu, 0).and_then(rail_of);
-        let nearest = || paths.nearest(gpu, &all).first().copied().and_then(rail_of);
-        // What reaches no NIC at all shares those that there are.
-        own.or_else(nearest).unwrap_or(place % rails.max(1))
-    };
-    Ok(gpus.iter().zip(0..).map(rail).collect())
+impl Host {
+    /// A GPU's rail is that of its own port, else of the nearest of its host that is on a rail at all.
+    fn of(
+        topology: &Topology,
+        paths: &Paths,
+        host: usize,
+        on_rails: &[(VertexId, u32)],
+        rails: u32,
+    ) -> Self {
+        let here = |id: VertexId| topology.vertex(id).host == u32::try_from(host).ok();
+        let ports: Vec<(VertexId, u32)> =
+            on_rails.iter().filter(|(port, _)| here(*port)).copied().collect();
+        let gpus: Vec<VertexId> =
+            topology.gpus().iter().copied().filter(|&gpu| here(gpu)).collect();
+        let all: Vec<VertexId> = ports.iter().map(|&(port, _)| port).collect();
+        let rail_of = |port| ports.iter().find(|(known, _)| *known == port).map(|&(_, rail)| rail);
+        let rail = |(&gpu, place): (&VertexId, u32)| {
+            let own = paths.own_port(topology, gpu, 0).and_then(rail_of);
+            let nearest = || paths.nearest(gpu, &all).first().copied().and_then(rail_of);
+            // What reaches no NIC at all shares those that there are.
+            own.or_else(nearest).unwrap_or(place % rails.max(1))
+        };
+        let rail_of = match gpus.len() {
+            0 => ports.iter().map(|&(_, rail)| rail).collect(),
+            _ => gpus.iter().zip(0..).map(rail).collect(),
+        };
+        Self { gpus: gpus.len(), ports: ports.len(), rail_of }
+    }
 }
 
 /// From which file it is, and what it has.
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, gpus, ports, rails, .. } = self;
-        let name = file.file_name().unwrap_or(file.as_os_str()).display();
-        write!(f, "{name} ({gpus} GPUs, {ports} NICs, {rails} rails)")
+        let name = self.file.file_name().unwrap_or(self.file.as_os_str()).display();
+        let Host { gpus, ports, .. } = &self.hosts[0];
+        let nics = match (ports, self.rails) {
+            (0, 0) => "no NIC: each rank of a node is taken for a rail".to_owned(),
+            (ports, rails) => format!("{ports} NICs, {rails} rails"),
+        };
+        match self.hosts.len() {
+            1 => write!(f, "{name} ({gpus} GPUs, {nics})"),
+            hosts => write!(f, "a host of {name} ({hosts} hosts; {gpus} GPUs, {nics})"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Owns the builder of settings and how they are decided: what was set, then what the environment says,
 //! then the default. The only reader of the environment.
 
+mod detect;
 mod protocol;
 mod rails;
 pub(crate) mod registry;
@@ -20,12 +21,13 @@ use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
 use crate::Error;
+pub use detect::Detect;
 pub use protocol::Protocol;
 pub(crate) use rails::{Bound, Most, Nics, RailCount, Rails, Sharing};
 pub use rails::{Flush, Pxn};
 use registry::{
-    ALGORITHM, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS, PROTOCOL, PULL,
-    REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
+    ALGORITHM, DETECT, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS,
+    PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
 };
 
 /// Over what ranks exchange their data.
@@ -95,6 +97,7 @@ pub struct Settings {
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) reduction_order: Option<ReductionOrder>,
     pub(crate) sharing: Sharing,
+    pub(crate) detect: Option<Detect>,
     pub(crate) fabric: Option<SharedFabric>,
 }
 
@@ -135,6 +138,7 @@ pub(crate) struct Resolved {
     pub algorithm: Option<Algorithm>,
     pub reduction_order: ReductionOrder,
     pub rails: Rails,
+    pub detect: Detect,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
     pub fabric: Option<SharedFabric>,
@@ -153,6 +157,16 @@ impl Resolved {
     /// share.
     pub fn has_relays(&self) -> bool {
         self.rails.pxn != Pxn::Off && self.transport == Transport::Auto
+    }
+
+    /// Whether this rank can tell what its machine is, and where it looks. Threads of one process do not look at their
+    /// host: their nodes are played.
+    pub fn looks(&self) -> bool {
+        match &self.detect {
+            Detect::Off => false,
+            Detect::Host => self.fabric.is_none() && self.rails.machine.is_none(),
+            Detect::Captured(_) => self.rails.machine.is_none(),
+        }
     }
 
     /// The settings that must agree on all ranks, by name.
@@ -460,6 +474,7 @@ impl Settings {
                 .0,
             reduction_order: REDUCTION_ORDER.value(self.reduction_order, &environment)?,
             rails: self.sharing.resolve(&environment)?,
+            detect: DETECT.value(self.detect, &environment)?,
             ports: PORTS.value(None, &environment)?,
             interface: INTERFACE.optional(None, &environment)?,
             fabric: self.fabric,

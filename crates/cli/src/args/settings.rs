@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use crosstie::{Algorithm, Flush, Protocol, Pxn, ReductionOrder, Settings};
+use crosstie::{Algorithm, Detect, Flush, Protocol, Pxn, ReductionOrder, Settings};
 
 use super::words::{self, Words};
 
@@ -40,12 +40,18 @@ pub struct SettingFlags {
     pub heap_bytes: Option<usize>,
 
     /// Each node is the machine that this NCCL topology file describes: rank r plays GPU r mod k of its k
-    /// GPUs on node r div k (its NICs where it has no GPUs), and its rail is that of the GPU's nearest NIC
+    /// GPUs on node r div k (its NICs where it has no GPUs), and its rail is that of the GPU's nearest NIC; of a
+    /// file of several hosts (topology/nvl72.xml) node n plays host n, and --nodes divides their number
     #[arg(long, value_name = "FILE.xml", help_heading = BETWEEN, conflicts_with = "rails")]
     pub topo: Option<PathBuf>,
 
-    /// Rails (NICs) of each node [default: one for each address of CROSSTIE_NICS, without those for each rank of
-    /// the largest node]
+    /// Whether each node's machine is found out when ranks meet: on, off, or the folder of another machine's files,
+    /// which --capture of crosstie topo tells [default: on]
+    #[arg(long, value_name = "on|off|DIR", help_heading = BETWEEN)]
+    pub detect: Option<Detect>,
+
+    /// Rails (NICs) of each node [default: one for each address of CROSSTIE_NICS, without those for each NIC that
+    /// the nodes have, if that is several, else for each rank of the largest node]
     #[arg(long, value_name = "N", help_heading = BETWEEN)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub rails: Option<u32>,
@@ -106,6 +112,7 @@ impl SettingFlags {
         settings = told(settings, self.memory_limit, Settings::memory_limit);
         settings = told(settings, self.heap_bytes, Settings::heap_bytes);
         settings = told(settings, self.topo.clone(), Settings::topo_file);
+        settings = told(settings, self.detect.clone(), Settings::detect);
         settings = told(settings, self.rails, Settings::rails);
         settings = told(settings, self.pxn, Settings::pxn);
         settings = told(settings, self.relay_below, Settings::relay_below);

@@ -59,10 +59,14 @@ pub struct Header {
     pub budget_ms: u32,
     /// The machine that each node is, where a file described it.
     pub machine: Option<String>,
+    /// Where the nodes' machines are known from, and what they are.
+    pub topology: Option<String>,
+    /// How many rails there are.
+    pub rails: u32,
+    /// How that is known.
+    pub rails_origin: &'static str,
     /// Whether messages may go by way of relays.
     pub pxn: Pxn,
-    /// Rails of each node.
-    pub rails: u32,
     /// The lab that the ranks are in, if they are in one.
     pub lab: Option<LabFacts>,
     /// Whether it is told what each size sent between nodes: where somebody asks for ways between them.
@@ -116,7 +120,9 @@ impl Header {
             budget_ms: args.budget_ms,
             machine: comm.machine().map(ToString::to_string),
             pxn: comm.pxn(),
+            topology: comm.topology().map(ToString::to_string),
             rails: comm.rails(),
+            rails_origin: comm.rails_origin(),
             tells_network: comm.nodes() > 1 && (comm.has_relays() || asks_for_ways(args)),
             lab: args.lab.clone(),
             speeds: None,

@@ -214,11 +214,15 @@ fn head(header: &Header) -> Vec<String> {
     if let Some(lab) = &header.lab {
         lines.push(format!("# lab: {lab}"));
     }
-    if header.tells_network {
-        lines.push(format!("# pxn: {}  rails: {}", header.pxn.name(), header.rails));
+    if header.nodes > 1 {
+        let pxn = header.tells_network.then(|| format!("pxn: {}  ", header.pxn.name()));
+        let (pxn, origin) = (pxn.unwrap_or_default(), header.rails_origin);
+        lines.push(format!("# {pxn}rails: {}, {origin}", header.rails));
     }
     if let Some(machine) = &header.machine {
         lines.push(format!("# each node plays {machine}"));
+    } else if let Some(topology) = &header.topology {
+        lines.push(format!("# machines {topology}"));
     }
     if header.nodes_by_default {
         lines.push(format!(

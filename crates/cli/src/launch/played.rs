@@ -10,7 +10,8 @@ use crate::exit::Failure;
 const MOST_RANKS: u32 = 4096;
 
 /// (ranks, nodes) of a world whose nodes are the machine of a file: as told; where nothing is told of ranks,
-/// as many as fill the nodes; where nothing is told of nodes, as many as hold the ranks, else `nodes_else`.
+/// as many as fill the nodes; where nothing is told of nodes, as many as hold the ranks, else as many as the file has hosts,
+/// or of a file of one `nodes_else`.
 pub fn played(
     file: &Path,
     ranks: Option<u32>,
@@ -23,8 +24,21 @@ pub fn played(
             "give an NCCL topology file; `crosstie topo lint --file FILE` tells what is wrong with one",
         )
     })?;
-    let devices = machine.devices();
-    let nodes = nodes.or(ranks.map(|ranks| ranks.div_ceil(devices))).unwrap_or(nodes_else);
+    let (devices, hosts) = (machine.devices(), machine.hosts());
+    let hold = |ranks: u32| {
+        let least = ranks.div_ceil(devices);
+        (least..=least.max(hosts)).find(|&nodes| machine.suits(nodes)).unwrap_or(least)
+    };
+    let all = if hosts > 1 { hosts } else { nodes_else };
+    let nodes = nodes.or(ranks.map(hold)).unwrap_or(all);
+    if !machine.suits(nodes) {
+        return Err(Failure::usage(
+            format!("--nodes {nodes} of {}, which describes {hosts} hosts", file.display()),
+            format!(
+                "give --nodes {hosts}, a number that divides it, or a multiple; or the file of one host"
+            ),
+        ));
+    }
     let places = nodes.saturating_mul(devices);
     let ranks = ranks.unwrap_or(places);
     if ranks > places {

@@ -8,11 +8,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crosstie_bootstrap::World;
 use crosstie_ir::Rank;
 use crosstie_planner::Nodes;
 
 use super::Value;
 use super::registry::{AGGREGATE, FLUSH, NICS, PXN, RAILS, RELAY_BELOW, TOPO_FILE};
+use crate::topology::placement::{self, Placement};
 use crate::{Error, Machine, Settings};
 
 /// What the program itself says of all this.
@@ -39,30 +41,62 @@ pub(crate) struct Rails {
     pub relay_below: u64,
     /// The machine that each node is.
     pub machine: Option<Arc<Machine>>,
-    /// By rank: the rail that it was on in the communicator of which this one was made. For a part of a
-    /// node's ranks do not tell which of its devices they play.
-    kept: Option<Vec<u32>>,
+    /// Where detection put the ranks, or where they were in the communicator of which this one was made: a part
+    /// of a node's ranks do not tell which of its devices they play.
+    placed: Option<Placed>,
+}
+
+/// Rails, and by rank its own.
+#[derive(Debug, Clone)]
+struct Placed {
+    rails: u32,
+    rail_of: Vec<u32>,
 }
 
 impl Rails {
     /// The rails of a world: as many as somebody said, else those of the machine, if it has any.
     pub fn of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
-        let machine = self.machine.as_ref().filter(|it| self.count.is_none() && it.rails() > 0);
-        match (machine, &self.kept) {
-            (None, _) => crosstie_planner::Rails::new(nodes, self.count),
-            (Some(machine), Some(kept)) => {
-                crosstie_planner::Rails::told(nodes, machine.rails(), kept)
+        match (self.count, &self.placed, &self.machine) {
+            (None, Some(placed), _) => {
+                crosstie_planner::Rails::told(nodes, placed.rails, &placed.rail_of)
             }
-            (Some(machine), None) => machine.rails_of(nodes),
+            (None, None, Some(machine)) if machine.rails() > 0 => machine.rails_of(nodes),
+            (count, ..) => crosstie_planner::Rails::new(nodes, count),
+        }
+    }
+
+    /// How it is known on which rails ranks are, in words.
+    pub fn origin(&self) -> &'static str {
+        match (self.count, &self.placed, &self.machine) {
+            (Some(_), ..) if !self.nics.is_empty() => "by the NICs that were named",
+            (Some(_), ..) => "as told",
+            (None, Some(_), None) => "by the nodes' NICs",
+            (None, _, Some(machine)) if machine.rails() > 0 => "by the NICs of the file",
+            (None, ..) => "one for each rank of a node",
+        }
+    }
+
+    /// Puts the ranks of a world on the rails of the NICs that their nodes were found to have, if nobody said anything of
+    /// rails, and lets them be reached there first.
+    pub fn place(&mut self, world: &mut World, nodes: &Nodes) {
+        if self.count.is_some() || self.machine.is_some() {
+            return;
+        }
+        if let Some(placement) = placement::by_detection(world, nodes) {
+            placement.prefer_nics(&mut world.records);
+            let Placement { rails, rail_of, .. } = placement;
+            self.placed = Some(Placed { rails, rail_of });
         }
     }
 
     /// Lets these ranks of a world keep their rails in a communicator that is made of them.
     pub fn keep(&mut self, nodes: &Nodes, ranks: &[u32]) {
-        if self.machine.is_some() {
+        let by_machine = self.machine.as_ref().is_some_and(|machine| machine.rails() > 0);
+        if self.count.is_none() && (by_machine || self.placed.is_some()) {
             let rails = self.of(nodes);
             let rail = |&rank: &u32| rails.rail_of(Rank(rank)).unwrap_or(0);
-            self.kept = Some(ranks.iter().map(rail).collect());
+            let rail_of = ranks.iter().map(rail).collect();
+            self.placed = Some(Placed { rails: rails.count(), rail_of });
         }
     }
 
@@ -100,7 +134,7 @@ impl Sharing {
             flush: waits(self.flush, environment)?,
             relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
             machine: machine.map(Arc::new),
-            kept: None,
+            placed: None,
         })
     }
 }
@@ -173,7 +207,8 @@ impl Settings {
     }
 
     /// How many rails, or NICs, each node has (`CROSSTIE_RAILS`): 1 to 4096; equal on all ranks; default
-    /// one for each address of `CROSSTIE_NICS`, without those for each rank of the largest node. Rank `i` of a node owns NIC `i`.
+    /// one for each address of `CROSSTIE_NICS`, without those for each NIC that the nodes have, if that is several, else
+    /// for each rank of the largest node. Rank `i` of a node owns NIC `i`.
     ///
     /// ```
     /// let settings = crosstie::Settings::default().rails(4);
@@ -211,7 +246,7 @@ impl Settings {
     }
 
     /// The machine that every node is, as an NCCL topology file describes it (`CROSSTIE_TOPO_FILE`); equal on
-    /// all ranks. The local rank `i` of a node plays its GPU `i` (its NIC `i` where it has no GPUs), and is
+    /// all ranks, and taken instead of what detection finds. Of a file of several hosts node `i` plays host `i`. The local rank `i` of a node plays its GPU `i` (its NIC `i` where it has no GPUs), and is
     /// on the rail of that GPU's nearest NIC; [`rails`](Self::rails) overrules it.
     ///
     /// ```

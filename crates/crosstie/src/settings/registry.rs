@@ -11,7 +11,8 @@ use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
 use super::{
-    Bound, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes, Transport, Value,
+    Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes, Transport,
+    Value,
 };
 use crate::Error;
 
@@ -325,6 +326,12 @@ pub(crate) static ALGORITHM: Knob<Forced> = Knob::new(
 )
 .default("auto")
 .nccl("NCCL_ALGO", algorithm_of_nccl);
+pub(crate) static DETECT: Knob<Detect> = Knob::new(
+    "CROSSTIE_DETECT",
+    Scope::Rank,
+    "whether a rank finds out what its node's machine is: `on`, `off`, or the directory where another machine's files lie",
+)
+.default("on");
 pub(crate) static FLUSH: Knob<Flush> = Knob::new(
     "CROSSTIE_FLUSH",
     Scope::Rank,
@@ -412,7 +419,7 @@ pub(crate) static RAILS: Knob<RailCount> = Knob::new(
     "CROSSTIE_RAILS",
     Scope::World,
     "rails, or NICs, of each node, 1 to 4096; unset: one for each address of CROSSTIE_NICS, without those for \
-     each rank of the largest node",
+     each NIC that the nodes have, if that is several, else for each rank of the largest node",
 );
 static RANK: Knob<u32> = Knob::new(
     "CROSSTIE_RANK",
@@ -476,7 +483,7 @@ pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
 pub(crate) static TOPO_FILE: Knob<PathBuf> = Knob::new(
     "CROSSTIE_TOPO_FILE",
     Scope::World,
-    "NCCL topology file of the machine that each node is; unset: rails are those of CROSSTIE_RAILS",
+    "NCCL topology file of the machine that each node is; unset: what each finds itself to be (CROSSTIE_DETECT)",
 )
 .nccl("NCCL_TOPO_FILE", |file| match file {
     "" => Meant::Default,
@@ -493,6 +500,7 @@ pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
 static ALL: &[&Setting] = &[
     &AGGREGATE.setting,
     &ALGORITHM.setting,
+    &DETECT.setting,
     &FLUSH.setting,
     &HEAP_BYTES.setting,
     &HEARTBEAT.setting,
