@@ -455,7 +455,7 @@ fn a_benchmark_tells_of_the_lab_that_it_ran_in() {
     assert_eq!((&document["pxn"], &document["rails"]), (&"off".into(), &2.into()));
     let table = run(&format!("{lab} -- {bench}"));
     let words = "# lab: 2 nodes x 2 ranks, 2 rails, NICs 400mbit, uplinks 400mbit, MTU 1500";
-    for line in [words, "# pxn: off  rails: 2"] {
+    for line in [words, "# pxn: off  rails: 2, by the NICs that were named"] {
         assert!(table.out.lines().any(|told| told == line), "{}", table.out);
     }
 }
