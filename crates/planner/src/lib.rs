@@ -21,7 +21,7 @@ mod select;
 pub use algo::exchange::Messages;
 pub use ideal::{Ideal, Message, Ways, ideal, messages, wires};
 pub use nodes::{Nodes, NodesError};
-pub use rails::Rails;
+pub use rails::{MachinesError, RailCrossing, Rails};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
 pub use select::{Reach, ReductionOrder, Selection, UnknownOrder};

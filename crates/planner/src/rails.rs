@@ -1,17 +1,42 @@
 //! Owns the rails of a cluster: which NIC is whose, and from which rank a connection enters the network.
 //!
 //! Each rank is on one rail: where no topology says which, on that of its place on the node (its *local
-//! rank*) modulo the number of rails. The NIC of a rail is owned by the first rank of a node that is on
-//! it. With PXN a connection enters the network on its receiver's rail: its *carrier* is the rank of the
-//! sender's node that owns that rail's NIC, so all ranks of a node share one wire to a receiver.
+//! rank*) modulo the number of rails. A rank with several NICs is on a rail with each, and takes them in turn
+//! by channel. The NIC of a rail is owned by the first rank of a node that is on it. With PXN a connection
+//! enters the network on its receiver's rail: its *carrier* is the rank of the sender's node that owns that
+//! rail's NIC, so all ranks of a node share one wire to a receiver.
+//!
+//! ```text
+//!   node 0: GPUs 0, 2 and their NICs      node 1: GPUs 2, 3 and their NICs
+//!   r0 ─ rail 0                           r2 ─ rail 2       r0 to r2: by r1, on rail 2
+//!   r1 ─ rail 2                           r3 ─ rail 3       r0 to r3: by the rank nearest to NIC 3 of node 0
+//!                                                           r3 to r0: likewise, on rail 0
+//! ```
+//!
+//! Nothing depends on the numbers of devices, only on rails: communicators over any GPUs of any nodes have
+//! their ways. Where the sender's node has no NIC on the receiver's rail, the connection crosses from its
+//! sender's rail, and [`Rails::crossing`] says so.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::num::NonZero;
 
-use crosstie_ir::Rank;
+use crosstie_ir::{ChannelId, Rank};
 
 use crate::Nodes;
+
+mod machines;
+
+pub use machines::MachinesError;
+
+/// A connection that leaves one rail and arrives on another, for which the network needs a spine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RailCrossing {
+    /// The sender's rail, by which it enters the network.
+    pub from: u32,
+    /// The receiver's rail, on which the sender's node has no NIC.
+    pub to: u32,
+}
 
 /// The rails of a world, and the way over them: a pure function of the nodes and of each rank's rail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +46,8 @@ pub struct Rails {
     places: Vec<u32>,
     /// The ranks of each node, in order.
     members: Vec<Vec<Rank>>,
-    /// By rank.
-    rail_of: Vec<u32>,
+    /// By rank: the rails that it takes in turn by channel, never none.
+    rails_of: Vec<Vec<u32>>,
     /// By index of node and rail: the owner of the NIC, where there is one.
     owners: BTreeMap<(u32, u32), Rank>,
 }
@@ -39,7 +64,8 @@ impl Rails {
                 rail_of[rank as usize] = local % count;
             }
         }
-        Self::with(count, places, members, rail_of)
+        let rails_of = rail_of.into_iter().map(|rail| alloc::vec![rail]).collect();
+        Self::with(count, places, members, rails_of)
     }
 
     /// The rails of a cluster whose rank r is on rail `rail_of[r]`, of `count`; ranks of a node may share
@@ -48,17 +74,26 @@ impl Rails {
     pub fn told(nodes: &Nodes, count: u32, rail_of: &[u32]) -> Self {
         let (places, members) = places(nodes);
         let rail = |rank: usize| rail_of.get(rank).copied().unwrap_or(0);
-        let rail_of: Vec<u32> = (0..places.len()).map(rail).collect();
-        let used = rail_of.iter().map(|rail| rail.saturating_add(1)).max().unwrap_or(1);
-        Self::with(count.max(used), places, members, rail_of)
+        let rails_of = (0..places.len()).map(|rank| alloc::vec![rail(rank)]).collect();
+        Self::with(count, places, members, rails_of)
     }
 
-    fn with(count: u32, places: Vec<u32>, members: Vec<Vec<Rank>>, rail_of: Vec<u32>) -> Self {
+    /// As many rails as `count` and as some rank is on.
+    fn with(
+        count: u32,
+        places: Vec<u32>,
+        members: Vec<Vec<Rank>>,
+        rails_of: Vec<Vec<u32>>,
+    ) -> Self {
         let mut owners = BTreeMap::new();
-        for ((&node, &rail), rank) in places.iter().zip(&rail_of).zip(0..) {
-            owners.entry((node, rail)).or_insert(Rank(rank));
+        for ((&node, rails), rank) in places.iter().zip(&rails_of).zip(0..) {
+            for &rail in rails {
+                owners.entry((node, rail)).or_insert(Rank(rank));
+            }
         }
-        Self { count, places, members, rail_of, owners }
+        let used = rails_of.iter().flatten().map(|rail| rail.saturating_add(1)).max();
+        let count = count.max(used.unwrap_or(1));
+        Self { count, places, members, rails_of, owners }
     }
 
     /// How many rails there are.
@@ -66,9 +101,15 @@ impl Rails {
         self.count
     }
 
-    /// The rail of `rank`; `None` when there is no such rank.
+    /// The rail of `rank`, the first if it has several; `None` when there is no such rank.
     pub fn rail_of(&self, rank: Rank) -> Option<u32> {
-        self.rail_of.get(rank.0 as usize).copied()
+        self.rail_on(rank, ChannelId(0))
+    }
+
+    /// The rail of `rank` on a channel.
+    pub fn rail_on(&self, rank: Rank, channel: ChannelId) -> Option<u32> {
+        let rails = self.rails_of.get(rank.0 as usize)?;
+        rails.get(usize::from(channel.0).checked_rem(rails.len())?).copied()
     }
 
     /// The rail whose NIC `rank` owns, if it owns one: then it is its own rail.
@@ -85,11 +126,25 @@ impl Rails {
 
     /// The rank from which the connections from `src` to `dst`, a rank of another node, enter the network
     /// with PXN: the owner of the NIC of `dst`'s rail on `src`'s node, and `src` itself where no rank of
-    /// that node owns it.
+    /// that node owns it. On the first channel: on all, where ranks have one NIC each.
     pub fn carrier(&self, src: Rank, dst: Rank) -> Option<Rank> {
-        let rail = self.rail_of(dst)?;
+        self.carrier_on(src, dst, ChannelId(0))
+    }
+
+    /// The same on any channel.
+    pub fn carrier_on(&self, src: Rank, dst: Rank, channel: ChannelId) -> Option<Rank> {
+        let rail = self.rail_on(dst, channel)?;
         let &node = self.places.get(src.0 as usize)?;
         Some(self.owners.get(&(node, rail)).copied().unwrap_or(src))
+    }
+
+    /// Where the connection from `src` to `dst` on a channel leaves one rail and arrives on another, with PXN:
+    /// only where the node of `src` has no NIC on the rail of `dst`. None inside a node.
+    pub fn crossing(&self, src: Rank, dst: Rank, channel: ChannelId) -> Option<RailCrossing> {
+        let (from, to) = (self.rail_on(src, channel)?, self.rail_on(dst, channel)?);
+        let &node = self.places.get(src.0 as usize)?;
+        let crosses = !self.owners.contains_key(&(node, to)) && !self.node_of(src).contains(&dst);
+        crosses.then_some(RailCrossing { from, to })
     }
 
     /// The ranks whose connections to `dst` enter the network from `carrier`, in order. Empty inside a node.

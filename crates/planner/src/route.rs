@@ -22,7 +22,7 @@ pub enum Route {
 pub fn route(
     src: Rank,
     dst: Rank,
-    _channel: ChannelId,
+    channel: ChannelId,
     nodes: &Nodes,
     rails: Option<&Rails>,
 ) -> Option<Route> {
@@ -33,6 +33,7 @@ pub fn route(
     if from == to {
         return Some(Route::Local);
     }
-    let carrier = rails.and_then(|rails| rails.carrier(src, dst)).filter(|&carrier| carrier != src);
+    let carrier = rails.and_then(|rails| rails.carrier_on(src, dst, channel));
+    let carrier = carrier.filter(|&carrier| carrier != src);
     Some(carrier.map_or(Route::Network, Route::Relayed))
 }

@@ -3,7 +3,9 @@
 use std::num::NonZero;
 
 use crosstie_ir::{ChannelId, Rank};
-use crosstie_planner::{Nodes, Rails, Route, route};
+use crosstie_planner::search::Node;
+use crosstie_planner::{MachinesError, Nodes, RailCrossing, Rails, Route, route};
+use crosstie_topo::Topology;
 use proptest::prelude::*;
 
 fn rails(node_of: &[u32], count: Option<u32>) -> (Nodes, Rails) {
@@ -79,6 +81,108 @@ proptest! {
                     prop_assert_eq!(rails.rail_of(carrier), rails.rail_of(dst));
                 }
             }
+        }
+    }
+}
+
+/// Machines of `topology/`, with ranks on some of their GPUs.
+fn machines() -> Vec<Topology> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topology");
+    let read = |name: &str| {
+        Topology::read_bytes(&std::fs::read(folder.join(name)).expect("a file"))
+            .expect("a topology")
+    };
+    ["dgx-h100.xml", "hgx-h100-4nic.xml", "aws-p5.xml", "dgx1-v100.xml"].map(read).into()
+}
+
+#[test]
+fn a_subset_of_gpus_keeps_to_rails_and_crosses_none_that_its_node_has_a_nic_on() {
+    let machines = machines();
+    let whole = || Node::whole(&machines[0]);
+    let nodes = Nodes::new(vec![0, 0, 1, 1]).expect("ranks");
+    // GPUs 0 and 2, and GPUs 2 and 3, of machines with a NIC for each GPU.
+    let kinds = [whole().with_gpus(&[0, 2]), whole().with_gpus(&[2, 3])];
+    let rails = Rails::of_machines(&nodes, &kinds, &[0, 1]).expect("rails");
+    let way = |src, dst| route(Rank(src), Rank(dst), ChannelId(0), &nodes, Some(&rails));
+    assert_eq!([way(0, 2), way(1, 2)], [Some(Route::Relayed(Rank(1))), Some(Route::Network)]);
+    // Nobody of node 0 is on rail 3, but NIC 3 is there: the first rank of its socket sends by it.
+    assert_eq!(rails.carrier(Rank(1), Rank(3)), Some(Rank(0)));
+    assert_eq!(rails.crossing(Rank(1), Rank(3), ChannelId(0)), None);
+    // Where the machine has no such NIC, the rail is crossed.
+    let kinds = [Node::whole(&machines[1]).with_gpus(&[0, 4]), whole().with_gpus(&[2, 7])];
+    let rails = Rails::of_machines(&nodes, &kinds, &[0, 1]).expect("rails");
+    let crossing = rails.crossing(Rank(0), Rank(3), ChannelId(0));
+    assert_eq!(crossing, Some(RailCrossing { from: 0, to: 7 }));
+    assert_eq!(rails.crossing(Rank(3), Rank(0), ChannelId(0)), None);
+}
+
+#[test]
+fn a_gpu_with_several_nics_takes_them_in_turn_by_channel() {
+    let machines = machines();
+    let nodes = Nodes::new(vec![0, 0, 1, 1]).expect("ranks");
+    let kinds = [Node::whole(&machines[2]).with_gpus(&[0, 4])];
+    let rails = Rails::of_machines(&nodes, &kinds, &[0, 0]).expect("rails");
+    let rail = |rank, channel| rails.rail_on(Rank(rank), ChannelId(channel)).expect("a rail");
+    let on = |rank| (0..8).map(move |channel| rail(rank, channel));
+    let mut of_first: Vec<u32> = on(0).collect();
+    assert_eq!(of_first[..4], of_first[4..]);
+    of_first.sort_unstable();
+    of_first.dedup();
+    assert_eq!(of_first.len(), 4);
+    assert!(on(1).all(|rail| !of_first.contains(&rail)));
+}
+
+#[test]
+fn machines_that_do_not_fit_the_world_are_refused() {
+    let machines = machines();
+    let nodes = Nodes::new(vec![0, 0, 1]).expect("ranks");
+    let one = [Node::whole(&machines[0]).with_gpus(&[5])];
+    let refused = Rails::of_machines(&nodes, &one, &[0, 0]).err();
+    assert_eq!(refused, Some(MachinesError::Members { node: 0, ranks: 2, members: 1 }));
+    let whole = [Node::whole(&machines[0])];
+    let refused = Rails::of_machines(&nodes, &whole, &[0]).err();
+    assert_eq!(refused, Some(MachinesError::NoKind { node: 1, kinds: 1 }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn any_gpus_of_any_machines_have_ways_that_keep_to_the_receivers_rail(
+        kinds in proptest::collection::vec((0usize..4, 1u32..256), 1..5),
+        channel in 0u16..9,
+    ) {
+        let machines = machines();
+        let kinds: Vec<Node<'_>> = kinds
+            .into_iter()
+            .map(|(machine, mask)| {
+                let gpus: Vec<u32> = (0..8).filter(|gpu| mask >> gpu & 1 == 1).collect();
+                Node::whole(&machines[machine]).with_gpus(&gpus)
+            })
+            .collect();
+        let per_node = |(node, kind): (u32, &Node<'_>)| vec![node; kind.members.len()];
+        let nodes = Nodes::new((0..).zip(&kinds).flat_map(per_node).collect()).expect("ranks");
+        let kind_of: Vec<u32> = (0..kinds.len() as u32).collect();
+        let rails = Rails::of_machines(&nodes, &kinds, &kind_of).expect("rails");
+        let channel = ChannelId(channel);
+        for (src, dst) in (0..nodes.ranks()).flat_map(|a| (0..nodes.ranks()).map(move |b| (Rank(a), Rank(b)))) {
+            let (from, to) = (nodes.node_of(src).expect("a rank"), nodes.node_of(dst).expect("a rank"));
+            let way = route(src, dst, channel, &nodes, Some(&rails));
+            let rail = rails.rail_on(dst, channel).expect("a rail");
+            if from == to {
+                prop_assert_eq!(way, (src != dst).then_some(Route::Local));
+                prop_assert_eq!(rails.crossing(src, dst, channel), None);
+                continue;
+            }
+            // A rail is crossed where, and only where, the sender's machine has no NIC on it.
+            let has_nic = kinds[from as usize].rails.iter().any(|(other, _)| other == rail);
+            prop_assert_eq!(rails.crossing(src, dst, channel).is_none(), has_nic);
+            if let Some(Route::Relayed(relay)) = way {
+                prop_assert_eq!(nodes.node_of(relay), Some(from));
+                // All of the node that send to this receiver do so by one relay.
+                let relayed = |other| rails.carrier_on(other, dst, channel) == Some(relay);
+                prop_assert!(rails.node_of(src).iter().copied().all(relayed));
+            }
+            prop_assert!(way.is_some());
         }
     }
 }

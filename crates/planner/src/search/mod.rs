@@ -53,13 +53,13 @@ impl<'a> Node<'a> {
         Self { topology, members, rails }
     }
 
-    /// The same with ranks on the GPUs of these numbers alone, in this order.
+    /// The same with ranks on the GPUs of these numbers alone, in this order; numbers as [`Stretch::gpus`] has
+    /// them. One that no GPU has is left out.
     #[must_use]
     pub fn with_gpus(self, devices: &[u32]) -> Self {
         let gpus = self.topology.gpus();
         let numbered = |device: u32| {
-            let is =
-                |&&gpu: &&VertexId| self.topology.gpu(gpu).is_some_and(|gpu| gpu.dev == device);
+            let is = |&&gpu: &&VertexId| model::device(self.topology, gpu) == Some(device);
             gpus.iter().find(is).copied()
         };
         let members = devices.iter().filter_map(|&device| numbered(device)).collect();

@@ -192,19 +192,23 @@ impl Model {
 fn seat(topology: &Topology, member: VertexId) -> Option<Seat> {
     let host = topology.vertex(member).host;
     if let Some(gpu) = topology.gpu(member) {
-        let device = number(topology, gpu.dev, topology.gpus(), member);
+        let device = device(topology, member)?;
         return Some(Seat { vertex: member, device, is_gpu: true, gdr: gpu.gdr, host });
     }
-    let port = topology.port(member)?;
-    let device = number(topology, port.dev, topology.ports(), member);
+    let device = device(topology, member)?;
     Some(Seat { vertex: topology.cpu_of(member)?, device, is_gpu: false, gdr: true, host })
 }
 
-/// The number of the file; in a file of several hosts, which count each for itself, the place among all.
-fn number(topology: &Topology, dev: u32, all: &[VertexId], of: VertexId) -> u32 {
+/// What a plan calls a GPU or port: the number of the file; in a file of several hosts, which count each for
+/// itself, the place among all.
+pub(super) fn device(topology: &Topology, of: VertexId) -> Option<u32> {
+    let (dev, all) = match (topology.gpu(of), topology.port(of)) {
+        (Some(gpu), _) => (gpu.dev, topology.gpus()),
+        (None, port) => (port?.dev, topology.ports()),
+    };
     match topology.hosts().len() {
-        0 | 1 => dev,
-        _ => all.iter().position(|&other| other == of).map_or(dev, |place| place as u32),
+        0 | 1 => Some(dev),
+        _ => all.iter().position(|&other| other == of).map(|place| place as u32),
     }
 }
 
@@ -212,7 +216,7 @@ fn number(topology: &Topology, dev: u32, all: &[VertexId], of: VertexId) -> u32 
 fn ports(topology: &Topology, rails: &Rails) -> Vec<Port> {
     let known = topology.ports().iter().filter_map(|&vertex| {
         let port = topology.port(vertex)?;
-        let device = number(topology, port.dev, topology.ports(), vertex);
+        let device = device(topology, vertex)?;
         let (rail, host) = (rails.rail_of(vertex), topology.vertex(vertex).host);
         Some(Port { vertex, device, rail, gdr: port.gdr, host })
     });
