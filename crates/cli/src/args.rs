@@ -2,6 +2,7 @@
 
 mod foreign;
 mod lab;
+mod plan;
 mod settings;
 mod topo;
 mod words;
@@ -18,6 +19,7 @@ use crate::bench::operation::{self, Operation};
 use crate::lab::LabFacts;
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
+pub use plan::{PlanArgs, PlanCommand, VerifyArgs};
 pub use settings::SettingFlags;
 pub use topo::{
     DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,
@@ -50,6 +52,8 @@ pub enum Command {
     Lab(Box<LabArgs>),
     /// Show a machine, this one or one described in a file: devices, links, paths, what is wrong
     Topo(Box<TopoArgs>),
+    /// Prove that a plan, or a program for MSCCL, is right, or tell what is wrong in it
+    Plan(PlanArgs),
     /// Show every setting: its value, where that comes from, and what it means
     Config(ConfigArgs),
     /// Tell what the code of an error means, what causes it and what to do
@@ -466,7 +470,7 @@ impl BuffersArg {
 pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
-const LATER_COMMANDS: [&str; 3] = ["plan", "sim", "doctor"];
+const LATER_COMMANDS: [&str; 2] = ["sim", "doctor"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {

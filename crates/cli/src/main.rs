@@ -8,9 +8,11 @@ mod config;
 mod events;
 mod exit;
 mod explain;
+mod file;
 mod lab;
 mod launch;
 mod picture;
+mod plan;
 mod run;
 mod topo;
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => start_log().and_then(|()| bench::run(&args)),
         Command::Run(args) => start_log().and_then(|()| run::run(args)),
         Command::Topo(args) => start_log().and_then(|()| topo::run(&args)),
+        Command::Plan(args) => plan::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions(args.shell),

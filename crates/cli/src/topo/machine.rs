@@ -1,7 +1,6 @@
 //! Owns where a machine, or a fabric, comes from: this machine, or files, each taken for what it holds.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::Read;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use crosstie_topo::xml::{Conflict, Document, merge};
 
 use crate::args::MachineArgs;
 use crate::exit::Failure;
+use crate::file;
 
 /// What is asked for.
 pub enum Subject {
@@ -28,9 +28,6 @@ pub struct Machine {
     /// What was not found, or is contradicted.
     pub notes: Vec<Note>,
 }
-
-/// More than any topology has: the reader refuses longer ones by their length.
-const MOST_BYTES: u64 = 65 << 20;
 
 impl Subject {
     /// The one that is asked for.
@@ -201,8 +198,6 @@ impl Drop for Folder {
 
 /// A file's bytes.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
     let failed = |error| {
         let text = path.to_string_lossy();
         // What is no file was perhaps to be a command.
@@ -214,7 +209,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
         };
         Failure::usage(format!("cannot read {}: {error}", path.display()), remedy)
     };
-    read.map_err(failed).map(|_| bytes)
+    file::read(path).map_err(failed)
 }
 
 /// A file that does not hold what it should.
