@@ -58,13 +58,14 @@ impl Programs {
 }
 
 /// How many receives of a connection over a network are opened before the one that is waited for: none, for
-/// no gain was seen on one host.
+/// each class of operations that gained at some sizes lost at others, on one host.
 ///
-/// Measured coarsely, on a busy machine of 2 cores, in µs, out of place; each figure is a run, first those of
-/// the build before grants were instructions, then those with 1. `crosstie bench all_reduce --transport tcp
-/// --ranks 2`: 1 MiB 269, 280; 350. 4 MiB 1199, 1816; 1982. 16 MiB 7996, 8083; 8485. (An earlier form with 1,
-/// once: 1042, 4457, 15667.) `crosstie bench all_to_all --nodes 2 --ranks 8 --pxn on`: 64 KiB a peer 1062,
-/// 2340; 1115, 1158. 1 MiB a peer 17895, 16334; 77272, 21517. Between hosts it was not measured.
+/// Measured by turns with 0 and with 1, medians of 5 to 7 runs, µs per call, out of place. `crosstie bench
+/// all_reduce --transport tcp --ranks 2`: 64 KiB 32 and 24, 256 KiB 79 and 124, 1 MiB 169 and 165, 4 MiB 838
+/// and 733, 16 MiB 4668 and 6106, then 5595 and 4965; `--ranks 4`: 1 MiB 984 and 834, 16 MiB 12513 and 12627.
+/// `all_gather --ranks 4`: 64 KiB 132 and 181, then 132 and 175; 4 MiB 1454 and 1306, 16 MiB 6465 and 5697.
+/// `all_to_all --nodes 2 --ranks 8`, 1 MiB a peer: `--pxn on` 8570 and 10424, `--pxn off` 8395 and 7758. Between
+/// hosts it was not measured.
 const OPEN_AHEAD: usize = 0;
 
 /// What tells one plan of a communicator from another.
