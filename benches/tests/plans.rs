@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use crosstie_benches::loads;
-use crosstie_planner::search::{CrossingWhy, Node, RelayWhy, Rings, SearchError, rings};
+use crosstie_planner::search::{CrossingWhy, Node, RelayWhy, Rings, SearchError, Swap, rings};
 use crosstie_topo::{Rails, Topology, VertexId};
+use proptest::prelude::*;
 
 fn read(name: &str) -> Topology {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../topology").join(name);
@@ -107,9 +108,11 @@ fn each_gpu_with_a_nic_of_its_own_swaps_rails_and_needs_no_relay_from_three_rail
     }
     // Of two rails a ring that swapped is on the wrong one after an odd number of nodes: the last closes it.
     let two = [Node::whole(&topology).with_gpus(&[0, 4])];
-    assert_eq!(relays(&planned(&two, &[0, 0, 0, 0])), []);
+    let even = planned(&two, &[0, 0, 0, 0]);
+    assert_eq!((relays(&even), even.swap), (vec![], Swap::Pairs));
+    let odd = planned(&two, &[0, 0, 0]);
     let closing = vec![(2, Some(RelayWhy::OddNodes)); 2];
-    assert_eq!(relays(&planned(&two, &[0, 0, 0])), closing);
+    assert_eq!((relays(&odd), odd.swap), (closing, Swap::Closing { at: 2 }));
 }
 
 #[test]
@@ -216,6 +219,85 @@ fn rings_stay_on_an_nvlink_island_until_it_is_done() {
             }
             assert!(order[0] / 2 == order[1] / 2 && order[2] / 2 == order[3] / 2, "{order:?}");
         }
+    }
+}
+
+/// A machine of one or two sockets, each with PCI switches that hold GPUs and NICs; NVLinks between any GPUs.
+fn any_machine() -> impl Strategy<Value = Topology> {
+    let switch = (1usize..4, 0usize..3);
+    let switches = proptest::collection::vec(switch, 1..4);
+    let links = proptest::collection::vec((0usize..12, 0usize..12, 1u32..4), 0..16);
+    (switches, links, any::<bool>(), prop::sample::select(vec![70, 80, 90])).prop_map(described)
+}
+
+/// By switch its GPUs and NICs; NVLinks, by their ends; whether there are two sockets; compute capability.
+type Parts = (Vec<(usize, usize)>, Vec<(usize, usize, u32)>, bool, u32);
+
+fn described((switches, links, two_sockets, sm): Parts) -> Topology {
+    let all: usize = switches.iter().map(|(gpus, _)| gpus).sum();
+    let mut counts = std::collections::BTreeMap::new();
+    for (a, b, count) in links {
+        let (a, b) = (a % all, b % all);
+        if a != b {
+            counts.insert((a, b), count);
+            counts.insert((b, a), count);
+        }
+    }
+    let pci = r#"link_speed="16.0 GT/s PCIe" link_width="16""#;
+    let mut sockets = [String::new(), String::new()];
+    let (mut gpu, mut nic) = (0, 0);
+    for (at, (gpus, nics)) in switches.into_iter().enumerate() {
+        let mut inner = String::new();
+        for _ in 0..gpus {
+            let links =
+                counts.iter().filter(|((from, _), _)| *from == gpu).map(|((_, to), count)| {
+                    format!(
+                        r#"<nvlink target="0000:{:02x}:00.0" count="{count}" tclass="0x030200"/>"#,
+                        0x40 + to
+                    )
+                });
+            let links: String = links.collect();
+            let bus = 0x40 + gpu;
+            inner += &format!(
+                r#"<pci busid="0000:{bus:02x}:00.0" class="0x030200" {pci}><gpu dev="{gpu}" sm="{sm}">{links}</gpu></pci>"#
+            );
+            gpu += 1;
+        }
+        for _ in 0..nics {
+            let bus = 0x80 + nic;
+            inner += &format!(
+                r#"<pci busid="0000:{bus:02x}:00.0" class="0x020000" {pci}><nic><net name="n{nic}" dev="{nic}" speed="200000"/></nic></pci>"#
+            );
+            nic += 1;
+        }
+        let socket = if two_sockets { at % 2 } else { 0 };
+        sockets[socket] += &format!(
+            r#"<pci busid="0000:{:02x}:00.0" class="0x060400" {pci}>{inner}</pci>"#,
+            1 + at
+        );
+    }
+    let cpu = r#"arch="x86_64" vendor="GenuineIntel" familyid="6" modelid="143""#;
+    let sockets =
+        [0, 1].map(|numa| format!(r#"<cpu numaid="{numa}" {cpu}>{}</cpu>"#, sockets[numa]));
+    Topology::read(&format!(r#"<system version="1">{}</system>"#, sockets.concat()))
+        .expect("a topology")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn any_machine_gets_rings_and_trees_that_its_links_bear(
+        topology in any_machine(),
+        nodes in 1usize..6,
+    ) {
+        let kinds = [Node::whole(&topology)];
+        if nodes > 1 && topology.ports().is_empty() {
+            prop_assert_eq!(rings(&kinds, &vec![0; nodes]), Err(SearchError::NoNic { kind: 0 }));
+            return Ok(());
+        }
+        let plan = planned(&kinds, &vec![0; nodes]);
+        prop_assert!(plan.total_mb_s() > 0);
+        prop_assert!(plan.bound_mb_s.is_none_or(|bound| plan.total_mb_s() <= bound), "{:?}", plan);
     }
 }
 

@@ -11,7 +11,7 @@ use super::bound::{Scope, bound};
 use super::model::Model;
 use super::node::{Found, Want, Way, search, through};
 use super::trees::trees;
-use super::{Crossing, CrossingWhy, Node, RelayWhy, Ring, Rings, SearchError, Side, Stretch};
+use super::{Crossing, CrossingWhy, Node, RelayWhy, Ring, Rings, SearchError, Side, Stretch, Swap};
 
 /// The rings of a cluster whose node number i is of kind `nodes[i]`.
 ///
@@ -51,7 +51,7 @@ pub fn rings(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Rings, SearchError> {
     let bound_mb_s = bounds.flatten().min();
     let crossings = layout.crossings(&models, nodes);
     let trees = trees(&models, nodes, &layout);
-    Ok(Rings { rings, trees, bound_mb_s, crossings })
+    Ok(Rings { rings, trees, bound_mb_s, swap: layout.swap, crossings })
 }
 
 fn models(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Vec<Model>, SearchError> {
@@ -88,13 +88,14 @@ pub(super) struct Layout {
     nodes: Vec<(usize, bool)>,
     /// By node: the ways by which its trees go, which never swap.
     trees: Vec<usize>,
+    swap: Swap,
 }
 
 impl Layout {
     fn of_one(found: Found) -> Self {
         let rails = alloc::vec![(None, None); found.ways.len()];
         let ways = alloc::vec![Ways { found, rails, why: RelayWhy::OwnNic }];
-        Self { ways, nodes: alloc::vec![(0, false)], trees: alloc::vec![0] }
+        Self { ways, nodes: alloc::vec![(0, false)], trees: alloc::vec![0], swap: Swap::None }
     }
 
     pub fn channels(&self) -> u32 {
@@ -219,6 +220,15 @@ enum Tail {
 }
 
 impl Tail {
+    fn swap(self, paired: bool, nodes: u32) -> Swap {
+        match self {
+            Self::None if paired => Swap::Pairs,
+            Self::None => Swap::None,
+            Self::Closing => Swap::Closing { at: nodes.saturating_sub(1) },
+            Self::Turning => Swap::Turning { from: nodes.saturating_sub(3) },
+        }
+    }
+
     /// The rails of the last nodes, given those by which channels come in at nodes of even place.
     fn rails(self, ins: &[Option<u32>]) -> Vec<Vec<Rails>> {
         let count = ins.len();
@@ -253,7 +263,8 @@ impl Cluster<'_> {
         }
         let closed = search(&self.models[self.base as usize], Want::Closed);
         let closed = closed.and_then(|found| self.follow(&found, Tail::None));
-        let layouts = [turning, self.follow(found, Tail::Closing), closed];
+        // Where they are equal, the simplest: that of two rails turns into closing.
+        let layouts = [closed, self.follow(found, Tail::Closing), turning];
         layouts
             .into_iter()
             .flatten()
@@ -268,7 +279,8 @@ impl Cluster<'_> {
         let rails: Vec<Rails> = rails
             .map(|nics| nics.map_or((None, None), |(from, to, _)| (rail(from), rail(to))))
             .collect();
-        let mut layout = Layout { ways: Vec::new(), nodes: Vec::new(), trees: Vec::new() };
+        let swap = tail.swap(found.paired, self.nodes.len() as u32);
+        let mut layout = Layout { ways: Vec::new(), nodes: Vec::new(), trees: Vec::new(), swap };
         let mut of_kind: BTreeMap<u32, usize> = BTreeMap::new();
         for kind in kinds_of(self.nodes) {
             let (found, why) = match kind == self.base {

@@ -76,8 +76,34 @@ pub struct Rings {
     pub trees: Vec<Tree>,
     /// What the rings together cannot exceed, MB/s; `None` where no link limits them.
     pub bound_mb_s: Option<u64>,
+    /// How rings change rails from node to node.
+    pub swap: Swap,
     /// Where rails are crossed, and why.
     pub crossings: Vec<Crossing>,
+}
+
+/// How rings change rails from node to node, where their way out of a node is another NIC than their way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Swap {
+    /// They do not: each leaves by the rail that it came in by.
+    None,
+    /// Channels 2k and 2k + 1 come in by each other's rails at every other node. The number of nodes is even,
+    /// so each is on its own again at the end.
+    Pairs,
+    /// The number of nodes is odd: from this node on, the last but two, each channel takes the rail of the
+    /// next channel, twice, and the last node leads it back to its own.
+    Turning {
+        /// The first of the three nodes.
+        from: u32,
+    },
+    /// The number of nodes is odd and there are too few rails to turn: at this node, the last, rings leave by
+    /// the rail that they came in by, which costs a relay, or the way to a NIC that is far.
+    Closing {
+        /// The node.
+        at: u32,
+    },
 }
 
 impl Rings {

@@ -101,6 +101,50 @@ impl Links {
     }
 }
 
+/// What leads between seats and ports.
+struct ToNics<'a> {
+    topology: &'a Topology,
+    seats: &'a [Seat],
+    /// The paths from each seat.
+    trees: &'a [PathTree],
+    links: &'a mut Links,
+}
+
+impl ToNics<'_> {
+    /// By port and seat: the legs in, and the legs out.
+    fn legs(
+        &mut self,
+        ports: &[Port],
+        joins: impl Fn(VertexId) -> bool + Copy,
+    ) -> (Vec<Option<Leg>>, Vec<Option<Leg>>) {
+        let cpus = cpu_trees(self.topology, self.seats);
+        let (mut enters, mut leaves) = (Vec::new(), Vec::new());
+        for port in ports {
+            let in_by = self.topology.paths_joined_by(port.vertex, joins);
+            let chip = self.topology.cpu_of(port.vertex);
+            for (seat, out_by) in self.seats.iter().zip(self.trees) {
+                let cpu = by_cpu(self.topology, seat, port);
+                let by = cpu.and_then(|cpu| cpus.get(&cpu));
+                let path = chip.and_then(|cpu| out_by.to(cpu));
+                let is_chip = path.is_some_and(|path| path.kind == PathKind::C2c);
+                let enter = self.leg(&in_by, seat.vertex, by);
+                let leave = self.leg(out_by, port.vertex, by);
+                enters.push(enter.map(|leg| chip_to_chip(leg, is_chip)));
+                leaves.push(leave.map(|leg| chip_to_chip(leg, is_chip)));
+            }
+        }
+        (enters, leaves)
+    }
+
+    /// A leg, with a stop in the memory of a NUMA node where `by` has the paths from one.
+    fn leg(&mut self, tree: &PathTree, to: VertexId, by: Option<&PathTree>) -> Option<Leg> {
+        let Some(by) = by else { return self.links.leg(tree, to) };
+        let (first, second) = (self.links.leg(tree, by.from())?, self.links.leg(by, to)?);
+        let kind = first.kind.max(second.kind).max(PathKind::Phb);
+        Some(first.then(&second, kind))
+    }
+}
+
 impl Model {
     pub fn of(node: &Node<'_>, kind: u32) -> Result<Self, SearchError> {
         let topology = node.topology;
@@ -119,26 +163,8 @@ impl Model {
             seats.iter().map(|seat| topology.paths_joined_by(seat.vertex, joins)).collect();
         let pairs = trees.iter().flat_map(|tree| seats.iter().map(move |to| (tree, to.vertex)));
         let hops = pairs.map(|(tree, to)| links.leg(tree, to)).collect();
-        let cpus = cpu_trees(topology, &seats);
-        let (mut enters, mut leaves) = (Vec::new(), Vec::new());
-        for port in &ports {
-            let in_by = topology.paths_joined_by(port.vertex, joins);
-            for (seat, out_by) in seats.iter().zip(&trees) {
-                let cpu = by_cpu(topology, seat, port)
-                    .and_then(|cpu| cpus.get(&cpu).map(|tree| (cpu, tree)));
-                let (enter, leave) = match cpu {
-                    None => (links.leg(&in_by, seat.vertex), links.leg(out_by, port.vertex)),
-                    Some((cpu, cpu_by)) => (
-                        detour(links.leg(&in_by, cpu), links.leg(cpu_by, seat.vertex)),
-                        detour(links.leg(out_by, cpu), links.leg(cpu_by, port.vertex)),
-                    ),
-                };
-                let chip = topology.cpu_of(port.vertex).and_then(|cpu| out_by.to(cpu));
-                let is_chip = chip.is_some_and(|path| path.kind == PathKind::C2c);
-                enters.push(enter.map(|leg| chip_to_chip(leg, is_chip)));
-                leaves.push(leave.map(|leg| chip_to_chip(leg, is_chip)));
-            }
-        }
+        let mut to_nics = ToNics { topology, seats: &seats, trees: &trees, links: &mut links };
+        let (enters, leaves) = to_nics.legs(&ports, joins);
         let limits = seats.iter().map(|seat| match topology.gpu(seat.vertex) {
             Some(gpu) => channel_limit(&gpu.model),
             None => channel_limit(&GpuModel::Unknown),
@@ -238,13 +264,6 @@ fn cpu_trees(topology: &Topology, seats: &[Seat]) -> BTreeMap<VertexId, PathTree
 fn by_cpu(topology: &Topology, seat: &Seat, port: &Port) -> Option<VertexId> {
     let direct = !seat.is_gpu || seat.gdr && port.gdr;
     if direct { None } else { topology.cpu_of(seat.vertex) }
-}
-
-/// Two legs with a stop in host memory between them.
-fn detour(first: Option<Leg>, second: Option<Leg>) -> Option<Leg> {
-    let (first, second) = (first?, second?);
-    let kind = first.kind.max(second.kind).max(PathKind::Phb);
-    Some(first.then(&second, kind))
 }
 
 /// By C2C and the processor that the NIC hangs on a GPU is as near to it as by a switch.
