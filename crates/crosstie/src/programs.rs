@@ -57,17 +57,6 @@ impl Programs {
     }
 }
 
-/// How many receives of a connection over a network are opened before the one that is waited for: none, for
-/// each class of operations that gained at some sizes lost at others, on one host.
-///
-/// Measured by turns with 0 and with 1, medians of 5 to 7 runs, µs per call, out of place. `crosstie bench
-/// all_reduce --transport tcp --ranks 2`: 64 KiB 32 and 24, 256 KiB 79 and 124, 1 MiB 169 and 165, 4 MiB 838
-/// and 733, 16 MiB 4668 and 6106, then 5595 and 4965; `--ranks 4`: 1 MiB 984 and 834, 16 MiB 12513 and 12627.
-/// `all_gather --ranks 4`: 64 KiB 132 and 181, then 132 and 175; 4 MiB 1454 and 1306, 16 MiB 6465 and 5697.
-/// `all_to_all --nodes 2 --ranks 8`, 1 MiB a peer: `--pxn on` 8570 and 10424, `--pxn off` 8395 and 7758. Between
-/// hosts it was not measured.
-const OPEN_AHEAD: usize = 0;
-
 /// What tells one plan of a communicator from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Form {
@@ -86,8 +75,8 @@ impl Communicator {
         }
         let Form { collective, algorithm, in_place, past_relays } = form;
         let plan = select::plan(collective, algorithm, in_place, &self.nodes, self.world.rank);
-        let known =
-            Known { in_place, ahead: OPEN_AHEAD, past_relays: past_relays.then_some(CHANNELS) };
+        let past_relays = past_relays.then_some(CHANNELS);
+        let known = Known { in_place, ahead: self.settings.rails.open_ahead, past_relays };
         let program = self.engine.resolve_for(plan, known);
         let program = program.map_err(|seen| self.standing.fail(call, &seen))?;
         *self.programs.slot(form) = Some(Arc::new(program));

@@ -23,7 +23,7 @@ use crosstie_transport::seam::Limits;
 use crate::Error;
 pub use detect::Detect;
 pub use protocol::Protocol;
-pub(crate) use rails::{Bound, Most, Nics, RailCount, Rails, Sharing};
+pub(crate) use rails::{Ahead, Bound, Most, Nics, RailCount, Rails, Sharing};
 pub use rails::{Flush, Pxn};
 use registry::{
     ALGORITHM, DETECT, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS,

@@ -84,6 +84,36 @@ fn reductions_over_relays_are_right() {
     assert!(all.unwrap().iter().sum::<u64>() > 0, "nothing was relayed");
 }
 
+#[test]
+fn receives_that_are_opened_early_take_the_right_messages() {
+    for ahead in [1, 3, 7] {
+        let (world, settings) = world(6, 2);
+        let settings = settings.open_ahead(ahead).slot_bytes(8 << 10);
+        let all = world.settings(settings).run(|mut comm| {
+            let rank = u64::from(comm.rank());
+            for count in [700usize, 40_000] {
+                let mut sums: Vec<u64> = (0..count as u64).map(|i| i + rank).collect();
+                comm.all_reduce_in_place(&mut sums, ReduceOp::Sum)?;
+                assert!(sums.iter().zip(0..).all(|(&sum, i)| sum == 6 * i + 15), "{count}");
+                let send: Vec<u64> = (0..6 * count as u64).map(|i| rank << 32 | i).collect();
+                let mut recv = vec![0; send.len()];
+                comm.all_to_all(&send, &mut recv)?;
+                let wanted = |i: usize| {
+                    (i / count) as u64 * (1 << 32) + rank * count as u64 + (i % count) as u64
+                };
+                assert!(recv.iter().enumerate().all(|(i, &x)| x == wanted(i)), "{count}, {ahead}");
+                comm.all_gather(&send[..count], &mut recv)?;
+                let wanted = |i: usize| (i / count) as u64 * (1 << 32) + (i % count) as u64;
+                assert!(recv.iter().enumerate().all(|(i, &x)| x == wanted(i)), "{count}, {ahead}");
+            }
+            Ok(())
+        });
+        all.unwrap();
+    }
+    let too_many = Threads::new(2).settings(Settings::default().open_ahead(8)).run(|_| Ok(()));
+    assert!(too_many.unwrap_err().to_string().contains("0 to 7"));
+}
+
 /// Rank 1 relays what rank 0 sends to rank 3.
 #[test]
 fn a_relay_whose_program_sleeps_or_has_left_sends_on_all_the_same() {

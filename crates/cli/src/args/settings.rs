@@ -73,6 +73,11 @@ pub struct SettingFlags {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
     pub aggregate: Option<u8>,
 
+    /// Receives of a connection over a network that a rank opens before it needs them [default: 0]
+    #[arg(long, value_name = "0..7", help_heading = BETWEEN)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=7))]
+    pub open_ahead: Option<u8>,
+
     /// How long a message waits for others that may leave with it: auto, full (for all that are
     /// expected), or a time: 5us, or 5000 (nanoseconds), 10ms at most [default: auto]
     #[arg(long, value_name = "auto|full|TIME", help_heading = BETWEEN)]
@@ -117,6 +122,7 @@ impl SettingFlags {
         settings = told(settings, self.pxn, Settings::pxn);
         settings = told(settings, self.relay_below, Settings::relay_below);
         settings = told(settings, self.aggregate, Settings::aggregate);
+        settings = told(settings, self.open_ahead, Settings::open_ahead);
         settings = told(settings, self.flush, Settings::flush);
         settings = told(settings, self.timeout, Settings::timeout);
         settings = told(settings, self.stall, Settings::stall);

@@ -11,8 +11,8 @@ use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
 use super::{
-    Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes, Transport,
-    Value,
+    Ahead, Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes,
+    Transport, Value,
 };
 use crate::Error;
 
@@ -386,6 +386,13 @@ static NODE: Knob<String> = Knob::new(
     "name of this rank's node; ranks of equal names share memory; unset: told by the host",
 )
 .nccl("NCCL_HOSTID", |host| Meant::Ours(host.to_owned()));
+pub(crate) static OPEN_AHEAD: Knob<Ahead> = Knob::new(
+    "CROSSTIE_OPEN_AHEAD",
+    Scope::Rank,
+    "receives of a connection over a network that a rank opens before it needs them, 0 to 7: a sender far away \
+     waits less, messages behind a full queue wait longer",
+)
+.default("0");
 static PORT: Knob<u16> = Knob::new(
     "CROSSTIE_PORT",
     Scope::World,
@@ -511,6 +518,7 @@ static ALL: &[&Setting] = &[
     &MEMORY_LIMIT.setting,
     &NICS.setting,
     &NODE.setting,
+    &OPEN_AHEAD.setting,
     &PORT.setting,
     &PORTS.setting,
     &PROTOCOL.setting,
