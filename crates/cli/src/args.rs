@@ -19,7 +19,7 @@ use crate::bench::operation::{self, Operation};
 use crate::lab::LabFacts;
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
-pub use plan::{PlanArgs, PlanCommand, VerifyArgs};
+pub use plan::{OnOff, PlanArgs, PlanCommand, PlanFormat, SearchArgs, VerifyArgs};
 pub use settings::SettingFlags;
 pub use topo::{
     DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,
@@ -52,7 +52,7 @@ pub enum Command {
     Lab(Box<LabArgs>),
     /// Show a machine, this one or one described in a file: devices, links, paths, what is wrong
     Topo(Box<TopoArgs>),
-    /// Prove that a plan, or a program for MSCCL, is right, or tell what is wrong in it
+    /// Plan for a described machine: rings, trees, routes, and why; or prove that a plan is right
     Plan(PlanArgs),
     /// Show every setting: its value, where that comes from, and what it means
     Config(ConfigArgs),

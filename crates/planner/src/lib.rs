@@ -24,7 +24,7 @@ pub use nodes::{Nodes, NodesError};
 pub use rails::{MachinesError, RailCrossing, Rails};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
-pub use select::{Reach, ReductionOrder, Selection, UnknownOrder};
+pub use select::{Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrder};
 
 /// The planner's version: it goes up whenever the same request gives another plan, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.

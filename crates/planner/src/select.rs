@@ -78,12 +78,17 @@ impl Selection {
     /// How `collective` is carried out on `nodes`, for `bytes` of a whole buffer
     /// ([`Collective::is_whole`]) or of one block.
     pub fn algorithm(&self, collective: Collective, nodes: &Nodes, bytes: u64) -> Algorithm {
+        self.choice(collective, nodes, bytes).algorithm
+    }
+
+    /// The same, with the reason.
+    pub fn choice(&self, collective: Collective, nodes: &Nodes, bytes: u64) -> Choice {
         let suits = |algorithm: &Algorithm| algorithm.suits(collective, nodes);
         if self.order == ReductionOrder::Canonical && suits(&Algorithm::Canonical) {
-            return Algorithm::Canonical;
+            return Choice { algorithm: Algorithm::Canonical, why: ChoiceWhy::Canonical };
         }
-        if let Some(forced) = self.forced.filter(suits) {
-            return forced;
+        if let Some(algorithm) = self.forced.filter(suits) {
+            return Choice { algorithm, why: ChoiceWhy::Forced };
         }
         let ranks = u64::from(nodes.ranks());
         let whole = if collective.is_whole() { bytes } else { bytes.saturating_mul(ranks) };
@@ -94,9 +99,43 @@ impl Selection {
                 && whole <= row.most_bytes
                 && suits(&row.algorithm)
         };
-        let chosen = TABLE.iter().find(fits).map(|row| row.algorithm);
-        chosen.unwrap_or(Algorithm::of(collective)[0])
+        let first = Choice { algorithm: Algorithm::of(collective)[0], why: ChoiceWhy::First };
+        TABLE.iter().find(fits).map_or(first, |row| Choice {
+            algorithm: row.algorithm,
+            why: ChoiceWhy::Measured {
+                most_ranks: Some(row.most_ranks).filter(|&most| most < ANY),
+                most_bytes: Some(row.most_bytes).filter(|&most| most < ALL),
+            },
+        })
     }
+}
+
+/// An algorithm, and why it was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Why.
+    pub why: ChoiceWhy,
+}
+
+/// Why an algorithm was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChoiceWhy {
+    /// It alone reduces in the order that is asked for.
+    Canonical,
+    /// It is asked for.
+    Forced,
+    /// It was measured to be fastest, up to so many ranks, and bytes of the whole buffer; `None` is any number.
+    Measured {
+        /// Ranks, at most.
+        most_ranks: Option<u32>,
+        /// Bytes, at most.
+        most_bytes: Option<u64>,
+    },
+    /// It is the first of those that there are; no measurement favours another.
+    First,
 }
 
 /// One line of the cost table: on up to so many ranks, and for up to so many bytes of the whole

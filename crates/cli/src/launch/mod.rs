@@ -21,7 +21,7 @@ pub use agreed::{Reasons, named};
 use children::{Children, Event};
 pub use children::{Ended, Stream, become_rank};
 pub use job::{Job, Place, node_name, refuse_empty_nodes};
-pub use played::played;
+pub use played::{MOST_RANKS, played};
 
 use crate::exit::Failure;
 

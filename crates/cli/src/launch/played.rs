@@ -7,7 +7,7 @@ use crosstie::Machine;
 use crate::exit::Failure;
 
 /// As many ranks as any command starts.
-const MOST_RANKS: u32 = 4096;
+pub const MOST_RANKS: u32 = 4096;
 
 /// (ranks, nodes) of a world whose nodes are the machine of a file: as told; where nothing is told of ranks,
 /// as many as fill the nodes; where nothing is told of nodes, as many as hold the ranks, else as many as the file has hosts,

@@ -1,7 +1,7 @@
 //! Owns `crosstie topo`: a machine, detected or described, shown, judged, compared, rewritten.
 
 mod difference;
-mod machine;
+pub mod machine;
 mod text;
 
 use std::fs;

@@ -29,6 +29,7 @@ use crosstie_topo::{Rails, Topology, VertexId};
 use serde::Serialize;
 
 pub use cluster::rings;
+pub use model::device;
 
 /// A kind of node: its machine, and which of its devices ranks play.
 #[derive(Debug, Clone)]

@@ -227,7 +227,7 @@ fn seat(topology: &Topology, member: VertexId) -> Option<Seat> {
 
 /// What a plan calls a GPU or port: the number of the file; in a file of several hosts, which count each for
 /// itself, the place among all.
-pub(super) fn device(topology: &Topology, of: VertexId) -> Option<u32> {
+pub fn device(topology: &Topology, of: VertexId) -> Option<u32> {
     let (dev, all) = match (topology.gpu(of), topology.port(of)) {
         (Some(gpu), _) => (gpu.dev, topology.gpus()),
         (None, port) => (port?.dev, topology.ports()),

@@ -1,0 +1,107 @@
+//! Owns the plan as one object, for scripts.
+
+use crosstie_planner::ChoiceWhy;
+use crosstie_planner::search::Stretch;
+use serde_json::{Map, Value, json};
+
+use super::counts::{BLOCK, Chosen, Sent};
+use super::routes::Way;
+use super::scheme::Scheme;
+
+/// All of it.
+pub fn object(scheme: &Scheme<'_>) -> Value {
+    let (rings, counts) = (&scheme.rings, &scheme.counts);
+    let by_operation = |number: fn(&Sent) -> u64| -> Value {
+        let pairs = counts.sent.iter().map(|sent| (sent.operation.to_owned(), number(sent).into()));
+        if counts.sent.is_empty() { Value::Null } else { pairs.collect::<Map<_, _>>().into() }
+    };
+    let wires = (0..scheme.nodes).map(|node| {
+        let others = u64::from(scheme.nodes - 1);
+        json!({
+            "node": node,
+            "to_each_node": counts.wires,
+            "per_channel": counts.wires * others,
+        })
+    });
+    json!({
+        "schema": 1,
+        "nodes": scheme.nodes,
+        "ranks": scheme.ranks(),
+        "pxn": scheme.pxn,
+        "fingerprint": scheme.fingerprint.to_string(),
+        "total_mb_s": rings.total_mb_s(),
+        "bound_mb_s": rings.bound_mb_s,
+        "rings": rings.rings.iter().map(|ring| json!({
+            "channel": ring.channel,
+            "bandwidth_mb_s": ring.bandwidth_mb_s,
+            "nodes": ring.nodes.iter().map(stretch).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "trees": rings.trees,
+        "swap": rings.swap,
+        "crossings": rings.crossings,
+        "routes": scheme.routes.iter().map(way).collect::<Vec<_>>(),
+        "wires": wires.collect::<Vec<_>>(),
+        "block_bytes": BLOCK,
+        "messages": by_operation(|sent| sent.messages),
+        "wire_messages": by_operation(|sent| sent.wire_messages),
+        "choices": counts.chosen.iter().map(chosen).collect::<Vec<_>>(),
+    })
+}
+
+fn stretch(stretch: &Stretch) -> Value {
+    json!({
+        "node": stretch.node,
+        "gpus": stretch.gpus,
+        "local_ranks": stretch.local_ranks,
+        "nic_in": stretch.nic_in,
+        "nic_out": stretch.nic_out,
+        "relay_in": stretch.relay_in,
+        "relay_out": stretch.relay_out,
+        "relay_why": stretch.relay_why,
+    })
+}
+
+fn way(way: &Way) -> Value {
+    json!({
+        "gpu": way.gpu,
+        "remote_gpu": way.remote_gpu,
+        "kind": if way.relay.is_some() { "pxn" } else { "direct" },
+        "relay_gpu": way.relay,
+        "nic": way.nic,
+        "remote_nic": way.remote_nic,
+        "rail": way.rail,
+        "remote_rail": way.remote_rail,
+        "crosses_rail": way.crosses_rail(),
+    })
+}
+
+/// Nothing predicts times yet, and the choice of a protocol is the transport's.
+fn chosen(chosen: &Chosen) -> Value {
+    json!({
+        "operation": chosen.operation,
+        "bytes": chosen.bytes,
+        "algorithm": chosen.choice.algorithm.name(),
+        "protocol": null,
+        "time_ns": null,
+        "reason": reason(chosen.choice.why),
+    })
+}
+
+/// Why an algorithm was taken, in words.
+pub fn reason(why: ChoiceWhy) -> String {
+    match why {
+        ChoiceWhy::Canonical => "the order of reductions is to be canonical".into(),
+        ChoiceWhy::Forced => "it is asked for".into(),
+        ChoiceWhy::Measured { most_ranks, most_bytes } => {
+            let ranks = most_ranks.map(|most| format!(" on up to {most} ranks"));
+            let bytes = most_bytes.map(|most| format!(" of up to {most} bytes in all"));
+            let (ranks, bytes) = (ranks.unwrap_or_default(), bytes.unwrap_or_default());
+            format!(
+                "measured fastest{ranks} for buffers{}",
+                if bytes.is_empty() { " of any size" } else { &bytes }
+            )
+        }
+        ChoiceWhy::First => "no measurement favours another".into(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,563 @@
+//! Owns a plan as people read it: rings, trees, rails, relays, crossings, each with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use crosstie_planner::search::{RelayWhy, Ring, Side, Stretch, Swap};
+use crosstie_topo::{Bandwidth, Path, PathKind, render};
+
+use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
+use super::json::reason;
+use super::scheme::Scheme;
+
+/// How the text is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Whether it has colours.
+    pub color: bool,
+    /// Whether each hop, node, tree and route is told.
+    pub full: bool,
+}
+
+impl Look {
+    fn style(self, style: Style) -> Style {
+        if self.color { style } else { Style::new() }
+    }
+
+    fn head(self) -> Style {
+        self.style(Style::new().bold())
+    }
+
+    fn good(self) -> Style {
+        self.style(AnsiColor::Green.on_default())
+    }
+
+    fn bad(self) -> Style {
+        self.style(AnsiColor::Red.on_default().bold())
+    }
+}
+
+/// All of it. Writing to a String cannot fail.
+pub fn text(scheme: &Scheme<'_>, look: Look) -> String {
+    let mut text = String::new();
+    let pxn = if scheme.pxn { "on" } else { "off" };
+    let s = if scheme.nodes == 1 { "" } else { "s" };
+    let _ =
+        writeln!(text, "{} node{s}, each {}", scheme.nodes, render::headline(scheme.node.topology));
+    let _ =
+        writeln!(text, "{} ranks, PXN {pxn}, fingerprint {}", scheme.ranks(), scheme.fingerprint);
+    rings(scheme, look, &mut text);
+    trees(scheme, look, &mut text);
+    routes(scheme, look, &mut text);
+    crossings(scheme, look, &mut text);
+    calls(scheme, look, &mut text);
+    text
+}
+
+/// Numbers with runs put together: `0-3 6`.
+pub fn numbers(all: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &number in all {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let run = |(first, last): (u32, u32)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first} {last}"),
+        _ => format!("{first}-{last}"),
+    };
+    runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
+}
+
+fn speed(mb_s: u64) -> String {
+    Bandwidth::mb_per_s(mb_s).to_string()
+}
+
+fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let (found, head) = (&scheme.rings, look.head());
+    let (count, total) = (found.rings.len(), found.total_mb_s());
+    let each = found.rings.first().map_or(0, |ring| ring.bandwidth_mb_s);
+    let bound = match found.bound_mb_s {
+        None => "no link limits them".to_owned(),
+        Some(bound) if bound == total => {
+            let good = look.good();
+            format!("{good}the bound: no rings are better{good:#}")
+        }
+        Some(bound) => format!(
+            "{:.1} % of the bound, {}",
+            100.0 * total as f64 / bound.max(1) as f64,
+            speed(bound)
+        ),
+    };
+    let s = if count == 1 { "" } else { "s" };
+    let _ = writeln!(
+        text,
+        "\n{head}Rings{head:#}: {count} ring{s} of {}, together {}: {bound}",
+        speed(each),
+        speed(total)
+    );
+    let groups = groups(scheme);
+    for group in &groups {
+        let swapped = scheme.rings.swap == Swap::Pairs && is_swapped(&groups[0], group);
+        if swapped && !look.full {
+            continue;
+        }
+        if scheme.nodes > 1 {
+            let _ = writeln!(text, " {}", on_nodes(scheme, &group.nodes));
+        }
+        table(scheme, group, look, text);
+    }
+    swap(scheme, look, text);
+}
+
+/// Whether channels 2k and 2k + 1 go each other's ways.
+fn is_swapped(first: &Group<'_>, group: &Group<'_>) -> bool {
+    (0..).zip(&group.ways).all(|(channel, way)| {
+        let other: usize = channel ^ 1;
+        first.ways.get(other).is_some_and(|other| is_like(other, way))
+    })
+}
+
+fn on_nodes(scheme: &Scheme<'_>, nodes: &[u32]) -> String {
+    match nodes.len() as u32 {
+        all if all == scheme.nodes => "on every node".into(),
+        1 => format!("on node {}", nodes[0]),
+        _ => {
+            let is_even = |&node: &u32| node % 2 == 0;
+            match nodes {
+                _ if nodes.len() < 4 => format!("on nodes {}", numbers(nodes)),
+                _ if nodes.iter().all(is_even) => {
+                    format!("on even nodes, 0 to {}", nodes[nodes.len() - 1])
+                }
+                _ if !nodes.iter().any(is_even) => {
+                    format!("on odd nodes, 1 to {}", nodes[nodes.len() - 1])
+                }
+                _ => format!("on nodes {}", numbers(nodes)),
+            }
+        }
+    }
+}
+
+/// Nodes that have all of their rings alike: their numbers, and the way of each channel.
+struct Group<'a> {
+    nodes: Vec<u32>,
+    ways: Vec<&'a Stretch>,
+}
+
+fn groups<'a>(scheme: &'a Scheme<'_>) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for node in 0..scheme.nodes {
+        let of = |ring: &'a Ring| ring.nodes.get(node as usize);
+        let ways: Vec<&Stretch> = scheme.rings.rings.iter().filter_map(of).collect();
+        let alike = |group: &&mut Group<'_>| {
+            group.ways.len() == ways.len()
+                && group.ways.iter().zip(&ways).all(|(a, b)| is_like(a, b))
+        };
+        match groups.iter_mut().find(alike) {
+            Some(group) => group.nodes.push(node),
+            None => groups.push(Group { nodes: vec![node], ways }),
+        }
+    }
+    groups
+}
+
+/// Whether two ways are one but for the node.
+fn is_like(one: &Stretch, other: &Stretch) -> bool {
+    Stretch { node: other.node, ..one.clone() } == *other
+}
+
+/// A ring's way through a node, as a row; of channels that go alike.
+struct Row {
+    channels: Vec<u32>,
+    way: String,
+    links: String,
+}
+
+impl Row {
+    fn of(scheme: &Scheme<'_>, channel: u32, stretch: &Stretch, look: Look) -> Self {
+        let way = if look.full { hops(scheme, stretch) } else { brief(stretch) };
+        let links = if look.full { String::new() } else { links(scheme, stretch) };
+        Self { channels: vec![channel], way, links }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.way == other.way && self.links == other.links
+    }
+}
+
+/// A row for each channel, or for all that go alike.
+fn table(scheme: &Scheme<'_>, group: &Group<'_>, look: Look, text: &mut String) {
+    let mut rows: Vec<Row> = Vec::new();
+    for (channel, way) in (0..).zip(&group.ways) {
+        let row = Row::of(scheme, channel, way, look);
+        match rows.iter_mut().find(|other| !look.full && other.is_like(&row)) {
+            Some(other) => other.channels.push(channel),
+            None => rows.push(row),
+        }
+    }
+    let channels = |row: &Row| numbers(&row.channels);
+    let wide = rows.iter().map(|row| channels(row).len()).max().unwrap_or(0);
+    let way = rows.iter().map(|row| row.way.chars().count()).max().unwrap_or(0);
+    for row in &rows {
+        let line = format!("  channel {:wide$}  {:way$}  {}", channels(row), row.way, row.links);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}
+
+/// `nic 0 > 0 7 6 > nic 1`.
+fn brief(stretch: &Stretch) -> String {
+    let mut way = stretch.nic_in.map(|nic| format!("nic {nic} > ")).unwrap_or_default();
+    way += &match &stretch.gpus[..] {
+        many @ [_, _, _, _, _, _, _, _, _, ..] => numbers(many),
+        few => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
+    way += &stretch.relay_out.map(|relay| format!(" > by {relay}")).unwrap_or_default();
+    way + &stretch.nic_out.map(|nic| format!(" > nic {nic}")).unwrap_or_default()
+}
+
+/// The kinds of a ring's links and what the narrowest of a kind carries: to the NICs, between GPUs.
+fn links(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
+    let mut kinds: BTreeMap<_, Bandwidth> = BTreeMap::new();
+    let mut add = |path: Option<Path>| {
+        if let Some(path) = path.filter(|path| path.kind != PathKind::Loc) {
+            let least = kinds.entry(path.kind).or_insert(path.bandwidth);
+            *least = path.bandwidth.min(*least);
+        }
+    };
+    for (from, to) in steps(scheme, stretch) {
+        add(scheme.hop(from, to));
+    }
+    let ends = [(stretch.nic_in, first(stretch)), (stretch.nic_out, last(scheme, stretch))];
+    ends.into_iter().filter_map(|(nic, local)| nic.zip(local)).for_each(|(nic, local)| {
+        add(scheme.to_nic(local, nic));
+    });
+    let told = kinds.into_iter().map(|(kind, least)| format!("{kind} {least}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn first(stretch: &Stretch) -> Option<u32> {
+    stretch.local_ranks.first().copied()
+}
+
+/// The local rank that hands a ring to the NIC.
+fn last(scheme: &Scheme<'_>, stretch: &Stretch) -> Option<u32> {
+    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(relay));
+    relay.or(stretch.local_ranks.last().copied())
+}
+
+/// The hops between local ranks, that to a relay, or back to the first, too.
+fn steps(scheme: &Scheme<'_>, stretch: &Stretch) -> Vec<(u32, u32)> {
+    let locals = &stretch.local_ranks;
+    let mut steps: Vec<(u32, u32)> = locals.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(relay));
+    let closing = locals.first().copied().filter(|_| scheme.nodes == 1 && locals.len() > 1);
+    if let (Some(&from), Some(to)) = (locals.last(), relay.or(closing)) {
+        steps.push((from, to));
+    }
+    steps
+}
+
+/// Each hop with its kind and what it carries.
+fn hops(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
+    let told = |path: Option<Path>| {
+        path.map_or("?".to_owned(), |path| format!("{} {}", path.kind, path.bandwidth))
+    };
+    let device = |local: u32| {
+        let place = stretch.local_ranks.iter().position(|&other| other == local);
+        place.map(|place| stretch.gpus[place])
+    };
+    let mut way = String::new();
+    if let Some((nic, local)) = stretch.nic_in.zip(first(stretch)) {
+        let _ = write!(way, "nic {nic} ({}) ", told(scheme.to_nic(local, nic)));
+    }
+    if let Some(gpu) = stretch.gpus.first() {
+        let _ = write!(way, "{gpu}");
+    }
+    for (from, to) in steps(scheme, stretch) {
+        let _ = write!(way, " ({}) ", told(scheme.hop(from, to)));
+        let _ = match stretch.relay_out.filter(|&relay| scheme.local_rank(relay) == Some(to)) {
+            Some(relay) => write!(way, "by {relay}"),
+            None => write!(way, "{}", device(to).unwrap_or(to)),
+        };
+    }
+    if let Some((nic, local)) = stretch.nic_out.zip(last(scheme, stretch)) {
+        let _ = write!(way, " ({}) nic {nic}", told(scheme.to_nic(local, nic)));
+    }
+    way
+}
+
+/// How rings change rails from node to node, and why some pass relays.
+fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let told = match scheme.rings.swap {
+        Swap::None => None,
+        Swap::Pairs => Some("what leaves a node by one NIC enters the next by the same: channels 2k and 2k + 1 take each other's way at every other node".to_owned()),
+        Swap::Turning { from } => Some(format!(
+            "the number of nodes is odd, so rings that swap rails at every other node would end on another's: from node {from} on each takes the next channel's rail, twice, and the last node leads it back"
+        )),
+        Swap::Closing { at } => Some(format!(
+            "the number of nodes is odd, so rings that swap rails at every other node would end on another's: at node {at} each leaves by the rail that it came in by"
+        )),
+        _ => None,
+    };
+    if let Some(told) = told {
+        wrapped("  swap: ", &told, text);
+    }
+    let mut relays: BTreeMap<(&str, u32), BTreeSet<u32>> = BTreeMap::new();
+    for ring in &scheme.rings.rings {
+        for stretch in &ring.nodes {
+            if let Some(why) = stretch.relay_why {
+                relays.entry((why_relay(why), stretch.node)).or_default().insert(ring.channel);
+            }
+        }
+    }
+    let most = if look.full { usize::MAX } else { 4 };
+    for ((why, node), channels) in relays.iter().take(most) {
+        let channels: Vec<u32> = channels.iter().copied().collect();
+        let told = format!("at node {node} on channel {}: {why}", numbers(&channels));
+        wrapped("  relay: ", &told, text);
+    }
+    if relays.len() > most {
+        let _ = writeln!(text, "  relay: and {} more (--full)", relays.len() - most);
+    }
+}
+
+fn why_relay(why: RelayWhy) -> &'static str {
+    match why {
+        RelayWhy::OwnNic => {
+            "the ring leaves by the NIC that it came in by, and no other GPU is near that NIC"
+        }
+        RelayWhy::OddNodes => "the odd node swaps rails back",
+        RelayWhy::OthersRails => "the weakest node's rails leave no GPU that is near",
+        _ => "the search says no more",
+    }
+}
+
+/// A sentence in lines of at most so many columns, the first after its name.
+fn wrapped(name: &str, sentence: &str, text: &mut String) {
+    const WIDTH: usize = 96;
+    let (mut line, indent) = (name.to_owned(), " ".repeat(name.len()));
+    for word in sentence.split(' ') {
+        if line.len() + word.len() > WIDTH && line.len() > indent.len() {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line.clone_from(&indent);
+        }
+        line += word;
+        line.push(' ');
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let (trees, head) = (&scheme.rings.trees, look.head());
+    let Some(one) = trees.first().filter(|_| scheme.nodes > 1) else { return };
+    let _ = writeln!(
+        text,
+        "\n{head}Trees{head:#}: {} of {}, two a channel; in each node a chain from its NIC on",
+        trees.len(),
+        speed(one.bandwidth_mb_s)
+    );
+    let most = if look.full { usize::MAX } else { 8 };
+    for tree in trees.iter().filter(|tree| look.full || tree.channel == one.channel) {
+        let inner = tree.nodes.iter().filter(|branch| !branch.children.is_empty());
+        let below: Vec<String> = inner
+            .take(most)
+            .map(|branch| format!("node {} over {}", branch.node, numbers(&branch.children)))
+            .collect();
+        let more = if below.len() == most { ", …" } else { "" };
+        let channel = if look.full { format!("channel {} ", tree.channel) } else { String::new() };
+        let name = format!("  {channel}half {}: ", tree.half);
+        wrapped(&name, &format!("{}{more}", below.join(", ")), text);
+        if look.full {
+            for branch in &tree.nodes {
+                let gpus: Vec<String> = branch.gpus.iter().map(ToString::to_string).collect();
+                let nic = branch.nic.map(|nic| format!("nic {nic} > ")).unwrap_or_default();
+                let _ = writeln!(text, "    node {}  {nic}{}", branch.node, gpus.join(" "));
+            }
+        }
+    }
+}
+
+/// Those that leave by one NIC, from one GPU.
+#[derive(Default)]
+struct Sender {
+    rail: u32,
+    passed: BTreeSet<u32>,
+    on_rail: BTreeSet<u32>,
+    across: BTreeSet<u32>,
+}
+
+fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    if scheme.routes.is_empty() {
+        return;
+    }
+    let (unit, head, bad) = (scheme.unit(), look.head(), look.bad());
+    let mut senders: BTreeMap<(Option<u32>, u32), Sender> = BTreeMap::new();
+    for way in &scheme.routes {
+        let sender = senders.entry((way.nic, way.relay.unwrap_or(way.gpu))).or_default();
+        sender.rail = way.rail;
+        if way.relay.is_some() {
+            sender.passed.insert(way.gpu);
+        }
+        let to = if way.crosses_rail() { &mut sender.across } else { &mut sender.on_rail };
+        to.insert(way.remote_gpu);
+    }
+    let counts = &scheme.counts;
+    let instead = match scheme.pxn {
+        true => format!(", {} without PXN", counts.wires_direct),
+        false => String::new(),
+    };
+    let _ = writeln!(
+        text,
+        "\n{head}Routes{head:#} to any other node, by its {unit}s; {} wire{} on each channel{instead}",
+        counts.wires,
+        if counts.wires == 1 { "" } else { "s" }
+    );
+    for ((nic, gpu), sender) in &senders {
+        let nic = nic.map_or("none".to_owned(), |nic| nic.to_string());
+        let of = scheme.node.rails.iter().find(|&(rail, _)| rail == sender.rail);
+        let of = match of.map_or(1, |(_, ports)| ports.len()) {
+            1 => String::new(),
+            many => format!(" (of {many})"),
+        };
+        let mut line = format!("  rail {:<2}  nic {nic:<2}{of}  {unit} {gpu}", sender.rail);
+        line += &relayed(scheme, *gpu, sender);
+        if !sender.on_rail.is_empty() {
+            line += &format!(", to {}", listed(&sender.on_rail));
+        }
+        if !sender.across.is_empty() {
+            line += &format!(", {bad}across rails to {}{bad:#}", listed(&sender.across));
+        }
+        let _ = writeln!(text, "{line}");
+    }
+    if look.full {
+        each_route(scheme, look, text);
+    }
+}
+
+fn listed(set: &BTreeSet<u32>) -> String {
+    numbers(&set.iter().copied().collect::<Vec<_>>())
+}
+
+/// Whom a sender relays for, and whose way to it is no NVLink.
+fn relayed(scheme: &Scheme<'_>, gpu: u32, sender: &Sender) -> String {
+    if sender.passed.is_empty() {
+        return String::new();
+    }
+    let others = sender.passed.len() + 1 == scheme.node.members.len();
+    let whom = if others { "the others".to_owned() } else { listed(&sender.passed) };
+    let mut far: BTreeMap<PathKind, BTreeSet<u32>> = BTreeMap::new();
+    for &from in &sender.passed {
+        let path = scheme.between(from, gpu).filter(|path| path.kind > PathKind::Nvl);
+        path.map(|path| far.entry(path.kind).or_default().insert(from));
+    }
+    let far: Vec<String> =
+        far.iter().map(|(kind, from)| format!("{} over {kind}", listed(from))).collect();
+    let far = if far.is_empty() { String::new() } else { format!(" ({})", far.join(", ")) };
+    format!(", relay for {whom}{far}")
+}
+
+fn each_route(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let bad = look.bad();
+    for way in &scheme.routes {
+        let relay = way.relay.map(|relay| {
+            let path = scheme.between(way.gpu, relay);
+            let link = path
+                .map_or("no path".to_owned(), |path| format!("{} {}", path.kind, path.bandwidth));
+            format!("by {relay} ({link}), ")
+        });
+        let relay = relay.unwrap_or_default();
+        let nic = |nic: Option<u32>| nic.map_or("?".to_owned(), |nic| nic.to_string());
+        let across = if way.crosses_rail() {
+            format!(", {bad}crosses from rail {} to {}{bad:#}", way.rail, way.remote_rail)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            text,
+            "    {} to {}: {relay}nic {} to nic {}{across}",
+            way.gpu,
+            way.remote_gpu,
+            nic(way.nic),
+            nic(way.remote_nic)
+        );
+    }
+}
+
+/// Where rings or routes cross rails, and why.
+fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    if scheme.nodes < 2 {
+        return;
+    }
+    let (head, bad, good) = (look.head(), look.bad(), look.good());
+    let across = scheme.routes.iter().filter(|way| way.crosses_rail()).count();
+    let rings = &scheme.rings.crossings;
+    let _ = write!(text, "\n{head}Rails crossed{head:#}: ");
+    if across == 0 && rings.is_empty() {
+        let _ = writeln!(text, "{good}nowhere{good:#}");
+        return;
+    }
+    let why = match scheme.pxn {
+        false => "PXN is off: each sends by its own NIC",
+        true => "the sender's node has no NIC on the receiver's rail",
+    };
+    let routes = match across {
+        0 => "no route".to_owned(),
+        _ => format!("{bad}{across} of {} routes{bad:#} ({why})", scheme.routes.len()),
+    };
+    let _ = writeln!(text, "{routes}; {} of rings", if rings.is_empty() { "none" } else { "some" });
+    let most = if look.full { usize::MAX } else { 4 };
+    for crossing in rings.iter().take(most) {
+        let side = match crossing.side {
+            Side::In => "in",
+            Side::Out => "out",
+        };
+        let instead =
+            crossing.instead.map_or("a NIC on no rail".to_owned(), |rail| format!("rail {rail}"));
+        let _ = writeln!(
+            text,
+            "  channel {}, node {}: {side} by {instead} in place of {}, which has no NIC there",
+            crossing.channel, crossing.node, crossing.rail
+        );
+    }
+    if rings.len() > most {
+        let _ = writeln!(text, "  and {} more (--full)", rings.len() - most);
+    }
+}
+
+/// What calls put on the network, and by which algorithm.
+fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let (counts, head) = (&scheme.counts, look.head());
+    if scheme.nodes > 1 {
+        let _ = writeln!(
+            text,
+            "\n{head}Messages{head:#} between nodes in a call of {BLOCK} bytes a rank or block, in how many wire messages"
+        );
+        if counts.sent.is_empty() {
+            let _ = writeln!(text, "  not counted for more than {MOST_RANKS_COUNTED} ranks");
+        }
+        for pair in counts.sent.chunks(2) {
+            let told: Vec<String> = pair.iter().map(message).collect();
+            let _ = writeln!(text, "  {}", told.join("   ").trim_end());
+        }
+    }
+    if look.full {
+        let _ = writeln!(text, "\n{head}Algorithms{head:#} by bytes of the buffer, or of a block");
+        for chosen in &counts.chosen {
+            let (algorithm, why) = (chosen.choice.algorithm.name(), reason(chosen.choice.why));
+            let _ = writeln!(
+                text,
+                "  {:<14} {:>10}  {algorithm:<12}  {why}",
+                chosen.operation, chosen.bytes
+            );
+        }
+    }
+}
+
+fn message(sent: &Sent) -> String {
+    let Sent { operation, messages, wire_messages, algorithm } = sent;
+    let algorithm = algorithm.name();
+    format!("{operation:<14} {messages:>6} in {wire_messages:<6} {algorithm:<12}")
+}

@@ -1,0 +1,207 @@
+//! Owns `crosstie plan verify`: what a plan computes, proved, or what is wrong in it.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use crosstie_ir::{Options, Plan, Reject, Report, from_json, verify};
+use crosstie_planner::msccl::{Error, MOST_SLOTS, Origin, Program};
+use serde_json::{Value, json};
+
+use crate::args::VerifyArgs;
+use crate::exit::{Exit, Failure};
+use crate::file;
+
+/// What a file holds.
+enum Subject {
+    Plan(Plan),
+    Program(Program),
+}
+
+impl Subject {
+    /// # Errors
+    /// Where it is neither; what is wrong in a program comes as the second kind.
+    fn read(path: &Path) -> Result<Result<Self, Wrong>, Failure> {
+        let bad = |error: String| {
+            let remedy =
+                "give a plan (JSON, schema crosstie.plan) or a program for MSCCL (XML, <algo>)";
+            Failure::usage(format!("{}: {error}", path.display()), remedy)
+        };
+        let bytes = file::read(path).map_err(|error| bad(error.to_string()))?;
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'<') {
+            let plan = from_json(&bytes).map_err(|error| bad(error.to_string()))?;
+            return Ok(Ok(Self::Plan(plan)));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
+        match Program::read(text) {
+            Ok(program) => Ok(Ok(Self::Program(program))),
+            Err(Error::Plan(refused)) => {
+                Ok(Err(Wrong { reject: refused.reject, origins: refused.origins }))
+            }
+            Err(error) => Err(bad(error.to_string())),
+        }
+    }
+
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::Plan(plan) => plan,
+            Self::Program(program) => &program.plan,
+        }
+    }
+
+    /// The strongest claim that holds: for calls out of place, or in place alone.
+    fn verified(&self) -> Result<Proof, Wrong> {
+        let options = Options::copy(MOST_SLOTS);
+        let prove = |options| verify(self.plan(), &options);
+        match self {
+            Self::Plan(_) => match prove(options) {
+                Ok(report) => Ok(Proof { report, in_place_only: false }),
+                Err(reject) => prove(options.in_place())
+                    .map(|report| Proof { report, in_place_only: true })
+                    .map_err(|_| Wrong { reject, origins: Vec::new() }),
+            },
+            Self::Program(program) => {
+                let outside =
+                    prove(options.even()).map(|report| Proof { report, in_place_only: false });
+                let proof = match program.in_place_only {
+                    false => outside,
+                    true => outside.or_else(|_| {
+                        let report = prove(options.even().in_place())?;
+                        Ok(Proof { report, in_place_only: true })
+                    }),
+                };
+                proof.map_err(|reject| {
+                    let refused = program.refused(reject);
+                    Wrong { reject: refused.reject, origins: refused.origins }
+                })
+            }
+        }
+    }
+}
+
+/// What was proved.
+struct Proof {
+    report: Report,
+    in_place_only: bool,
+}
+
+/// What is wrong, and where in the file, where that is known.
+struct Wrong {
+    reject: Reject,
+    origins: Vec<Origin>,
+}
+
+/// Runs the command.
+pub fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let subject = Subject::read(&args.file)?;
+    let (text, exit) = match subject.and_then(|subject| Ok((subject.verified()?, subject))) {
+        Ok((proof, subject)) if args.json => {
+            (format!("{}\n", right_object(&subject, &proof)), Exit::Good)
+        }
+        Ok((proof, subject)) => (right(&args.file, &subject, &proof, paint(args)), Exit::Good),
+        Err(wrong) if args.json => (format!("{}\n", wrong_object(&wrong)), Exit::WrongResult),
+        Err(wrong) => (wrong_text(&args.file, &wrong, paint(args)), Exit::WrongResult),
+    };
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map(|()| exit).map_err(|e| Failure::host("write the verdict", e))
+}
+
+fn paint(args: &VerifyArgs) -> bool {
+    crate::color(args.color, io::stdout().is_terminal())
+}
+
+/// Most bytes that a rank sends, in parts of its buffer or blocks.
+fn busiest(report: &Report) -> f64 {
+    let slices = report.sent.iter().map(|sent| sent.slices).max().unwrap_or(0);
+    slices as f64 / f64::from(report.slices.max(1))
+}
+
+fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
+    let (plan, report) = (subject.plan(), &proof.report);
+    let (bold, plain) = if color { ("\x1b[1;32m", "\x1b[0m") } else { ("", "") };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{}: {bold}right{plain}: {} of {} ranks{}",
+        path.display(),
+        plan.collective.name(),
+        plan.ranks,
+        if proof.in_place_only { ", for calls in place alone" } else { "" },
+    );
+    if let Subject::Program(Program { name, .. }) = subject
+        && !name.is_empty()
+    {
+        let _ = writeln!(text, "  name                  {name}");
+    }
+    let parts = if plan.collective.is_whole() { plan.parts } else { u32::from(report.slices) };
+    let messages = report.sent.iter().map(|sent| sent.messages).max().unwrap_or(0);
+    let unit = if plan.collective.is_whole() { "parts" } else { "blocks" };
+    let rows = [
+        (
+            "chunks",
+            format!(
+                "{parts} in each {}",
+                if plan.collective.is_whole() { "buffer" } else { "block" }
+            ),
+        ),
+        ("steps", format!("{} messages, each after the one before", report.steps)),
+        ("sent by a rank", format!("at most {messages} messages, {} {unit}", busiest(report))),
+        ("slots", format!("{} of each connection suffice", report.min_slots)),
+        ("scratch", format!("{} chunks", report.scratch_chunks)),
+        ("in place", if report.in_place_safe { "yes" } else { "no" }.to_owned()),
+        ("same bits everywhere", if report.bits_agree { "yes" } else { "no" }.to_owned()),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(text, "  {name:<21} {value}");
+    }
+    text
+}
+
+fn wrong_text(path: &Path, wrong: &Wrong, color: bool) -> String {
+    /// A deadlock of a large world would fill pages.
+    const SHOWN: usize = 8;
+    let (bold, plain) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let mut text = format!("{}: {bold}wrong{plain}: {}\n", path.display(), wrong.reject);
+    for origin in wrong.origins.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {origin}");
+    }
+    text
+}
+
+fn right_object(subject: &Subject, proof: &Proof) -> Value {
+    let (plan, report) = (subject.plan(), &proof.report);
+    json!({
+        "schema": 1,
+        "right": true,
+        "collective": plan.collective.name(),
+        "ranks": plan.ranks,
+        "parts": plan.parts,
+        "slices": report.slices,
+        "steps": report.steps,
+        "messages": report.sent.iter().map(|sent| sent.messages).max(),
+        "min_slots": report.min_slots,
+        "scratch_chunks": report.scratch_chunks,
+        "in_place": report.in_place_safe,
+        "in_place_only": proof.in_place_only,
+        "bits_agree": report.bits_agree,
+    })
+}
+
+fn wrong_object(wrong: &Wrong) -> Value {
+    let place = |origin: &Origin| {
+        json!({
+            "line": origin.line,
+            "gpu": origin.gpu,
+            "thread_block": origin.thread_block,
+            "step": origin.step,
+        })
+    };
+    json!({
+        "schema": 1,
+        "right": false,
+        "reason": wrong.reject.to_string(),
+        "places": wrong.origins.iter().map(place).collect::<Vec<_>>(),
+    })
+}
