@@ -114,6 +114,30 @@ fn rings_visit_every_gpu_of_every_node_and_stay_on_their_rail() {
 }
 
 #[test]
+fn a_picture_has_a_broken_line_for_each_pair_of_nics_across_rails() {
+    for (pxn, crossing) in [("on", 0), ("off", 56)] {
+        let done = plan("dgx-h100.xml", &format!("--nodes 3 --pxn {pxn} --format svg"));
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+        assert!(done.out.starts_with("<svg") && done.out.ends_with("</svg>\n"));
+        assert_eq!(done.out.matches("class=\"crossing\"").count(), crossing);
+        for node in 0..3 {
+            assert!(done.out.contains(&format!(">node {node}</text>")));
+        }
+    }
+}
+
+#[test]
+fn no_link_carries_more_than_it_can_and_the_nics_are_full() {
+    let plan = object("dgx-h100", "--nodes 2");
+    let loads = list(&plan["loads"]);
+    let mb_s = |load: &Value, name: &str| load[name].as_u64().unwrap();
+    assert!(loads.iter().all(|load| mb_s(load, "load_mb_s") <= mb_s(load, "capacity_mb_s")));
+    // Into and out of each of 8 NICs, at least.
+    let full = loads.iter().filter(|load| load["load_mb_s"] == load["capacity_mb_s"]);
+    assert!(full.count() >= 16, "{loads:?}");
+}
+
+#[test]
 fn messages_are_counted_as_by_hand() {
     let plan = object("dgx-h100", "--nodes 2");
     // 16 ranks to 8 others each; 8 of them to one receiver leave together.

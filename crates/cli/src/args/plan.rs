@@ -13,6 +13,7 @@ ever, that no two touch the same memory unordered, that each rank ends with what
 collective demands. A program's chunks divide the count, as MSCCL has it.
 
 Examples:
+  crosstie plan --topo dgx.xml --nodes 2 --format svg > plan.svg
   crosstie plan verify all_reduce.xml
   crosstie plan verify all_reduce.xml --json | jq .steps
 
@@ -39,7 +40,8 @@ each GPU sends by its own NIC, and a switch above the rails has to pass the rest
 The bound is what no set of rings exceeds: the least cut between any two GPUs, or a
 GPU and the network. Where the rings reach it, there are no better ones.
 
-Formats: text; json (schema 1).
+Formats: text; json (schema 1); svg, a picture: each NIC in the colour of its rail on a
+row of its own, so that what crosses rails is aslant, dashed and red.
 
 Examples:
   crosstie plan --topo topology/dgx-h100.xml --nodes 2
@@ -116,6 +118,8 @@ pub enum PlanFormat {
     Text,
     /// One object, for scripts
     Json,
+    /// A picture
+    Svg,
 }
 
 /// What can be done with a plan.

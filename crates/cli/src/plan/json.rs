@@ -37,6 +37,12 @@ pub fn object(scheme: &Scheme<'_>) -> Value {
             "nodes": ring.nodes.iter().map(stretch).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "trees": rings.trees,
+        "loads": scheme.loads.iter().map(|load| json!({
+            "from": scheme.node.topology.label(load.from).to_string(),
+            "to": scheme.node.topology.label(load.to).to_string(),
+            "load_mb_s": load.load_mb_s,
+            "capacity_mb_s": load.capacity_mb_s,
+        })).collect::<Vec<_>>(),
         "swap": rings.swap,
         "crossings": rings.crossings,
         "routes": scheme.routes.iter().map(way).collect::<Vec<_>>(),

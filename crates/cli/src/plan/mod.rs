@@ -5,6 +5,7 @@ mod json;
 mod routes;
 mod scheme;
 mod search;
+mod svg;
 mod text;
 mod verify;
 

@@ -2,7 +2,7 @@
 //! the paths that the rings' hops take.
 
 use crosstie_ir::InputsFingerprint;
-use crosstie_planner::search::{Node, Rings, SearchError, device, rings};
+use crosstie_planner::search::{Load, Node, Rings, SearchError, device, loads, rings};
 use crosstie_planner::{MachinesError, Nodes, NodesError, inputs_fingerprint};
 use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
@@ -19,6 +19,8 @@ pub struct Scheme<'a> {
     pub pxn: bool,
     /// The search's rings and trees.
     pub rings: Rings,
+    /// The links of the first node that rings use, with what they put on them.
+    pub loads: Vec<Load>,
     /// The ways from each rank of a node to each of another; none where there is one node.
     pub routes: Vec<Way>,
     /// Wires and messages.
@@ -50,6 +52,7 @@ impl<'a> Scheme<'a> {
     /// Where there are no rings, or the machine or world is too large.
     pub fn of(node: Node<'a>, nodes: u32, pxn: bool) -> Result<Self, Refused> {
         let rings = rings(std::slice::from_ref(&node), &vec![0; nodes as usize])?;
+        let loads = loads(&node, &rings, 0)?;
         let topology = node.topology;
         let paths = Paths::of(topology).map_err(MachinesError::from)?;
         let each = node.members.len() as u32;
@@ -64,7 +67,7 @@ impl<'a> Scheme<'a> {
         let joins = |gpu| node.members.contains(&gpu);
         let trees = seats.map(|seat| topology.paths_joined_by(seat, joins)).collect();
         let fingerprint = fingerprint(&node, &world, pxn);
-        Ok(Self { node, nodes, pxn, rings, routes, counts, fingerprint, paths, trees })
+        Ok(Self { node, nodes, pxn, rings, loads, routes, counts, fingerprint, paths, trees })
     }
 
     /// How many ranks there are.
@@ -92,6 +95,11 @@ impl<'a> Scheme<'a> {
     /// The path from one rank's device to another's.
     pub fn between(&self, from: u32, to: u32) -> Option<Path> {
         self.hop(self.local_rank(from)?, self.local_rank(to)?)
+    }
+
+    /// The rail of a NIC.
+    pub fn rail(&self, nic: u32) -> Option<u32> {
+        self.node.rails.rail_of(self.port(nic)?)
     }
 
     /// The local rank that plays a device.

@@ -8,7 +8,7 @@ use crosstie_planner::search::{Node, SearchError, device};
 use crosstie_topo::{Topology, VertexId};
 
 use super::scheme::{Refused, Scheme};
-use super::{json, text};
+use super::{json, svg, text};
 use crate::args::{OnOff, PlanFormat, SearchArgs};
 use crate::exit::{Exit, Failure};
 use crate::launch::MOST_RANKS;
@@ -26,6 +26,7 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
             let color = crate::color(args.color, io::stdout().is_terminal());
             text::text(&scheme, text::Look { color, full: args.full })
         }
+        PlanFormat::Svg => svg::svg(&scheme),
         PlanFormat::Json => format!("{}\n", json::object(&scheme)),
     };
     let mut out = io::stdout().lock();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use crosstie_planner::search::{RelayWhy, Ring, Side, Stretch, Swap};
+use crosstie_planner::search::{Load, RelayWhy, Ring, Side, Stretch, Swap};
 use crosstie_topo::{Bandwidth, Path, PathKind, render};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
@@ -72,7 +72,7 @@ pub fn numbers(all: &[u32]) -> String {
     runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
 }
 
-fn speed(mb_s: u64) -> String {
+pub fn speed(mb_s: u64) -> String {
     Bandwidth::mb_per_s(mb_s).to_string()
 }
 
@@ -110,7 +110,27 @@ fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         }
         table(scheme, group, look, text);
     }
+    fullest(scheme, text);
     swap(scheme, look, text);
+}
+
+/// The links that leave the least to other rings: what limits these.
+fn fullest(scheme: &Scheme<'_>, text: &mut String) {
+    /// Others are alike, as a rule.
+    const SHOWN: usize = 2;
+    let share = |load: &Load| load.load_mb_s * 100 / load.capacity_mb_s.max(1);
+    let Some(most) = scheme.loads.iter().map(share).max() else { return };
+    let fullest: Vec<&Load> = scheme.loads.iter().filter(|load| share(load) == most).collect();
+    let name = |id| scheme.node.topology.label(id);
+    let told = fullest.iter().take(SHOWN).map(|load| {
+        let (from, to) = (name(load.from), name(load.to));
+        format!("{from} to {to} {} of {}", speed(load.load_mb_s), speed(load.capacity_mb_s))
+    });
+    let mut told = told.collect::<Vec<_>>().join(", ");
+    if fullest.len() > SHOWN {
+        told += &format!(" and {} more", fullest.len() - SHOWN);
+    }
+    wrapped("  limit: ", &format!("links that are {most} % full on node 0: {told}"), text);
 }
 
 /// Whether channels 2k and 2k + 1 go each other's ways.
@@ -208,7 +228,7 @@ fn table(scheme: &Scheme<'_>, group: &Group<'_>, look: Look, text: &mut String) 
 }
 
 /// `nic 0 > 0 7 6 > nic 1`.
-fn brief(stretch: &Stretch) -> String {
+pub fn brief(stretch: &Stretch) -> String {
     let mut way = stretch.nic_in.map(|nic| format!("nic {nic} > ")).unwrap_or_default();
     way += &match &stretch.gpus[..] {
         many @ [_, _, _, _, _, _, _, _, _, ..] => numbers(many),

@@ -18,6 +18,7 @@
 
 mod bound;
 mod cluster;
+mod loads;
 mod model;
 mod node;
 mod pack;
@@ -29,6 +30,7 @@ use crosstie_topo::{Rails, Topology, VertexId};
 use serde::Serialize;
 
 pub use cluster::rings;
+pub use loads::{Load, loads};
 pub use model::device;
 
 /// A kind of node: its machine, and which of its devices ranks play.

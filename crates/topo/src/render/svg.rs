@@ -17,6 +17,11 @@ use crate::unit::Bandwidth;
 /// Colours that stay apart for those who see few, for the rails in turn.
 const RAILS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#6b7280"];
+/// The colour of a rail in pictures.
+pub fn rail_colour(rail: u32) -> &'static str {
+    RAILS[rail as usize % RAILS.len()]
+}
+
 /// The NVSwitch's width where it stands aside.
 const ASIDE: u32 = 60;
 /// The most links that the legend tells.
@@ -302,7 +307,7 @@ impl Picture<'_> {
 
     fn rail_colour(&self, port: VertexId) -> &'static str {
         let rail = self.rails.rail_of(port);
-        rail.map_or("#94a3b8", |rail| RAILS[rail as usize % RAILS.len()])
+        rail.map_or("#94a3b8", rail_colour)
     }
 
     /// What the lines' widths mean: those of which there are the most. Says how high the picture is.
