@@ -319,6 +319,35 @@ fn a_fabric_is_shown_and_is_no_machine() {
 }
 
 #[test]
+fn no_file_gives_the_terminal_an_order() {
+    let text = fs::read_to_string(file("topology/fabric-rail-2.toml")).unwrap();
+    let hostile = r#"name = "\u001b[31mx\u001b]0;pwn\u0007\u202e\n2 nodes""#;
+    let fabric = text.replacen("name = \"rail-optimised with spine, 2 nodes\"", hostile, 1);
+    assert_ne!(fabric, text);
+    let fabric = fabric.replace("topology = ", "# ");
+    let machine = fs::read_to_string(file("topology/dgx-h100.xml")).unwrap();
+    let machine = machine.replace("name=\"mlx5_", "name=\"&#x9b;2J&#x202e;mlx5_");
+    let orders = |text: &str| {
+        text.chars().any(|c| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c))
+    };
+    for (text, formats) in
+        [(fabric, &["text", "svg"][..]), (machine, &["text", "xml", "svg", "dot", "json"])]
+    {
+        let given = Scratch::new(&text);
+        for &format in formats {
+            let done = topo(&[given.path(), "--format", format]);
+            assert_eq!(done.code, Some(0), "{format}: {}", done.err);
+            assert!(!orders(&done.out) && !orders(&done.err), "{format}: {:?}", done.out);
+        }
+        let done = topo(&["diff", given.path(), &file("topology/dgx-h100.xml")]);
+        assert!(!orders(&done.out) && !orders(&done.err), "{:?} {:?}", done.out, done.err);
+    }
+    let bad = Scratch::new("schema = 1\nname = \"x\"\n\"\\u001b[31m\" = 2\n");
+    let done = topo(&[bad.path()]);
+    assert!(done.err.contains("[31m") && !orders(&done.err), "{:?}", done.err);
+}
+
+#[test]
 fn a_rack_fits_where_it_is_shown_and_is_whole_where_asked() {
     let rack = file("topology/nvl72.xml");
     let done = topo(&[&rack]);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crosstie_topo::shown;
+
 /// Something that whoever reads a topology should know about how it came to be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Note {
@@ -13,7 +15,7 @@ pub struct Note {
 
 impl Note {
     pub(crate) fn new(found: impl Into<String>, means: impl Into<String>) -> Self {
-        Self { found: found.into(), means: means.into() }
+        Self { found: shown(&found.into()), means: shown(&means.into()) }
     }
 }
 

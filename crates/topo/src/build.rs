@@ -1,7 +1,7 @@
 //! Owns the way from a description to the graph: devices first, then the links that cross the tree.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::attributes::{bus_id, count, missing, number, small, small_or_minus_one, wrong};
@@ -14,6 +14,7 @@ use crate::graph::{
 };
 use crate::parts;
 use crate::rates;
+use crate::shown;
 use crate::unit::Bandwidth;
 use crate::xml::{Document, Element, Position};
 
@@ -164,13 +165,13 @@ impl Builder {
     fn add_cpu(&mut self, element: &Element) -> Result<(), ReadError> {
         let expected = "the number of a NUMA node, or -1";
         element.find("numaid").ok_or_else(|| missing(element, "numaid", expected))?;
-        let name = element.attribute("host_hash").map(ToString::to_string);
+        let name = element.attribute("host_hash").map(shown);
         let next = self.hosts.len() as u32;
         let host = *self.host_numbers.entry(name.clone()).or_insert(next);
         if host == next {
             self.hosts.push(Host { name, cpus: Vec::new() });
         }
-        let text = |name| element.attribute(name).map(ToString::to_string);
+        let text = |name| element.attribute(name).map(shown);
         let cpu = Cpu {
             numa: small_or_minus_one(element, "numaid")?,
             arch: match element.attribute("arch") {

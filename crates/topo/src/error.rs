@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use crate::bus_id::BusId;
+use crate::shown;
 use crate::xml::Position;
 
 /// Why a text is no topology.
@@ -134,10 +135,11 @@ impl Fault {
     }
 }
 
-/// At most 60 characters of a text that somebody else wrote.
+/// At most 60 characters of a text that somebody else wrote, as they may be shown.
 pub(crate) fn quote(text: &str) -> String {
-    let mut quoted: String = text.chars().take(60).collect();
-    if quoted.len() < text.len() {
+    let end = text.char_indices().nth(60).map_or(text.len(), |(end, _)| end);
+    let mut quoted = shown(text.get(..end).unwrap_or(text));
+    if end < text.len() {
         quoted.push('…');
     }
     quoted

@@ -56,6 +56,7 @@ mod rails;
 pub mod rates;
 mod remap;
 pub mod render;
+mod shown;
 mod unit;
 pub mod xml;
 
@@ -72,4 +73,5 @@ pub use path::{Hop, Path, PathKind, PathTree};
 pub use paths::{MOST_ENDS, MOST_STEPS, Paths, Relayed, TooLarge};
 pub use rails::Rails;
 pub use remap::{BusMap, RemapError, Remapped, remap};
+pub use shown::shown;
 pub use unit::Bandwidth;

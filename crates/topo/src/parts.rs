@@ -12,6 +12,7 @@ use crate::devices::{self, Class};
 use crate::error::ReadError;
 use crate::graph::{Gpu, LinkKind, Nic, Pci, Port, VertexId, VertexKind};
 use crate::rates;
+use crate::shown;
 use crate::unit::Bandwidth;
 use crate::xml::{Element, Position};
 
@@ -158,10 +159,7 @@ pub fn add_ports(
         }
         let port = Port {
             dev: small_or_minus_one(element, "dev")?.unwrap_or(UNTOLD),
-            name: element
-                .attribute("name")
-                .filter(|name| !name.is_empty())
-                .map(ToString::to_string),
+            name: element.attribute("name").filter(|name| !name.is_empty()).map(shown),
             mbit: speed(element)?,
             port: small_or_minus_one(element, "port")?,
             guid: hexadecimal(element, "guid")?,

@@ -5,9 +5,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crosstie_probe::{Captured, Facts, Note, Tree, assemble};
-use crosstie_topo::Topology;
 use crosstie_topo::fabric::{Fabric, Wiring};
 use crosstie_topo::xml::{Conflict, Document, merge};
+use crosstie_topo::{Topology, shown};
 
 use crate::args::MachineArgs;
 use crate::exit::Failure;
@@ -156,7 +156,11 @@ impl Machine {
         let none = || Failure::usage("no file is given", "give one");
         let merged = merge(documents).ok_or_else(none)?;
         let note = |conflict: Conflict| Note {
-            found: format!("the files differ in {} of {}", conflict.attribute, conflict.element),
+            found: format!(
+                "the files differ in {} of {}",
+                shown(&conflict.attribute),
+                conflict.element
+            ),
             means: format!("{:?} is kept, {:?} is dropped", conflict.kept, conflict.dropped),
         };
         let notes = merged.conflicts.into_iter().map(note).collect();

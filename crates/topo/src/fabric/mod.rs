@@ -48,6 +48,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown;
 use crate::xml::Position;
 
 /// The schema that this library reads and writes.
@@ -159,13 +160,26 @@ impl Fabric {
     /// Where it is no TOML, or not of this form, with line and column; or where its numbers do not fit
     /// each other, with the numbers.
     pub fn read(text: &str) -> Result<Self, FabricError> {
-        let fabric: Self = toml::from_str(text).map_err(|e| {
+        let mut fabric: Self = toml::from_str(text).map_err(|e| {
             let at = e.span().map(|span| crate::xml::position(text, span.start));
-            let fault = FabricFault::Syntax { what: e.message().to_string() };
+            let fault = FabricFault::Syntax { what: shown(e.message()) };
             FabricError { at: at.unwrap_or(Position { line: 1, column: 1 }), fault }
         })?;
+        fabric.names().for_each(|name| *name = shown(name));
         fabric.wiring()?;
         Ok(fabric)
+    }
+
+    /// All words that others show: names, and what refers to them.
+    fn names(&mut self) -> impl Iterator<Item = &mut String> {
+        let nodes = self.nodes.iter_mut().flat_map(|it| [Some(&mut it.name), it.topology.as_mut()]);
+        let switches = self.leaves.iter_mut().chain(&mut self.spines).map(|it| &mut it.name);
+        let cables = self.cables.iter_mut().flat_map(|it| [&mut it.nodes, &mut it.leaves]);
+        let uplinks = self.uplinks.iter_mut().flat_map(|it| {
+            [Some(&mut it.leaves), Some(&mut it.spines), it.oversubscription.as_mut()]
+        });
+        let nodes = nodes.chain(uplinks).flatten();
+        nodes.chain(switches).chain(cables).chain([&mut self.name])
     }
 
     /// The fabric as a file; it reads back equal.

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt::{self, Write};
 
+use crate::shown::is_obeyed;
 use crate::xml::{Document, Element, Item};
 
 impl fmt::Display for Document {
@@ -35,7 +36,9 @@ fn write_item(f: &mut fmt::Formatter<'_>, item: &Item, depth: usize) -> fmt::Res
         Item::Instruction(target, value) if value.is_empty() => {
             writeln!(f, "{:indent$}<?{target}?>", "")
         }
-        Item::Instruction(target, value) => writeln!(f, "{:indent$}<?{target} {value}?>", ""),
+        Item::Instruction(target, value) => {
+            writeln!(f, "{:indent$}<?{target} {}?>", "", visible(value))
+        }
     }
 }
 
@@ -64,13 +67,21 @@ fn escape(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         '"' => f.write_str("&quot;"),
         '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(c)),
         '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}'),
+        // A terminal would obey it.
+        _ if is_obeyed(c) => write!(f, "&#{};", u32::from(c)),
         _ => f.write_char(c),
     })
 }
 
+/// Where no character can be written by its number, one that a terminal would obey is lost.
+fn visible(text: &str) -> String {
+    let seen = |c: char| if is_obeyed(c) && !"\t\n\r".contains(c) { '\u{fffd}' } else { c };
+    text.chars().map(seen).collect()
+}
+
 /// A comment may hold no two dashes, nor end with one; one that was read never does.
 fn in_comment(comment: &str) -> String {
-    let mut good = comment.replace("--", "- -").replace("--", "- -");
+    let mut good = visible(comment).replace("--", "- -").replace("--", "- -");
     if good.ends_with('-') {
         good.push(' ');
     }
