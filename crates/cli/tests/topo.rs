@@ -144,6 +144,12 @@ fn what_is_captured_here_is_shown_elsewhere() {
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     let cpus = |text: &str| text.lines().filter(|line| line.starts_with("CPU")).count();
     assert_eq!(cpus(&shown.out), cpus(&run("topo").out));
+    for cut in [&text[..text.len() / 2], ""] {
+        let cut = Scratch::new(&format!("{}\n", cut.trim_end()));
+        let done = topo(&["--captured", cut.path()]);
+        assert_eq!((done.code, &*done.out), (Some(2), ""));
+        assert!(done.err.contains("cut short"), "{}", done.err);
+    }
     let done = topo(&["--capture", "/no/such/folder/it"]);
     assert_eq!(done.code, Some(4), "{}", done.err);
     assert!(done.err.contains("cannot write /no/such/folder/it"), "{}", done.err);

@@ -13,12 +13,14 @@
 //!     INTERFACE=eth0
 //!     IFINDEX=2
 //!   device -> ../../../virtio2
+//! end
 //! ```
 //!
 //! A line that begins with `/` is a directory; lines with two blanks before them are what it holds: a file
 //! of one line (`=`) or of several (`|`, each with four blanks before it), a link (`->`), or a file that the
 //! kernel refuses to read (`!`). Empty lines and those that begin with `#` say nothing. Directories above
-//! others need no line of their own.
+//! others need no line of their own. `end` is the last line that says anything: a capture that was cut short
+//! would be another machine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -235,7 +237,7 @@ impl fmt::Display for Captured {
             writeln!(f, "/{folder}")?;
             held.into_iter().try_for_each(|(name, entry)| write_entry(f, name, entry))?;
         }
-        Ok(())
+        writeln!(f, "{END}")
     }
 }
 
@@ -261,6 +263,9 @@ impl FromStr for Captured {
         for (index, line) in text.lines().enumerate() {
             reader.take(line).map_err(|what| Malformed { line: index + 1, what })?;
         }
+        if !reader.ended {
+            return Err(Malformed { line: text.lines().count(), what: CUT });
+        }
         Ok(Self { entries: reader.entries })
     }
 }
@@ -271,6 +276,7 @@ struct Reader {
     within: Option<String>,
     /// The file of several lines that is being read.
     open: Option<String>,
+    ended: bool,
 }
 
 impl Reader {
@@ -286,6 +292,13 @@ impl Reader {
         }
         self.open = None;
         if line.trim().is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        if self.ended {
+            return Err("something stands after the end; capture one machine to a file");
+        }
+        if line.trim_end() == END {
+            self.ended = true;
             return Ok(());
         }
         if let Some(directory) = line.strip_prefix('/') {
@@ -328,6 +341,10 @@ impl Reader {
     }
 }
 
+/// The last line.
+const END: &str = "end";
+const CUT: &str = "the capture has no `end` line: it was cut short, or is none, or an older release made it; copy \
+                   the whole file, or capture again with `crosstie topo --capture FILE`";
 const FORM: &str = "expected NAME = TEXT, NAME |, NAME -> TARGET or NAME !";
 
 fn check(path: &str) -> Result<(), &'static str> {

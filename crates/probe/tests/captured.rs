@@ -115,6 +115,20 @@ fn a_text_that_is_no_machine_is_refused_by_line() {
 }
 
 #[test]
+fn a_capture_that_was_cut_short_is_no_machine() {
+    let whole = captured("dgx-a100").to_string();
+    assert_eq!(whole.parse::<Captured>().unwrap(), captured("dgx-a100"));
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    for kept in (0..lines.len()).step_by(97).chain([lines.len() - 1]) {
+        let error = lines[..kept].concat().parse::<Captured>().unwrap_err();
+        assert_eq!(error.line, kept);
+        assert!(error.what.contains("capture again"), "{kept}: {error}");
+    }
+    let twice = format!("{whole}{whole}").parse::<Captured>().unwrap_err();
+    assert!(twice.what.contains("after the end"), "{twice}");
+}
+
+#[test]
 fn no_machine_leads_out_of_its_folder() {
     for text in ["/../x\n", "/a/../../x\n", "/a\n  .. = 1\n", "/a//b\n", "/\n", "//\n"] {
         let error = text.parse::<Captured>().unwrap_err().to_string();
@@ -127,9 +141,9 @@ fn no_machine_leads_out_of_its_folder() {
     // One link by way of another: nothing is written there, and nothing read.
     let folder = Folder::new();
     let inside = folder.path().join("machine");
-    let text = "/sys/class\n  deep -> ../..\n  net -> deep/..\n/sys/class/net/x\n  mtu = 1\n";
+    let text = "/sys/class\n  deep -> ../..\n  net -> deep/..\n/sys/class/net/x\n  mtu = 1\nend\n";
     assert!(text.parse::<Captured>().unwrap().write_below(&inside).is_err());
-    let text = "/sys/class\n  deep -> ../..\n  net -> deep/..\n";
+    let text = "/sys/class\n  deep -> ../..\n  net -> deep/..\nend\n";
     text.parse::<Captured>().unwrap().write_below(&inside.join("second")).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let facts = Facts::of_capture(&Tree::at(inside.join("second")).unwrap());

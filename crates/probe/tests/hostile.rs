@@ -95,7 +95,7 @@ proptest! {
     fn no_tree_of_files_and_links_breaks_detection(
         lines in proptest::collection::vec(line(), 0..40),
     ) {
-        if let Ok(captured) = lines.join("\n").parse::<Captured>() {
+        if let Ok(captured) = format!("{}\nend\n", lines.join("\n")).parse::<Captured>() {
             prop_assert_eq!(&captured.to_string().parse::<Captured>().unwrap(), &captured);
             let folder = Folder::new();
             // A file where a directory should be is the file system's to refuse.
