@@ -496,3 +496,39 @@ fn functions_are_one_card_behind_a_switch_or_by_equal_ids_and_strangers_on_the_r
         |text: &str| format!("<pci busid=\"0:1:0.0\" class=\"0x060400\">{text}</pci>");
     assert_eq!([cards(&equal), cards(&strange), cards(&behind_switch(&strange))], [1, 2, 1]);
 }
+
+#[test]
+fn processors_of_one_host_with_one_number_are_an_error() {
+    let cpu = |host: &str, numa: i32, bus: u32| {
+        format!(
+            "<cpu host_hash=\"{host}\" numaid=\"{numa}\" arch=\"x86_64\" vendor=\"GenuineIntel\"><pci busid=\"0:{bus}:0.0\" class=\"0x030200\"/></cpu>"
+        )
+    };
+    let twice = |cpus: [String; 2]| {
+        let text = format!("<system version=\"1\">{}</system>", cpus.concat());
+        let found = lint(&Topology::read(&text).unwrap());
+        let told = found.iter().find(|finding| finding.rule == Rule::DuplicateNumber);
+        told.map(|told| (told.severity, told.evidence.clone()))
+    };
+    let said = "2 <cpu>s of one host have numaid=\"3\"".to_owned();
+    assert_eq!(twice([cpu("a", 3, 1), cpu("a", 3, 2)]), Some((Severity::Error, said)));
+    assert_eq!(twice([cpu("a", 3, 1), cpu("b", 3, 2)]), None);
+    assert_eq!(twice([cpu("a", 3, 1), cpu("a", 4, 2)]), None);
+}
+
+#[test]
+fn what_nccl_would_not_read_is_told() {
+    let machine = |value: usize, attributes: usize, cpus: usize| {
+        let more: String = (1..attributes).map(|n| format!(" a{n}=\"\"")).collect();
+        let cpus: String = (0..cpus).map(|n| format!("<cpu numaid=\"{n}\"/>")).collect();
+        let text =
+            format!("<system version=\"1\"{more}><x y=\"{}\"/>{cpus}</system>", "v".repeat(value));
+        let found = lint(&Topology::read(&text).unwrap());
+        let told = found.into_iter().filter(|finding| finding.rule == Rule::BeyondNccl);
+        told.map(|told| format!("{}: {}", told.severity, told.evidence)).collect::<Vec<_>>()
+    };
+    assert_eq!(machine(255, 16, 639), [""; 0]);
+    assert!(machine(256, 1, 1)[0].contains("has 256 bytes; NCCL reads 255"));
+    assert_eq!(machine(1, 17, 1), ["warning: system has 17 attributes; NCCL reads 16"]);
+    assert_eq!(machine(1, 1, 640), ["warning: system has 641 elements inside; NCCL reads 640"]);
+}

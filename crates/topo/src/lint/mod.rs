@@ -4,6 +4,7 @@ mod link;
 mod links;
 mod network;
 mod pci;
+mod reader;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -63,7 +64,7 @@ pub enum Rule {
     FlatTree,
     /// Two devices with one bus id.
     DuplicateBusId,
-    /// Two GPUs, or two ports, with one number.
+    /// Two processors, GPUs, or ports of one host with one number.
     DuplicateNumber,
     /// A device that is neither GPU nor NIC nor switch as far as the description tells.
     UnknownDevice,
@@ -85,6 +86,12 @@ pub enum Rule {
     Unreachable,
     /// A machine too large to look at every pair.
     TooLarge,
+    /// A leaf of a fabric without an uplink.
+    LeafWithoutUplink,
+    /// A node's port without a cable.
+    PortWithoutCable,
+    /// More, or longer, than NCCL's own reader takes.
+    BeyondNccl,
 }
 
 impl Rule {
@@ -109,6 +116,9 @@ impl Rule {
             Self::LinkToNowhere => "link-to-nowhere",
             Self::Unreachable => "unreachable",
             Self::TooLarge => "too-large",
+            Self::LeafWithoutUplink => "leaf-without-uplink",
+            Self::PortWithoutCable => "port-without-cable",
+            Self::BeyondNccl => "beyond-nccl",
         }
     }
 }
@@ -151,6 +161,7 @@ pub fn lint(topology: &Topology) -> Vec<Finding> {
 pub fn lint_with_paths(topology: &Topology, paths: Result<&Paths, &TooLarge>) -> Vec<Finding> {
     let mut findings = Vec::new();
     pci::check(topology, &mut findings);
+    reader::check(topology, &mut findings);
     links::check_nvlinks(topology, &mut findings);
     network::check_numbers(topology, &mut findings);
     network::check_rails(topology, &mut findings);

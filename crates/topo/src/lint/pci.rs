@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::graph::{LinkKind, Topology, VertexId, VertexKind};
+use crate::graph::{Cpu, LinkKind, Topology, VertexId, VertexKind};
 use crate::lint::{Finding, Findings, Rule, Severity, counted, link, list, named, verb};
 
 /// As many GPUs and NICs directly below processors are taken for a tree that was lost.
@@ -54,6 +54,7 @@ pub fn check(topology: &Topology, found: &mut Vec<Finding>) {
     link::check(topology, &mut findings);
     check_tree(topology, &mut findings);
     check_bus_ids(topology, &mut findings);
+    check_cpus(topology, &mut findings);
 }
 
 /// Whether a GPU is on one module with its processor, and moves no data over PCIe.
@@ -89,6 +90,26 @@ fn check_tree(topology: &Topology, findings: &mut Findings<'_>) {
         format!("{gpus} GPUs and {nics} hang below processors, with no PCI switch: no NIC is nearer to one GPU than to another"),
         "in a virtual machine, give the host's description with its bus ids replaced (`crosstie topo remap HOST.xml --bdf-map MAP`) as --topo or NCCL_TOPO_FILE, or let the hypervisor show the switches (QEMU: pxb-pcie, pcie-root-port); on a server whose slots have no switch this is right",
     );
+}
+
+/// Processors of one host with one number count as two sockets, with the slow link of sockets between.
+fn check_cpus(topology: &Topology, findings: &mut Findings<'_>) {
+    let mut known: BTreeMap<_, Vec<VertexId>> = BTreeMap::new();
+    for &id in topology.cpus() {
+        let vertex = topology.vertex(id);
+        if let VertexKind::Cpu(Cpu { numa: Some(numa), .. }) = vertex.kind {
+            known.entry((vertex.host, numa)).or_default().push(id);
+        }
+    }
+    for ((_, numa), ids) in known.into_iter().filter(|(_, ids)| ids.len() > 1) {
+        findings.add(
+            Severity::Error,
+            Rule::DuplicateNumber,
+            &ids,
+            format!("{} <cpu>s of one host have numaid=\"{numa}\"", ids.len()),
+            "in the file, put what hangs below them into one <cpu>, or give each the number of its own NUMA node; <cpu>s of several hosts are told apart by host_hash",
+        );
+    }
 }
 
 fn check_bus_ids(topology: &Topology, findings: &mut Findings<'_>) {
