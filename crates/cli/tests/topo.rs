@@ -313,15 +313,19 @@ fn a_fabric_is_shown_and_is_no_machine() {
     assert!(topo(&[&fabric, "--format", "svg"]).out.starts_with("<svg "));
     let object: Value = serde_json::from_str(&topo(&[&fabric, "--json"]).out).unwrap();
     assert_eq!(object["wiring"]["leaves"].as_array().map(Vec::len), Some(8));
-    for args in [
-        vec!["lint", fabric.as_str()],
-        vec!["diff", &fabric, &fabric],
-        vec![&fabric, "--format", "xml"],
-    ] {
+    for args in [vec!["diff", fabric.as_str(), &fabric], vec![&fabric, "--format", "xml"]] {
         let done = topo(&args);
         assert_eq!(done.code, Some(2), "{args:?}");
         assert!(done.err.contains("is a fabric"), "{args:?}: {}", done.err);
     }
+}
+
+#[test]
+fn two_machines_are_not_merged_into_one() {
+    let done = topo(&[&file("topology/dgx-a100.xml"), &file("topology/dgx-h100.xml")]);
+    assert_eq!((done.code, &*done.out), (Some(2), ""));
+    assert!(done.err.contains("the files are of different machines: cpu "), "{}", done.err);
+    assert!(done.err.contains("topo diff"), "{}", done.err);
 }
 
 #[test]

@@ -468,6 +468,37 @@ fn descriptions_of_one_machine_merge_whatever_each_process_saw() {
 }
 
 #[test]
+fn descriptions_of_different_machines_contradict_each_other() {
+    let machine = |cpu: &str, class: &str, bus: &str| {
+        format!(
+            "<system version=\"1\"><cpu {cpu}><pci busid=\"{bus}\" class=\"0x060400\"><pci busid=\"0:2:0.0\" class=\"{class}\" vendor=\"0x10de\"/></pci></cpu></system>"
+        )
+    };
+    let intel = "numaid=\"0\" arch=\"x86_64\" vendor=\"GenuineIntel\" familyid=\"6\"";
+    let one = machine(intel, "0x030200", "0:1:0.0");
+    let contradiction = |other: String| {
+        let both = [&one, &other].map(|text| Document::read(text).unwrap());
+        merge(both).unwrap().contradiction()
+    };
+    assert_eq!(contradiction(one.clone()), None);
+    // Written otherwise, or seen elsewhere, it is the same device.
+    assert_eq!(contradiction(machine(intel, "30200", "0:1:0.0")), None);
+    assert_eq!(contradiction(machine(intel, "0x030200", "0:5:0.0")), None);
+    let amd = intel.replace("GenuineIntel", "AuthenticAMD");
+    let told = contradiction(machine(&amd, "0x030200", "0:1:0.0")).unwrap();
+    assert_eq!(told, "cpu 0 has vendor \"GenuineIntel\" in one, \"AuthenticAMD\" in another");
+    let told = contradiction(machine(&amd.replace("0\" arch", "1\" arch"), "0x030200", "0:1:0.0"));
+    assert!(told.unwrap().contains("cpu 1 of the same host \"AuthenticAMD\""));
+    // In another host it is another machine's.
+    let rack = amd.clone() + " host_hash=\"0x2\"";
+    assert_eq!(contradiction(machine(&rack, "0x020000", "0:1:0.0")), None);
+    for bus in ["0:1:0.0", "0:5:0.0"] {
+        let told = contradiction(machine(intel, "0x020000", bus)).unwrap();
+        assert!(told.contains("pci 0:2:0.0 has class \"0x030200\""), "{told}");
+    }
+}
+
+#[test]
 fn elements_that_nothing_tells_apart_stay_as_many_as_one_process_saw() {
     let two = within_cpu("<nic><net speed=\"1000\"/></nic><nic><net speed=\"2000\"/></nic>");
     let three = two.replacen("<nic>", "<nic><net speed=\"1000\"/></nic><nic>", 1);

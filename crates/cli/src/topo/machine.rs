@@ -103,12 +103,7 @@ fn is_key(text: &str) -> bool {
 }
 
 impl Machine {
-    /// The one that is asked for, where a fabric makes no sense.
-    pub fn of(args: &MachineArgs) -> Result<Self, Failure> {
-        Self::only(Subject::of(args)?)
-    }
-
-    /// The one that a file holds.
+    /// The one that a file holds, where a fabric makes no sense.
     pub fn of_file(file: &Path) -> Result<Self, Failure> {
         Self::only(Subject::of_files(&[file.to_owned()], false)?)
     }

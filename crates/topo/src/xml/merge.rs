@@ -32,6 +32,82 @@ pub struct Conflict {
     pub at: Position,
 }
 
+impl Merged {
+    /// Why the descriptions cannot be of one machine, where they cannot: a processor or a device that is two
+    /// different ones, or processors of several makes in one host.
+    pub fn contradiction(&self) -> Option<String> {
+        let decides = |conflict: &&Conflict| {
+            let kind = conflict.element.split(' ').next().unwrap_or_default();
+            identity(kind).contains(&conflict.attribute.as_str())
+                && !same(&conflict.kept, &conflict.dropped)
+        };
+        if let Some(conflict) = self.conflicts.iter().find(decides) {
+            let Conflict { element, attribute, kept, dropped, .. } = conflict;
+            let (kept, dropped) = (quote(kept), quote(dropped));
+            return Some(format!(
+                "{element} has {attribute} {kept:?} in one, {dropped:?} in another"
+            ));
+        }
+        let mut known = BTreeMap::new();
+        self.document.root.named("cpu").find_map(|cpu| {
+            let host = cpu.attribute("host_hash");
+            differs(&mut known, (host, String::new()), "cpu", cpu)
+                .or_else(|| cpu.elements().find_map(|it| device(&mut known, host, it)))
+        })
+    }
+}
+
+/// By host and bus id, what an element says of an attribute, and the element.
+type Known<'a> = BTreeMap<(Option<&'a str>, String, &'static str), (&'a str, &'a Element)>;
+
+/// Within the depth of what was read.
+fn device<'a>(
+    known: &mut Known<'a>,
+    host: Option<&'a str>,
+    element: &'a Element,
+) -> Option<String> {
+    if element.name != "pci" {
+        return None;
+    }
+    let bus_id = element.attribute("busid")?.to_ascii_lowercase();
+    differs(known, (host, bus_id), "pci", element)
+        .or_else(|| element.elements().find_map(|it| device(known, host, it)))
+}
+
+/// How an element differs from one that stands for the same device.
+fn differs<'a>(
+    known: &mut Known<'a>,
+    (host, bus_id): (Option<&'a str>, String),
+    kind: &str,
+    element: &'a Element,
+) -> Option<String> {
+    identity(kind).iter().find_map(|&name| {
+        let value = element.attribute(name)?;
+        let (was, first) = *known.entry((host, bus_id.clone(), name)).or_insert((value, element));
+        (!same(was, value)).then(|| {
+            let (first, second) = (title(first), title(element));
+            let (was, value) = (quote(was), quote(value));
+            format!("{first} has {name} {was:?}, {second} of the same host {value:?}")
+        })
+    })
+}
+
+/// The attributes that tell which device an element is.
+fn identity(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "cpu" => &["arch", "vendor", "familyid", "modelid"],
+        "pci" => &["class", "vendor", "device"],
+        "gpu" => &["sm", "gcn"],
+        _ => &[],
+    }
+}
+
+/// Whether two values are equal, as numbers where they are.
+fn same(a: &str, b: &str) -> bool {
+    let number = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
+    a == b || number(a).is_some_and(|value| number(b) == Some(value))
+}
+
 /// Merges descriptions of one machine into the first: elements are the same that have the same name and
 /// bus id, NUMA number, target, or network name, below the same parent; those that nothing tells apart are
 /// paired in their order. `None` of none.
