@@ -8,6 +8,7 @@ mod config;
 mod events;
 mod exit;
 mod explain;
+mod fabric;
 mod file;
 mod lab;
 mod launch;

@@ -321,6 +321,42 @@ fn a_fabric_is_shown_and_is_no_machine() {
 }
 
 #[test]
+fn a_fabric_is_linted() {
+    let fine = topo(&["lint", &file("topology/fabric-rail-2.toml")]);
+    assert_eq!((fine.code, &*fine.out), (Some(0), "nothing is wrong\n"), "{}", fine.err);
+    let text = fs::read_to_string(file("topology/fabric-rail-2.toml")).unwrap();
+    let text = text.replace("topology = ", "# ");
+    let apart = text.split("[[uplinks]]").next().unwrap().replace("_group = 2", "_group = 1");
+    let apart = Scratch::new(&apart.replacen("count = 8", "count = 16", 1));
+    let done = topo(&["lint", apart.path()]);
+    assert_eq!(done.code, Some(1), "{} {}", done.out, done.err);
+    assert!(done.out.contains("error: nothing joins node1 to node0"), "{}", done.out);
+    let done = topo(&["lint", apart.path(), "--json"]);
+    let object: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(object["findings"][0]["rule"], "unreachable");
+}
+
+#[test]
+fn the_machine_that_a_fabric_names_is_looked_at() {
+    let text = fs::read_to_string(file("topology/fabric-rail-2.toml")).unwrap();
+    for (machine, why) in [
+        (file("topology/dgx-h100.xml"), None),
+        ("/no/such/machine".into(), Some("cannot read it")),
+        ("/dev/zero".into(), Some("bytes, at most")),
+        (file("topology/README.md"), Some("not XML")),
+    ] {
+        let fabric = Scratch::new(&text.replace("\"dgx-h100.xml\"", &format!("{machine:?}")));
+        let done = topo(&[fabric.path()]);
+        let lab = run(&format!("lab --fabric {} --rate 100mbit --print-fabric", fabric.path()));
+        let code = if why.is_some() { Some(2) } else { Some(0) };
+        assert_eq!((done.code, lab.code), (code, code), "{machine}: {} {}", done.err, lab.err);
+        for err in [done.err, lab.err] {
+            assert!(why.is_none_or(|why| err.contains(why) && err.contains(&machine)), "{err}");
+        }
+    }
+}
+
+#[test]
 fn two_machines_are_not_merged_into_one() {
     let done = topo(&[&file("topology/dgx-a100.xml"), &file("topology/dgx-h100.xml")]);
     assert_eq!((done.code, &*done.out), (Some(2), ""));

@@ -43,6 +43,51 @@ fn every_fabric_is_read_reads_back_equal_and_names_machines_that_fit() {
     assert!(files >= 5, "{files}");
 }
 
+#[test]
+fn what_is_odd_in_a_fabric_is_told() {
+    let whole = Fabric::rail_optimised(4, 2, 100_000, 2, 1);
+    let found = |change: &dyn Fn(&mut Fabric)| {
+        let mut fabric = whole.clone();
+        change(&mut fabric);
+        let findings = fabric::lint(&fabric, &fabric.wiring().unwrap());
+        let told =
+            findings.iter().map(|finding| format!("{}: {}", finding.severity, finding.evidence));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(found(&|_| {}), [""; 0]);
+    // Other nodes, on leaves of their own or on the first ones.
+    let more = |fabric: &mut Fabric, leaves: &str, ports, mbit| {
+        let (mut nodes, mut cables) = (fabric.nodes[0].clone(), fabric.cables[0].clone());
+        (nodes.name, nodes.ports) = ("late".into(), ports);
+        (cables.nodes, cables.leaves, cables.mbit) = ("late".into(), leaves.into(), mbit);
+        fabric.nodes.push(nodes);
+        fabric.cables.push(cables);
+    };
+    let other = |fabric: &mut Fabric| {
+        let mut leaves = fabric.leaves[0].clone();
+        leaves.name = "other".into();
+        fabric.leaves.push(leaves);
+        more(fabric, "other", 2, 100_000);
+    };
+    assert_eq!(
+        found(&other),
+        [
+            "error: nothing joins late0, late1, late2, late3 to node0",
+            "warning: other0, other1 have no uplink, the other leaves have",
+        ]
+    );
+    let slow = found(&|fabric| more(fabric, "leaf", 2, 50_000));
+    let evidence = "warning: rail 0 has 4 cables of 6.25 GB/s (first late0), 4 cables of 12.5 GB/s (first node0); so it is on 1 other rail";
+    assert_eq!(slow, [evidence]);
+    let none = found(&|fabric| fabric.uplinks.clear());
+    assert!(none.len() == 1 && none[0].starts_with("note: no leaf has an uplink"), "{none:?}");
+    let bare = found(&|fabric| {
+        more(fabric, "leaf", 2, 100_000);
+        fabric.cables.pop();
+    });
+    assert!(bare[1].contains("8 ports of late0, late1, late2, late3 have no cable"), "{bare:?}");
+}
+
 const CABLE: Bandwidth = Bandwidth::mbit_per_s(400_000);
 
 #[test]

@@ -2,13 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use crosstie_lab::{Description, Played, Port, Rate};
-use crosstie_topo::fabric::Fabric;
 
 use crate::exit::Failure;
 
@@ -258,8 +256,8 @@ impl FabricArgs {
                 let remedy = "`crosstie lab --help` tells what it reads; --print-fabric prints one";
                 Failure::usage(format!("--fabric {}: {error}", file.display()), remedy)
             };
-            let text = fs::read_to_string(file).map_err(|e| bad(&e))?;
-            let fabric = Fabric::read(&text).map_err(|e| bad(&e))?;
+            let bytes = crate::file::read(file).map_err(|e| bad(&e))?;
+            let (fabric, _) = crate::fabric::read(file, &bytes).map_err(|e| bad(&e))?;
             let Self { ranks_per_node, rate, mtu, .. } = *self;
             let played = Played { ranks_per_node, rate, mtu };
             return Ok(Description::of_fabric(&fabric, played)?);

@@ -45,10 +45,8 @@ impl Subject {
                     Kind::Topology => Machine::described(&[(file, bytes)]).map(machine),
                     Kind::Capture => Machine::captured(file, &bytes).map(machine),
                     Kind::Fabric => {
-                        let text = String::from_utf8_lossy(&bytes);
-                        let fabric = Fabric::read(&text).map_err(|e| bad_file(file, e))?;
-                        let wiring = fabric.wiring().map_err(|e| bad_file(file, e))?;
-                        Ok(Self::Fabric(Box::new((fabric, wiring))))
+                        let fabric = crate::fabric::read(file, &bytes);
+                        Ok(Self::Fabric(Box::new(fabric.map_err(|e| bad_file(file, e))?)))
                     }
                 }
             }
@@ -150,6 +148,11 @@ impl Machine {
         }
         let none = || Failure::usage("no file is given", "give one");
         let merged = merge(documents).ok_or_else(none)?;
+        if let Some(why) = merged.contradiction().filter(|_| files.len() > 1) {
+            let message = format!("the files are of different machines: {why}");
+            let remedy = "give files of one machine; `crosstie topo diff A B` tells how two differ";
+            return Err(Failure::usage(message, remedy));
+        }
         let note = |conflict: Conflict| Note {
             found: format!(
                 "the files differ in {} of {}",

@@ -117,12 +117,21 @@ fn capture(path: &Path) -> Result<Exit, Failure> {
 }
 
 fn judge(args: &LintArgs) -> Result<Exit, Failure> {
-    let Machine { topology, .. } = Machine::of(&args.machine)?;
-    let findings = lint(&topology);
+    let (findings, forms) = match Subject::of(&args.machine)? {
+        Subject::Machine(machine) => {
+            let findings = lint(&machine.topology);
+            let forms = render::json_findings(&machine.topology, findings.iter().cloned());
+            (findings, forms)
+        }
+        Subject::Fabric(fabric) => {
+            let findings = fabric::lint(&fabric.0, &fabric.1);
+            let forms = json!(findings).to_string();
+            (findings, forms)
+        }
+    };
     let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
     if args.json {
-        let findings = render::json_findings(&topology, findings);
-        print(&format!("{{\"schema\":1,\"findings\":{findings}}}\n"))?;
+        print(&format!("{{\"schema\":1,\"findings\":{forms}}}\n"))?;
     } else if findings.is_empty() {
         print("nothing is wrong\n")?;
     } else {

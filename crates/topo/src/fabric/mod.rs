@@ -36,10 +36,12 @@
 //! ```
 
 mod error;
+mod lint;
 mod show;
 mod wiring;
 
 pub use error::{FabricError, FabricFault};
+pub use lint::lint;
 pub use show::{svg, text};
 pub use wiring::{Cable, Oversubscription, Reach, Uplink, Wiring};
 
