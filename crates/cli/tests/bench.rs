@@ -209,6 +209,23 @@ fn a_file_that_nothing_can_be_played_of_is_refused_before_ranks_start() {
 }
 
 #[test]
+fn a_file_in_which_lint_finds_errors_is_played_with_a_word() {
+    let text = std::fs::read_to_string(described("dgx-h100.xml")).unwrap();
+    let bad = text.replacen("<gpu dev=\"1\"", "<gpu dev=\"0\"", 1);
+    assert_ne!(bad, text);
+    let file = std::env::temp_dir().join(format!("crosstie-bench-{}.xml", std::process::id()));
+    std::fs::write(&file, bad).unwrap();
+    let play = |file: &str| run(&format!("bench barrier --topo {file} --nodes 1 -n 1 -w 0"));
+    let told = play(&file.display().to_string());
+    let word = format!("crosstie: 1 error by `crosstie topo lint {}`\n", file.display());
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(told.err.contains(&word), "{}", told.err);
+    let whole = play(&described("dgx-h100.xml"));
+    assert!(!whole.err.contains("topo lint"), "{}", whole.err);
+}
+
+#[test]
 fn nodes_play_the_hosts_of_a_rack() {
     let rack = described("nvl72.xml");
     let three = json(&format!(

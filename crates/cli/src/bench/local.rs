@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 
 use crosstie::Threads;
+use crosstie_topo::{Severity, Topology, lint};
 use indicatif::ProgressBar;
 
 use super::{
@@ -30,7 +32,11 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
         TransportArg::Shm | TransportArg::Loopback => 1,
     };
     let (ranks, nodes) = match &args.settings.topo {
-        Some(file) => played(file, args.ranks, args.nodes, default_nodes)?,
+        Some(file) => {
+            let size = played(file, args.ranks, args.nodes, default_nodes)?;
+            warn_of_errors(file);
+            size
+        }
         None => {
             let ranks = args.ranks.unwrap_or(DEFAULT_RANKS);
             (ranks, args.nodes.unwrap_or(default_nodes.min(ranks)))
@@ -45,6 +51,22 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let line: Vec<OsString> = std::env::args_os().skip(1).collect();
     let job = |program| Job::emulated(ranks, nodes, program);
     processes(args, &line, job, Box::new(io::stdout()))
+}
+
+/// Says that a description contradicts itself: what is measured then is of a machine that is not there.
+fn warn_of_errors(file: &Path) {
+    let topology = crate::file::read(file).ok().and_then(|it| Topology::read_bytes(&it).ok());
+    let findings = topology.map(|topology| lint(&topology)).unwrap_or_default();
+    let count = findings.iter().filter(|found| found.severity == Severity::Error).count();
+    if count > 0 {
+        let s = if count == 1 { "" } else { "s" };
+        // Nobody reads it: the results are whole.
+        let _ = writeln!(
+            io::stderr(),
+            "crosstie: {count} error{s} by `crosstie topo lint {}`",
+            file.display()
+        );
+    }
 }
 
 /// One thread for each rank: nothing but memory between them.
