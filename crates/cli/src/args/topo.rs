@@ -17,6 +17,8 @@ network (row) reaches each other (column), the best kinds of path first:
   NV#  # NVLinks          NVB  NVLinks by way of a GPU   C2C  chip to chip
   PIX  one PCI switch     PXB  several PCI switches      PXN  NVLink, then another
   PHB  a processor        SYS  between NUMA nodes             GPU's NIC
+A rail counts ports of the file: where a plugin joins NICs into one (AWS's four EFA of
+a GPU in NCCL's dumps), that one is a rail; as the kernel shows them there are four.
 Of a rack, or where the terminal is too narrow, rows that are alike are told
 together; --full, or json, has them all.
 
@@ -57,7 +59,7 @@ pub struct TopoArgs {
 pub enum TopoCommand {
     /// Show a machine: as a tree and a matrix of paths, or in another format (the default)
     Show(ShowArgs),
-    /// Tell what is wrong with a machine or its description, with evidence and remedy
+    /// Tell what is wrong with a machine, its description, or a fabric, with evidence and remedy
     Lint(LintArgs),
     /// Tell how two machines differ: in devices, in what they tell, in paths
     Diff(DiffArgs),
