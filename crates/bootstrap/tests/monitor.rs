@@ -92,7 +92,7 @@ fn one_verdict(monitors: &[Monitor], limit: Duration) -> Verdict {
 
 fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
     let detail = "as the test has it".to_owned();
-    Report { culprit, cause, detail, sequence, in_group: false }
+    Report { culprit, cause, detail, sequence, in_group: false, ..Report::default() }
 }
 
 #[test]

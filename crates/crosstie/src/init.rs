@@ -196,7 +196,7 @@ fn blame(monitor: Monitor, place: &Neighbourhood<'_>, error: Error) -> Error {
     let (culprit, cause) = report.unwrap_or((None, Cause::Unknown));
     if report.is_some() {
         let (culprit, detail) = (culprit.or(Some(rank)), place.describe(&error));
-        monitor.report(Report { culprit, cause, detail, sequence: 0, in_group: false });
+        monitor.report(Report { culprit, cause, detail, ..Report::default() });
     }
     // Of a deadline and of a fault of its own this rank knows the most itself.
     let says_more = cause == Cause::Aborted || (cause == Cause::Deadline && !known);

@@ -178,13 +178,32 @@ impl Standing {
         {
             detail += &format!("; {by}");
         }
-        let report = Report { culprit, cause, detail, sequence: call.sequence, in_group };
+        let lacks = match (seen, culprit) {
+            (ExecError::Transport { waiting, .. }, Some(relay)) => self.lacks(waiting, relay),
+            _ => Vec::new(),
+        };
+        if let Some(by) = lacks.first().and_then(|sender| self.ways.relay_from(*sender)) {
+            detail += &format!("; {by}");
+        }
+        let sequence = call.sequence;
+        let report = Report { culprit, cause, detail, sequence, in_group, lacks };
         let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
         self.has_failed.store(true, Ordering::Release);
         let is_own = !matches!(seen, ExecError::Interrupted { .. } | ExecError::Poisoned);
         if let (true, true, Some(monitor)) = (is_first, is_own, &self.monitor) {
             monitor.report(report);
         }
+    }
+
+    /// Whose messages a call waits for that were to come by way of `relay`.
+    fn lacks(&self, waiting: &[Waiting], relay: u32) -> Vec<u32> {
+        let senders = waiting.iter().filter_map(|waiting| match waiting.on {
+            WaitingFor::Message { peer, .. } => Some(peer),
+            _ => None,
+        });
+        senders
+            .filter(|sender| self.ways.relay_between(*sender, self.rank) == Some(relay))
+            .collect()
     }
 
     /// The verdict; waited for, up to two seconds, by the first who asks.
@@ -215,7 +234,7 @@ impl Standing {
         let next = self.last.load(Ordering::Relaxed) + 1;
         let (sequence, in_group) = under_way.map_or((next, true), |call| (call, false));
         let detail = why.to_owned();
-        let report = Report { culprit, cause, detail, sequence, in_group };
+        let report = Report { culprit, cause, detail, sequence, in_group, ..Report::default() };
         if self.aborted.set(report.clone()).is_err() {
             return;
         }
@@ -273,7 +292,7 @@ fn in_words(call: CallName, seen: &ExecError) -> String {
 #[cold]
 fn unknown() -> Report {
     let detail = "no failure is known".to_owned();
-    Report { culprit: None, cause: Cause::Unknown, detail, sequence: 0, in_group: false }
+    Report { detail, ..Report::default() }
 }
 
 /// Ties one call to its communicator's standing, in whatever thread drives it.

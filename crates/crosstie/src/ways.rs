@@ -47,12 +47,29 @@ impl Ways {
         rail.map_or_else(String::new, |rail| format!(" ({relays}rail {rail})"))
     }
 
+    /// By whom what one rank sends to another goes, if by a third.
+    pub fn relay_between(&self, from: u32, to: u32) -> Option<u32> {
+        let relayed = self.has_network && self.pxn != Pxn::Off;
+        let inside = self.rails.node_of(Rank(from)).contains(&Rank(to));
+        let Rank(relay) =
+            self.rails.carrier(Rank(from), Rank(to)).filter(|_| relayed && !inside)?;
+        (relay != from).then_some(relay)
+    }
+
     /// By whom what this rank sends to `peer` goes, if by another: a clause of a sentence about it.
     pub fn relay_to(&self, peer: u32) -> Option<String> {
-        let relayed = self.has_network && self.pxn != Pxn::Off;
-        let Rank(relay) = self.rails.carrier(Rank(self.rank), Rank(peer)).filter(|_| relayed)?;
-        let rail = self.relay_rail(relay).filter(|_| relay != self.rank)?;
+        let relay = self.relay_between(self.rank, peer)?;
+        let rail = self.relay_rail(relay)?;
         Some(format!("what goes there goes by way of rank {relay}, the relay of rail {rail}"))
+    }
+
+    /// The same of what `peer` sends to this rank.
+    pub fn relay_from(&self, peer: u32) -> Option<String> {
+        let relay = self.relay_between(peer, self.rank)?;
+        let rail = self.relay_rail(relay)?;
+        Some(format!(
+            "what rank {peer} sends comes by way of rank {relay}, the relay of rail {rail}"
+        ))
     }
 
     /// The way from this rank, at `from` where that is known, to `peer`.
@@ -154,6 +171,8 @@ mod tests {
             (on.relay_to(3).as_deref(), on.relay_to(2), off.relay_to(3)),
             (Some(by), None, None)
         );
+        let by = "what rank 3 sends comes by way of rank 2, the relay of rail 0";
+        assert_eq!((on.relay_from(3).as_deref(), on.relay_from(1)), (Some(by), None));
         let [from, to]: [SocketAddr; 2] = ["10.0.0.1:1", "10.1.0.2:2"].map(|a| a.parse().unwrap());
         let told = off.between(Some(from), 3, &[to]);
         assert_eq!(told, "rank 0 at 10.0.0.1 (rail 0) to rank 3 at 10.1.0.2 (rail 1)");

@@ -166,6 +166,24 @@ fn a_relay_that_has_left_works_on_as_long_as_it_is_needed() {
     all.unwrap();
 }
 
+#[test]
+fn who_left_without_sending_is_to_blame_and_not_the_relay_that_left_too() {
+    let (world, settings) = world(4, 2);
+    let all = world.settings(settings).run_each(|mut comm| match comm.rank() {
+        3 => comm.recv(&mut [0u8; 1000], 0),
+        0 => Ok(()),
+        _ => {
+            thread::sleep(Duration::from_millis(300));
+            Ok(())
+        }
+    });
+    let error = all[3].as_ref().expect_err("rank 0 sends nothing");
+    let (failure, text) = (error.failure().unwrap(), error.report());
+    assert_eq!((failure.culprit, failure.relay_of), (Some(0), None), "{text}");
+    assert_eq!(error.code().to_string(), "CT-066", "{text}");
+    assert!(text.contains("rank 0 sends comes by way of rank 1, the relay of rail 1"), "{text}");
+}
+
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A rank as a process of its own, on the first node or the second.

@@ -74,7 +74,14 @@ fn differing(matter: &Matter, conflict: Conflict) -> Finding {
         Matter::Suspicion(suspicion) => suspicion.sequence,
     };
     let in_group = false;
-    let report = Report { culprit, cause, detail: conflict.to_string(), sequence, in_group };
+    let report = Report {
+        culprit,
+        cause,
+        detail: conflict.to_string(),
+        sequence,
+        in_group,
+        ..Report::default()
+    };
     Finding::Failure { report, first_failed, conflict: Some(Box::new(conflict)) }
 }
 
@@ -192,8 +199,14 @@ fn suspected(suspicion: Suspicion, by: u32, evidence: &Evidence) -> Finding {
     let seconds = |ms: u64| ms as f64 / 1e3;
     let call = own.recent.last().map_or_else(|| format!("call #{sequence}"), Signature::to_string);
     let waited = format!("rank {by} has been in {call} for {:.1} s", seconds(age_ms));
-    let of =
-        |cause| Report { culprit: None, cause, detail: waited.clone(), sequence, in_group: false };
+    let of = |cause| Report {
+        culprit: None,
+        cause,
+        detail: waited.clone(),
+        sequence,
+        in_group: false,
+        ..Report::default()
+    };
     let behind = |(rank, calls): (&u32, &Calls)| {
         (calls.started < sequence).then_some((*rank, calls.started))
     };

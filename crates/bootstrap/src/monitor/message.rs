@@ -10,7 +10,7 @@ use super::signature::Conflict;
 use super::statement::Statement;
 
 /// What a rank saw go wrong.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The rank that is to blame, if the reporter knows.
     pub culprit: Option<u32>,
@@ -23,10 +23,13 @@ pub struct Report {
     /// Whether it was before that call: in a group of sends and receives, which have no numbers, or in no call.
     #[serde(default)]
     pub in_group: bool,
+    /// Whose messages the reporter lacks that were to come by way of the culprit, a relay.
+    #[serde(default)]
+    pub lacks: Vec<u32>,
 }
 
 /// What went wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
     /// A process ended without an orderly leave.
@@ -50,6 +53,7 @@ pub enum Cause {
     /// A rank left in order before a call that others made.
     Left,
     /// Nothing is known, or it comes from a later release.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -110,7 +114,7 @@ impl Verdict {
 
     /// What `reporter` makes of its own report, as long as it knows of no other.
     pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
-        let Report { culprit, cause, detail, sequence, in_group } = report;
+        let Report { culprit, cause, detail, sequence, in_group, .. } = report;
         Verdict {
             culprit,
             culprit_host,

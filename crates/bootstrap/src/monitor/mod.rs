@@ -224,11 +224,9 @@ impl Monitor {
             return Verdict { provisional: true, ..proposal };
         }
         let report = known.report.unwrap_or_else(|| Report {
-            culprit: None,
-            cause: Cause::Unknown,
             detail: "no failure is known".to_owned(),
             sequence: self.shared.ledger.calls().started,
-            in_group: false,
+            ..Report::default()
         });
         let host = report.culprit.and_then(|rank| self.hosts.get(usize::try_from(rank).ok()?));
         Verdict::provisional(report, self.rank, host.cloned().unwrap_or_default())

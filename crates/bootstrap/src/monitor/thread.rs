@@ -187,7 +187,8 @@ impl Watch {
         let in_group = !calls.is_under_way() || self.shared.ledger.messages().is_under_way();
         let sequence = calls.started + u64::from(!calls.is_under_way());
         let (culprit, cause) = (Some(peer), Cause::Silent);
-        self.feed(Event::Reported(Report { culprit, cause, detail, sequence, in_group }));
+        let report = Report { culprit, cause, detail, sequence, in_group, ..Report::default() };
+        self.feed(Event::Reported(report));
     }
 
     fn next_message(&mut self, peer: u32) -> Result<Option<Message>, NetError> {
@@ -377,7 +378,8 @@ impl Watch {
         let detail = format!("the monitor of rank {} failed: {source}", self.rank);
         let (culprit, sequence) = (Some(self.rank), self.shared.ledger.calls().started);
         let (cause, in_group) = (Cause::Aborted, false);
-        self.feed(Event::Reported(Report { culprit, cause, detail, sequence, in_group }));
+        let report = Report { culprit, cause, detail, sequence, in_group, ..Report::default() };
+        self.feed(Event::Reported(report));
         self.act();
         self.over = true;
     }

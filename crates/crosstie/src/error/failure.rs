@@ -24,7 +24,8 @@ pub struct Failure {
     pub culprit: Option<u32>,
     /// The culprit's host.
     pub host: String,
-    /// The rail to which the culprit sent on what others of its node send, where it was such a relay.
+    /// The rail to which the culprit sent on what others of its node send, where it was such a relay. None where it left
+    /// in order, for relays work on after that.
     pub relay_of: Option<u32>,
     /// What happened.
     pub cause: Cause,
@@ -120,7 +121,8 @@ impl Failure {
             sequence: call.map_or(0, |call| call.sequence),
             place: call.map_or_else(|| "connecting".to_owned(), CallName::to_string),
             rank: ways.rank(),
-            relay_of: verdict.culprit.and_then(|rank| ways.relay_rail(rank)),
+            relay_of: { verdict.culprit.filter(|_| verdict.cause != Cause::Left) }
+                .and_then(|rank| ways.relay_rail(rank)),
             culprit: verdict.culprit,
             host: verdict.culprit_host,
             cause: verdict.cause,

@@ -36,7 +36,7 @@ pub(super) fn judge(
     }
     let sequence = suspicion.sequence + 1;
     let (culprit, cause, in_group) = (None, Cause::Deadlock, true);
-    failure(Report { culprit, cause, detail, sequence, in_group }, 0)
+    failure(Report { culprit, cause, detail, sequence, in_group, ..Report::default() }, 0)
 }
 
 /// Whether a rank of the circle waits in messages: a circle of collectives is the stall of a call.

@@ -120,7 +120,14 @@ fn a_group_that_waits_in_vain_blames_the_peer_that_it_waits_for() {
         statement(&calls, false),
     ]);
     let (culprit, cause, detail) = (Some(2), Cause::Deadline, "waits for rank 2".to_owned());
-    let matter = Matter::Report(Report { culprit, cause, detail, sequence: 3, in_group: true });
+    let matter = Matter::Report(Report {
+        culprit,
+        cause,
+        detail,
+        sequence: 3,
+        in_group: true,
+        ..Report::default()
+    });
     let (report, ..) = failed(judge(&matter, 0, &evidence));
     assert_eq!((report.culprit, report.cause), (Some(2), Cause::Deadline));
     assert_eq!(report.detail, "waits for rank 2");
@@ -136,7 +143,8 @@ fn the_first_calls_that_differ_are_named_with_both_places() {
     let evidence =
         evidence([statement(&usual, true), statement(&odd, false), statement(&usual[..2], true)]);
     let (culprit, cause, detail) = (Some(0), Cause::Protocol, String::new());
-    let report = Report { culprit, cause, detail, sequence: 3, in_group: false };
+    let report =
+        Report { culprit, cause, detail, sequence: 3, in_group: false, ..Report::default() };
     let (report, first_failed, conflict) = failed(judge(&Matter::Report(report), 1, &evidence));
     let conflict = conflict.unwrap();
     assert_eq!((conflict.usual.0, conflict.odd.0), (0, 1));

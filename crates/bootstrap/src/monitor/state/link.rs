@@ -182,7 +182,8 @@ impl State {
         self.gone.insert(peer);
         let sequence = self.clock.calls().started;
         let in_group = false;
-        let report = Report { culprit: Some(peer), cause, detail, sequence, in_group };
+        let report =
+            Report { culprit: Some(peer), cause, detail, sequence, in_group, ..Report::default() };
         let first = self.keep(report, self.rank);
         if !self.elect(now) && first {
             self.deliver(now);

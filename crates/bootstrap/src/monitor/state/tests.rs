@@ -215,12 +215,16 @@ impl Sim {
     }
 
     fn leave(&mut self, rank: u32) {
+        self.leave_after(rank, 100 + u64::from(rank));
+    }
+
+    fn leave_after(&mut self, rank: u32, last: u64) {
         let now = self.now;
         let Some(seat) = self.seats.get_mut(&rank).filter(|seat| seat.left_at.is_none()) else {
             return;
         };
         seat.left_at = Some(now);
-        self.feed(rank, Event::Leaving(100 + u64::from(rank)));
+        self.feed(rank, Event::Leaving(last));
     }
 
     /// The program of `rank` leaves after its call 100, and the rank works on for others.
@@ -314,7 +318,7 @@ impl Sim {
 }
 
 fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
-    Report { culprit, cause, detail: String::new(), sequence, in_group: false }
+    Report { culprit, cause, detail: String::new(), sequence, in_group: false, ..Report::default() }
 }
 
 fn cause() -> impl Strategy<Value = Cause> {

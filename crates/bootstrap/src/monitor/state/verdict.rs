@@ -76,6 +76,7 @@ impl State {
         if self.held.is_some() || self.accuses(now, &report, reporter) {
             return;
         }
+        let report = self.past_the_relay(report);
         // Who left after that call has made it, and no message of it is missing: the calls must differ.
         let left = report.culprit.and_then(|rank| self.left.get(&rank));
         let has_made_it = left.is_some_and(|last| *last >= report.sequence);
@@ -86,6 +87,18 @@ impl State {
         let gave_up = report.cause == Cause::Aborted && report.culprit == Some(reporter);
         let first_failed = if gave_up { self.calls_of(reporter).finished + 1 } else { 0 };
         self.decide(now, report, reporter, first_failed, None, BTreeMap::new());
+    }
+
+    /// A relay that left in order had brought all that it was given: to blame is who left and gave it nothing.
+    fn past_the_relay(&self, report: Report) -> Report {
+        let last_of = |rank: u32| self.left_after(rank, report.cause);
+        let owes = |rank: &u32| {
+            last_of(*rank).is_some_and(|last| report.in_group || last < report.sequence)
+        };
+        let has_left = report.culprit.and_then(last_of).is_some();
+        let sender = report.lacks.iter().copied().find(owes);
+        let sender = sender.filter(|_| report.cause == Cause::Died && has_left);
+        Report { culprit: sender.or(report.culprit), ..report }
     }
 
     fn calls_of(&self, rank: u32) -> Calls {

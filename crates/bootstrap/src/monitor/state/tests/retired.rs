@@ -68,4 +68,31 @@ proptest! {
         sim.run(2 * LEAVE_LIMIT);
         prop_assert_eq!(sim.done.len(), size as usize);
     }
+
+    #[test]
+    fn a_relay_that_left_is_not_blamed_for_a_message_that_it_was_never_given(
+        size in 4..8u32, seed: u64, numbered: bool, works_on: bool,
+    ) {
+        let (mut sim, waits) = (Sim::new(size, seed), size - 1);
+        let (innocent, sender, relay) = (0, 1, 2);
+        sim.run(STEP);
+        for (rank, last) in [(innocent, 5), (sender, 4), (relay, 5)] {
+            if works_on {
+                sim.feed(rank, Event::Retiring(last));
+            } else {
+                sim.leave_after(rank, last);
+            }
+        }
+        sim.run(2 * LEAVE_LIMIT);
+        if works_on {
+            sim.leave_after(relay, 5);
+            sim.run(2 * LEAVE_LIMIT);
+        }
+        let lacks = if numbered { vec![innocent, sender] } else { vec![sender, innocent] };
+        let lost = Report { lacks, in_group: !numbered, ..report(Cause::Died, Some(relay), 5) };
+        sim.feed(waits, Event::Reported(lost));
+        sim.run(20 * STEP);
+        prop_assert_eq!(sim.agreed(), (Some(sender), Cause::Left));
+        prop_assert_eq!(sim.seats[&waits].verdicts[0].left_after, Some(4));
+    }
 }
