@@ -111,22 +111,22 @@ pub(crate) fn join(
     let doorbell = Arc::new(Doorbell::new()?);
     let place = Neighbourhood::new(&settings, &world, &nodes);
     let ways = Arc::new(place.ways());
-    let (monitor, connected) = if world.size == 1 {
-        (None, Connected::alone(&settings))
+    let mut connected = Connected::alone(&settings);
+    let monitor = if world.size == 1 {
+        None
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
         let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
         let failed = || monitor.failed();
-        let connected =
-            place.check_memory().and_then(|()| place.connect(&inbox, &doorbell, deadline, &failed));
-        match connected {
-            Ok(mut connected) => {
-                let paths = std::mem::take(&mut connected.paths);
-                watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
-                (Some(monitor), connected)
-            }
-            Err(error) => return Err(blame(monitor, &place, error)),
+        let connects = place
+            .check_memory()
+            .and_then(|()| place.connect(&mut connected, &inbox, &doorbell, deadline, &failed));
+        if let Err(error) = connects {
+            return Err(blame(monitor, &place, error));
         }
+        let paths = std::mem::take(&mut connected.paths);
+        watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
+        Some(monitor)
     };
     world.phases.push(("connect", started.elapsed()));
     tracing::debug!(phases = ?world.phases, "connected");

@@ -104,40 +104,38 @@ impl<'a> Neighbourhood<'a> {
         memory::check(self.settings, "slots of all connections", slots.saturating_add(boxes), 0)
     }
 
-    /// One endpoint per transport that this rank needs: inside its node, and between nodes.
+    /// One endpoint per transport that this rank needs: inside its node, and between nodes. On failure those made until
+    /// then are in `connected`: to the others their end would look like a cut, so the failure is to be told first.
     pub fn connect(
         &self,
+        connected: &mut Connected,
         inbox: &Inbox,
         doorbell: &Arc<Doorbell>,
         deadline: Instant,
         interrupted: Interrupted<'_>,
-    ) -> Result<Connected, Error> {
+    ) -> Result<(), Error> {
         let (remote, mut local) = self.peers();
         local.push(self.world.rank);
         let mut relays = Vec::new();
-        let in_node: Option<Box<dyn Endpoint>> =
-            match (&self.settings.transport, &self.settings.fabric) {
-                _ if local.len() == 1 => None,
-                (Transport::Loopback, Some(fabric)) => {
-                    Some(Box::new(fabric.0.endpoint(self.world.rank, Arc::clone(doorbell))?))
-                }
-                (Transport::Loopback, None) => return Err(loopback_without_threads()),
-                _ => {
-                    let (endpoint, boxes) =
-                        self.connect_shm(local, doorbell, deadline, interrupted)?;
-                    relays = boxes;
-                    Some(Box::new(endpoint))
-                }
-            };
-        let mut connected = Connected::alone(self.settings);
-        // Before the fabric, which knows all ranks of the process, those of other nodes too.
+        match (&self.settings.transport, &self.settings.fabric) {
+            _ if local.len() == 1 => {}
+            (Transport::Loopback, Some(fabric)) => {
+                connected.add(Box::new(fabric.0.endpoint(self.world.rank, Arc::clone(doorbell))?));
+            }
+            (Transport::Loopback, None) => return Err(loopback_without_threads()),
+            _ => {
+                let (endpoint, boxes) = self.connect_shm(local, doorbell, deadline, interrupted)?;
+                relays = boxes;
+                connected.add(Box::new(endpoint));
+            }
+        }
         if !remote.is_empty() {
             let tcp = self.connect_tcp(&remote, relays, inbox, deadline, interrupted)?;
             connected.paths = tcp.paths();
-            connected.add(Box::new(tcp));
+            // Before the fabric, which knows all ranks of the process, those of other nodes too.
+            connected.endpoints.insert(0, Box::new(tcp));
         }
-        in_node.into_iter().for_each(|endpoint| connected.add(endpoint));
-        Ok(connected)
+        Ok(())
     }
 
     fn connect_shm(

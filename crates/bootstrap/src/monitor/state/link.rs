@@ -7,7 +7,8 @@
 //! * A monitor's link brings no heartbeat. Who dialled it dials again, once, and goes on with the new one: its host may
 //!   be reached over another rail, and whatever waits for an answer then comes to one, long before silence is a failure.
 //! * A rank reports that the link of its data ended. Its peer's monitor is asked: whoever answers lives, and the link
-//!   was cut; who died does not answer, for all links of a process end together.
+//!   was cut; who died does not answer, for all links of a process end together. Who answers may have ended the link
+//!   itself, because it failed: its own word on that, if one is on its way, counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,8 @@ fn mute_after(heartbeat: Duration) -> Duration {
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long the hub waits for the answer of a rank that is said to have died.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+/// How long after that answer its own report may come, which says why it ended the link.
+const OWN_WORD_LIMIT: Duration = Duration::from_millis(200);
 
 /// A link that ended, and what is done about it.
 pub(super) struct Doubt {
@@ -44,6 +47,8 @@ pub(super) struct Accusation {
     by: u32,
     /// The rank at its other end.
     of: u32,
+    /// Whether it has answered.
+    lives: bool,
     until: Duration,
 }
 
@@ -206,7 +211,7 @@ impl State {
         let Some(of) = report.culprit.filter(|_| is_of_a_link).filter(alive) else { return false };
         if self.accusation.is_none() {
             let (report, until) = (report.clone(), now + ANSWER_LIMIT);
-            self.accusation = Some(Accusation { report, by, of, until });
+            self.accusation = Some(Accusation { report, by, of, lives: false, until });
             if of == self.rank {
                 self.acquit(now, of);
             } else if self.links.contains_key(&of) {
@@ -218,11 +223,10 @@ impl State {
 
     /// The accused lives.
     pub(super) fn acquit(&mut self, now: Duration, peer: u32) {
-        let accusation = self.accusation.take_if(|accusation| accusation.of == peer);
-        let Some(Accusation { mut report, by, .. }) = accusation else { return };
-        report.cause = Cause::Cut;
-        report.detail += &format!("; rank {peer} lives");
-        self.decide(now, report, by, 0, None, BTreeMap::new());
+        let accusation = self.accusation.as_mut().filter(|it| it.of == peer && !it.lives);
+        if let Some(accusation) = accusation {
+            (accusation.lives, accusation.until) = (true, now + OWN_WORD_LIMIT);
+        }
     }
 
     /// The accused is gone for that cause.
@@ -242,8 +246,11 @@ impl State {
     /// Believes what has not been denied in time.
     pub(super) fn believe(&mut self, now: Duration) {
         let accusation = self.accusation.take_if(|accusation| now >= accusation.until);
-        let Some(Accusation { report, by, of, .. }) = accusation else { return };
-        if report.cause == Cause::Died {
+        let Some(Accusation { mut report, by, of, lives, .. }) = accusation else { return };
+        if lives {
+            report.cause = Cause::Cut;
+            report.detail += &format!("; rank {of} lives");
+        } else if report.cause == Cause::Died {
             self.gone.insert(of);
         }
         self.decide(now, report, by, 0, None, BTreeMap::new());

@@ -106,6 +106,28 @@ proptest! {
     }
 
     #[test]
+    fn a_link_that_ends_because_its_other_rank_could_not_connect_is_a_consequence(
+        size in 3..7u32, seed: u64, of: u32, witness: u32, late: bool,
+    ) {
+        let (mut sim, of) = (Sim::new(size, seed), of % size);
+        let witness = (of + 1 + witness % (size - 2)) % size;
+        let beyond = (of + size - 1) % size;
+        sim.run(STEP);
+        sim.feed(witness, Event::Reported(report(Cause::Died, Some(of), 1)));
+        if late {
+            sim.run(2 * STEP);
+        } else {
+            sim.shuffle();
+        }
+        sim.feed(of, Event::Reported(report(Cause::NoWay, Some(beyond), 0)));
+        sim.run(20 * STEP);
+        prop_assert_eq!(sim.agreed(), (None, Cause::NoWay));
+        for seat in sim.seats.values() {
+            prop_assert_eq!(ends(&seat.verdicts[0]), Some([of.min(beyond), of.max(beyond)]));
+        }
+    }
+
+    #[test]
     fn a_death_that_is_first_seen_by_its_links_of_data_is_a_death(
         size in 2..7u32, seed: u64, victim: u32, witness: u32, frozen: bool,
     ) {
