@@ -16,8 +16,8 @@ mod world;
 pub use error::{BootstrapError, Claimant, SettingsGroup};
 pub use meeting::{Description, MeetingHost, REMARK, meet, meet_again, meet_describing};
 pub use monitor::{
-    Application, CallMark, Cause, Conflict, Describe, LinkEnd, Look, Monitor, MonitorOptions,
-    Report, Signature, Statement, Verdict, Wait, WaitOn,
+    Ailment, Application, CallMark, Cause, Conflict, DeadPath, Describe, LinkEnd, Look, Monitor,
+    MonitorOptions, Report, Signature, Statement, Verdict, Wait, WaitOn,
 };
 pub use node::node_key;
 pub use world::{Machine, Record, World};

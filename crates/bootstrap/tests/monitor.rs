@@ -36,7 +36,7 @@ fn application(wake: impl Fn() + Send + 'static) -> Application {
         tag: mark.tag,
         site: mark.site.to_string(),
     };
-    Application { wake: Box::new(wake), describe }
+    Application { wake: Box::new(wake), describe, ailment: Box::new(|| None) }
 }
 
 #[track_caller]

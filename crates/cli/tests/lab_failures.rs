@@ -96,12 +96,29 @@ fn cut(port: &str, flags: &str, words: &[&str], clue: &str) {
     assert_all_say(&done, "CT-071: the link between rank", words);
     assert_all_say(&done, "CT-071", &["was cut, and both live", "on host node0", "on host node1"]);
     assert!(done.err.contains("to blame: the network"), "{}", done.err);
-    assert!(done.err.contains(clue), "{clue}: {}", done.err);
+    assert_all_say(&done, "CT-071", &[clue]);
+    let guesses = done.err.contains("a spine, an uplink");
+    assert!(!(guesses && clue.contains("no carrier")), "{}", done.err);
+}
+
+/// However soon the others are ready, and see that a rank which could not connect has ended its links with them.
+#[test]
+fn a_rail_cut_before_the_first_call_is_named_with_its_nic_and_is_no_cut_inside_a_node() {
+    if no_lab() {
+        return;
+    }
+    for (port, pxn) in [("n1r1", "on"), ("n0r1", "auto"), ("n1r1", "off"), ("n0r1", "off")] {
+        let bench = format!("bench all_to_all -b 64K -e 64K -n 40 --stall 6s --pxn {pxn}");
+        let done = run(&format!("lab --ranks-per-node 2 --down {port}@1ms -- {bench}"));
+        let ends = ["on host node0 and rank", "on host node1", "eth1 of rank ", "no carrier: its"];
+        assert_all_say(&done, "CT-054: there is no way between rank", &ends);
+        assert!(!done.err.contains("a spine, an uplink"), "{}", done.err);
+    }
 }
 
 #[test]
 fn a_rail_that_goes_down_amid_calls_is_named_by_all_ranks() {
-    // Whoever reports it, the rank that has the NIC says what is wrong with it.
+    // Whoever reports it, the verdict has it from the rank that has the NIC.
     cut(
         "n0r1",
         "--pxn off",

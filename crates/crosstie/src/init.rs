@@ -116,7 +116,7 @@ pub(crate) fn join(
         None
     } else {
         let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
-        let monitor = start_monitor(&settings, &world, &inbox, &doorbell, deadline)?;
+        let monitor = start_monitor(&settings, &world, &inbox, (&doorbell, &ways), deadline)?;
         let failed = || monitor.failed();
         let connects = place
             .check_memory()
@@ -173,8 +173,7 @@ fn watch_paths(monitor: &Monitor, mut paths: Vec<Path>, ways: Arc<Ways>, stall: 
     let look = move |now| {
         let looks = paths.iter_mut().map(|path| (path.unanswered(now), &*path));
         let (unanswered, path) = looks.max_by_key(|(unanswered, _)| *unanswered)?;
-        let detail = || ways.dead(path.from, path.peer, path.to, unanswered);
-        (unanswered >= limit).then(|| (path.peer, detail()))
+        (unanswered >= limit).then(|| ways.dead(path.from, path.peer, path.to, unanswered))
     };
     monitor.watch(every, Box::new(look));
 }
@@ -195,8 +194,8 @@ fn blame(monitor: Monitor, place: &Neighbourhood<'_>, error: Error) -> Error {
     };
     let (culprit, cause) = report.unwrap_or((None, Cause::Unknown));
     if report.is_some() {
-        let (culprit, detail) = (culprit.or(Some(rank)), place.describe(&error));
-        monitor.report(Report { culprit, cause, detail, ..Report::default() });
+        let (culprit, (detail, guess)) = (culprit.or(Some(rank)), place.describe(&error));
+        monitor.report(Report { culprit, cause, detail, guess, ..Report::default() });
     }
     // Of a deadline and of a fault of its own this rank knows the most itself.
     let says_more = cause == Cause::Aborted || (cause == Cause::Deadline && !known);
@@ -288,7 +287,7 @@ fn start_monitor(
     settings: &Resolved,
     world: &World,
     inbox: &Arc<Inbox>,
-    doorbell: &Arc<Doorbell>,
+    (doorbell, ways): (&Arc<Doorbell>, &Arc<Ways>),
     deadline: Instant,
 ) -> Result<Monitor, Error> {
     // Often enough that a link of the monitors on a dead path is replaced before paths of the data are reported.
@@ -300,9 +299,10 @@ fn start_monitor(
         stall: settings.stall,
         ..MonitorOptions::default()
     };
-    let doorbell = Arc::clone(doorbell);
+    let (doorbell, ways) = (Arc::clone(doorbell), Arc::clone(ways));
     let wake = Box::new(move || doorbell.ring());
-    let application = Application { wake, describe: tag::describe };
+    let ailment = Box::new(move || ways.ailment());
+    let application = Application { wake, describe: tag::describe, ailment };
     Ok(Monitor::start(world, Arc::clone(inbox), options, application, deadline)?)
 }
 

@@ -173,26 +173,30 @@ impl Standing {
         if let Some(site) = call.site {
             detail += &format!("; this was {} of rank {} at {site}", call.name, self.rank);
         }
-        if let Some(by) =
-            culprit.filter(|_| cause == Cause::Died).and_then(|to| self.ways.relay_to(to))
-        {
-            detail += &format!("; {by}");
-        }
         let lacks = match (seen, culprit) {
             (ExecError::Transport { waiting, .. }, Some(relay)) => self.lacks(waiting, relay),
             _ => Vec::new(),
         };
-        if let Some(by) = lacks.first().and_then(|sender| self.ways.relay_from(*sender)) {
-            detail += &format!("; {by}");
+        for clause in self.of_the_way(culprit.filter(|_| cause == Cause::Died), &lacks) {
+            detail += &format!("; {clause}");
         }
         let sequence = call.sequence;
-        let report = Report { culprit, cause, detail, sequence, in_group, lacks };
+        let report =
+            Report { culprit, cause, detail, sequence, in_group, lacks, ..Report::default() };
         let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
         self.has_failed.store(true, Ordering::Release);
         let is_own = !matches!(seen, ExecError::Interrupted { .. } | ExecError::Poisoned);
         if let (true, true, Some(monitor)) = (is_first, is_own, &self.monitor) {
             monitor.report(report);
         }
+    }
+
+    /// What is to be said of the way to a rank that seems gone, and from those whose messages are missing.
+    fn of_the_way(&self, gone: Option<u32>, lacks: &[u32]) -> impl Iterator<Item = String> {
+        let to = gone.and_then(|peer| self.ways.relay_to(peer));
+        let from = lacks.first().and_then(|sender| self.ways.relay_from(*sender));
+        let ailment = gone.and_then(|peer| self.ways.ailment_towards(peer));
+        [to, from, ailment].into_iter().flatten()
     }
 
     /// Whose messages a call waits for that were to come by way of `relay`.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crosstie_bootstrap::DeadPath;
 use crosstie_ir::Rank;
 use crosstie_net::{Interface, interface_at};
 use crosstie_planner::Rails;
@@ -97,19 +98,17 @@ impl Ways {
         )
     }
 
-    /// What this rank's side knows of why nothing passes between the NIC at `from` and `peer`, beginning with a
-    /// semicolon: of the NIC itself, and where that works, of another way.
-    pub fn clues(&self, from: Option<IpAddr>, peer: u32) -> String {
+    /// What this rank's side knows and guesses of why nothing passes between the NIC at `from` and `peer`: of the NIC
+    /// itself, beginning with a semicolon; and where that works, of another way.
+    pub fn clues(&self, from: Option<IpAddr>, peer: u32) -> (String, String) {
         let nic = from.map(|ip| (ip, interface_at(ip)));
-        let mut text = match &nic {
+        let known = match &nic {
             Some((ip, interface)) => format!("; {}", self.state(*ip, interface.as_ref())),
             None => String::new(),
         };
         let works = nic.is_none_or(|(_, nic)| nic.is_some_and(|nic| nic.has_carrier));
-        if let Some(detour) = self.detour(peer).filter(|_| works) {
-            let _ = write!(text, "; {detour}");
-        }
-        text
+        let guess = self.detour(peer).filter(|_| works).unwrap_or_default();
+        (known, guess.to_owned())
     }
 
     /// What is said of a path on which nothing has come back for so long.
@@ -119,12 +118,13 @@ impl Ways {
         peer: u32,
         to: SocketAddr,
         unanswered: Duration,
-    ) -> String {
+    ) -> DeadPath {
         let (between, seconds) = (self.between(Some(from), peer, &[to]), unanswered.as_secs_f64());
-        let clues = self.clues(Some(from.ip()), peer);
-        format!(
+        let (clues, guess) = self.clues(Some(from.ip()), peer);
+        let detail = format!(
             "the path from {between} is dead: nothing has come back for {seconds:.1} s of what was sent on it{clues}"
-        )
+        );
+        DeadPath { peer, detail, guess }
     }
 
     /// What ails this rank's own NIC, if anything does.
@@ -133,6 +133,12 @@ impl Ways {
         let interface = interface_at(ip);
         let is_ill = interface.as_ref().is_none_or(|nic| !nic.has_carrier);
         is_ill.then(|| self.state(ip, interface.as_ref()))
+    }
+
+    /// The same, where `peer` is reached over it.
+    pub fn ailment_towards(&self, peer: u32) -> Option<String> {
+        let inside = self.rails.node_of(Rank(self.rank)).contains(&Rank(peer));
+        if inside { None } else { self.ailment() }
     }
 
     /// What the system says of this rank's NIC at an address.
@@ -190,13 +196,13 @@ mod tests {
             ["127.0.0.1:1", "192.0.2.1:1", "10.1.0.2:2"].map(|a| a.parse::<SocketAddr>().unwrap());
         let told = ways(Pxn::Off).dead(here, 3, to, Duration::from_millis(2500));
         let begin = "the path from rank 0 at 127.0.0.1 (rail 0) to rank 3 at 10.1.0.2 (rail 1) is dead: nothing \
-                     has come back for 2.5 s of what was sent on it; lo of rank 0 (127.0.0.1) is up and has a carrier; ";
-        assert!(told.starts_with(begin) && told.contains("--pxn on"), "{told}");
+                     has come back for 2.5 s of what was sent on it; lo of rank 0 (127.0.0.1) is up and has a carrier";
+        assert!(told.detail == begin && told.guess.contains("--pxn on"), "{told:?}");
         let told = ways(Pxn::Off).dead(gone, 3, to, Duration::from_secs(3));
-        assert!(
-            told.ends_with("; no interface of rank 0's host has the address 192.0.2.1 any more"),
-            "{told}"
-        );
+        let end = "; no interface of rank 0's host has the address 192.0.2.1 any more";
+        assert!(told.detail.ends_with(end) && told.guess.is_empty(), "{told:?}");
+        assert_eq!(ways(Pxn::Off).ailment_towards(1), None);
+        assert_eq!(ways(Pxn::Off).ailment_towards(3), ways(Pxn::Off).ailment());
         assert!(ways(Pxn::Off).ailment().is_some_and(|text| text.contains("192.0.2.1")));
     }
 

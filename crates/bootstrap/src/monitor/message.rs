@@ -26,6 +26,9 @@ pub struct Report {
     /// Whose messages the reporter lacks that were to come by way of the culprit, a relay.
     #[serde(default)]
     pub lacks: Vec<u32>,
+    /// What may be wrong, for people: said unless somebody knows better.
+    #[serde(default)]
+    pub guess: String,
 }
 
 /// What went wrong.
@@ -114,7 +117,10 @@ impl Verdict {
 
     /// What `reporter` makes of its own report, as long as it knows of no other.
     pub fn provisional(report: Report, reporter: u32, culprit_host: String) -> Verdict {
-        let Report { culprit, cause, detail, sequence, in_group, .. } = report;
+        let Report { culprit, cause, mut detail, sequence, in_group, guess, .. } = report;
+        if !guess.is_empty() {
+            detail += &format!("; {guess}");
+        }
         Verdict {
             culprit,
             culprit_host,
@@ -159,8 +165,11 @@ pub(super) enum Message {
     Report { report: Report, by: u32, calls: Calls },
     /// A link of yours is said to have ended: do you live?
     Ask,
-    /// I do.
-    Here,
+    /// I do; and that ails my NIC, if anything does.
+    Here {
+        #[serde(default)]
+        ailment: Option<String>,
+    },
     /// To the hub: my call takes long.
     Suspect(Suspicion),
     /// To whom suspected: wait on; these ranks have not started that call, with their last ones.

@@ -23,7 +23,7 @@ use crate::{BootstrapError, World};
 use clock::Patience;
 pub use ledger::CallMark;
 pub use message::{Cause, LinkEnd, Report, Verdict};
-pub use shared::Look;
+pub use shared::{DeadPath, Look};
 use shared::{Lookout, Request, Shared};
 pub use signature::{Conflict, Signature};
 use state::{State, Times};
@@ -32,6 +32,9 @@ use thread::Watch;
 
 /// Puts a call into words.
 pub type Describe = fn(&CallMark) -> Signature;
+
+/// What ails the NIC of this rank, if anything does.
+pub type Ailment = Box<dyn Fn() -> Option<String> + Send>;
 
 /// The longest detail of a report, in bytes: it travels to all ranks.
 const DETAIL_MAX: usize = 4096;
@@ -74,6 +77,8 @@ pub struct Application {
     pub wake: Box<dyn Fn() + Send>,
     /// Puts its calls into words.
     pub describe: Describe,
+    /// Called on the monitor's thread when others ask about a path that leads to this rank no more.
+    pub ailment: Ailment,
 }
 
 impl std::fmt::Debug for Application {
@@ -119,9 +124,7 @@ impl Monitor {
         let times = Times { heartbeat, silence, links_due, patience };
         let state = State::new(world.rank, hosts.clone(), times);
         let shared = Arc::new(Shared::new().map_err(net("starting the monitor"))?);
-        let Application { wake, describe } = application;
-        let mut watch =
-            Watch::new(world, inbox, Arc::clone(&shared), state, silence, (wake, describe));
+        let mut watch = Watch::new(world, inbox, Arc::clone(&shared), state, silence, application);
         if world.rank > 0 {
             match reach_root(world, deadline).map_err(net("reaching the monitor of rank 0"))? {
                 Some(link) => watch.link(0, link),

@@ -37,8 +37,19 @@ pub(super) struct Lookout {
     pub look: Look,
 }
 
-/// Looks at the paths to other ranks; says which rank no path leads to any more, and why.
-pub type Look = Box<dyn FnMut(Instant) -> Option<(u32, String)> + Send>;
+/// Looks at the paths to other ranks; says which one leads there no more.
+pub type Look = Box<dyn FnMut(Instant) -> Option<DeadPath> + Send>;
+
+/// A path on which nothing comes back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadPath {
+    /// The rank at its other end.
+    pub peer: u32,
+    /// What this rank knows of it.
+    pub detail: String,
+    /// What may be wrong, unless somebody knows better.
+    pub guess: String,
+}
 
 impl std::fmt::Debug for Lookout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

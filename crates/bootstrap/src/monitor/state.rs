@@ -67,6 +67,8 @@ pub(super) enum Event {
     Dead(u32),
     /// What this rank's own application says, when asked.
     Testified(Testimony),
+    /// What ails this rank's own NIC, if anything does: for the rank that asks whether it lives.
+    Examined(u32, Option<String>),
     /// This rank's own application failed.
     Reported(Report),
     /// This rank's program leaves, after this call; the rank works on for others.
@@ -93,6 +95,8 @@ pub(super) enum Action {
     SpareNone,
     /// Have the application state where it stands: [`Event::Testified`].
     Testify,
+    /// Find out what ails this rank's NIC, for this rank: [`Event::Examined`].
+    Examine(u32),
     /// Find out whether these, who have no link, still live: [`Event::Dead`], if the action is done at all.
     Probe(Vec<u32>),
     /// Tell people that the call has waited so long for these ranks, whose last calls are given.
@@ -271,6 +275,10 @@ impl State {
             Event::Unreachable { peer, is_gone } => self.unreachable(now, peer, is_gone),
             Event::Dead(peer) => self.found_dead(now, peer),
             Event::Testified(testimony) => self.testified(now, testimony),
+            Event::Examined(asker, ailment) if asker == self.rank => {
+                self.acquit(now, asker, ailment)
+            }
+            Event::Examined(asker, ailment) => self.send(asker, Message::Here { ailment }),
             Event::Reported(report) => self.learn(now, report, self.rank),
             Event::Retiring(sequence) => self.has_retired(self.rank, sequence, self.rank),
             Event::Leaving(sequence) => self.leave(now, sequence),
@@ -377,8 +385,8 @@ impl State {
                 link.calls = Some(calls);
                 self.reported(now, peer, report, by);
             }
-            Message::Ask => self.send(peer, Message::Here),
-            Message::Here => self.acquit(now, peer),
+            Message::Ask => self.actions.push_back(Action::Examine(peer)),
+            Message::Here { ailment } => self.acquit(now, peer, ailment),
             Message::Suspect(suspicion) => self.suspected(now, peer, suspicion),
             Message::Patience { sequence, late } => self.be_patient(now, sequence, late),
             Message::Proposal { ballot, verdict } => self.proposed(now, peer, ballot, *verdict),

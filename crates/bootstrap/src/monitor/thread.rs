@@ -11,12 +11,12 @@ use crosstie_net::{
 };
 use rustix::event::{PollFd, PollFlags};
 
-use super::Describe;
 use super::message::{Cause, Message, Report};
-use super::shared::{Lookout, Request, Shared};
+use super::shared::{DeadPath, Lookout, Request, Shared};
 use super::signature::Signature;
 use super::state::{Action, Event, State, Testimony};
 use super::statement::Wait;
+use super::{Ailment, Application, Describe};
 use crate::World;
 
 /// How long a hub that is dialled may take to answer: then the one after it is tried.
@@ -46,6 +46,7 @@ pub(super) struct Watch {
     silence: Duration,
     wake: Box<dyn Fn() + Send>,
     describe: Describe,
+    ailment: Ailment,
     /// Until when the application's statement is waited for.
     testimony_due: Option<Instant>,
     /// Whether ranks are being looked for.
@@ -61,7 +62,7 @@ impl Watch {
         shared: Arc<Shared>,
         state: State,
         silence: Duration,
-        (wake, describe): (Box<dyn Fn() + Send>, Describe),
+        Application { wake, describe, ailment }: Application,
     ) -> Watch {
         Watch {
             rank: world.rank,
@@ -76,6 +77,7 @@ impl Watch {
             silence,
             wake,
             describe,
+            ailment,
             testimony_due: None,
             probing: false,
             lookout: None,
@@ -178,16 +180,16 @@ impl Watch {
             return;
         };
         lookout.next = now + lookout.every;
-        let silent = (lookout.look)(now).filter(|(peer, _)| self.shared.has_left(*peer).is_none());
+        let silent = (lookout.look)(now).filter(|path| self.shared.has_left(path.peer).is_none());
         if silent.is_some() || self.shared.failed() {
             self.lookout = None;
         }
-        let Some((peer, detail)) = silent else { return };
+        let Some(DeadPath { peer, detail, guess }) = silent else { return };
         let calls = self.shared.ledger.calls();
         let in_group = !calls.is_under_way() || self.shared.ledger.messages().is_under_way();
         let sequence = calls.started + u64::from(!calls.is_under_way());
-        let (culprit, cause) = (Some(peer), Cause::Silent);
-        let report = Report { culprit, cause, detail, sequence, in_group, ..Report::default() };
+        let (culprit, cause, lacks) = (Some(peer), Cause::Silent, Vec::new());
+        let report = Report { culprit, cause, detail, sequence, in_group, lacks, guess };
         self.feed(Event::Reported(report));
     }
 
@@ -228,6 +230,10 @@ impl Watch {
                     (self.wake)();
                 }
                 Action::Testify => self.testify(),
+                Action::Examine(asker) => {
+                    let ailment = (self.ailment)();
+                    self.feed(Event::Examined(asker, ailment));
+                }
                 Action::Probe(peers) => self.probe(&peers),
                 Action::Warn { sequence, waited, late } => self.warn(sequence, waited, &late),
                 Action::Left(rank, sequence) => {

@@ -456,8 +456,9 @@ const ENTRIES: &[Explanation] = &[
         number: 54,
         title: "two ranks have no way to each other",
         blame: Blame::Network,
-        remedy: "give the two addresses named a way to each other; where they are on different rails of a network \
-                 that does not join them, use relays: --pxn on, CROSSTIE_PXN=on",
+        remedy: "where a NIC without carrier is named, mend its cable or the switch's port; else give the two addresses \
+                 named a way to each other; where they are on different rails of a network that does not join them, \
+                 use relays: --pxn on, CROSSTIE_PXN=on",
         meaning: "All ranks met, and the rank named listens, but what another sends to it from its own NIC has no way: \
                   this host has no route there, or nothing comes back for CROSSTIE_SILENCE (10 seconds). Without PXN a \
                   rank sends from its own NIC to the receiver's, so NICs of different rails must reach each other; \
@@ -601,14 +602,14 @@ const ENTRIES: &[Explanation] = &[
         number: 71,
         title: "a link between two ranks was cut",
         blame: Blame::Network,
-        remedy: "look at the network between the two hosts named, and at what stands between them: cables, switches, \
-                 firewalls, limits on connections; where the path crosses rails, CROSSTIE_PXN=on avoids what joins \
-                 them",
+        remedy: "where a NIC without carrier is named, mend its cable or the switch's port; else look at the network \
+                 between the two hosts named: cables, switches, firewalls, limits on connections; where the path \
+                 crosses rails, CROSSTIE_PXN=on avoids what joins them",
         meaning: "A connection ended, or what was sent on it met with no answer for half of CROSSTIE_STALL (30 \
                   seconds), and the processes at both ends live: asked over another one, they answer. A dead path is \
-                  named with its addresses and rails, and with what the system says of the NIC at this end: its \
-                  interface, and whether it is up and has a carrier. A rank whose own NIC has none says so where it \
-                  stood. The fault need not be where a host sees it, as an uplink between two switches is not. A link \
+                  named with its addresses and rails, and with what the system says of the NIC at its beginning: its \
+                  interface, and whether it is up and has a carrier. Where the NIC at its other end has none, that is \
+                  named, too. The fault need not be where a host sees it, as an uplink between two switches is not. A link \
                   of the monitors that ends or brings no heartbeat is made anew, by any rail, before it counts as cut; \
                   one that carries data is not, for what it carried is lost. All ranks fail with the same verdict, and \
                   nobody is the culprit; only `abort` and `shrink` work on the communicator from then on.",

@@ -64,17 +64,19 @@ impl<'a> Neighbourhood<'a> {
         Ways::new(self.world.rank, self.rails.clone(), nodes, pxn, self.own_nic())
     }
 
-    /// What this rank says to all about its failure to connect.
-    pub fn describe(&self, error: &Error) -> String {
+    /// What this rank says to all about its failure to connect, and what it guesses.
+    pub fn describe(&self, error: &Error) -> (String, String) {
         let Error::Transport(TransportError::Connecting { peer, source }) = error else {
-            return error.to_string();
+            return (error.to_string(), String::new());
         };
-        let NetError::NoWay { attempts, waited } = &**source else { return error.to_string() };
+        let NetError::NoWay { attempts, waited } = &**source else {
+            return (error.to_string(), String::new());
+        };
         let from = self.own_nic().map(|nic| SocketAddr::new(nic, 0));
         let ways = self.ways();
         let between = ways.between(from, *peer, &self.addresses_of(*peer));
-        let clues = ways.clues(self.own_nic(), *peer);
-        format!("{between}: {attempts}, for {waited:.1?}{clues}")
+        let (clues, guess) = ways.clues(self.own_nic(), *peer);
+        (format!("{between}: {attempts}, for {waited:.1?}{clues}"), guess)
     }
 
     /// The ranks that the network reaches, and those that share this rank's memory.

@@ -35,7 +35,10 @@ fn die_while_connecting(settings: Resolved, after: Duration) {
     let world = crosstie_bootstrap::meet(&identity, &listener, record, deadline).unwrap();
     let inbox = listener.subscribe(&world.secret, Target::Rank(world.rank)).unwrap();
     let doorbell = Arc::new(Doorbell::new().unwrap());
-    let monitor = start_monitor(&settings, &world, &Arc::new(inbox), &doorbell, deadline).unwrap();
+    let nodes = Nodes::new(world.nodes()).unwrap();
+    let ways = Arc::new(Neighbourhood::new(&settings, &world, &nodes).ways());
+    let watched = (&doorbell, &ways);
+    let monitor = start_monitor(&settings, &world, &Arc::new(inbox), watched, deadline).unwrap();
     thread::sleep(after);
     drop(monitor);
 }

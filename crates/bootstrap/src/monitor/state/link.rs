@@ -9,6 +9,7 @@
 //! * A rank reports that the link of its data ended. Its peer's monitor is asked: whoever answers lives, and the link
 //!   was cut; who died does not answer, for all links of a process end together. Who answers may have ended the link
 //!   itself, because it failed: its own word on that, if one is on its way, counts.
+//! * A rank reports that no way leads to another. That one's monitor is asked, too: for it may know of its NIC why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(super) struct Doubt {
     mute: bool,
 }
 
-/// The report, which the hub has yet to believe, that a link of the data of two ranks ended.
+/// The report, which the hub has yet to believe, that a link of the data of two ranks ended or could not be made.
 pub(super) struct Accusation {
     report: Report,
     by: u32,
@@ -202,18 +203,25 @@ impl State {
 
     /// Whether the report says that another rank is gone which may well live: then that rank is asked.
     pub(super) fn accuses(&mut self, now: Duration, report: &Report, by: u32) -> bool {
+        let no_way = |report: &Report| report.cause == Cause::NoWay;
+        if self.accusation.as_ref().is_some_and(|accusation| no_way(&accusation.report)) {
+            // That is believed whatever the other says: all else may be a consequence.
+            return true;
+        }
         let is_of_a_link = matches!(report.cause, Cause::Died | Cause::Silent);
         // What the accused itself says is why its links ended, unless it says the same of its accuser.
         self.accusation.take_if(|accusation| {
-            accusation.of == by && !(is_of_a_link && report.culprit == Some(accusation.by))
+            let is_mutual = is_of_a_link && report.culprit == Some(accusation.by);
+            no_way(report) || (accusation.of == by && !is_mutual)
         });
+        let is_asked_of = is_of_a_link || no_way(report);
         let alive = |rank: &u32| *rank != by && self.is_in_world(*rank) && self.is_present(*rank);
-        let Some(of) = report.culprit.filter(|_| is_of_a_link).filter(alive) else { return false };
+        let Some(of) = report.culprit.filter(|_| is_asked_of).filter(alive) else { return false };
         if self.accusation.is_none() {
             let (report, until) = (report.clone(), now + ANSWER_LIMIT);
             self.accusation = Some(Accusation { report, by, of, lives: false, until });
             if of == self.rank {
-                self.acquit(now, of);
+                self.actions.push_back(Action::Examine(of));
             } else if self.links.contains_key(&of) {
                 self.send(of, Message::Ask);
             }
@@ -221,12 +229,18 @@ impl State {
         true
     }
 
-    /// The accused lives.
-    pub(super) fn acquit(&mut self, now: Duration, peer: u32) {
+    /// The accused lives, and says what ails its NIC.
+    pub(super) fn acquit(&mut self, now: Duration, peer: u32, ailment: Option<String>) {
         let accusation = self.accusation.as_mut().filter(|it| it.of == peer && !it.lives);
-        if let Some(accusation) = accusation {
-            (accusation.lives, accusation.until) = (true, now + OWN_WORD_LIMIT);
+        let Some(accusation) = accusation else { return };
+        if let Some(ailment) = ailment {
+            accusation.report.detail += &format!("; {ailment}");
+            accusation.report.guess.clear();
         }
+        let is_sure = accusation.report.cause == Cause::NoWay;
+        accusation.lives = true;
+        accusation.until = if is_sure { now } else { now + OWN_WORD_LIMIT };
+        self.believe(now);
     }
 
     /// The accused is gone for that cause.
@@ -247,7 +261,7 @@ impl State {
     pub(super) fn believe(&mut self, now: Duration) {
         let accusation = self.accusation.take_if(|accusation| now >= accusation.until);
         let Some(Accusation { mut report, by, of, lives, .. }) = accusation else { return };
-        if lives {
+        if lives && report.cause != Cause::NoWay {
             report.cause = Cause::Cut;
             report.detail += &format!("; rank {of} lives");
         } else if report.cause == Cause::Died {

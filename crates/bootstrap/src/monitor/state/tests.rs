@@ -34,6 +34,7 @@ struct Seat {
     moves: u64,
     /// What its application says when it is asked.
     testimony: Testimony,
+    ailment: Option<String>,
     frozen: bool,
     left_at: Option<Duration>,
     fails: Vec<Report>,
@@ -69,6 +70,7 @@ impl Sim {
             calls: Calls::default(),
             moves: 0,
             testimony: Testimony::default(),
+            ailment: None,
             frozen: false,
             left_at: None,
             fails: Vec::new(),
@@ -130,6 +132,10 @@ impl Sim {
             Action::Testify => {
                 let testimony = seat.testimony.clone();
                 self.feed_during(rank, Event::Testified(testimony));
+            }
+            Action::Examine(asker) => {
+                let ailment = seat.ailment.clone();
+                self.feed_during(rank, Event::Examined(asker, ailment));
             }
             Action::Probe(peers) => {
                 for peer in peers {
@@ -336,7 +342,7 @@ fn message() -> impl Strategy<Value = Message> {
         calls.clone().prop_map(Message::Beat),
         Just(Message::Query),
         Just(Message::Ask),
-        Just(Message::Here),
+        any::<bool>().prop_map(|ill| Message::Here { ailment: ill.then(|| "ill".to_owned()) }),
         statement(calls.clone()).prop_map(|statement| Message::Answer(Box::new(statement))),
         (report, calls).prop_map(|(report, calls)| Message::Report { report, by: 1, calls }),
         any::<(u64, bool, bool, bool)>().prop_map(

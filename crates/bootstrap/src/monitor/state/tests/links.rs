@@ -128,6 +128,27 @@ proptest! {
     }
 
     #[test]
+    fn the_verdict_on_a_dead_path_says_what_the_other_end_knows_and_else_guesses(
+        size in 2..7u32, seed: u64, by: u32, of: u32, ill: bool, at_connect: bool,
+    ) {
+        let (mut sim, by) = (Sim::new(size, seed), by % size);
+        let of = (by + 1 + of % (size - 1)) % size;
+        sim.run(STEP);
+        sim.seats.get_mut(&of).unwrap().ailment = ill.then(|| "no carrier".to_owned());
+        let cause = if at_connect { Cause::NoWay } else { Cause::Silent };
+        let (detail, guess) = ("nothing comes".to_owned(), "a spine".to_owned());
+        let dead = Report { detail, guess, ..report(cause, Some(of), 1) };
+        sim.feed(by, Event::Reported(dead));
+        sim.run(20 * STEP);
+        let cause = if at_connect { Cause::NoWay } else { Cause::Cut };
+        prop_assert_eq!(sim.agreed(), (None, cause));
+        let detail = &sim.seats[&by].verdicts[0].detail;
+        prop_assert!(detail.starts_with("nothing comes; "), "{}", detail);
+        prop_assert_eq!(detail.contains("; no carrier"), ill, "{}", detail);
+        prop_assert_eq!(detail.contains("; a spine"), !ill, "{}", detail);
+    }
+
+    #[test]
     fn a_death_that_is_first_seen_by_its_links_of_data_is_a_death(
         size in 2..7u32, seed: u64, victim: u32, witness: u32, frozen: bool,
     ) {
