@@ -24,7 +24,11 @@ fn verify(name: &str, text: &str, json: bool) -> Done {
 fn a_right_program_is_told_to_be_right() {
     let done = verify("right", &msccl::ring_all_reduce(4), false);
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.out.contains("right: all_reduce of 4 ranks\n"), "{}", done.out);
+    assert!(
+        done.out.contains("right: all_reduce of 4 ranks, for calls in place alone\n"),
+        "{}",
+        done.out
+    );
     // 2(n - 1) messages around a ring, of a quarter each.
     assert!(done.out.contains("at most 6 messages, 6 parts"), "{}", done.out);
     let object: Value =

@@ -9,6 +9,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::Demand;
 use crate::plan::{After, Chunk, Instr, Plan, Rank, Space};
 use crate::reject::{Event, Reject, Site};
 use crate::structure::Structure;
@@ -31,7 +32,9 @@ pub struct Settled {
 /// When its form is broken, or it deadlocks with `slots` slots a connection.
 pub fn settle(draft: &Plan, slots: u32, in_place: bool) -> Result<Settled, Reject> {
     let structure = Structure::check(draft)?;
-    let mut run = Run { draft, in_place, held: BTreeMap::new(), found: BTreeMap::new() };
+    let reduces = matches!(draft.collective.demand(Rank(0), 0), Demand::Reduced { .. });
+    let (held, found) = (BTreeMap::new(), BTreeMap::new());
+    let mut run = Run { draft, in_place, reduces, held, found };
     walk(draft, &structure, 1, slots, &mut run)?;
     Ok(rewritten(draft, &run.found))
 }
@@ -42,6 +45,8 @@ type Place = (Rank, Chunk, u16);
 struct Run<'a> {
     draft: &'a Plan,
     in_place: bool,
+    /// Whether there is a reduction to complete.
+    reduces: bool,
     /// How many contributions each place holds that was written.
     held: BTreeMap<Place, u32>,
     found: BTreeMap<Site, Found>,
@@ -99,7 +104,8 @@ impl Meaning for Run<'_> {
             let (count, input) = self.read(self.place(rank, chunk, instr));
             (value, operands, found.operand) = (value.saturating_add(count), operands + 1, input);
         }
-        found.completes = operands > 1 && value == self.draft.ranks;
+        let alone = self.draft.ranks == 1 && found.src.is_some();
+        found.completes = (operands > 1 || alone) && value == self.draft.ranks && self.reduces;
         if let Some(chunk) = instr.dst_port() {
             self.held.insert(self.place(rank, chunk, instr), value);
         }

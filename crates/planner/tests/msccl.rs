@@ -5,7 +5,7 @@
 use crosstie_ir::{
     ChunkMap, DataType, Fault, Layout, Options, Plan, Rank, ReduceOp, Reject, Space, replay, verify,
 };
-use crosstie_planner::msccl::{Error, MOST_SLOTS, Program};
+use crosstie_planner::msccl::{Error, Forms, Program};
 use crosstie_testkit::msccl;
 
 fn programs() -> Vec<(String, String)> {
@@ -25,11 +25,8 @@ fn read(text: &str) -> Program {
     Program::read(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// Verifies as every call of the program runs; in place only where it works there alone.
 fn accepted(program: &Program) -> Result<u32, Reject> {
-    let options = Options::copy(MOST_SLOTS).even();
-    let options = if program.in_place_only { options.in_place() } else { options };
-    verify(&program.plan, &options).map(|report| report.min_slots)
+    program.prove().map(|proof| proof.report.min_slots).map_err(|refused| refused.reject)
 }
 
 #[test]
@@ -45,7 +42,7 @@ fn programs_of_every_kind_are_proved() {
 fn a_program_in_place_serves_other_calls_too() {
     for gpus in [2, 4, 5] {
         let program = read(&msccl::ring_all_reduce(gpus));
-        assert!(program.in_place_only);
+        assert_eq!(program.forms, Forms { in_place: true, out_of_place: false });
         let report = verify(&program.plan, &Options::copy(8).even());
         assert!(report.is_ok(), "{}", program.refused(report.unwrap_err()));
     }
@@ -156,7 +153,7 @@ fn what_is_no_program_is_refused_with_its_line() {
             " s=\"7\"",
             "line 5: s=\"7\" of <step>, expected 1: steps stand in their order",
         ),
-        ("srcoff=\"0\"", "srcoff=\"3\"", "line 4: chunks 3 to 3 of gpu 0's input, which has 3"),
+        ("srcoff=\"0\"", "srcoff=\"3\"", "line 4: chunks 3 to 3 of gpu 0's buffer, which has 3"),
         (
             "srcoff=\"0\"",
             "srcoff=\"-1\"",
@@ -192,4 +189,88 @@ fn what_is_no_program_is_refused_with_its_line() {
         "type=\"cpy\" srcbuf=\"i\" srcoff=\"0\" dstbuf=\"o\" dstoff=\"1\" cnt=\"1\"",
     );
     assert!(refused(&apart).contains("another part of a block"), "{}", refused(&apart));
+}
+
+/// One chunk, two GPUs; a thread block for each list of steps (type, buffers, what it waits for).
+fn small(coll: &str, forms: &str, gpus: [&[(&str, &[&str])]; 2]) -> String {
+    let mut text = format!(
+        "<algo name=\"\" nchannels=\"1\" nchunksperloop=\"1\" ngpus=\"2\" coll=\"{coll}\" {forms}>\n"
+    );
+    for (blocks, gpu) in gpus.iter().zip(0..) {
+        text += &format!("<gpu id=\"{gpu}\" i_chunks=\"1\" o_chunks=\"1\" s_chunks=\"1\">\n");
+        for ((peers, steps), id) in blocks.iter().zip(0..) {
+            text += &format!("<tb id=\"{id}\" {peers} chan=\"0\">\n");
+            for (step, number) in steps.iter().zip(0..) {
+                let fields: Vec<&str> = step.split(' ').collect();
+                let (src, dst) = (fields[1], fields[2]);
+                let rest = if fields.len() > 3 { fields[3..].join(" ") } else { String::new() };
+                text += &format!(
+                    "<step s=\"{number}\" type=\"{}\" srcbuf=\"{src}\" srcoff=\"0\" dstbuf=\"{dst}\" dstoff=\"0\" cnt=\"1\" {rest}/>\n",
+                    fields[0]
+                );
+            }
+            text += "</tb>\n";
+        }
+        text += "</gpu>\n";
+    }
+    text + "</algo>"
+}
+
+const IN_PLACE: &str = "inplace=\"1\" outofplace=\"0\"";
+const BOTH: &str = "inplace=\"1\" outofplace=\"1\"";
+const OUTSIDE: &str = "inplace=\"0\" outofplace=\"1\"";
+
+#[test]
+fn a_program_is_proved_in_every_form_that_it_is_for() {
+    let to = |peer: u32| format!("send=\"{peer}\" recv=\"-1\"");
+    let from = |peer: u32| format!("send=\"-1\" recv=\"{peer}\"");
+    let (to, from) = ([to(1), to(0)], [from(1), from(0)]);
+    let gpu = |i: usize, steps: &'static [&'static str]| {
+        [(from[i].as_str(), steps), (to[i].as_str(), &["s i i"][..])]
+    };
+    // What is sent may be reduced already, where that is the same memory.
+    let apart = |forms| small("allreduce", forms, [&gpu(0, &["rrc i i"]), &gpu(1, &["rrc i i"])]);
+    assert!(matches!(accepted(&read(&apart(IN_PLACE))), Err(Reject::Race { .. })));
+    let apart = |forms| small("allreduce", forms, [&gpu(0, &["rrc i o"]), &gpu(1, &["rrc i o"])]);
+    assert!(accepted(&read(&apart(OUTSIDE))).is_ok());
+    assert!(matches!(accepted(&read(&apart(BOTH))), Err(Reject::Race { .. })));
+    assert!(
+        Program::read(&apart("inplace=\"0\" outofplace=\"0\""))
+            .unwrap_err()
+            .to_string()
+            .contains("both 0")
+    );
+}
+
+#[test]
+fn waits_are_those_of_the_runtime() {
+    let (send, receive) = ("send=\"1\" recv=\"-1\"", "send=\"-1\" recv=\"0\"");
+    let none = "send=\"-1\" recv=\"-1\"";
+    let first: &[(&str, &[&str])] = &[(send, &["s i o"]), (none, &["cpy i o"])];
+    let program = |receives: &[&str], waits: &[&str]| {
+        small("broadcast", OUTSIDE, [first, &[(receive, receives), (none, waits)]])
+    };
+    let after = "depid=\"0\" deps=\"0\"";
+    let waits = format!("cpy s o {after}");
+    let right = read(&program(&["r s s hasdep=\"1\""], &[&waits])).prove().unwrap();
+    assert!(!right.repeats, "the next part's message may come while this one is copied");
+    let refused = |receives: &[&str], waits: &[&str]| {
+        Program::read(&program(receives, waits)).unwrap_err().to_string()
+    };
+    let untold = refused(&["r s s hasdep=\"0\""], &[&waits]);
+    assert!(untold.contains("hasdep") && untold.contains("for ever"), "{untold}");
+    let nop = format!("nop i o {after}");
+    assert!(refused(&["r s s hasdep=\"1\""], &[&nop, "cpy s o"]).contains("follows a nop"));
+    let awaits_nop = refused(&["nop i o hasdep=\"1\"", "r s s hasdep=\"1\""], &[&waits]);
+    assert!(awaits_nop.contains("a nop, of which nobody is told"), "{awaits_nop}");
+    // Told of later than it waits for, and of what comes in between too.
+    let later = program(&["r s s", "cpy s s hasdep=\"1\""], &[&waits]);
+    assert!(read(&later).prove().is_ok());
+}
+
+#[test]
+fn one_gpu_alone_reduces_by_copying() {
+    let text = "<algo nchunksperloop=\"1\" ngpus=\"1\" coll=\"allreduce\" inplace=\"0\"><gpu id=\"0\"><tb id=\"0\" send=\"-1\" recv=\"-1\" chan=\"0\">\
+        <step s=\"0\" type=\"cpy\" srcbuf=\"i\" srcoff=\"0\" dstbuf=\"o\" dstoff=\"0\" cnt=\"1\"/></tb></gpu></algo>";
+    assert!(read(text).prove().is_ok());
 }

@@ -43,7 +43,7 @@ impl Text {
         let _ = writeln!(
             self.text,
             "      <step s=\"{}\" type=\"{kind}\" srcbuf=\"{}\" srcoff=\"{}\" dstbuf=\"{}\" dstoff=\"{}\" \
-             cnt=\"{count}\" depid=\"{block}\" deps=\"{step}\" hasdep=\"0\"/>",
+             cnt=\"{count}\" depid=\"{block}\" deps=\"{step}\" hasdep=\"1\"/>",
             self.step, src.0, src.1, dst.0, dst.1
         );
         self.step += 1;

@@ -10,15 +10,17 @@ const VERIFY_HELP: &str = "\
 The file is a plan (JSON, schema crosstie.plan) or a program for MSCCL (XML, <algo>).
 What holds is proved for every order in which its blocks can run: that none waits for
 ever, that no two touch the same memory unordered, that each rank ends with what the
-collective demands. A program's chunks divide the count, as MSCCL has it.
+collective demands, in every kind of call that it is for (inplace, outofplace). A
+program's chunks divide the count, and hasdep and nop mean what MSCCL's runtime makes of
+them.
 
 Examples:
   crosstie plan --topo dgx.xml --nodes 2 --format svg > plan.svg
   crosstie plan verify all_reduce.xml
   crosstie plan verify all_reduce.xml --json | jq .steps
 
-Exit code: 0 it is right; 1 it is not, and the message says where; 2 usage, or a file
-that is neither.";
+Exit code: 0 it is right; 1 it is not, and the message says where; 2 usage, a file that is
+neither, or one that cannot be judged.";
 
 const PLAN_HELP: &str = "\
 What the planner's search makes of so many nodes of one machine: for each channel a

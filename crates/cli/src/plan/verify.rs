@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use crosstie_ir::{Options, Plan, Reject, Report, from_json, verify};
-use crosstie_planner::msccl::{Error, MOST_SLOTS, Origin, Program};
+use crosstie_ir::{Options, Plan, Report, from_json, verify};
+use crosstie_planner::msccl::{self, Error, Forms, MOST_SLOTS, Origin, Program, Refused};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -35,9 +35,8 @@ impl Subject {
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
         match Program::read(text) {
             Ok(program) => Ok(Ok(Self::Program(program))),
-            Err(Error::Plan(refused)) => {
-                Ok(Err(Wrong { reject: refused.reject, origins: refused.origins }))
-            }
+            Err(Error::Plan(refused)) => Ok(Err(refused.into())),
+            Err(error @ Error::Contradiction { .. }) => Ok(Err(Wrong::without_place(error))),
             Err(error) => Err(bad(error.to_string())),
         }
     }
@@ -49,45 +48,52 @@ impl Subject {
         }
     }
 
-    /// The strongest claim that holds: for calls out of place, or in place alone.
+    /// What holds for the calls that it is for; a plan is for all, or for those in place alone.
     fn verified(&self) -> Result<Proof, Wrong> {
-        let options = Options::copy(MOST_SLOTS);
-        let prove = |options| verify(self.plan(), &options);
-        match self {
-            Self::Plan(_) => match prove(options) {
-                Ok(report) => Ok(Proof { report, in_place_only: false }),
-                Err(reject) => prove(options.in_place())
-                    .map(|report| Proof { report, in_place_only: true })
-                    .map_err(|_| Wrong { reject, origins: Vec::new() }),
-            },
+        let plan = match self {
+            Self::Plan(plan) => plan,
             Self::Program(program) => {
-                let outside =
-                    prove(options.even()).map(|report| Proof { report, in_place_only: false });
-                let proof = match program.in_place_only {
-                    false => outside,
-                    true => outside.or_else(|_| {
-                        let report = prove(options.even().in_place())?;
-                        Ok(Proof { report, in_place_only: true })
-                    }),
-                };
-                proof.map_err(|reject| {
-                    let refused = program.refused(reject);
-                    Wrong { reject: refused.reject, origins: refused.origins }
-                })
+                let msccl::Proof { report, repeats, .. } = program.prove()?;
+                return Ok(Proof { report, repeats, forms: program.forms });
             }
-        }
+        };
+        let options = Options::copy(MOST_SLOTS);
+        let outside = verify(plan, &options);
+        let report = outside.or_else(|reject| {
+            verify(plan, &options.in_place()).map_err(|_| Wrong::without_place(reject))
+        });
+        // Where it also works in place, the report of the other calls says so.
+        let out_of_place = verify(plan, &options).is_ok();
+        report.map(|report| {
+            let in_place = !out_of_place || report.in_place_safe;
+            Proof { report, repeats: true, forms: Forms { in_place, out_of_place } }
+        })
     }
 }
 
 /// What was proved.
 struct Proof {
     report: Report,
-    in_place_only: bool,
+    /// Whether calls longer than a window may take it.
+    repeats: bool,
+    forms: Forms,
+}
+
+impl Wrong {
+    fn without_place(reason: impl std::fmt::Display) -> Self {
+        Self { reason: reason.to_string(), origins: Vec::new() }
+    }
+}
+
+impl From<Refused> for Wrong {
+    fn from(refused: Refused) -> Self {
+        Self { reason: refused.reject.to_string(), origins: refused.origins }
+    }
 }
 
 /// What is wrong, and where in the file, where that is known.
 struct Wrong {
-    reject: Reject,
+    reason: String,
     origins: Vec<Origin>,
 }
 
@@ -128,7 +134,11 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
         path.display(),
         plan.collective.name(),
         plan.ranks,
-        if proof.in_place_only { ", for calls in place alone" } else { "" },
+        match (proof.forms.in_place, proof.forms.out_of_place) {
+            (true, true) => "",
+            (true, false) => ", for calls in place alone",
+            _ => ", for calls with two buffers alone",
+        },
     );
     if let Subject::Program(Program { name, .. }) = subject
         && !name.is_empty()
@@ -148,9 +158,10 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
         ),
         ("steps", format!("{} messages, each after the one before", report.steps)),
         ("sent by a rank", format!("at most {messages} messages, {} {unit}", busiest(report))),
-        ("slots", format!("{} of each connection suffice", report.min_slots)),
+        ("slots", slots(report)),
         ("scratch", format!("{} chunks", report.scratch_chunks)),
-        ("in place", if report.in_place_safe { "yes" } else { "no" }.to_owned()),
+        ("in place", if proof.forms.in_place { "yes" } else { "no" }.to_owned()),
+        ("longer than scratch", repeats(proof).to_owned()),
         ("same bits everywhere", if report.bits_agree { "yes" } else { "no" }.to_owned()),
     ];
     for (name, value) in rows {
@@ -159,11 +170,30 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
     text
 }
 
+/// NCCL's connections have 8, and a step over several chunks is one message there.
+fn slots(report: &Report) -> String {
+    match report.min_slots {
+        needed @ 0..=8 => format!("{needed} of each connection suffice"),
+        needed => format!(
+            "{needed} of each connection are needed, a chunk in each; with fewer it would stand still"
+        ),
+    }
+}
+
+fn repeats(proof: &Proof) -> &'static str {
+    match proof.repeats {
+        true => "calls of any length may repeat it",
+        false => {
+            "no: repeated over parts of a long buffer, its blocks would race for scratch memory"
+        }
+    }
+}
+
 fn wrong_text(path: &Path, wrong: &Wrong, color: bool) -> String {
     /// A deadlock of a large world would fill pages.
     const SHOWN: usize = 8;
     let (bold, plain) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let mut text = format!("{}: {bold}wrong{plain}: {}\n", path.display(), wrong.reject);
+    let mut text = format!("{}: {bold}wrong{plain}: {}\n", path.display(), wrong.reason);
     for origin in wrong.origins.iter().take(SHOWN) {
         let _ = writeln!(text, "  {origin}");
     }
@@ -183,8 +213,9 @@ fn right_object(subject: &Subject, proof: &Proof) -> Value {
         "messages": report.sent.iter().map(|sent| sent.messages).max(),
         "min_slots": report.min_slots,
         "scratch_chunks": report.scratch_chunks,
-        "in_place": report.in_place_safe,
-        "in_place_only": proof.in_place_only,
+        "in_place": proof.forms.in_place,
+        "out_of_place": proof.forms.out_of_place,
+        "repeats": proof.repeats,
         "bits_agree": report.bits_agree,
     })
 }
@@ -201,7 +232,7 @@ fn wrong_object(wrong: &Wrong) -> Value {
     json!({
         "schema": 1,
         "right": false,
-        "reason": wrong.reject.to_string(),
+        "reason": wrong.reason,
         "places": wrong.origins.iter().map(place).collect::<Vec<_>>(),
     })
 }

@@ -6,16 +6,16 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crosstie_ir::{
-    After, Block, BlockId, ChannelId, Chunk, Collective, ConnId, Connection, Instr, Plan, Rank,
-    Settled, Space, settle,
+    Block, ChannelId, Chunk, Collective, ConnId, Connection, Instr, Plan, Rank, Settled, Space,
+    settle,
 };
 
 use super::read::{Algo, Buffer, Place, Step, StepKind, ThreadBlock};
 use super::scratch::Scratch;
-use super::{Error, MOST_SLOTS, Origin, Program, Refused};
+use super::{Error, MOST_SLOTS, Origin, Program, Refused, waits};
 
-/// Instructions of a plan, at most: a program for 1,024 GPUs that sends from all to all takes as many.
-const MOST_INSTRUCTIONS: usize = 4 << 20;
+/// Instructions of a plan, at most: a program for 512 GPUs that sends from all to all takes half as many.
+const MOST_INSTRUCTIONS: usize = 1 << 20;
 
 pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
     let shape = Shape::of(algo)?;
@@ -38,7 +38,7 @@ pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
             places.push((rank, block));
         }
     }
-    lowering.wait(&mut steps, &places)?;
+    waits::fill(&mut steps, &places)?;
     let (blocks, numbers): (Vec<Block>, Vec<Vec<u32>>) = steps.into_iter().unzip();
     let draft = Plan {
         collective: algo.collective,
@@ -54,7 +54,7 @@ pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
         let line = of.steps[number as usize].line;
         Origin { gpu, thread_block: of.id, step: number, line }
     };
-    let settled = settle(&draft, MOST_SLOTS, algo.in_place).map_err(|reject| {
+    let settled = settle(&draft, MOST_SLOTS, algo.is_in_place()).map_err(|reject| {
         let sites = reject.sites().into_iter();
         let origins = sites.map(|site| origin(site.block.0 as usize, site.step)).collect();
         Error::Plan(Refused { reject, origins })
@@ -65,7 +65,7 @@ pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
     };
     Ok(Program {
         name: algo.name.clone(),
-        in_place_only: algo.in_place,
+        forms: algo.forms,
         plan,
         origins: origins.into_iter().enumerate().map(of_block).collect(),
     })
@@ -179,6 +179,11 @@ impl Lowering<'_> {
         for (_, Place { buffer, offset }) in used.into_iter().filter(|(used, _)| *used) {
             let (chunks, name) = match buffer {
                 Buffer::Scratch => (self.algo.gpus[rank.0 as usize].scratch, "scratch"),
+                Buffer::Input if self.algo.is_in_place() => {
+                    let [input, output] =
+                        [Space::Input, Space::Output].map(|space| self.chunks_of(rank, space));
+                    (input.max(output), "buffer")
+                }
                 Buffer::Input => (self.chunks_of(rank, Space::Input), "input"),
                 Buffer::Output => (self.chunks_of(rank, Space::Output), "output"),
             };
@@ -242,7 +247,7 @@ impl Lowering<'_> {
                 return (Chunk::scratch(number), scratch.slice(number));
             }
             Buffer::Output => Chunk::output(number),
-            Buffer::Input if self.algo.in_place => self.in_place(rank, number),
+            Buffer::Input if self.algo.is_in_place() => self.in_place(rank, number),
             Buffer::Input => Chunk::input(number),
         };
         (chunk, slice)
@@ -250,6 +255,9 @@ impl Lowering<'_> {
 
     /// The output chunk that is input chunk `number`, if there is one.
     fn in_place(&self, rank: Rank, number: u32) -> Chunk {
+        if !self.algo.collective.has_input(rank) {
+            return Chunk::output(number);
+        }
         let output = match self.algo.collective {
             Collective::AllGather | Collective::Gather { .. } => rank.0,
             Collective::ReduceScatter | Collective::Scatter { .. } => 0,
@@ -257,53 +265,5 @@ impl Lowering<'_> {
         };
         let alias = self.algo.collective.in_place_chunk(rank, Chunk::output(output));
         if alias == Chunk::input(number) { Chunk::output(output) } else { Chunk::input(number) }
-    }
-
-    /// Fills in what steps wait for.
-    fn wait(
-        &self,
-        made: &mut [(Block, Vec<u32>)],
-        places: &[(u32, &ThreadBlock)],
-    ) -> Result<(), Error> {
-        let index: BTreeMap<(u32, u32), usize> =
-            places.iter().enumerate().map(|(at, (gpu, block))| ((*gpu, block.id), at)).collect();
-        for (at, (gpu, block)) in places.iter().enumerate() {
-            for (step, number) in block.steps.iter().zip(0..) {
-                let Some((of, awaited)) = step.after else { continue };
-                let contradiction = |what| Error::Contradiction { line: step.line, what };
-                let none =
-                    || contradiction(format!("waits for tb {of} of gpu {gpu}, which is not there"));
-                let &other = index.get(&(*gpu, of)).ok_or_else(none)?;
-                if awaited as usize >= places[other].1.steps.len() {
-                    let what = format!("waits for step {awaited} of tb {of}, which has fewer");
-                    return Err(contradiction(what));
-                }
-                if other == at && awaited >= number {
-                    return Err(contradiction(format!(
-                        "waits for step {awaited} of its own block"
-                    )));
-                }
-                // Its last instruction, or the one before a step that does nothing.
-                let done = made[other].1.partition_point(|&origin| origin <= awaited);
-                let first = made[at].1.partition_point(|&origin| origin < number);
-                let Some(instr) = made[at].0.instrs.get_mut(first) else { continue };
-                if other == at {
-                    continue;
-                }
-                match done.checked_sub(1) {
-                    Some(done) => {
-                        let after = After { block: BlockId(other as u32), step: done as u32 };
-                        *instr = instr.after(after);
-                    }
-                    None if step.kind == StepKind::Nothing => {
-                        let what =
-                            format!("waits for step {awaited} of tb {of}, which does nothing");
-                        return Err(contradiction(what));
-                    }
-                    None => {}
-                }
-            }
-        }
-        Ok(())
     }
 }

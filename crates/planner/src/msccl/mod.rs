@@ -13,6 +13,9 @@
 //! | `cpy` | src | dst |
 //! | `re` | src + dst | dst |
 //!
+//! As there, a step that others wait for has `hasdep`: else they wait for the next one that has; and a `nop`
+//! only adds to what the step after it waits for, which waits for something itself.
+//!
 //! A thread block is a block, a step over `cnt` chunks as many instructions. Where a collective's buffer is
 //! whole, its chunks are the plan's parts; where it is made of a block for each rank, a program's chunks
 //! are slices of blocks. MSCCL runs a program only where its chunks divide the count, so a plan that is
@@ -21,11 +24,14 @@
 mod lower;
 mod read;
 mod scratch;
+mod waits;
+
+pub use read::Forms;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crosstie_ir::{Plan, Reject, Site};
+use crosstie_ir::{Options, Plan, Reject, Report, Site, verify};
 use crosstie_topo::ReadError;
 
 /// Slots of a connection with which a program may need to be run: a step over several chunks is as many
@@ -38,8 +44,8 @@ pub const MOST_SLOTS: u32 = 4096;
 pub struct Program {
     /// What its author calls it; may be empty.
     pub name: String,
-    /// Whether it works only where input and output are one buffer.
-    pub in_place_only: bool,
+    /// For which calls it is.
+    pub forms: Forms,
     /// What all ranks do.
     pub plan: Plan,
     origins: Vec<Vec<Origin>>,
@@ -56,6 +62,17 @@ pub struct Origin {
     pub step: u32,
     /// The line of the file where it stands.
     pub line: u32,
+}
+
+/// What holds of a program.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Proof {
+    /// Its figures.
+    pub report: Report,
+    /// Whether it stays right where the plan is repeated over parts of a long buffer, as this library does:
+    /// scratch memory is then used again.
+    pub repeats: bool,
 }
 
 /// Why a text is no program that can be read.
@@ -93,6 +110,14 @@ pub enum Error {
         /// Where.
         line: u32,
         /// What contradicts what.
+        what: String,
+    },
+    /// A plan cannot say what it says, though it may be right.
+    #[error("line {line}: {what}")]
+    Beyond {
+        /// Where.
+        line: u32,
+        /// What no plan says.
         what: String,
     },
     /// The plan that it would make has no room.
@@ -149,6 +174,28 @@ impl Program {
     /// Where an instruction of the plan comes from.
     pub fn origin(&self, site: Site) -> Option<Origin> {
         self.origins.get(site.block.0 as usize)?.get(site.step as usize).copied()
+    }
+
+    /// Proves that it computes its collective in every call that it is for, and in no order of its blocks
+    /// anything else.
+    ///
+    /// # Errors
+    /// What is wrong, with the places in the file.
+    pub fn prove(&self) -> Result<Proof, Refused> {
+        let Forms { in_place, out_of_place } = self.forms;
+        let prove = |windows, inside| {
+            let options = Options { windows, in_place: inside, ..Options::copy(MOST_SLOTS).even() };
+            verify(&self.plan, &options)
+        };
+        let forms = [in_place.then_some(true), out_of_place.then_some(false)];
+        let mut report = None;
+        // One window decides: the runtime has scratch memory for a whole call.
+        for form in forms.into_iter().flatten() {
+            report = Some(prove(1, form).map_err(|reject| self.refused(reject))?);
+        }
+        let report = report.ok_or_else(|| self.refused(Reject::Ranks { ranks: 0 }))?;
+        let repeats = forms.into_iter().flatten().all(|form| prove(2, form).is_ok());
+        Ok(Proof { report, repeats })
     }
 
     /// Why the plan is refused, with the places in the file.

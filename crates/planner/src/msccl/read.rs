@@ -20,13 +20,29 @@ pub(super) struct Algo {
     pub name: String,
     pub collective: Collective,
     pub ranks: u32,
-    /// Whether it is for calls in place, and for no others.
-    pub in_place: bool,
+    /// For which calls it is.
+    pub forms: Forms,
     /// Chunks of the longest buffer of a rank, scratch apart.
     pub chunks: u32,
     /// By rank.
     pub gpus: Vec<Gpu>,
     pub line: u32,
+}
+
+/// For which calls a program is: those in place, those with two buffers, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forms {
+    /// Calls in place.
+    pub in_place: bool,
+    /// Calls with two buffers.
+    pub out_of_place: bool,
+}
+
+impl Algo {
+    /// Whether input and output are one buffer in every call that it is for.
+    pub fn is_in_place(&self) -> bool {
+        self.forms.in_place && !self.forms.out_of_place
+    }
 }
 
 pub(super) struct Gpu {
@@ -50,6 +66,8 @@ pub(super) struct Step {
     pub count: u32,
     /// Thread block and step of the same GPU that must have completed.
     pub after: Option<(u32, u32)>,
+    /// Whether the runtime tells others that it is complete.
+    pub tells: bool,
     pub line: u32,
 }
 
@@ -124,7 +142,6 @@ pub(super) fn algo(text: &str) -> Result<Algo, Error> {
     let fields = Fields { element: "algo", of: root };
     let ranks = fields.number("ngpus", 1, MAX_RANKS)?;
     let gpus = gpus(&fields, ranks)?;
-    let flag = |name| Ok::<_, Error>(fields.optional(name, 0, 1)?.unwrap_or(0) == 1);
     let longest = root.named("gpu").map(|gpu| {
         let fields = Fields { element: "gpu", of: gpu };
         let count = |name| Ok::<_, Error>(fields.optional(name, 0, MOST_CHUNKS)?.unwrap_or(0));
@@ -136,11 +153,23 @@ pub(super) fn algo(text: &str) -> Result<Algo, Error> {
         name: root.attribute("name").unwrap_or_default().to_owned(),
         collective: collective(&fields, ranks)?,
         ranks,
-        in_place: flag("inplace")? && !flag("outofplace")?,
+        forms: forms(&fields)?,
         chunks: told.unwrap_or(longest),
         gpus,
         line: root.at.line,
     })
+}
+
+/// Programs of older tools only tell whether they are in place.
+fn forms(fields: &Fields<'_>) -> Result<Forms, Error> {
+    let flag = |name| Ok::<_, Error>(fields.optional(name, 0, 1)?.map(|flag| flag == 1));
+    let (inside, outside) = (flag("inplace")?.unwrap_or(false), flag("outofplace")?);
+    let forms = Forms { in_place: inside, out_of_place: outside.unwrap_or(!inside) };
+    if !forms.in_place && !forms.out_of_place {
+        let what = "inplace and outofplace are both 0: no call would take the program".to_owned();
+        return Err(Error::Contradiction { line: fields.of.at.line, what });
+    }
+    Ok(forms)
 }
 
 fn collective(fields: &Fields<'_>, ranks: u32) -> Result<Collective, Error> {
@@ -170,6 +199,8 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
         let what = format!("ngpus is {ranks}, but there are {} <gpu>", elements.len());
         return Err(Error::Contradiction { line: algo.of.at.line, what });
     }
+    let most = u32::from(u16::MAX);
+    let channels = algo.optional("nchannels", 1, most)?.unwrap_or(most);
     for of in elements {
         let fields = Fields { element: "gpu", of };
         let id = fields.number("id", 0, ranks - 1)?;
@@ -178,8 +209,8 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
             return Err(Error::Contradiction { line: of.at.line, what });
         }
         let scratch = fields.optional("s_chunks", 0, MOST_CHUNKS)?.unwrap_or(0);
-        let mut blocks =
-            of.named("tb").map(|tb| thread_block(tb, id, ranks)).collect::<Result<Vec<_>, _>>()?;
+        let blocks = of.named("tb").map(|tb| thread_block(tb, id, ranks, channels));
+        let mut blocks = blocks.collect::<Result<Vec<_>, _>>()?;
         blocks.sort_by_key(|block| block.id);
         if let Some(pair) = blocks.windows(2).find(|pair| pair[0].id == pair[1].id) {
             let what = format!("a second <tb id=\"{}\"> of gpu {id}", pair[1].id);
@@ -191,7 +222,7 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
     Ok(gpus.into_iter().flatten().collect())
 }
 
-fn thread_block(of: &Element, gpu: u32, ranks: u32) -> Result<ThreadBlock, Error> {
+fn thread_block(of: &Element, gpu: u32, ranks: u32, channels: u32) -> Result<ThreadBlock, Error> {
     let fields = Fields { element: "tb", of };
     let peer = |name| {
         let peer = fields.or_none(name, ranks - 1)?;
@@ -208,7 +239,7 @@ fn thread_block(of: &Element, gpu: u32, ranks: u32) -> Result<ThreadBlock, Error
         id: fields.number("id", 0, MOST)?,
         send: peer("send")?,
         recv: peer("recv")?,
-        channel: fields.or_none("chan", u32::from(u16::MAX))?.unwrap_or(0) as u16,
+        channel: fields.or_none("chan", channels - 1)?.unwrap_or(0) as u16,
         steps,
         line: of.at.line,
     })
@@ -239,6 +270,7 @@ fn step(of: &Element, number: u32) -> Result<Step, Error> {
         dst: place(kind.writes(), "dstbuf", "dstoff")?,
         count: fields.optional("cnt", least, MOST_CHUNKS)?.unwrap_or(1),
         after,
+        tells: fields.optional("hasdep", 0, 1)? == Some(1),
         line: of.at.line,
     })
 }

@@ -23,7 +23,8 @@ struct Groups {
 
 impl Scratch {
     /// # Errors
-    /// Where a step moves data from one slice of a block to another, which no instruction can.
+    /// Where a step moves data from one slice of a block to another, or a scratch chunk serves several, which
+    /// no instruction can.
     pub fn of(gpu: &Gpu, shape: Shape) -> Result<Self, Error> {
         if shape.slices == 1 {
             return Ok(Self { slices: Vec::new() });
@@ -82,11 +83,12 @@ impl Groups {
             return Ok(());
         }
         let what = format!(
-            "chunk {} goes to another part of a block than its own, of {} parts; a plan keeps parts apart",
+            "chunk {} meets another part of a block than its own, of {} parts; a plan keeps parts apart, so this \
+             cannot be judged",
             step.src.offset + index,
             shape.slices
         );
-        Err(Error::Contradiction { line: step.line, what })
+        Err(Error::Beyond { line: step.line, what })
     }
 
     /// Whether the two groups are in different slices, and so cannot be one.
