@@ -313,6 +313,7 @@ fn a_fabric_is_shown_and_is_no_machine() {
     assert!(topo(&[&fabric, "--format", "svg"]).out.starts_with("<svg "));
     let object: Value = serde_json::from_str(&topo(&[&fabric, "--json"]).out).unwrap();
     assert_eq!(object["wiring"]["leaves"].as_array().map(Vec::len), Some(8));
+    assert_eq!(object["ways"][0]["reach"]["leaf"], 50_000_000_000_u64, "{}", object["ways"]);
     for args in [vec!["diff", fabric.as_str(), &fabric], vec![&fabric, "--format", "xml"]] {
         let done = topo(&args);
         assert_eq!(done.code, Some(2), "{args:?}");

@@ -333,7 +333,7 @@ fn a_fabric_is_told_in_text_and_drawn_with_each_switch_once() {
             "fabric-rail-128.toml",
             [
                 "reach      node to node, another rail: by a spine, 50 GB/s at best",
-                "leaves     32 (leaf0 … leaf31) of 64 ports",
+                "reach      node to node, one rail: in one group by their leaf, 50 GB/s; else by a spine, 50 GB/s at best",
             ],
         ),
         (
@@ -346,7 +346,7 @@ fn a_fabric_is_told_in_text_and_drawn_with_each_switch_once() {
         (
             "fabric-fat-tree-32.toml",
             [
-                "reach      node to node: by a spine, 50 GB/s at best",
+                "reach      node to node: in one group by their leaf, 50 GB/s; else by a spine, 50 GB/s at best",
                 "nodes      32 (node0 … node31), 8 ports each, each dgx-h100.xml",
             ],
         ),

@@ -75,7 +75,9 @@ fn show_fabric(fabric: &Fabric, wiring: &Wiring, format: Format) -> Result<Exit,
     let shown = match format {
         Format::Text => fabric::text(fabric, wiring),
         Format::Json => {
-            format!("{}\n", json!({ "schema": 1, "fabric": fabric, "wiring": wiring }))
+            let ways = fabric::ways(wiring);
+            let told = json!({ "schema": 1, "fabric": fabric, "wiring": wiring, "ways": ways });
+            format!("{told}\n")
         }
         Format::Svg => fabric::svg(fabric, wiring),
         Format::Xml | Format::Dot => {

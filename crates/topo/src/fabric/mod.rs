@@ -42,8 +42,8 @@ mod wiring;
 
 pub use error::{FabricError, FabricFault};
 pub use lint::lint;
-pub use show::{svg, text};
-pub use wiring::{Cable, Oversubscription, Reach, Uplink, Wiring};
+pub use show::{svg, text, ways};
+pub use wiring::{Cable, Oversubscription, Reach, Uplink, Way, Wiring};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

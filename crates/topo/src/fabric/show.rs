@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::fabric::{By, Fabric, Reach, Uplinks, Wiring};
+use crate::fabric::{By, Fabric, Reach, Uplinks, Way, Wiring};
 use crate::lint::counted;
 use crate::render::{escape, speed};
 use crate::unit::Bandwidth;
@@ -119,24 +119,50 @@ fn rails(wiring: &Wiring) -> BTreeMap<u32, BTreeSet<u32>> {
     rails
 }
 
-/// How the first node's ports reach the last node's: on their own rail, and on another one.
+/// How the first node's ports reach those of others, as they are told apart: on their own rail and on
+/// another one, in the same group of leaves and in another.
+pub fn ways(wiring: &Wiring) -> Vec<Way> {
+    let own = |node| wiring.cable(node, 0).map(|cable| cable.leaf);
+    let shares = |&node: &u32| own(node) == own(0);
+    let others = 1..wiring.nodes.len() as u32;
+    let near = others.clone().find(shares).map(|node| (node, true));
+    let far = others.rev().find(|node| !shares(node)).map(|node| (node, false));
+    let has_rails = wiring.rail(0, 0).is_some();
+    let mut ways = Vec::new();
+    for port in 0..if has_rails { 2 } else { 1 } {
+        for (node, same_group) in [near, far].into_iter().flatten() {
+            if wiring.cable(node, port).is_some() {
+                let same_rail = has_rails.then_some(port == 0);
+                let reach = wiring.reach((0, 0), (node, port));
+                ways.push(Way { from: (0, 0), to: (node, port), same_rail, same_group, reach });
+            }
+        }
+    }
+    ways
+}
+
 fn reaches(wiring: &Wiring) -> Vec<(&'static str, String)> {
-    let last = wiring.nodes.len().saturating_sub(1) as u32;
     let tell = |reach: Option<Reach>| match reach {
         None => "not at all, but by another GPU of the node (PXN)".to_string(),
         Some(Reach::Leaf(bandwidth)) => format!("by their leaf, {bandwidth}"),
         Some(Reach::Spine(bandwidth)) => format!("by a spine, {bandwidth} at best"),
     };
-    if last == 0 {
-        return Vec::new();
-    }
-    let mut told = Vec::from([("node to node, one rail", tell(wiring.reach((0, 0), (last, 0))))]);
-    if wiring.rail(0, 0).is_none() {
-        told[0].0 = "node to node";
-    } else if wiring.cable(last, 1).is_some() {
-        told.push(("node to node, another rail", tell(wiring.reach((0, 0), (last, 1)))));
-    }
-    told
+    let ways = ways(wiring);
+    let told = ways.chunk_by(|a, b| a.same_rail == b.same_rail).map(|alike| {
+        let what = match alike[0].same_rail {
+            None => "node to node",
+            Some(true) => "node to node, one rail",
+            Some(false) => "node to node, another rail",
+        };
+        let told = match alike {
+            [near, far] if near.reach != far.reach => {
+                format!("in one group {}; else {}", tell(near.reach), tell(far.reach))
+            }
+            alike => tell(alike[0].reach),
+        };
+        (what, told)
+    });
+    told.collect()
 }
 
 /// The most boxes of a tier; of more, the first, and the last.

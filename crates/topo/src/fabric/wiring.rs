@@ -95,6 +95,21 @@ pub enum Reach {
     Spine(Bandwidth),
 }
 
+/// How a port of one node reaches a port of another; each is a node and its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Way {
+    /// Where it begins.
+    pub from: (u32, u32),
+    /// Where it ends.
+    pub to: (u32, u32),
+    /// Whether both ports are on one rail; `None` where there are no rails.
+    pub same_rail: Option<bool>,
+    /// Whether both nodes hang on one group of leaves.
+    pub same_group: bool,
+    /// `None` where no switch joins them.
+    pub reach: Option<Reach>,
+}
+
 impl Fabric {
     /// Every cable of the fabric.
     ///
