@@ -532,3 +532,29 @@ fn what_nccl_would_not_read_is_told() {
     assert_eq!(machine(1, 17, 1), ["warning: system has 17 attributes; NCCL reads 16"]);
     assert_eq!(machine(1, 1, 640), ["warning: system has 641 elements inside; NCCL reads 640"]);
 }
+
+#[test]
+fn a_switch_that_is_slower_or_emptier_than_its_like_is_found() {
+    let text = read("dgx-h100.xml").document().to_string();
+    let told = |text: &str| {
+        let topology = Topology::read(text).unwrap();
+        let found = lint(&topology).into_iter();
+        found.map(|found| (found.rule, found.evidence)).collect::<Vec<_>>()
+    };
+    let uplink =
+        "busid=\"0000:16:00.0\" class=\"0x060400\" link_speed=\"32.0 GT/s PCIe\" link_width=\"16\"";
+    assert!(text.contains(uplink), "{text}");
+    let slower = uplink.replace("32.0", "16.0").replace("\"16\"", "\"8\"");
+    let found = told(&text.replace(uplink, &slower));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, Rule::UplinkBelowDevices);
+    let evidence = "SW0 (0000:16:00.0) has an uplink of 12 GB/s (8 lanes at 16 GT/s), and below it GPU0 of 48 GB/s, 96 GB/s in all; SW7, with as many devices below it, has 48 GB/s";
+    assert_eq!(found[0].1, evidence);
+
+    let gpu = text.find("<gpu dev=\"7\"").expect("GPU7");
+    let begin = text[..gpu].rfind("<pci ").expect("its place on PCI");
+    let end = begin + text[begin..].find("</pci>").expect("its end") + "</pci>".len();
+    let found = told(&(text[..begin].to_owned() + &text[end..]));
+    let evidence = "SW7 has 0 GPUs and 1 NIC below it; 7 other switches have 1 GPU and 1 NIC each";
+    assert_eq!(found, [(Rule::Unpaired, evidence.to_owned())]);
+}

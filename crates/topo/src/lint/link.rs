@@ -33,12 +33,14 @@ struct Judged<'a> {
     is_gpu: bool,
 }
 
-pub fn check(topology: &Topology, findings: &mut Findings<'_>) {
+/// Says which links fall short of what they could be.
+pub fn check(topology: &Topology, findings: &mut Findings<'_>) -> Vec<VertexId> {
     let links: Vec<Judged<'_>> = topology.ids().filter_map(|id| judged(topology, id)).collect();
     check_untold(topology, &links, findings);
     check_widths(topology, &links, findings);
     let below = check_below(topology, &links, findings);
     check_ports(topology, &below, findings);
+    below
 }
 
 fn judged(topology: &Topology, id: VertexId) -> Option<Judged<'_>> {
@@ -279,7 +281,7 @@ fn signals((rate, lanes): Has) -> u64 {
 }
 
 /// `16 GT/s`.
-fn transfers(rate: u32) -> String {
+pub fn transfers(rate: u32) -> String {
     match rate % 1000 {
         0 => format!("{} GT/s", rate / 1000),
         rest => format!("{}.{} GT/s", rate / 1000, rest / 100),

@@ -5,6 +5,7 @@ mod links;
 mod network;
 mod pci;
 mod reader;
+mod shape;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -58,6 +59,10 @@ pub enum Rule {
     LinkWidth,
     /// A port faster than the PCI link of its card.
     PortAboveLink,
+    /// A PCI switch whose uplink is slower than a device below it, or than that of its like.
+    UplinkBelowDevices,
+    /// GPUs and NICs below a switch that do not pair up as those of nearly all others do.
+    Unpaired,
     /// A NUMA node without a number.
     NumaUnknown,
     /// Many devices and no PCI switch: most often a virtual machine that hides them.
@@ -102,6 +107,8 @@ impl Rule {
             Self::LinkBelowDevice => "link-below-device",
             Self::LinkWidth => "link-width",
             Self::PortAboveLink => "port-above-link",
+            Self::UplinkBelowDevices => "uplink-below-devices",
+            Self::Unpaired => "unpaired",
             Self::NumaUnknown => "numa-unknown",
             Self::FlatTree => "flat-tree",
             Self::DuplicateBusId => "duplicate-bus-id",

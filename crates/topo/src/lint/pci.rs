@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::graph::{Cpu, LinkKind, Topology, VertexId, VertexKind};
-use crate::lint::{Finding, Findings, Rule, Severity, counted, link, list, named, verb};
+use crate::lint::{Finding, Findings, Rule, Severity, counted, link, list, named, shape, verb};
 
 /// As many GPUs and NICs directly below processors are taken for a tree that was lost.
 const FLAT: usize = 4;
@@ -51,7 +51,8 @@ pub fn check(topology: &Topology, found: &mut Vec<Finding>) {
             "in the file, give the <pci> class=\"0x030200\" if it is a GPU, \"0x020000\" if a NIC, \"0x060400\" if a switch; else remove it",
         );
     }
-    link::check(topology, &mut findings);
+    let slow = link::check(topology, &mut findings);
+    shape::check(topology, &slow, &mut findings);
     check_tree(topology, &mut findings);
     check_bus_ids(topology, &mut findings);
     check_cpus(topology, &mut findings);
