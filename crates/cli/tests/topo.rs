@@ -241,6 +241,28 @@ fn diff_tells_what_differs_and_which_paths() {
 }
 
 #[test]
+fn diff_says_which_paths_it_could_not_compare_and_counts_all_that_is_missing() {
+    let whole = file("topology/dgx-h100.xml");
+    let bare = topo(&["diff", &whole, &file("topology/cpu-4nic.xml")]).out;
+    assert!(!bare.contains("no path differs"), "{bare}");
+    assert!(bare.contains("294 of A and 18 of B are not"), "{bare}");
+    let text = std::fs::read_to_string(&whole).unwrap();
+    let gpu = text.find("<gpu dev=\"7\"").expect("GPU7");
+    let begin = text[..gpu].rfind("<pci ").expect("its place on PCI");
+    let end = begin + text[begin..].find("</pci>").expect("its end") + "</pci>".len();
+    let without = Scratch::new(&(text[..begin].to_owned() + &text[end..]));
+    let done = topo(&["diff", &whole, without.path()]).out;
+    assert!(done.contains("devices and attributes: 3 only in A (-)"), "{done}");
+    assert!(done.contains(", with 2 elements in it"), "{done}");
+    assert!(
+        done.contains(
+            "no path that both have differs\n272 paths are compared, 34 of A and 0 of B are not"
+        ),
+        "{done}"
+    );
+}
+
+#[test]
 fn remap_gives_a_host_s_file_the_guest_s_bus_ids() {
     let host = Scratch::new(SMALL);
     let map =

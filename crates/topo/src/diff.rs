@@ -9,6 +9,7 @@ use core::fmt;
 use serde::Serialize;
 
 use crate::graph::{Topology, VertexId};
+use crate::lint::counted;
 use crate::path::Path;
 use crate::paths::{Paths, TooLarge};
 use crate::xml::{Element, key, title};
@@ -21,11 +22,15 @@ pub enum Difference {
     OnlyFirst {
         /// The way to it.
         element: String,
+        /// How many elements are inside it, which are told with it.
+        inside: u64,
     },
     /// An element that only the second has.
     OnlySecond {
         /// The way to it.
         element: String,
+        /// How many elements are inside it, which are told with it.
+        inside: u64,
     },
     /// An attribute with different values, or that only one has.
     Attribute {
@@ -49,6 +54,15 @@ pub enum Difference {
         /// The second's.
         second: Option<Path>,
     },
+    /// Paths that were not compared, for only one has both ends, by name.
+    NotCompared {
+        /// How many pairs of ends both have.
+        compared: u64,
+        /// How many others the first has.
+        first: u64,
+        /// How many others the second has.
+        second: u64,
+    },
     /// What is beyond [`MOST_TOLD`].
     LeftOut {
         /// How many differences.
@@ -71,15 +85,27 @@ impl fmt::Display for Difference {
             Some(value) => alloc::format!("{value:?}"),
             None => "none".into(),
         };
+        let with = |inside: u64| match inside {
+            0 => String::new(),
+            inside => alloc::format!(", with {} in it", counted(inside as usize, "element")),
+        };
         match self {
-            Self::OnlyFirst { element } => write!(f, "- {element}"),
-            Self::OnlySecond { element } => write!(f, "+ {element}"),
+            Self::OnlyFirst { element, inside } => {
+                write!(f, "- {element}{}", with(*inside))
+            }
+            Self::OnlySecond { element, inside } => {
+                write!(f, "+ {element}{}", with(*inside))
+            }
             Self::Attribute { element, attribute, first, second } => {
                 write!(f, "~ {element}: {attribute} {} -> {}", value(first), value(second))
             }
             Self::Path { from, to, first, second } => {
                 write!(f, "~ path {from} to {to}: {} -> {}", shown(first), shown(second))
             }
+            Self::NotCompared { compared, first, second } => write!(
+                f,
+                "{compared} paths are compared; {first} of the first and {second} of the second are not, for an end has no like"
+            ),
             Self::LeftOut { count } => write!(f, "… and {count} more"),
         }
     }
@@ -98,8 +124,9 @@ pub fn diff(first: &Topology, second: &Topology) -> Result<Vec<Difference>, TooL
         let roots = [first, second].map(|topology| topology.document().canonical().root);
         compare(&roots[0], &roots[1], "", &mut found);
     }
-    compare_paths(first, second, &mut found)?;
+    let not_compared = compare_paths(first, second, &mut found)?;
     let Found { mut told, left_out } = found;
+    told.extend(not_compared);
     if left_out > 0 {
         told.push(Difference::LeftOut { count: left_out });
     }
@@ -173,22 +200,40 @@ fn compare(first: &Element, second: &Element, way: &str, found: &mut Found) {
             compare(left, right, &way(left), found);
         }
         for left in &left[both..] {
-            found.add(|| Difference::OnlyFirst { element: way(left) });
+            found.add(|| Difference::OnlyFirst { element: way(left), inside: inside(left) });
         }
         for right in &right[both..] {
-            found.add(|| Difference::OnlySecond { element: way(right) });
+            found.add(|| Difference::OnlySecond { element: way(right), inside: inside(right) });
         }
     }
 }
 
-fn compare_paths(first: &Topology, second: &Topology, found: &mut Found) -> Result<(), TooLarge> {
+/// How many elements are inside one.
+fn inside(element: &Element) -> u64 {
+    let mut count = 0;
+    let mut rest: Vec<&Element> = element.elements().collect();
+    while let Some(inner) = rest.pop() {
+        count += 1;
+        rest.extend(inner.elements());
+    }
+    count
+}
+
+/// Says what was not compared.
+fn compare_paths(
+    first: &Topology,
+    second: &Topology,
+    found: &mut Found,
+) -> Result<Option<Difference>, TooLarge> {
     let (a, b) = (Paths::of(first)?, Paths::of(second)?);
     let named = |topology: &Topology, paths: &Paths| -> BTreeMap<String, VertexId> {
         paths.ends().iter().map(|&id| (topology.label(id).to_string(), id)).collect()
     };
     let theirs = named(second, &b);
+    let ours = named(first, &a);
+    let known = [ours.len(), theirs.len()];
     let ends: Vec<(String, VertexId, VertexId)> = {
-        let ours = named(first, &a).into_iter();
+        let ours = ours.into_iter();
         ours.filter_map(|(name, id)| Some((name.clone(), id, *theirs.get(&name)?))).collect()
     };
     for (from, a_from, b_from) in &ends {
@@ -206,5 +251,9 @@ fn compare_paths(first: &Topology, second: &Topology, found: &mut Found) -> Resu
             }
         }
     }
-    Ok(())
+    let pairs = |ends: usize| (ends as u64).saturating_mul(ends.saturating_sub(1) as u64);
+    let compared = pairs(ends.len());
+    let [first, second] = known.map(|ends| pairs(ends) - compared);
+    let all = first == 0 && second == 0;
+    Ok((!all).then_some(Difference::NotCompared { compared, first, second }))
 }

@@ -280,7 +280,7 @@ fn a_difference_is_told_with_the_paths_that_it_changes() {
     let found = diff(&first, &Topology::read(&without).unwrap()).unwrap();
     assert!(
         found.iter().any(
-            |found| matches!(found, Difference::OnlyFirst { element } if element.ends_with("/ gpu"))
+            |found| matches!(found, Difference::OnlyFirst { element, .. } if element.ends_with("/ gpu"))
         ),
         "{found:?}"
     );

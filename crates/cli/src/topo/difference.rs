@@ -29,9 +29,16 @@ pub fn text(
         Difference::LeftOut { count } => Some(*count),
         _ => None,
     });
+    let not_compared = found.iter().find_map(|difference| match difference {
+        Difference::NotCompared { compared, first, second } => Some((*compared, *first, *second)),
+        _ => None,
+    });
+    let is_told = |it: &&Difference| {
+        !matches!(it, Difference::LeftOut { .. } | Difference::NotCompared { .. })
+    };
     let (paths, devices): (Vec<_>, Vec<_>) = found
         .iter()
-        .filter(|difference| !matches!(difference, Difference::LeftOut { .. }))
+        .filter(is_told)
         .partition(|difference| matches!(difference, Difference::Path { .. }));
     add_devices(&mut text, &devices, full);
     if let Some(count) = left_out {
@@ -43,8 +50,20 @@ pub fn text(
     if full {
         let _ = writeln!(text, "\n{} paths differ (A -> B):", paths.len());
         text.extend(paths.iter().map(|path| format!("{path}\n")));
-    } else if !paths.is_empty() || left_out.is_none() {
+    } else if !paths.is_empty() {
         add_paths(&mut text, &paths);
+    } else if left_out.is_none() {
+        text.push_str(match not_compared {
+            None => "\nno path differs\n",
+            Some((0, ..)) => "\nno path is compared\n",
+            Some(_) => "\nno path that both have differs\n",
+        });
+    }
+    if let Some((compared, first, second)) = not_compared {
+        let _ = writeln!(
+            text,
+            "{compared} paths are compared, {first} of A and {second} of B are not: the other has no end of that name"
+        );
     }
     text
 }
@@ -53,10 +72,14 @@ fn add_devices(text: &mut String, devices: &[&Difference], full: bool) {
     if devices.is_empty() {
         return;
     }
-    let count = |is: fn(&Difference) -> bool| devices.iter().filter(|it| is(it)).count();
-    let gone = count(|it| matches!(it, Difference::OnlyFirst { .. }));
-    let new = count(|it| matches!(it, Difference::OnlySecond { .. }));
-    let changed = count(|it| matches!(it, Difference::Attribute { .. }));
+    let (mut gone, mut new, mut changed) = (0, 0, 0);
+    for device in devices {
+        match device {
+            Difference::OnlyFirst { inside, .. } => gone += 1 + inside,
+            Difference::OnlySecond { inside, .. } => new += 1 + inside,
+            _ => changed += 1,
+        }
+    }
     let told =
         [(gone, "only in A (-)"), (new, "only in B (+)"), (changed, "with another value (~)")];
     let told: Vec<String> =
@@ -70,10 +93,6 @@ fn add_devices(text: &mut String, devices: &[&Difference], full: bool) {
 }
 
 fn add_paths(text: &mut String, paths: &[&Difference]) {
-    if paths.is_empty() {
-        text.push_str("\nno path differs\n");
-        return;
-    }
     let shown = |path: &Option<Path>| match path {
         Some(path) => format!("{} {}", path.kind, path.bandwidth),
         None => "none".into(),
