@@ -367,3 +367,38 @@ fn a_fabric_is_told_in_text_and_drawn_with_each_switch_once() {
         assert!(ids.contains(&"leaf0") && ids.contains(&"node1"), "{name}: {ids:?}");
     }
 }
+
+#[test]
+fn a_picture_of_a_fabric_cuts_no_cable_off() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topology");
+    for (name, label, cables, texts) in [
+        (
+            "fabric-rail-128.toml",
+            "32 nodes × 8 NICs: node0–node31, leaves leaf0–leaf7",
+            32 * 8 + 16 + 8,
+            ["rail 7", "32 nodes × 8 NICs, 256 uplinks"],
+        ),
+        (
+            "fabric-fat-tree-32.toml",
+            "4 nodes × 8 NICs: node0–node3, leaf leaf0",
+            4 + 8,
+            ["×8", "leaf to spine: ×4 of 400 Gb/s between each two, oversubscription 1:1"],
+        ),
+    ] {
+        let fabric = Fabric::read(&fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        let text = fabric::svg(&fabric, &fabric.wiring().unwrap());
+        let picture = roxmltree::Document::parse(&text).unwrap();
+        let with = |attribute: &str, value: &str| {
+            let all = picture.descendants();
+            all.filter(|node| node.attribute(attribute) == Some(value)).count()
+        };
+        let all = picture.descendants().filter(|node| node.has_tag_name("path"));
+        let drawn = all.filter(|node| node.attribute("d").unwrap_or("").contains('L')).count();
+        assert_eq!(drawn, cables, "{name}: each node that is drawn has all its cables");
+        let first: Vec<_> = picture.descendants().filter_map(|node| node.text()).collect();
+        for part in texts.iter().chain([&label]) {
+            assert!(first.contains(part), "{name}: {part} is not in {first:?}");
+        }
+        assert_eq!(with("class", "group"), if name.contains("128") { 4 } else { 8 }, "{name}");
+    }
+}

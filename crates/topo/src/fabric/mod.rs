@@ -37,12 +37,14 @@
 
 mod error;
 mod lint;
+mod picture;
 mod show;
 mod wiring;
 
 pub use error::{FabricError, FabricFault};
 pub use lint::lint;
-pub use show::{svg, text, ways};
+pub use picture::svg;
+pub use show::{text, ways};
 pub use wiring::{Cable, Oversubscription, Reach, Uplink, Way, Wiring};
 
 use alloc::string::{String, ToString};

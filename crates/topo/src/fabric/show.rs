@@ -1,14 +1,13 @@
-//! Owns how people see a fabric: as text, and as a picture of spines, leaves and nodes.
+//! Owns how people read a fabric: as a text of a few lines.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::fabric::{By, Fabric, Reach, Uplinks, Way, Wiring};
+use crate::fabric::{By, Fabric, Oversubscription, Reach, Uplinks, Way, Wiring};
 use crate::lint::counted;
-use crate::render::{escape, speed};
-use crate::unit::Bandwidth;
+use crate::render::speed;
 
 /// The fabric in a few lines: nodes, switches, cables, oversubscription, rails, and how ports reach each
 /// other.
@@ -85,7 +84,12 @@ fn few(names: &[&str]) -> String {
     }
 }
 
-fn uplink(fabric: &Fabric, wiring: &Wiring, uplinks: &Uplinks) -> String {
+/// That of the fullest leaf.
+pub fn oversubscription(
+    fabric: &Fabric,
+    wiring: &Wiring,
+    uplinks: &Uplinks,
+) -> Option<Oversubscription> {
     let mut first = 0;
     let mut worst = None;
     for group in &fabric.leaves {
@@ -96,6 +100,11 @@ fn uplink(fabric: &Fabric, wiring: &Wiring, uplinks: &Uplinks) -> String {
         }
         first += group.count;
     }
+    worst
+}
+
+fn uplink(fabric: &Fabric, wiring: &Wiring, uplinks: &Uplinks) -> String {
+    let worst = oversubscription(fabric, wiring, uplinks);
     let told = worst.map_or(String::new(), |told| {
         format!("; oversubscription {told} of a full leaf, {} down, {} up", told.down, told.up)
     });
@@ -109,7 +118,7 @@ fn uplink(fabric: &Fabric, wiring: &Wiring, uplinks: &Uplinks) -> String {
 }
 
 /// Each rail with the leaves that it is on.
-fn rails(wiring: &Wiring) -> BTreeMap<u32, BTreeSet<u32>> {
+pub fn rails(wiring: &Wiring) -> BTreeMap<u32, BTreeSet<u32>> {
     let mut rails: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for cable in &wiring.cables {
         if let Some(rail) = cable.rail {
@@ -163,129 +172,4 @@ fn reaches(wiring: &Wiring) -> Vec<(&'static str, String)> {
         (what, told)
     });
     told.collect()
-}
-
-/// The most boxes of a tier; of more, the first, and the last.
-const TIER: usize = 24;
-/// More cables than this are drawn thin.
-const MANY: usize = 64;
-const WIDTH: u32 = 1600;
-const MARGIN: u32 = 24;
-const BOX: u32 = 24;
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#6b7280"];
-
-/// The boxes of one tier: where each member stands, as far as it is shown.
-struct Tier {
-    y: u32,
-    step: u32,
-    shown: Vec<u32>,
-    all: u32,
-}
-
-impl Tier {
-    fn of(all: usize, y: u32) -> Self {
-        let all = all as u32;
-        let shown: Vec<u32> = match all as usize > TIER {
-            true => (0..TIER as u32 - 2).chain([all - 1]).collect(),
-            false => (0..all).collect(),
-        };
-        let places = (shown.len() + usize::from(all as usize > TIER)).max(1) as u32;
-        Self { y, step: (WIDTH - 2 * MARGIN) / places, shown, all }
-    }
-
-    fn width(&self) -> u32 {
-        self.step.saturating_sub(8).min(160)
-    }
-
-    /// The middle of a member's box.
-    fn middle(&self, member: u32) -> Option<u32> {
-        let place = self.shown.iter().position(|&shown| shown == member)?;
-        // The last stands after the sign for those between.
-        let gap = usize::from(self.all as usize > TIER && place + 1 == self.shown.len());
-        Some(MARGIN + (place + gap) as u32 * self.step + self.step / 2)
-    }
-}
-
-/// Spines above, leaves in the colour of their rail, nodes below. Of many alike the first and the last are
-/// drawn.
-pub fn svg(fabric: &Fabric, wiring: &Wiring) -> String {
-    let has_spines = !wiring.spines.is_empty();
-    let top = 2 * MARGIN + 8;
-    let spines = Tier::of(wiring.spines.len(), top);
-    let leaves = Tier::of(wiring.leaves.len(), if has_spines { top + 150 } else { top });
-    let nodes = Tier::of(wiring.nodes.len(), leaves.y + 190);
-    let rail_of: BTreeMap<u32, u32> =
-        wiring.cables.iter().filter_map(|cable| Some((cable.leaf, cable.rail?))).collect();
-    let colour =
-        |leaf: u32| rail_of.get(&leaf).map_or("#64748b", |&rail| COLOURS[rail as usize % 8]);
-    // Many lines are thin, or they are a carpet.
-    let widest = if wiring.cables.len() + wiring.uplinks.len() > MANY { 10 } else { 60 };
-    let mut body = String::new();
-    let mut line =
-        |from: (u32, u32), to: (u32, u32), colour: &str, bandwidth: Bandwidth| {
-            let tenths = (bandwidth.as_bytes_per_s() / 40_000_000).isqrt().clamp(8, widest);
-            body.push_str(&format!(
-            "<path d=\"M{} {}L{} {}\" stroke=\"{colour}\" stroke-width=\"{}.{}\" fill=\"none\"/>\n",
-            from.0, from.1, to.0, to.1, tenths / 10, tenths % 10
-        ));
-        };
-    for uplink in &wiring.uplinks {
-        if let (Some(leaf), Some(spine)) = (leaves.middle(uplink.leaf), spines.middle(uplink.spine))
-        {
-            line((leaf, leaves.y), (spine, spines.y + BOX), "#94a3b8", uplink.bandwidth);
-        }
-    }
-    for cable in &wiring.cables {
-        if let (Some(node), Some(leaf)) = (nodes.middle(cable.node), leaves.middle(cable.leaf)) {
-            line((node, nodes.y), (leaf, leaves.y + BOX), colour(cable.leaf), cable.bandwidth);
-        }
-    }
-    for (tier, what, names) in [
-        (&spines, "spine", &wiring.spines),
-        (&leaves, "leaf", &wiring.leaves),
-        (&nodes, "node", &wiring.nodes),
-    ] {
-        boxes(&mut body, tier, what, names, &|member| match what {
-            "leaf" => colour(member),
-            _ => "#334155",
-        });
-    }
-    let title = escape(&fabric.name.chars().take(120).collect::<String>());
-    let height = nodes.y + BOX + MARGIN;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"monospace\" font-size=\"10\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n<text x=\"{MARGIN}\" y=\"{}\" font-weight=\"bold\">{title}</text>\n{body}</svg>\n",
-        MARGIN + 4
-    )
-}
-
-fn boxes<'a>(
-    body: &mut String,
-    tier: &Tier,
-    what: &str,
-    names: &[String],
-    edge: &dyn Fn(u32) -> &'a str,
-) {
-    let width = tier.width();
-    let text = |middle: u32, text: &str| {
-        let y = tier.y + 16;
-        format!("<text x=\"{middle}\" y=\"{y}\" text-anchor=\"middle\">{}</text>", escape(text))
-    };
-    for &member in &tier.shown {
-        let Some((middle, name)) = tier.middle(member).zip(names.get(member as usize)) else {
-            continue;
-        };
-        let name: String = name.chars().take((width / 6).saturating_sub(1) as usize).collect();
-        body.push_str(&format!(
-            "<g id=\"{what}{member}\" class=\"{what}\"><rect x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{BOX}\" rx=\"4\" fill=\"#f8fafc\" stroke=\"{}\" stroke-width=\"2\"/>{}</g>\n",
-            middle - width / 2,
-            tier.y,
-            edge(member),
-            text(middle, &name)
-        ));
-    }
-    if tier.all as usize > TIER {
-        let middle = MARGIN + (TIER as u32 - 1) * tier.step - tier.step / 2;
-        body.push_str(&format!("{}\n", text(middle, &format!("… {}", tier.all - TIER as u32 + 1))));
-    }
 }

@@ -11,19 +11,13 @@ use crate::rails::Rails;
 use crate::rates;
 use crate::render::headline;
 use crate::render::layout::{BAR, Block, Joined, LETTER, Layout, MARGIN, Placed, arc, lay_out};
-use crate::render::words::{detail, escape, id};
+use crate::render::words::{detail, escape, id, rail_colour};
 use crate::unit::Bandwidth;
-
-/// Colours that stay apart for those who see few, for the rails in turn.
-const RAILS: [&str; 8] =
-    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#6b7280"];
-/// The colour of a rail in pictures.
-pub fn rail_colour(rail: u32) -> &'static str {
-    RAILS[rail as usize % RAILS.len()]
-}
 
 /// The NVSwitch's width where it stands aside.
 const ASIDE: u32 = 60;
+/// The most rails that the legend tells.
+const MOST_RAILS: usize = 32;
 /// The most links that the legend tells.
 const LEGEND: usize = 12;
 
@@ -335,7 +329,7 @@ impl Picture<'_> {
             ));
         }
         // Large boxes tell their rail themselves.
-        let rails = self.rails.iter().filter(|_| self.layout.small).take(RAILS.len());
+        let rails = self.rails.iter().filter(|_| self.layout.small).take(MOST_RAILS);
         for (rail, ports) in rails {
             let colour = ports.first().map_or("#94a3b8", |&port| self.rail_colour(port));
             entries

@@ -125,6 +125,19 @@ pub fn children(topology: &Topology) -> Vec<Vec<VertexId>> {
     children
 }
 
+/// Colours that stay apart for those who see few; then the same darker, lighter, and nearly black.
+const RAILS: [&str; 32] = [
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#6b7280",
+    "#003e61", "#7e5700", "#00563f", "#70425b", "#2f6380", "#753300", "#4d4300", "#3a3e46",
+    "#8cbfdc", "#f3d38c", "#8cd3c0", "#e8c2d7", "#b2ddf5", "#ecb68c", "#cbc38c", "#bcbfc5",
+    "#001c2c", "#392700", "#00271c", "#331e29", "#152d3a", "#351700", "#231e00", "#1a1c20",
+];
+
+/// The colour of a rail in pictures.
+pub fn rail_colour(rail: u32) -> &'static str {
+    RAILS[rail as usize % RAILS.len()]
+}
+
 /// Text for XML and HTML-like labels.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
