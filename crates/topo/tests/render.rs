@@ -127,7 +127,7 @@ fn a_tree_tells_each_device_on_a_line_of_its_own() {
         tree(&machine("topology/grace-hopper.xml")),
         "\
 CPU0
-├─ GPU0: 0009:01:00.0, GH200, PCIe rate unknown, sm 90; 10 C2C links to CPU0 (450 GB/s)
+├─ GPU0: 0009:01:00.0, GH200, PCIe 12 GB/s (assumed), sm 90; 10 C2C links to CPU0 (450 GB/s)
 └─ NIC0: 0002:01:00.0, ConnectX-7, PCIe 48 GB/s
    └─ mlx5_0: 400 Gb/s, rail 0
 "
@@ -262,4 +262,36 @@ fn a_wide_machine_goes_on_in_rows_and_a_rack_stands_in_a_grid() {
             "{name}: {width} x {height}"
         );
     }
+}
+
+#[test]
+fn a_picture_marks_what_is_assumed_uneven_or_without_bound() {
+    let text = machine("topology/dgx1-v100.xml").document().to_string();
+    let even = svg(&Topology::read(&text).unwrap());
+    assert!(!even.contains("uneven") && !even.contains("(assumed)"), "{even}");
+    let count = text.find("count=\"2\"").expect("a pair of NVLinks");
+    let uneven = format!("{}count=\"1\"{}", &text[..count], &text[count + 9..]);
+    let uneven = svg(&Topology::read(&uneven).unwrap());
+    assert!(uneven.contains("uneven NVLink, the slower way 20 GB/s"), "{uneven}");
+    let untold = text.replace("link_width=\"16\"", "link_width=\"0\"");
+    let untold = svg(&Topology::read(&untold).unwrap());
+    assert!(untold.contains("PCIe 12 GB/s (assumed)"), "{untold}");
+    let odd = svg(&machine("odd"));
+    let unbounded = odd.lines().filter(|line| line.contains("stroke-dasharray=\"4 3\""));
+    assert!(unbounded.count() > 0 || !odd.contains("without bound"), "{odd}");
+}
+
+#[test]
+fn rails_beyond_the_eighth_have_colours_of_their_own() {
+    let text = svg(&machine("topology/aws-p5.xml"));
+    let picture = Document::parse(&text).unwrap();
+    let ports = picture.descendants().filter(|node| node.attribute("class") == Some("port"));
+    let edges = ports.filter_map(|port| {
+        port.children()
+            .find(|node| node.has_tag_name("rect"))?
+            .attribute("stroke")
+            .map(str::to_owned)
+    });
+    let distinct: std::collections::BTreeSet<_> = edges.collect();
+    assert_eq!(distinct.len(), 32);
 }

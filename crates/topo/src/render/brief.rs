@@ -12,6 +12,7 @@ use crate::path::PathKind;
 use crate::paths::Paths;
 use crate::render::Matrix;
 use crate::render::matrix::{links, path};
+use crate::render::words::carried;
 use crate::unit::Bandwidth;
 
 /// A way to reach an end: whether that is a port, then kind, NVLinks, bandwidth; none where none leads.
@@ -80,9 +81,9 @@ fn line(
     let (name, bandwidth) = match told {
         None => ("no path".into(), String::new()),
         Some((PathKind::Nvl, links, bandwidth)) if links > 0 => {
-            (format!("NV{links}"), bandwidth.0.to_string())
+            (format!("NV{links}"), carried(bandwidth.0))
         }
-        Some((kind, _, bandwidth)) => (kind.to_string(), bandwidth.0.to_string()),
+        Some((kind, _, bandwidth)) => (kind.to_string(), carried(bandwidth.0)),
     };
     let mut line = format!("  {count:4} {what:5}  {name:5} {bandwidth}");
     // A few are worth their names.

@@ -132,8 +132,25 @@ pub fn arc(apart: u32) -> (u32, u32) {
     (control * 3 / 4, control)
 }
 
-/// Lays a topology out, from `top` down.
+/// Lays a topology out, from `top` down: NUMA nodes side by side, or each in a row of its own where that
+/// is more like a slide, and no NVLink would have to lead from row to row.
 pub fn lay_out(topology: &Topology, rails: &Rails, top: u32) -> Layout {
+    let side_by_side = lay_out_within(topology, rails, top, WIDE);
+    if topology.hosts().len() != 1 || side_by_side.rows.len() > 1 {
+        return side_by_side;
+    }
+    let in_rows = lay_out_within(topology, rails, top, 1 + side_by_side.width / 2);
+    let ratio = |layout: &Layout| unlike_a_slide(layout.width.into(), layout.height.into());
+    if ratio(&in_rows) < ratio(&side_by_side) { in_rows } else { side_by_side }
+}
+
+/// How far from 16:9, in thousandths.
+fn unlike_a_slide(width: u64, height: u64) -> u64 {
+    let (a, b) = (width * 9, height * 16);
+    a.max(b) * 1000 / a.min(b).max(1)
+}
+
+fn lay_out_within(topology: &Topology, rails: &Rails, top: u32, widest: u32) -> Layout {
     let small = topology.hosts().len() > LARGE_HOSTS;
     let is_gpu = |id| topology.gpu(id).is_some();
     let mut nvlinks = topology.links().iter().filter(|link| link.kind == LinkKind::Nvl);
@@ -155,7 +172,7 @@ pub fn lay_out(topology: &Topology, rails: &Rails, top: u32) -> Layout {
         devices: 0,
         gap: if small { 6 } else { 12 },
         level: if small { 40 } else { 72 },
-        widest: if meshed { u32::MAX } else { WIDE },
+        widest: if meshed { u32::MAX } else { widest },
         has_switch: topology.vertices().iter().any(|vertex| vertex.host.is_none()),
         placed: Vec::new(),
     };
@@ -396,8 +413,7 @@ impl Work<'_> {
         let ratio = |columns: u32| {
             let width = u64::from(wide) * u64::from(columns);
             let height = u64::from(high) * u64::from(hosts.div_ceil(columns));
-            let (a, b) = (width * 9, height * 16);
-            a.max(b) * 1000 / a.min(b).max(1)
+            unlike_a_slide(width, height)
         };
         let columns = match alike {
             true => (1..=hosts.max(1)).min_by_key(|&columns| ratio(columns)).unwrap_or(1),

@@ -3,7 +3,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::graph::{LinkKind, Topology, VertexId, VertexKind};
@@ -11,7 +11,7 @@ use crate::rails::Rails;
 use crate::rates;
 use crate::render::headline;
 use crate::render::layout::{BAR, Block, Joined, LETTER, Layout, MARGIN, Placed, arc, lay_out};
-use crate::render::words::{detail, escape, id, rail_colour};
+use crate::render::words::{assumed, carried, detail, escape, id, rail_colour};
 use crate::unit::Bandwidth;
 
 /// The NVSwitch's width where it stands aside.
@@ -68,8 +68,12 @@ struct Picture<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Line {
     NvLink,
+    /// An NVLink that its ends count differently.
+    Uneven,
     C2c,
     Pci,
+    /// PCIe whose rate or width the description does not tell.
+    Assumed,
     Port,
     Sys,
 }
@@ -79,7 +83,8 @@ impl Line {
         match self {
             Self::NvLink => "#65a30d",
             Self::C2c => "#7c3aed",
-            Self::Pci => "#475569",
+            Self::Uneven => "#dc2626",
+            Self::Pci | Self::Assumed => "#475569",
             Self::Port => "#b45309",
             Self::Sys => "#94a3b8",
         }
@@ -87,8 +92,8 @@ impl Line {
 
     fn class(self) -> &'static str {
         match self {
-            Self::NvLink => "nvlink",
-            Self::C2c | Self::Pci | Self::Port => "tree",
+            Self::NvLink | Self::Uneven => "nvlink",
+            Self::C2c | Self::Pci | Self::Assumed | Self::Port => "tree",
             Self::Sys => "sys",
         }
     }
@@ -98,17 +103,26 @@ impl Line {
             Self::NvLink if amd => "xGMI",
             Self::NvLink => "NVLink",
             Self::C2c => "chip to chip",
-            Self::Pci => "PCIe",
+            Self::Uneven => "uneven NVLink, the slower way",
+            Self::Pci | Self::Assumed => "PCIe",
             Self::Port => "port",
             Self::Sys => "between NUMA nodes",
         }
     }
 }
 
-/// 1 to 12 pixels: the square root of GB/s, for the eye compares widths and machines span 1:500.
-fn stroke(bandwidth: Bandwidth) -> String {
+/// 1 to 12 pixels: the square root of GB/s, for the eye compares widths and machines span 1:500. What
+/// nothing bounds is thin and dashed, for it matters least; so is the dash of what is assumed, or uneven.
+fn stroke(line: Line, bandwidth: Bandwidth) -> String {
+    if bandwidth >= rates::LOCAL {
+        return "stroke-width=\"1.0\" stroke-dasharray=\"4 3\"".into();
+    }
     let tenths = (bandwidth.as_bytes_per_s() / 10_000_000).isqrt().clamp(10, 240) / 2;
-    format!("{}.{}", tenths.max(10) / 10, tenths.max(10) % 10)
+    let dash = match line {
+        Line::Uneven | Line::Assumed => " stroke-dasharray=\"8 4\"",
+        _ => "",
+    };
+    format!("stroke-width=\"{}.{}\"{dash}", tenths.max(10) / 10, tenths.max(10) % 10)
 }
 
 impl Picture<'_> {
@@ -116,17 +130,17 @@ impl Picture<'_> {
         self.body.push_str(&format!("<text x=\"{x}\" y=\"{y}\"{more}>{}</text>\n", escape(text)));
     }
 
-    fn line(&mut self, line: Line, way: &str, width: &str) {
+    fn line(&mut self, line: Line, way: &str, stroke: &str) {
         let (class, colour) = (line.class(), line.colour());
         self.body.push_str(&format!(
-            "<path class=\"{class}\" d=\"{way}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\n"
+            "<path class=\"{class}\" d=\"{way}\" fill=\"none\" stroke=\"{colour}\" {stroke}/>\n"
         ));
     }
 
     /// A line as wide as its bandwidth, which the legend tells.
     fn link(&mut self, line: Line, way: &str, bandwidth: Bandwidth) {
         *self.legend.entry((line, bandwidth)).or_default() += 1;
-        self.line(line, way, &stroke(bandwidth));
+        self.line(line, way, &stroke(line, bandwidth));
     }
 
     /// A host's name, and the bars that join its NUMA nodes.
@@ -177,6 +191,7 @@ impl Picture<'_> {
             let line = match link.kind {
                 LinkKind::C2c => Line::C2c,
                 LinkKind::Net => Line::Port,
+                _ if assumed(self.topology, placed.id) => Line::Assumed,
                 _ => Line::Pci,
             };
             let (x, y) = (placed.middle(), placed.y);
@@ -204,13 +219,15 @@ impl Picture<'_> {
         let mut drawn = Vec::new();
         for link in topology.links().iter().filter(|link| link.kind == LinkKind::Nvl) {
             let (Some(a), Some(b)) = (layout.of(link.from), layout.of(link.to)) else { continue };
-            let back = topology.link(link.to, link.from, link.kind).is_some();
-            if topology.gpu(link.to).is_none() || back && link.from > link.to {
+            let back = topology.link(link.to, link.from, link.kind);
+            if topology.gpu(link.to).is_none() || back.is_some() && link.from > link.to {
                 continue;
             }
             feet.entry(a.id).or_default().insert((b.middle(), b.id));
             feet.entry(b.id).or_default().insert((a.middle(), a.id));
-            drawn.push((a, b, link.bandwidth));
+            let slower = back.map_or(link.bandwidth, |back| back.bandwidth.min(link.bandwidth));
+            let even = back.is_some_and(|back| back.count == link.count);
+            drawn.push((a, b, if even { Line::NvLink } else { Line::Uneven }, slower));
         }
         let foot = |from: &Placed, to: &Placed| {
             let all = feet.get(&from.id).map_or(1, BTreeSet::len) as u32;
@@ -221,15 +238,15 @@ impl Picture<'_> {
             from.middle() + place.unwrap_or(0) as u32 * step - (all - 1) * step / 2
         };
         let mut ways = Vec::new();
-        for (a, b, bandwidth) in drawn {
+        for (a, b, line, bandwidth) in drawn {
             let row = layout.rows.get(a.row.max(b.row)).copied().unwrap_or_default();
             let (y, ax, bx) = (row.ports_end + 4, foot(a, b), foot(b, a));
             let low = y + arc(a.middle().abs_diff(b.middle())).1;
             let way =
                 format!("M{ax} {}V{y}C{ax} {low} {bx} {low} {bx} {y}V{}", a.bottom(), b.bottom());
-            ways.push((way, bandwidth));
+            ways.push((line, way, bandwidth));
         }
-        ways.into_iter().for_each(|(way, bandwidth)| self.link(Line::NvLink, &way, bandwidth));
+        ways.into_iter().for_each(|(line, way, bandwidth)| self.link(line, &way, bandwidth));
     }
 
     /// The NVSwitch, as a bar below its GPUs, or aside from all rows, with its links.
@@ -260,7 +277,11 @@ impl Picture<'_> {
         };
         if layout.switch_aside {
             for (y, end) in lines {
-                self.line(Line::NvLink, &format!("M{} {y}H{end}", MARGIN + ASIDE), "3.0");
+                self.line(
+                    Line::NvLink,
+                    &format!("M{} {y}H{end}", MARGIN + ASIDE),
+                    "stroke-width=\"3.0\"",
+                );
             }
         }
         let of = id(self.topology, nvswitch);
@@ -321,12 +342,10 @@ impl Picture<'_> {
         let (mut x, mut y) = (MARGIN, self.layout.height + 8);
         let mut entries: Vec<(String, String)> = Vec::new();
         for ((line, bandwidth), _) in told {
-            let text = format!("{} {}", line.name(amd), shown(bandwidth));
-            let (class, colour, wide) = (line.class(), line.colour(), stroke(bandwidth));
-            entries.push((
-                text,
-                format!("class=\"{class}\" stroke=\"{colour}\" stroke-width=\"{wide}\""),
-            ));
+            let mark = if line == Line::Assumed { " (assumed)" } else { "" };
+            let text = format!("{} {}{mark}", line.name(amd), carried(bandwidth));
+            let (class, colour, stroke) = (line.class(), line.colour(), stroke(line, bandwidth));
+            entries.push((text, format!("class=\"{class}\" stroke=\"{colour}\" {stroke}")));
         }
         // Large boxes tell their rail themselves.
         let rails = self.rails.iter().filter(|_| self.layout.small).take(MOST_RAILS);
@@ -347,9 +366,4 @@ impl Picture<'_> {
         }
         y + MARGIN
     }
-}
-
-/// A bandwidth, or that nothing bounds it.
-fn shown(bandwidth: Bandwidth) -> String {
-    if bandwidth >= rates::LOCAL { "without bound".into() } else { bandwidth.to_string() }
 }

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use crate::devices;
 use crate::graph::{GpuModel, LinkKind, Pci, Topology, VertexId, VertexKind};
 use crate::rails::Rails;
+use crate::rates;
+use crate::unit::Bandwidth;
 
 /// An id that only this vertex has: its kind, and its number among that kind.
 pub fn id(topology: &Topology, id: VertexId) -> String {
@@ -42,16 +44,28 @@ pub fn speed(mbit: Option<u64>) -> String {
     }
 }
 
+/// A bandwidth, or that nothing bounds it.
+pub fn carried(bandwidth: Bandwidth) -> String {
+    if bandwidth >= rates::LOCAL { "without bound".into() } else { bandwidth.to_string() }
+}
+
+fn is_assumed(pci: &Pci) -> bool {
+    pci.mega_transfers.is_none() || pci.lanes.is_none()
+}
+
+/// Whether what a device's link carries is taken for granted, for its description does not tell it.
+pub fn assumed(topology: &Topology, id: VertexId) -> bool {
+    topology.pci(id).is_some_and(is_assumed)
+}
+
 /// What is told of a vertex in a line, its name aside.
 pub fn detail(topology: &Topology, rails: &Rails, id: VertexId) -> String {
     let mut parts: Vec<String> = Vec::new();
     let on_bus = |pci: &Pci| {
         let mut parts = Vec::from([pci.bus_id.to_string()]);
         parts.extend(product(pci).map(ToString::to_string));
-        match (pci.mega_transfers, pci.lanes) {
-            (None, None) => parts.push("PCIe rate unknown".into()),
-            _ => parts.push(format!("PCIe {}", pci.bandwidth())),
-        }
+        let mark = if is_assumed(pci) { " (assumed)" } else { "" };
+        parts.push(format!("PCIe {}{mark}", pci.bandwidth()));
         parts
     };
     match &topology.vertex(id).kind {
@@ -63,7 +77,7 @@ pub fn detail(topology: &Topology, rails: &Rails, id: VertexId) -> String {
             let host =
                 topology.vertex(id).host.and_then(|host| topology.hosts().get(host as usize));
             if host.is_some_and(|host| host.cpus.len() > 1) {
-                parts.push(format!("to others {}", topology.between(id)));
+                parts.push(format!("to others {}", carried(topology.between(id))));
             }
         }
         VertexKind::Switch(pci) | VertexKind::Device(pci) => parts = on_bus(pci),
