@@ -1,15 +1,20 @@
 //! Owns the reading of files that a command line names.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-/// More than any topology, plan or program has: their readers refuse longer ones by their length.
-const MOST_BYTES: u64 = 65 << 20;
+use crosstie_probe::{Pipes, read_file};
+
+/// For whoever writes a pipe, `<(...)` of a shell for one, to come to an end.
+const PIPE: Duration = Duration::from_secs(10);
 
 /// A file's bytes, as far as anybody wants them.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    read_file(path, Pipes::Within(PIPE))
+}
+
+/// The same, of a file that holds text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(io::Error::other)
 }

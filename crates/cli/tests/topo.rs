@@ -327,6 +327,38 @@ fn a_file_is_taken_for_what_it_holds_however_it_is_given() {
 }
 
 #[test]
+fn a_pipe_is_read_where_once_is_enough_and_nobody_waits_for_it_elsewhere() {
+    let pipe = Scratch::new("");
+    fs::remove_file(pipe.path()).unwrap();
+    let made = Command::new("mkfifo").arg(pipe.path()).status();
+    assert!(made.unwrap().success());
+    let bench = run(&format!("bench all_reduce -b 8 -e 8 --ranks 2 --topo {}", pipe.path()));
+    assert_eq!(bench.code, Some(2), "{}", bench.err);
+    assert!(bench.err.contains("it is a pipe, not a file"), "{}", bench.err);
+    for name in ["CROSSTIE_TOPO_FILE", "NCCL_TOPO_FILE"] {
+        let mut ranks = crosstie("run -n 2 --");
+        ranks.args([env!("CARGO_BIN_EXE_crosstie"), "bench", "barrier", "-n", "1"]);
+        let done = Running::start(with(ranks, name, pipe.path())).finish();
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(done.err.contains("it is a pipe, not a file"), "{name}: {}", done.err);
+    }
+    let text = fs::read(file("topology/dgx-h100.xml")).unwrap();
+    let path = pipe.path().to_owned();
+    let writer = std::thread::spawn(move || fs::write(path, text));
+    let done = topo(&[pipe.path()]);
+    assert!(done.out.starts_with("8 GPUs (H100) on NVSwitch"), "{done:?}");
+    writer.join().unwrap().unwrap();
+    let done = topo(&["lint", pipe.path()]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.err.contains("it is a pipe that did not end within 10s"), "{}", done.err);
+}
+
+fn with(mut command: Command, name: &str, value: &str) -> Command {
+    command.env(name, value);
+    command
+}
+
+#[test]
 fn a_fabric_is_shown_and_is_no_machine() {
     let fabric = file("topology/fabric-rail-2.toml");
     let done = topo(&[&fabric]);

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crosstie_ir::Rank;
 use crosstie_planner::Nodes;
+use crosstie_probe::{Pipes, read_file};
 use crosstie_topo::{Cluster, Paths, ReadError, TooLarge, Topology, TopologyFingerprint, VertexId};
 
 /// A machine that ranks play: each a GPU of it, or where it has none, a NIC. A file that describes several hosts
@@ -52,9 +52,6 @@ pub enum MachineError {
     NothingOn(usize),
 }
 
-/// More than any topology has: the reader refuses longer ones by their length.
-const MOST_BYTES: u64 = 65 << 20;
-
 impl Machine {
     /// The machine that an NCCL topology file describes.
     ///
@@ -69,8 +66,7 @@ impl Machine {
     /// When there is no such file, it is no topology, is too large, or has nothing to play.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, MachineError> {
         let file = file.as_ref();
-        let mut bytes = Vec::new();
-        File::open(file)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+        let bytes = read_file(file, Pipes::Refused)?;
         Self::of(Topology::read_bytes(&bytes)?, file.to_owned())
     }
 

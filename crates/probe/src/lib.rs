@@ -20,6 +20,7 @@
 
 mod assemble;
 mod captured;
+mod file;
 mod gpu;
 mod kind;
 mod net;
@@ -32,6 +33,7 @@ mod tree;
 
 pub use assemble::{Machine, assemble};
 pub use captured::{Captured, Malformed};
+pub use file::{Pipes, read_file};
 pub use gpu::{C2c, Gpu, Gpus, Lost, NvLink, Remote, Source};
 pub use net::{Interface, InterfaceKind};
 pub use note::Note;

@@ -1,9 +1,9 @@
 //! Owns how unequal the blocks of the v-forms are: matrices out of a file, and skews that need none.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
+use crate::file;
 
 /// Where lengths come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Matrix {
             );
             Failure::usage(format!("--matrix {}: {what}", path.display()), remedy)
         };
-        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let text = file::read_text(path).map_err(|error| refused(error.to_string()))?;
         Self::parse(&text, ranks as usize).map_err(refused)
     }
 
