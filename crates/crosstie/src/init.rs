@@ -64,7 +64,7 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let record = own_record(&settings, &identity, &listener);
     let world = {
         let _span = tracing::info_span!("meeting").entered();
-        let describe = || topology::describe(&settings.detect);
+        let describe = || topology::describe(&settings.detect, deadline);
         crosstie_bootstrap::meet_describing(&identity, &listener, record, deadline, &describe)
     };
     let mut world = world.map_err(|error| joined_before(&identity, error))?;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crosstie_bootstrap::{Description, World};
 use crosstie_planner::Nodes;
-use crosstie_probe::{Facts, Tree, assemble};
+use crosstie_probe::{Facts, Source, Tree, assemble};
 use crosstie_topo::xml::{Document, Element};
 use crosstie_topo::{Cluster, Topology};
 
@@ -137,13 +138,18 @@ fn machines_of<'a>(world: &'a World, nodes: &Nodes) -> Option<Vec<(&'a str, u32)
     machines.into_iter().collect()
 }
 
-/// What this rank's machine is, for the meeting; `None` where nothing can be told.
-pub(crate) fn describe(detect: &Detect) -> Option<Description> {
+/// What this rank's machine is, for the meeting, which is to be over at `deadline`; `None` where nothing can be told.
+pub(crate) fn describe(detect: &Detect, deadline: Instant) -> Option<Description> {
+    // All wait for this answer: a driver that hangs must leave them time to go on without its GPUs.
+    let driver = deadline.saturating_duration_since(Instant::now()) / 4;
     let facts = match detect {
         Detect::Off => return None,
-        Detect::Host => Facts::of_this_host(),
+        Detect::Host => Facts::of_this_host(driver),
         Detect::Captured(root) => captured(root)?,
     };
+    if let (Source::Silent { .. }, Some(why)) = (&facts.gpus.source, facts.gpus.source.why_not()) {
+        tracing::warn!("{why}: its GPUs are not known");
+    }
     let machine = assemble(&facts);
     for note in &machine.notes {
         tracing::debug!("detection: {note}");

@@ -1,6 +1,9 @@
 //! Owns what the driver of NVIDIA's GPUs tells, through NVML; and the same as files, in captured machines.
 
 use std::ffi::OsStr;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use crosstie_topo::BusId;
 use nvml_wrapper::enum_wrappers::nv_link::Capability;
@@ -48,6 +51,25 @@ pub enum Source {
         /// Its words.
         why: String,
     },
+    /// NVML was asked, and did not answer.
+    Silent {
+        /// So long.
+        within: Duration,
+    },
+}
+
+impl Source {
+    /// Why nothing is known of GPUs, if nothing is.
+    pub fn why_not(&self) -> Option<String> {
+        match self {
+            Self::None => Some("the driver was not asked".to_owned()),
+            Self::Nvml => None,
+            Self::Refused { why } => Some(why.clone()),
+            Self::Silent { within } => {
+                Some(format!("the NVIDIA driver did not answer within {within:.1?}"))
+            }
+        }
+    }
 }
 
 /// A GPU as NVML shows it.
@@ -102,14 +124,33 @@ pub struct C2c {
 const MOST_NVLINKS: u32 = 36;
 
 impl Gpus {
-    /// Asks NVML, whose library is loaded for that and let go again.
-    pub fn of_this_host() -> Self {
-        Self::of_library("libnvidia-ml.so.1")
+    /// Asks NVML, whose library is loaded for that and let go again. A driver that does not answer within `limit` is
+    /// left to itself, with the thread that asked it.
+    pub fn of_this_host(limit: Duration) -> Self {
+        Self::of_library("libnvidia-ml.so.1", limit)
     }
 
     /// The same of this library: a path, or a name that the loader looks for.
-    pub fn of_library(library: impl AsRef<OsStr>) -> Self {
-        let library = library.as_ref();
+    pub fn of_library(library: impl AsRef<OsStr>, limit: Duration) -> Self {
+        let library = library.as_ref().to_owned();
+        let (answer, answers) = channel();
+        let ask = move || {
+            // Who asked may be gone.
+            let _ = answer.send(Self::ask(&library));
+        };
+        let refused = |why| Self { source: Source::Refused { why }, ..Self::default() };
+        if let Err(error) = thread::Builder::new().name("nvml".to_owned()).spawn(ask) {
+            return refused(format!("NVML cannot be asked: {error}"));
+        }
+        answers.recv_timeout(limit).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => {
+                Self { source: Source::Silent { within: limit }, ..Self::default() }
+            }
+            RecvTimeoutError::Disconnected => refused("NVML gave no answer".to_owned()),
+        })
+    }
+
+    fn ask(library: &OsStr) -> Self {
         match Nvml::builder().lib_path(library).init().and_then(|nvml| read(&nvml)) {
             Ok((gpus, lost)) => Self { gpus, lost, source: Source::Nvml },
             Err(error) => {
@@ -222,8 +263,10 @@ impl Gpus {
 
     /// The same as entries of a captured machine.
     pub(crate) fn entries(&self) -> Vec<(String, Entry)> {
-        if let Source::Refused { why } = &self.source {
-            return vec![(format!("{FILES}/refused"), Entry::Text(why.clone()))];
+        if let (Source::Refused { .. } | Source::Silent { .. }, Some(why)) =
+            (&self.source, self.source.why_not())
+        {
+            return vec![(format!("{FILES}/refused"), Entry::Text(why))];
         }
         let lost = self.lost.iter().map(|Lost { index, why }| {
             (format!("{FILES}/gpu{index}/lost"), Entry::Text(why.clone()))

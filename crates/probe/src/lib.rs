@@ -8,15 +8,19 @@
 //! text, which other machines can read.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use crosstie_probe::{Facts, assemble};
 //!
-//! let machine = assemble(&Facts::of_this_host());
+//! let machine = assemble(&Facts::of_this_host(Duration::from_secs(30)));
 //! println!("{}", machine.document);
 //! for note in &machine.notes {
 //!     println!("{note}");
 //! }
 //! ```
 #![forbid(unsafe_code)]
+
+use std::time::Duration;
 
 mod assemble;
 mod captured;
@@ -72,9 +76,9 @@ impl Facts {
         }
     }
 
-    /// What this host tells, its GPUs included.
-    pub fn of_this_host() -> Self {
-        let gpus = Gpus::of_this_host();
+    /// What this host tells, its GPUs included, if their driver answers within `driver`.
+    pub fn of_this_host(driver: Duration) -> Self {
+        let gpus = Gpus::of_this_host(driver);
         tracing::debug!("{} GPUs by NVML ({:?})", gpus.gpus.len(), gpus.source);
         Tree::at("/").map(|tree| Self::read(&tree, gpus)).unwrap_or_default()
     }

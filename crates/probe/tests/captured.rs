@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crosstie_probe::{Captured, Facts, Gpus, Tree, assemble};
 use support::{Folder, all, captured, facts};
 
+/// For the driver of GPUs that this host may have to answer.
+const DRIVER: Duration = Duration::from_secs(30);
+
 #[test]
 fn a_capture_of_a_capture_gives_the_same_facts() {
     for name in all() {
@@ -71,11 +74,11 @@ fn a_capture_keeps_vendors_and_hides_what_names_one_machine() {
 
 #[test]
 fn this_host_can_be_read_and_captured() {
-    let text = Captured::of(Tree::at("/").unwrap(), &Gpus::of_this_host()).to_string();
+    let text = Captured::of(Tree::at("/").unwrap(), &Gpus::of_this_host(DRIVER)).to_string();
     let folder = Folder::new();
     text.parse::<Captured>().unwrap().write_below(folder.path()).unwrap();
     let elsewhere = assemble(&Facts::of_capture(&Tree::at(folder.path()).unwrap()));
-    let here = assemble(&Facts::of_this_host());
+    let here = assemble(&Facts::of_this_host(DRIVER));
     // Interfaces of other tests may come and go in the meantime; processors do not.
     let cpus = |machine: &crosstie_probe::Machine| {
         let cpus = machine.document.root.named("cpu");

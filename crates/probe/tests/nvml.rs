@@ -6,6 +6,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crosstie_probe::{C2c, Facts, Gpus, Lost, Source, Tree, assemble};
 use support::{Folder, captured, facts};
@@ -30,9 +31,12 @@ fn library(folder: &Folder, definitions: &[&str]) -> Option<PathBuf> {
     Some(library)
 }
 
+/// More than any of them takes to answer.
+const LIMIT: Duration = Duration::from_secs(60);
+
 fn told(definitions: &[&str]) -> Option<Gpus> {
     let folder = Folder::new();
-    library(&folder, definitions).map(Gpus::of_library)
+    library(&folder, definitions).map(|library| Gpus::of_library(library, LIMIT))
 }
 
 #[test]
@@ -102,12 +106,26 @@ fn a_library_without_a_driver_or_rights_is_told_in_its_words() {
 }
 
 #[test]
+fn a_driver_that_hangs_is_left_to_itself() {
+    let folder = Folder::new();
+    let Some(library) = library(&folder, &["HANGS"]) else { return };
+    let asked = Instant::now();
+    let gpus = Gpus::of_library(library, Duration::from_millis(250));
+    assert!(asked.elapsed() < LIMIT, "{:?}", asked.elapsed());
+    let within = Duration::from_millis(250);
+    assert_eq!(gpus, Gpus { source: Source::Silent { within }, ..Gpus::default() });
+    let machine = assemble(&Facts { gpus, ..Facts::default() });
+    let note = "no GPU (the NVIDIA driver did not answer within 250.0ms)";
+    assert!(machine.notes.iter().any(|it| it.found == note), "{:?}", machine.notes);
+}
+
+#[test]
 fn a_library_that_is_no_drivers_is_not_one() {
     let folder = Folder::new();
     let nothing = folder.path().join("libnvidia-ml.so.1");
     std::fs::write(&nothing, "no library").unwrap();
     for path in [nothing, folder.path().join("nowhere")] {
-        let gpus = Gpus::of_library(&path);
+        let gpus = Gpus::of_library(&path, LIMIT);
         let why = format!("{} is not there, or cannot be loaded", path.display());
         assert_eq!(gpus, Gpus { source: Source::Refused { why }, ..Gpus::default() });
     }
@@ -117,7 +135,7 @@ fn a_library_that_is_no_drivers_is_not_one() {
 fn the_library_is_found_by_its_name() {
     const INSIDE: &str = "CROSSTIE_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
-        assert_eq!(Gpus::of_this_host().gpus.len(), 8);
+        assert_eq!(Gpus::of_this_host(LIMIT).gpus.len(), 8);
         return;
     }
     let folder = Folder::new();

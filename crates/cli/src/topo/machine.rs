@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crosstie_probe::{Captured, Facts, Note, Tree, assemble};
 use crosstie_topo::fabric::{Fabric, Wiring};
@@ -12,6 +13,9 @@ use crosstie_topo::{Topology, shown};
 use crate::args::MachineArgs;
 use crate::exit::Failure;
 use crate::file;
+
+/// For the driver of this machine's GPUs to answer. Where nothing keeps it loaded, it first starts all of them.
+pub const DRIVER: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 pub enum Subject {
@@ -128,7 +132,7 @@ impl Machine {
 
     /// This machine.
     pub fn here() -> Result<Self, Failure> {
-        Self::detected(&Facts::of_this_host())
+        Self::detected(&Facts::of_this_host(DRIVER))
     }
 
     fn detected(facts: &Facts) -> Result<Self, Failure> {

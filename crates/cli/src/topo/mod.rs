@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::args::{DiffArgs, Format, LintArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand, When};
 use crate::exit::{Exit, Failure};
-use machine::{Machine, Subject, bad_file, read_file};
+use machine::{DRIVER, Machine, Subject, bad_file, read_file};
 
 /// Runs the command.
 pub fn run(args: &TopoArgs) -> Result<Exit, Failure> {
@@ -108,7 +108,7 @@ fn tell(notes: &[Note]) {
 
 fn capture(path: &Path) -> Result<Exit, Failure> {
     let tree = Tree::at("/").map_err(|e| Failure::host("look at this machine", e))?;
-    let text = Captured::of(tree, &Gpus::of_this_host()).to_string();
+    let text = Captured::of(tree, &Gpus::of_this_host(DRIVER)).to_string();
     let written = fs::write(path, text);
     written.map_err(|e| Failure::host(format!("write {}", path.display()), e))?;
     print(&format!(

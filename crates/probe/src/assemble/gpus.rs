@@ -7,7 +7,7 @@ use crosstie_topo::devices::{self, Class};
 use crosstie_topo::xml::Element;
 
 use super::{Parts, counted, listed};
-use crate::gpu::{Gpu, Lost, NvLink, Remote, Source};
+use crate::gpu::{Gpu, Lost, NvLink, Remote};
 use crate::pci::{Pci, PciLink};
 use crate::{Facts, Gpus};
 
@@ -62,8 +62,8 @@ fn is_gpu(device: &Pci) -> bool {
 fn note_missing(parts: &mut Parts<'_>, hidden: &[&Pci], others: usize) {
     let Gpus { gpus, source, lost } = &parts.facts.gpus;
     let addresses = listed(hidden.iter().map(|device| device.bus_id));
-    match source {
-        Source::Nvml if hidden.is_empty() => {
+    match source.why_not() {
+        None if hidden.is_empty() => {
             if gpus.is_empty() && lost.is_empty() && others == 0 {
                 parts.note(
                     "no GPU (NVML shows none to this process)",
@@ -71,15 +71,11 @@ fn note_missing(parts: &mut Parts<'_>, hidden: &[&Pci], others: usize) {
                 );
             }
         }
-        Source::Nvml => {
+        None => {
             let found = format!("NVML does not show {addresses} to this process");
             parts.note(found, "left out");
         }
-        Source::Refused { .. } | Source::None => {
-            let why = match source {
-                Source::Refused { why } => why.as_str(),
-                _ => "the driver was not asked",
-            };
+        Some(why) => {
             if !hidden.is_empty() {
                 hidden.iter().for_each(|device| parts.keep(device.bus_id, None));
                 let found = format!("{}, but PCI has {}", why, counted(hidden.len(), "GPU"));

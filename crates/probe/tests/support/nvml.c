@@ -1,6 +1,7 @@
 /* A driver's library (libnvidia-ml.so.1) that is none: it answers the calls that detection makes as on a DGX A100,
  * with the addresses of trees/dgx-a100.tree. Layouts and codes are those of NVIDIA's nvml.h.
  *
+ *   -DHANGS               it never answers
  *   -DDRIVER_NOT_LOADED   there is a library, and no driver
  *   -DGPU_LOST=N          GPU N has fallen off its bus: by its number it can still be found
  *   -DNO_HANDLE=N         GPU N cannot even be found
@@ -12,6 +13,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NO_SUPPORT = 3, PERMISSION = 4, DRIVER = 9, LOST = 15, UNKNOWN = 999 };
 
@@ -47,6 +49,9 @@ static struct { int index; } devices[GPUS];
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
+#ifdef HANGS
+    for (;;) pause();
+#endif
 #ifdef DRIVER_NOT_LOADED
     return DRIVER;
 #endif
