@@ -34,8 +34,14 @@ pub enum Event {
 /// Tells the launcher. When it has gone there is nobody left to tell.
 pub fn send(event: &Event) {
     if let Ok(text) = serde_json::to_string(event) {
-        let _ = writeln!(std::io::stderr(), "{}{text}", char::from(MARK));
+        write_whole(&format!("{}{text}\n", char::from(MARK)));
     }
+}
+
+/// Tells people, or the launcher, in one piece: a rank that is ended meanwhile leaves all of it, or nothing.
+pub fn write_whole(text: &str) {
+    // Whoever read it may be gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The event that a line carries, if it carries one.

@@ -74,7 +74,7 @@ fn tell(failure: &Failure, events: bool) -> Exit {
     if events {
         events::send(&Event::Failure { text: failure.to_string(), summary: failure.summary() });
     } else if exit != Exit::OutputClosed {
-        let _ = writeln!(io::stderr(), "crosstie: {failure}");
+        events::write_whole(&format!("crosstie: {failure}\n"));
     }
     exit
 }

@@ -200,7 +200,9 @@ impl Sink for Prefixed {
 
     fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure> {
         let text = match (why, how) {
-            (Why::After(first), _) => format!("was ended: rank {first} failed first"),
+            (Why::After(first, of), _) => {
+                format!("was ended: rank {first} failed first (it {of})")
+            }
             (Why::Own, Ended::Code(0)) | (Why::Signal, _) => return Ok(()),
             (Why::Own, _) => how.to_string(),
         };

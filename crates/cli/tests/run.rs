@@ -106,6 +106,25 @@ fn a_rank_that_is_ended_for_anothers_failure_is_told_of() {
 }
 
 #[test]
+fn ranks_that_are_ended_see_no_other_end_first_and_hear_of_the_cause() {
+    // The others read a pipe that has no end while rank 0 lives.
+    let folder = std::env::temp_dir().join(format!("crosstie-run-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let pipe = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let script = format!(
+        "case $CROSSTIE_RANK in 0) exec 3<>{0}; exec sleep 600;; 31) sleep 0.5; kill -KILL $$;; esac; \
+         read line <{0}; echo rank 0 died",
+        pipe.display()
+    );
+    let done = Running::start(shell("-n 32", &script)).finish();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((done.code, done.out.as_str()), (Some(137), ""), "{}", done.err);
+    let told = "was ended: rank 31 failed first (it was killed by signal 9 (SIGKILL))";
+    assert!(done.err.contains(told), "{}", done.err);
+}
+
+#[test]
 fn a_rank_that_ends_while_others_wait_is_told_of_at_once() {
     let done = Running::start(shell("-n 3", "[ $CROSSTIE_RANK = 1 ] || sleep 2")).finish();
     assert_eq!(done.code, Some(0), "{}", done.err);

@@ -233,11 +233,12 @@ impl Sink for Listener<'_> {
         self.judged |= how == Ended::Code(Exit::WrongResult.code());
         let spoke = self.failures.has(rank);
         match (why, how) {
-            (Why::After(_) | Why::Signal, _) if spoke => {}
-            (Why::After(first), _) => self.failures.add(
-                rank,
-                &format!("this rank gave no sign and was ended: rank {first} failed first"),
-            ),
+            (Why::After(..) | Why::Signal, _) if spoke => {}
+            (Why::After(first, of), _) => {
+                let cause = format!("rank {first} failed first (it {of})");
+                let text = format!("this rank gave no sign and was ended: {cause}");
+                self.failures.add(rank, &text);
+            }
             (Why::Own, Ended::Signal(_)) => self.failures.add(rank, &format!("this rank {how}")),
             (Why::Own, Ended::Code(_)) | (Why::Signal, _) => {}
         }

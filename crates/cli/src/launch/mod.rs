@@ -61,8 +61,8 @@ pub trait Sink {
 pub enum Why {
     /// The rank itself, or somebody else.
     Own,
-    /// The launcher, because this rank failed first.
-    After(u32),
+    /// The launcher, because this rank failed first, and how.
+    After(u32, Ended),
     /// The launcher, because a signal said so.
     Signal,
 }
@@ -196,7 +196,7 @@ impl World {
                 self.alive.remove(&rank);
                 let why = match (self.told, self.outcome.signal, self.outcome.first_failure) {
                     (false, ..) => Why::Own,
-                    (true, None, Some((first, _))) => Why::After(first),
+                    (true, None, Some((first, how))) => Why::After(first, how),
                     (true, ..) => Why::Signal,
                 };
                 if why == Why::Own && how != Ended::Code(0) {
@@ -273,8 +273,10 @@ impl World {
 
     fn tell(&mut self, signal: Signal) {
         self.told = true;
+        // All at once, or some would live to blame those that were told before them.
+        self.children.signal(&self.alive, Signal::STOP);
         self.children.signal(&self.alive, signal);
-        self.children.signal(&self.alive, Signal::CONT); // a stopped rank acts on nothing before it
+        self.children.signal(&self.alive, Signal::CONT);
     }
 
     fn end(&mut self, signal: Signal, after: Duration) {
