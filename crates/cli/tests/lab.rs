@@ -272,6 +272,20 @@ fn the_exit_code_is_that_of_the_command() {
 }
 
 #[test]
+fn a_topology_in_the_environment_is_withheld_and_told_of() {
+    if no_lab() {
+        return;
+    }
+    let mut command = shell("--nodes 1 --ranks-per-node 1", "echo ${CROSSTIE_TOPO_FILE-none}");
+    command.env("CROSSTIE_TOPO_FILE", "topology/dgx-h100.xml");
+    let done = finish(command);
+    assert_eq!(done.out, "[0] none\n");
+    let told =
+        "crosstie: CROSSTIE_TOPO_FILE has no effect: it describes nodes, but a lab has its own";
+    assert_eq!(done.err.lines().collect::<Vec<_>>(), [told]);
+}
+
+#[test]
 fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
     for (line, said) in [
         ("lab --nodes 300 -- bench all_to_all", "300 nodes"),

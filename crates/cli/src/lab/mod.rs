@@ -38,6 +38,7 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
         refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
     }
     require_tools()?;
+    world::tell_of_what_is_withheld();
     let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
     let ended = confine(
         process::Command::new(this)

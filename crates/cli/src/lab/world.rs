@@ -1,5 +1,7 @@
 //! Owns the worlds that run in a lab: on which node each rank is, and what it is told.
 
+use std::io::{self, Write};
+
 use crosstie_lab::{Cluster, Description, LabError};
 
 use crate::exit::Failure;
@@ -17,8 +19,19 @@ const INTERFACE: &str = "CROSSTIE_INTERFACE";
 const RELAY_BELOW: &str = "CROSSTIE_RELAY_BELOW";
 
 /// What holds outside alone: where another world meets, and machines with other rails.
-const WITHHELD: &[&str] =
-    &["CROSSTIE_ID", "CROSSTIE_SECRET", "CROSSTIE_TOPO_FILE", "NCCL_TOPO_FILE"];
+const WITHHELD: &[&str] = &["CROSSTIE_ID", "CROSSTIE_SECRET", TOPOLOGIES[0], TOPOLOGIES[1]];
+const TOPOLOGIES: [&str; 2] = ["CROSSTIE_TOPO_FILE", "NCCL_TOPO_FILE"];
+
+/// Says of topologies in the environment that they are withheld: where one is a flag, that is refused.
+pub fn tell_of_what_is_withheld() {
+    for name in TOPOLOGIES {
+        if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
+            let what = "has no effect: it describes nodes, but a lab has its own";
+            // Nothing stands in the way when nobody reads it.
+            let _ = writeln!(io::stderr(), "crosstie: {name} {what}");
+        }
+    }
+}
 
 /// Whether relays are worth it at any length: from rail to rail there is no way, or one that carries less than
 /// the NICs.
