@@ -104,6 +104,22 @@ fn ranks_share_nics_where_a_node_has_fewer() {
 }
 
 #[test]
+fn nodes_with_more_neighbours_than_a_kernel_learns_reach_each_other() {
+    if no_lab() {
+        return;
+    }
+    // 8 peers and the spine on each of 8 rails; and to the other rail all goes over the spine.
+    let bench =
+        format!("{} bench all_to_all -b 144 -e 144 -n 1 -w 0", env!("CARGO_BIN_EXE_crosstie"));
+    let told = "test $CROSSTIE_RANK != 0 || ip neighbour show nud permanent | grep -c 10.77";
+    let script = format!("{told}; exec {bench} --out-of-place");
+    let done = finish(shell("--nodes 9 --ranks-per-node 2 --rails 8 --rate none", &script));
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    let has = |what: &str| done.out.lines().any(|line| line.ends_with(what));
+    assert!(has("72") && has("Out of bounds values : 0 OK"), "{}", done.out);
+}
+
+#[test]
 fn short_messages_of_a_nodes_ranks_cross_the_network_together() {
     if no_lab() {
         return;

@@ -2,6 +2,8 @@
 //! namespaces, as text. Each line is there for a reason that was measured; what happens without it stands
 //! beside it.
 
+use std::net::Ipv4Addr;
+
 use crate::description::{Description, Rate};
 use crate::port::Port;
 
@@ -91,8 +93,44 @@ pub(crate) fn node(cluster: &Description, node: u32) -> Orders {
             format!("rule add from {address} lookup {table} priority {}", 1000 + rail),
         ]);
         orders.tc.extend(bucket(&nic, cluster.rate, NIC_QUEUE_MS));
+        if has_told_neighbours(cluster) {
+            orders.ip.push(format!("link set {nic} address {}", ethernet(node, rail)));
+            let peers = (0..cluster.nodes).filter(|&peer| peer != node);
+            orders.ip.extend(peers.map(|peer| neighbour(cluster, peer, rail, &nic)));
+            if cluster.oversubscription.is_some() {
+                let (address, end) = (gateway, ethernet(SPINE, rail));
+                orders.ip.push(permanent(address, &end, &nic));
+            }
+        }
     }
     orders
+}
+
+/// What a host's kernel holds of neighbours that it has learnt, of all its namespaces together: half of it, for the
+/// host and other labs need theirs (`net.ipv4.neigh.default.gc_thresh3`: 1024).
+const MOST_LEARNT: u32 = 512;
+
+/// Whether nodes are told their neighbours, for there are more than a host's kernel learns: 32 nodes of 32 NICs
+/// did not reach each other (`neighbor table overflow`). Entries that were told do not count.
+fn has_told_neighbours(cluster: &Description) -> bool {
+    cluster.nodes * cluster.rails * cluster.nodes > MOST_LEARNT
+}
+
+/// The spine's number among nodes, in Ethernet addresses.
+const SPINE: u32 = 254;
+
+/// The Ethernet address of a NIC, where neighbours are told.
+fn ethernet(node: u32, rail: u32) -> String {
+    format!("02:4c:61:62:{rail:02x}:{node:02x}")
+}
+
+/// The entry for the NIC of a node on a rail.
+fn neighbour(cluster: &Description, node: u32, rail: u32, device: &str) -> String {
+    permanent(cluster.address(node, rail), &ethernet(node, rail), device)
+}
+
+fn permanent(address: Ipv4Addr, ethernet: &str, device: &str) -> String {
+    format!("neighbour add {address} lladdr {ethernet} dev {device} nud permanent")
 }
 
 /// The spine: a router in a namespace of its own. In the leaves' namespace the bridges would answer for its
@@ -105,6 +143,11 @@ pub(crate) fn spine(cluster: &Description) -> Orders {
         orders.ip.push(format!("address add {address}/24 dev {end}"));
         orders.ip.push(format!("link set {end} up"));
         orders.tc.extend(bucket(&end, cluster.uplink(), UPLINK_QUEUE_MS));
+        if has_told_neighbours(cluster) {
+            orders.ip.push(format!("link set {end} address {}", ethernet(SPINE, rail)));
+            let nodes = 0..cluster.nodes;
+            orders.ip.extend(nodes.map(|node| neighbour(cluster, node, rail, &end)));
+        }
     }
     orders
 }
@@ -203,6 +246,25 @@ mod tests {
         has(&node(&without, 1).ip, "route add unreachable default table 101");
         assert!(!node(&without, 1).ip.iter().any(|line| line.contains(".254")));
         assert!(!fabric(&without, &[], None).ip.iter().any(|line| line.contains("up0")));
+    }
+
+    #[test]
+    fn where_kernels_cannot_learn_all_neighbours_they_are_told() {
+        let large = Description { nodes: 9, rails: 8, ..cluster() };
+        let told = |orders: Orders| {
+            orders.ip.iter().filter(|line| line.ends_with(" nud permanent")).count()
+        };
+        assert_eq!((told(node(&large, 1)), told(spine(&large))), (8 * 8 + 8, 8 * 9));
+        let entry = "neighbour add 10.77.7.1 lladdr 02:4c:61:62:07:00 dev eth7 nud permanent";
+        has(&node(&large, 1).ip, entry);
+        has(&node(&large, 0).ip, "link set eth7 address 02:4c:61:62:07:00");
+        has(&spine(&large).ip, &entry.replace("eth7", "down7"));
+        let gateway = "neighbour add 10.77.7.254 lladdr 02:4c:61:62:07:fe dev eth7 nud permanent";
+        has(&node(&large, 1).ip, gateway);
+        has(&spine(&large).ip, "link set down7 address 02:4c:61:62:07:fe");
+        let alone = Description { oversubscription: None, ..large };
+        assert_eq!(told(node(&alone, 1)), 8 * 8);
+        assert_eq!((told(node(&cluster(), 1)), told(spine(&cluster()))), (0, 0));
     }
 
     #[test]
