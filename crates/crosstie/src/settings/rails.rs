@@ -1,6 +1,7 @@
 //! Owns the settings of rails: PXN, the NICs, the machine that has them, and how messages share a wire.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -419,6 +420,15 @@ impl Bound {
     const UNLIMITED: Self = Self(u64::MAX);
 }
 
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UNLIMITED => f.write_str("unlimited"),
+            Self(bytes) => write!(f, "{bytes}"),
+        }
+    }
+}
+
 impl Value for Bound {
     fn from_text(text: &str) -> Result<Self, String> {
         match text.trim() {
@@ -518,6 +528,10 @@ mod tests {
     fn without_a_bound_no_block_goes_past_relays() {
         assert_eq!(Bound::from_text("64K"), Ok(Bound(64 << 10)));
         assert_eq!(Bound::from_text("unlimited"), Ok(Bound(u64::MAX)));
+        assert_eq!(
+            [Bound(65_536), Bound(u64::MAX)].map(|it| it.to_string()),
+            ["65536", "unlimited"]
+        );
         assert!(Bound::from_text("much").unwrap_err().contains("unlimited"));
         let rails = |relay_below| {
             let sharing = Sharing { pxn: Some(Pxn::Auto), relay_below, ..Sharing::default() };
