@@ -58,7 +58,9 @@ fn refuse(error: clap::Error) -> Exit {
         let message = format!("{name}: not yet in this version");
         return tell(&Failure::usage(message, "`crosstie --help` lists what there is"), false);
     }
-    let asks_for_json = line.iter().any(|arg| arg == "--json");
+    let before = |word: &str| line.iter().take_while(|arg| *arg != "--").any(|arg| arg == word);
+    let names_a_file = before("lab") && before("report");
+    let asks_for_json = line.iter().any(|arg| arg == "--json") && !names_a_file;
     if error.use_stderr() && asks_for_json {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();

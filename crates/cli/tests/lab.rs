@@ -179,7 +179,7 @@ fn a_report_holds_what_ranks_say_against_limits_and_devices() {
     let [json, svg] =
         ["json", "svg"].map(|end| std::env::temp_dir().join(format!("{}.{end}", mark.0)));
     let mut command = crosstie(
-        "lab report --ranks-per-node 2 --rate 400mbit --sizes 64,256K --operations all_to_all --rounds 3 --markdown",
+        "lab report --ranks-per-node 2 --rate 400mbit --sizes 64,256K,64 --operations all_to_all --rounds 3 --markdown",
     );
     command.arg("--json").arg(&json).arg("--svg").arg(&svg);
     let done = finish(command);
@@ -320,13 +320,30 @@ fn what_a_lab_cannot_be_or_run_is_refused_before_it_is_built() {
         ("lab report --sizes 1K,3", "multiple of 4"),
         ("lab report --rails 0", "0 rails"),
         ("lab report --svg picture.png", ".svg"),
+        ("lab report --sizes 100000G", "give smaller --sizes"),
+        ("lab -- bench all_to_all --rails 8 --pxn on", "the nodes of the lab have 4 NICs"),
         ("lab report --json no/such/report.json", "there is no folder no/such"),
+        ("lab report --json x.json --frobnicate", "--frobnicate"),
         ("lab report --json /tmp", "that is a folder"),
         ("lab --ranks-per-node 0 -- bench all_to_all", "0 ranks on each node"),
     ] {
         let done = run(line);
         assert_eq!(done.code, Some(2), "{line}: {}", done.err);
         assert!(done.err.contains(said), "{line}: {}", done.err);
+        assert_eq!(done.out, "", "{line}");
+    }
+}
+
+#[test]
+fn a_report_is_not_bent_by_its_callers_environment() {
+    for (name, value) in [("CROSSTIE_RAILS", "2"), ("CROSSTIE_TRANSPORT", "tcp")] {
+        let mut command = crosstie("lab report --sizes 1K --operations all_to_all");
+        command.env(name, value);
+        let done = finish(command);
+        assert_eq!((done.code, &*done.out), (Some(2), ""), "{}", done.err);
+        let said = format!("crosstie: {name}={value}: a report itself says");
+        assert!(done.err.starts_with(&said), "{}", done.err);
+        assert!(done.err.contains(&format!("env -u {name} crosstie lab report")), "{}", done.err);
     }
 }
 

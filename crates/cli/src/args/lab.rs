@@ -149,6 +149,10 @@ carried traffic that should have had none, or none where it should. 256 KB on a
 device are taken for control traffic: the fewer bytes all_to_all has, the more
 calls it makes (up to 1000), so that what crosses the spine would be more.
 
+Of the environment it refuses what it chooses itself for each way, or would not
+expect of the devices: CROSSTIE_PXN, _AGGREGATE, _RAILS, _NICS, _INTERFACE,
+_TRANSPORT and _TOPO_FILE. Others, as CROSSTIE_FLUSH, hold, and are told.
+
 Examples:
   crosstie lab report                             2 nodes x 4 ranks, some minutes
   crosstie lab report --sizes 1M,4M --operations all_to_all --json report.json

@@ -15,8 +15,13 @@ const ALIGNMENT: usize = 4096;
 /// Refuses what this host cannot hold for so many ranks, before the kernel ends some process or
 /// other for it.
 pub fn refuse_more_than_there_is(ranks: u32, rows: &[Row]) -> Result<(), Failure> {
-    let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0);
-    let needed = 2 * u64::from(ranks) * largest as u64;
+    let largest = rows.iter().map(|row| row.bytes as u64).max().unwrap_or(0);
+    refuse_bytes(ranks, largest, "give a smaller -e, or start fewer ranks on this host")
+}
+
+/// The same, for buffers of so many bytes, with what to do about it.
+pub fn refuse_bytes(ranks: u32, largest: u64, remedy: &str) -> Result<(), Failure> {
+    let needed = largest.saturating_mul(2 * u64::from(ranks));
     match available_bytes() {
         Some(available) if needed > available => Err(Failure::usage(
             format!(
@@ -25,7 +30,7 @@ pub fn refuse_more_than_there_is(ranks: u32, rows: &[Row]) -> Result<(), Failure
                 needed >> 20,
                 available >> 20
             ),
-            "give a smaller -e, or start fewer ranks on this host",
+            remedy,
         )),
         _ => Ok(()),
     }

@@ -82,8 +82,8 @@ pub fn run_in_lab(
     done
 }
 
-/// Refuses what ranks of another command's world, on so many nodes, cannot do.
-pub fn refuse_outside_of(args: &BenchArgs, nodes: u32, ranks: u32) -> Result<(), Failure> {
+/// Refuses what ranks in a lab of so many nodes, ranks and rails cannot do.
+pub fn refuse_outside_of(args: &BenchArgs, [nodes, ranks, there]: [u32; 3]) -> Result<(), Failure> {
     refuse_foreign_flags(args)?;
     if args.transport == TransportArg::Loopback {
         return Err(Failure::usage(
@@ -103,7 +103,20 @@ pub fn refuse_outside_of(args: &BenchArgs, nodes: u32, ranks: u32) -> Result<(),
             "choose --transport auto or tcp, or a lab of one node",
         ));
     }
+    if let Some(rails) = args.settings.rails.filter(|&rails| rails > there) {
+        return Err(Failure::usage(
+            format!("--rails {rails}, but the nodes of the lab have {there} NICs"),
+            format!(
+                "leave --rails out, or give it to the lab: crosstie lab --rails {rails} -- bench …"
+            ),
+        ));
+    }
     sizes::rows(args, ranks).map(drop)
+}
+
+/// Refuses a report whose largest buffers, of so many bytes, do not fit into this host's memory.
+pub fn refuse_report_too_large(ranks: u32, bytes: u64) -> Result<(), Failure> {
+    buffer::refuse_bytes(ranks, bytes, "give smaller --sizes, or a lab of fewer ranks")
 }
 
 /// Refuses sizes that cannot be, or that do not fit into this host's memory.
@@ -140,6 +153,7 @@ fn as_one_rank(args: &BenchArgs, identity: &Identity) -> Result<Exit, Failure> {
         effect::warn_of_none(args, args.nodes);
     }
     let comm = settings.connect()?;
+    refuse_other_nodes(args, &comm, identity)?;
     // Open MPI gives its processes a terminal even where its own output is a pipe.
     let watched = identity.launcher == Launcher::Crosstie;
     let mut report = report(args, watched);

@@ -194,6 +194,15 @@ impl PerCall {
     }
 }
 
+impl PerCall {
+    /// Whether fewer wire messages were counted than this call alone can do with: some held what comes after it too,
+    /// of the next call or of the call that ranks meet in before they count.
+    pub fn has_joined_others(&self, ideal: Option<&Self>) -> bool {
+        const ROUNDING: f64 = 0.05;
+        ideal.is_some_and(|ideal| self.wire_messages + ROUNDING < ideal.wire_messages)
+    }
+}
+
 impl From<Ideal> for PerCall {
     fn from(ideal: Ideal) -> Self {
         let Ideal { messages, wire_messages, bytes, rail_bytes, crossing_bytes, .. } = ideal;

@@ -34,8 +34,14 @@ pub fn run(args: &LabArgs) -> Result<Exit, Failure> {
     }
     let cables = Cables::of(&args.down, &args.up);
     cables.check(&cluster)?;
-    if args.own.is_none() {
-        refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?;
+    match &args.own {
+        Some(LabCommand::Report(args)) => {
+            let largest = args.sizes.iter().max().copied().unwrap_or(0);
+            let bytes = largest.saturating_mul(cluster.ranks().into());
+            bench::refuse_report_too_large(cluster.ranks(), bytes)?;
+            report::refuse_bending(&crosstie_launch::environment(std::env::vars_os()))?;
+        }
+        None => refuse_what_does_not_fit(&inner(&args.command)?, &cluster)?,
     }
     require_tools()?;
     world::tell_of_what_is_withheld();
@@ -128,7 +134,7 @@ fn not_by_hand() -> Failure {
 fn refuse_what_does_not_fit(command: &Command, lab: &Description) -> Result<(), Failure> {
     let (ranks, nodes) = match command {
         Command::Bench(bench) => {
-            bench::refuse_outside_of(bench, lab.nodes, lab.ranks())?;
+            bench::refuse_outside_of(bench, [lab.nodes, lab.ranks(), lab.rails])?;
             (bench.ranks, bench.nodes)
         }
         Command::Run(RunArgs { topo: Some(_), .. }) => {

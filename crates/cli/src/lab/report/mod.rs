@@ -5,6 +5,7 @@ mod markdown;
 mod measure;
 mod output;
 mod picture;
+mod surroundings;
 mod variant;
 mod verdict;
 
@@ -12,9 +13,10 @@ use std::io::{self, Write};
 
 use crosstie_lab::{Cluster, Description};
 
-use crate::args::ReportArgs;
+use crate::args::{ReportArgs, ReportedOperation};
 use crate::exit::{Exit, Failure};
 use measure::{Measurement, Task};
+pub use surroundings::refuse_bending;
 use variant::VARIANTS;
 
 /// A line of the report.
@@ -32,9 +34,12 @@ pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
     let lab = cluster.description();
     let mut out = io::stdout();
     let told = |result: io::Result<()>| result.map_err(|e| Failure::host("print the report", e));
-    told(output::begin(&mut out, lab, args.rounds))?;
+    let environment = crosstie_launch::environment(std::env::vars_os());
+    let taken_over = surroundings::taken_over(&environment);
+    told(output::begin(&mut out, lab, args.rounds, &taken_over))?;
     let mut lines = Vec::new();
-    for (number, task) in (0..).zip(tasks(args, lab)) {
+    let (operations, sizes) = (distinct(&args.operations), distinct(&args.sizes));
+    for (number, task) in (0..).zip(tasks(&operations, &sizes, args.rounds, lab)) {
         let measured = match task.measure(cluster, number)? {
             Ok(measured) => measured,
             Err(exit) => return Ok(exit), // the benchmark has said why
@@ -49,20 +54,36 @@ pub fn run(args: &ReportArgs, cluster: &Cluster) -> Result<Exit, Failure> {
         output::json(path, lab, args.rounds, &lines)?;
     }
     if let Some(path) = &args.svg {
-        picture::save(path, lab, &args.operations, &lines)?;
+        picture::save(path, lab, &operations, &lines)?;
     }
     if args.markdown {
-        told(markdown::print(&mut out, lab, &args.operations, &lines))?;
+        told(markdown::print(&mut out, lab, &operations, &lines))?;
     }
     Ok(conclude(&lines))
 }
 
+/// Each of them once, in their order.
+fn distinct<T: PartialEq + Copy>(all: &[T]) -> Vec<T> {
+    let mut found = Vec::new();
+    for &one in all {
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
+}
+
 /// Ways next to each other, so that a ratio is of times that are close.
-fn tasks<'a>(args: &'a ReportArgs, lab: &'a Description) -> impl Iterator<Item = Task> + 'a {
-    args.operations.iter().flat_map(move |&operation| {
-        args.sizes.iter().flat_map(move |&bytes_per_peer| {
+fn tasks<'a>(
+    operations: &'a [ReportedOperation],
+    sizes: &'a [u64],
+    least_rounds: u32,
+    lab: &'a Description,
+) -> impl Iterator<Item = Task> + 'a {
+    operations.iter().flat_map(move |&operation| {
+        sizes.iter().flat_map(move |&bytes_per_peer| {
             let possible = VARIANTS.iter().filter(|variant| variant.is_possible(lab));
-            let rounds = verdict::rounds(operation, lab, bytes_per_peer, args.rounds);
+            let rounds = verdict::rounds(operation, lab, bytes_per_peer, least_rounds);
             possible.map(move |variant| Task { operation, variant, bytes_per_peer, rounds })
         })
     })

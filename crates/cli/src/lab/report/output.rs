@@ -12,13 +12,21 @@ use crate::bench::{Nic, PerCall};
 use crate::exit::Failure;
 use crate::lab::LabFacts;
 
-/// Prints what comes before the lines.
-pub fn begin(out: &mut impl Write, lab: &Description, rounds: u32) -> io::Result<()> {
+/// Prints what comes before the lines; `settings` are those of the environment that ranks take over.
+pub fn begin(
+    out: &mut impl Write,
+    lab: &Description,
+    rounds: u32,
+    settings: &[String],
+) -> io::Result<()> {
     writeln!(out, "# crosstie {} lab report: {}", env!("CARGO_PKG_VERSION"), LabFacts::of(lab))?;
     writeln!(
         out,
         "# each time is the median of at least {rounds} warm calls, on the slowest rank"
     )?;
+    if !settings.is_empty() {
+        writeln!(out, "# as the environment says: {}", settings.join(" "))?;
+    }
     writeln!(
         out,
         "#{:>11} {:>9} {:>9} {:>10} {:>8} {:>10} {:>9} {:>7} {:>14} {:>9} {:>9} {:>9} {:>8}",
@@ -49,7 +57,9 @@ pub fn line(out: &mut impl Write, line: &Line) -> io::Result<()> {
     let [engine, relayed, nics, up] =
         [measured.engine.bytes, relayed, measured.counted.sent_bytes(), up].map(megabytes);
     let ideal = measured.ideal.as_ref().map_or("-".to_owned(), |it| it.wire_messages.to_string());
-    let wire = format!("{:.1} ({ideal})", measured.network.wire_messages);
+    let joined = measured.network.has_joined_others(measured.ideal.as_ref());
+    let joined = if joined { "*" } else { "" };
+    let wire = format!("{:.1} ({ideal}){joined}", measured.network.wire_messages);
     writeln!(
         out,
         " {:>11} {:>9} {:>9} {:>10.3} {:>8.4} {limit:>10} {share:>9} {:>7} {wire:>14} {engine:>9} {relayed:>9} {nics:>9} {up:>8}",
