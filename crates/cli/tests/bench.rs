@@ -649,6 +649,19 @@ fn a_mistake_on_the_command_line_is_json_too_where_that_was_asked_for() {
 }
 
 #[test]
+fn nodes_that_contradict_those_of_the_ranks_are_refused() {
+    let bench =
+        format!("{} bench all_to_all -b 64 -e 64 -n 1 -w 0", env!("CARGO_BIN_EXE_crosstie"));
+    let other = run(&format!("run -n 4 -- {bench} --nodes 2"));
+    assert_eq!(other.code, Some(2), "{}", other.err);
+    assert!(other.err.contains("--nodes 2, but the ranks are told to be on 1"), "{}", other.err);
+    assert!(other.err.contains("`crosstie run --nodes 2`"), "{}", other.err);
+    let same = run(&format!("run -n 4 --nodes 2 -- {bench} --nodes 2"));
+    assert_eq!(same.code, Some(0), "{}", same.err);
+    assert!(same.out.contains("on 4 ranks of 2 nodes, over shm+tcp"), "{}", same.out);
+}
+
+#[test]
 fn flags_that_contradict_the_launcher_are_refused() {
     let mut command = crosstie("bench all_reduce --ranks 3");
     command.env("CROSSTIE_RANK", "0").env("CROSSTIE_SIZE", "2");

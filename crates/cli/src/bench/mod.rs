@@ -182,6 +182,25 @@ fn refuse_other_world(args: &BenchArgs, identity: &Identity) -> Result<(), Failu
     refuse_impossible_nodes(args, size)
 }
 
+/// Where ranks are told their nodes, `--nodes` may say no other number.
+fn refuse_other_nodes(
+    args: &BenchArgs,
+    comm: &Communicator,
+    identity: &Identity,
+) -> Result<(), Failure> {
+    let (there, launcher) = (comm.nodes(), identity.launcher.name());
+    match args.nodes {
+        Some(nodes) if nodes != there => Err(Failure::usage(
+            format!("--nodes {nodes}, but the ranks are told to be on {there} (CROSSTIE_NODE)"),
+            format!(
+                "leave --nodes out, or give it to what starts the ranks: `crosstie run --nodes {nodes}` where it \
+                 is {launcher}"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn refuse_impossible_nodes(args: &BenchArgs, ranks: u32) -> Result<(), Failure> {
     refuse_empty_nodes(args.nodes.unwrap_or(1), ranks)?;
     match args.nodes {
