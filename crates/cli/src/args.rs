@@ -109,9 +109,10 @@ The last lines say what all ranks sent over each transport in the whole run:
 messages of the operation, the wire messages that they went as (several short ones
 go as one, a long one goes in pieces), and bytes. In a lab, and with --pxn or
 --rails, they also say of each size what one call of the timed loop sent between
-nodes (network in --json), in brackets the ideal: what the plan has to send, with as
-many messages in each wire message as can be. Where ranks share wires, a wire
-message leaves because
+nodes (with --transport tcp, inside nodes too; network in --json), in brackets the
+ideal: what the plan has to send, with as many messages in each wire message as can
+be. Fewer, marked with *, are those that held what came after the call too. Where
+ranks share wires, a wire message leaves because
   full      it held as many messages as may go together (--aggregate), or 128 KiB
   complete  all that was expected was there
   alone     nothing else was expected

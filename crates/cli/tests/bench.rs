@@ -106,6 +106,9 @@ fn what_a_call_sends_is_told_without_relays_too_where_somebody_asks_for_ways() {
     assert!(told.out.contains("in brackets the ideal:"), "{}", told.out);
     assert!(told.out.contains("in % by rail: "), "{}", told.out);
     assert!(!told.out.contains("relays"), "there are none: {}", told.out);
+    let all_over_tcp = run(&format!("{line} --pxn off --transport tcp"));
+    let (inside, tcp) = ("in one call, inside nodes too, out of place", all_over_tcp.out);
+    assert!(tcp.contains(inside) && !told.out.contains(inside), "{tcp}{}", told.out);
     let not_asked = run(line);
     assert!(!not_asked.out.contains("in brackets"), "{}", not_asked.out);
     let csv = run(&format!("{line} --csv"));

@@ -133,7 +133,8 @@ each the slowest rank's. The columns:
   of limit  limit / time
   #wrong    elements with a wrong value, on all ranks
   wire      wire messages between nodes in one call, of all ranks, in the mean,
-            and in brackets the ideal: as few as there can be
+            and in brackets the ideal: as few as one call can do with; * marks fewer,
+            where some held what came after the call too
   engine    MB that the ranks say they sent over the network in the whole run;
             relayed: those of them that another rank sent on (by NIC in --json)
   NICs      MB that all NICs say they sent; uplinks: MB up to the spine

@@ -31,6 +31,10 @@ pub struct Table<W> {
     tells_network: bool,
     /// What rows sent between nodes.
     network: Vec<String>,
+    /// Whether one of them says of wire messages that there were fewer than one call needs.
+    joined: bool,
+    /// Whether what was sent inside nodes is part of it.
+    all_over_tcp: bool,
     rails: usize,
 }
 
@@ -49,6 +53,8 @@ impl<W: Write> Table<W> {
             relays: false,
             tells_network: false,
             network: Vec::new(),
+            joined: false,
+            all_over_tcp: false,
             rails: 0,
         }
     }
@@ -71,6 +77,7 @@ impl<W: Write> Report for Table<W> {
         self.grouped = header.operation.contains(',');
         self.relays = header.pxn != Pxn::Off;
         self.tells_network = header.tells_network;
+        self.all_over_tcp = header.transport == "tcp";
         self.progress.begin(header.rows);
         Ok(())
     }
@@ -94,6 +101,7 @@ impl<W: Write> Report for Table<W> {
         self.print(style, &line(row, out, in_place))?;
         if self.tells_network {
             self.network.push(on_the_network(row, out));
+            self.joined |= out.network.has_joined_others(out.ideal.as_ref());
             self.rails = out.network.rail_bytes.len();
         }
         self.progress.advance(row);
@@ -133,7 +141,10 @@ impl<W: Write> Report for Table<W> {
 impl<W> Table<W> {
     /// What calls sent over the network beside what they would ideally, and who sent it.
     fn shares(&mut self, sent: &Sent) -> Vec<String> {
-        let rails = sent.by_rail(self.rails);
+        let mut rails = sent.by_rail(self.rails);
+        // Of rails that nothing was sent by there may be thousands.
+        let used = rails.iter().rposition(|(bytes, _)| *bytes > 0);
+        rails.truncate(used.map_or(1, |last| last + 1));
         let total = rails.iter().map(|(bytes, _)| bytes).sum::<u64>().max(1);
         let share = |bytes: u64| format!("{:.1}", 100.0 * bytes as f64 / total as f64);
         let [all, relayed] = [
@@ -142,8 +153,9 @@ impl<W> Table<W> {
         ];
         let relayed =
             if self.relays { format!("; by way of relays: {relayed}") } else { String::new() };
+        let inside = if self.all_over_tcp { ", inside nodes too" } else { "" };
         let mut lines = vec![
-            "# over the network in one call, out of place; in brackets the ideal:".to_owned(),
+            format!("# over the network in one call{inside}, out of place; in brackets the ideal:"),
             format!(
                 "# {:>18} {:>13} {:>12} {:>18} {:>22} {:>26}",
                 "operation",
@@ -155,6 +167,10 @@ impl<W> Table<W> {
             ),
         ];
         lines.append(&mut self.network);
+        if self.joined {
+            let why = "# * fewer than one call alone can do with: some held what came after it too";
+            lines.push(why.to_owned());
+        }
         lines.push(format!("# wires {} ({})", sent.wires(), sent.ideal_wires));
         lines.push(format!("# of all bytes, in % by rail: {all}{relayed}"));
         lines
@@ -167,12 +183,13 @@ fn on_the_network(row: &Row, out: &Measured) -> String {
         let ideal = out.ideal.as_ref().map_or("-".to_owned(), |it| format!("{:.0}", ideal(it)));
         format!("{sent:.decimals$} ({ideal})")
     };
+    let joined = if out.network.has_joined_others(out.ideal.as_ref()) { "*" } else { "" };
     format!(
         "# {:>18} {:>13} {:>12} {:>18} {:>22} {:>26}",
         row.operation.name,
         row.bytes,
         beside(*messages, 0, |ideal| ideal.messages),
-        beside(*wire_messages, 1, |ideal| ideal.wire_messages),
+        beside(*wire_messages, 1, |ideal| ideal.wire_messages) + joined,
         beside(*bytes, 0, |ideal| ideal.bytes),
         beside(*crossing_bytes, 0, |ideal| ideal.crossing_bytes)
     )
@@ -309,4 +326,36 @@ fn moved(name: &str, counters: &Counters) -> String {
         );
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::Nic;
+
+    fn told(counted: f64, nics: &[(u64, u64)], rails: usize) -> Vec<String> {
+        let ideal = PerCall { wire_messages: 4.0, ..PerCall::default() };
+        let network = PerCall { wire_messages: counted, ..PerCall::default() };
+        let mut table = Table::new(Vec::new(), Progress::Silent, false);
+        table.joined = network.has_joined_others(Some(&ideal));
+        table.rails = rails;
+        let nic = |&(rail, bytes)| Nic { rank: 0, rail, wires: 1, bytes, relayed_bytes: 0 };
+        let nics = nics.iter().map(nic).collect();
+        table.shares(&Sent { transports: Default::default(), nics, ideal_wires: 1 })
+    }
+
+    #[test]
+    fn rails_that_carried_nothing_are_not_told_to_the_last() {
+        let of_4096 = told(4.0, &[(0, 3), (2, 1)], 4096);
+        assert_eq!(of_4096.last().unwrap(), "# of all bytes, in % by rail: 75.0 0.0 25.0");
+        let none = told(4.0, &[], 4096);
+        assert_eq!(none.last().unwrap(), "# of all bytes, in % by rail: 0.0");
+    }
+
+    #[test]
+    fn fewer_wire_messages_than_a_call_can_do_with_are_explained() {
+        let explains = |counted| told(counted, &[], 1).iter().any(|line| line.starts_with("# * "));
+        assert!(explains(1.0) && explains(3.8));
+        assert!(!explains(4.0) && !explains(3.98) && !explains(5.0));
+    }
 }
