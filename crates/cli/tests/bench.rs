@@ -600,7 +600,7 @@ fn a_mistake_is_told_once_with_its_value_and_exit_code_2() {
         ("bench reduce --ranks 3 -r 3", "--root 3"),
         ("bench reduce -r first", "'first'"),
         ("bench all_reduce --buffers secret", "'secret'"),
-        ("plan", "plan: not yet in this version"),
+        ("sim", "sim: not yet in this version"),
         ("bench", "required arguments were not provided"),
         ("run -n 2 -- no-such-program", "no-such-program"),
         ("run -n 2 -- /etc/passwd", "/etc/passwd is not executable"),
