@@ -394,7 +394,7 @@ fn the_machine_that_a_fabric_names_is_looked_at() {
     for (machine, why) in [
         (file("topology/dgx-h100.xml"), None),
         ("/no/such/machine".into(), Some("cannot read it")),
-        ("/dev/zero".into(), Some("bytes, at most")),
+        ("/dev/zero".into(), Some("it is a device, not a file")),
         (file("topology/README.md"), Some("not XML")),
     ] {
         let fabric = Scratch::new(&text.replace("\"dgx-h100.xml\"", &format!("{machine:?}")));

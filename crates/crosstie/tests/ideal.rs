@@ -35,7 +35,7 @@ fn run(
     (nodes, each): (u32, u32),
     collective: Collective,
     count: usize,
-) -> (Counts, Counts) {
+) -> (Counts, Counts, i64) {
     let world = Threads::new(nodes * each).nodes(nodes).settings(settings);
     let all = world.run(|mut comm| {
         let blocks = |all| if all { count * comm.size() as usize } else { count };
@@ -57,11 +57,12 @@ fn run(
         let of_rails: u64 = ideal.rail_bytes.iter().sum();
         assert_eq!(of_rails, ideal.bytes);
         let ideal = [ideal.messages, ideal.wire_messages, ideal.bytes, ideal.crossing_bytes, 0];
-        Ok((sent, ideal.map(|n| n as i64)))
+        Ok((sent, ideal.map(|n| n as i64), counting[1]))
     });
     let all = all.unwrap();
-    let sum = |sum: Counts, one: &(Counts, Counts)| std::array::from_fn(|i| sum[i] + one.0[i]);
-    (all.iter().fold([0; 5], sum), all[0].1)
+    let sum = |sum: Counts, one: &(Counts, Counts, i64)| std::array::from_fn(|i| sum[i] + one.0[i]);
+    let counting = all.iter().map(|one| one.2).sum();
+    (all.iter().fold([0; 5], sum), all[0].1, counting)
 }
 
 fn settings(pxn: Pxn) -> Settings {
@@ -74,11 +75,12 @@ fn every_collective_sends_as_many_messages_and_bytes_as_its_plan_says_by_any_way
     for pxn in Pxn::ALL {
         for collective in [AllToAll, AllReduce, AllGather, ReduceScatter] {
             for count in [64, 300_000] {
-                let (sent, ideal) = run(settings(pxn), (2, 2), collective, count);
+                let (sent, ideal, counting) = run(settings(pxn), (2, 2), collective, count);
                 let [messages, _, bytes, crossing, _] = ideal;
                 let what = format!("{collective:?} of {count}, pxn {}", pxn.name());
                 assert_eq!([sent[0], sent[2], sent[3]], [messages, bytes, crossing], "{what}");
-                assert!(sent[1] >= ideal[1], "{what}: {sent:?}, {ideal:?}");
+                // What is sent to count may leave with what is counted, and was taken off alone.
+                assert!(sent[1] + counting >= ideal[1], "{what}: {sent:?}, {ideal:?}");
             }
         }
     }
@@ -90,7 +92,7 @@ fn messages_leave_with_as_many_others_as_can_be_where_they_wait_for_all() {
         [((2, 4), 8, 8), ((2, 4), 1, 32), ((3, 3), 8, 18), ((2, 4), 2, 16)]
     {
         let settings = settings(Pxn::On).aggregate(most);
-        let (sent, ideal) = run(settings, shape, Collective::AllToAll, 1024);
+        let (sent, ideal, _) = run(settings, shape, Collective::AllToAll, 1024);
         assert_eq!(ideal[1], wire_messages);
         // On a machine with other work a wire waits in vain for a rank that has no core.
         let [_, left, _, crossing, early] = sent;
