@@ -36,9 +36,13 @@ pub fn list(text: &str) -> Vec<u32> {
     numbers
 }
 
+/// More CPUs than a kernel numbers (8192): a file that names a later one is not believed.
+const MOST_CPUS: u32 = 1 << 16;
+
 /// CPUs as NCCL's mask: hexadecimal words of 32 with commas, highest first.
 pub fn mask(cpus: &[u32]) -> String {
-    let words = cpus.iter().max().map_or(1, |last| last / 32 + 1);
+    let known = cpus.iter().filter(|&&cpu| cpu < MOST_CPUS);
+    let words = known.max().map_or(1, |last| last / 32 + 1);
     let mut mask = vec![0_u32; words as usize];
     for &cpu in cpus {
         if let Some(word) = mask.get_mut(cpu as usize / 32) {
@@ -108,6 +112,8 @@ mod tests {
         assert_eq!(mask(&[0, 1]), "00000003");
         assert_eq!(mask(&[0, 35]), "00000008,00000001");
         assert_eq!(mask(&[]), "00000000");
+        // A number that no CPU has makes no mask of half a gigabyte.
+        assert_eq!(mask(&[3, u32::MAX]), "00000008");
     }
 
     #[test]
