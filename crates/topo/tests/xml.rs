@@ -35,6 +35,16 @@ fn what_is_unknown_is_kept_and_reads_back_equal() {
 }
 
 #[test]
+fn what_a_terminal_obeys_in_a_comment_is_lost_in_reading_so_that_writing_reads_back_equal() {
+    let hostile = "<!-- a\u{85}b\u{202e} --><?pi \u{9b}2J?><system version=\"1\"/>";
+    let document = Document::read(hostile).unwrap();
+    let written = document.to_string();
+    assert_eq!(Document::read(&written), Ok(document));
+    let obeyed = |c: char| matches!(c, '\u{85}' | '\u{9b}' | '\u{202e}');
+    assert!(!written.contains(obeyed), "{written:?}");
+}
+
+#[test]
 fn devices_that_only_pci_tells_are_derived_and_numbered_by_bus_id() {
     let topology = Topology::read(ODD).unwrap();
     let gpus: Vec<_> = topology.gpus().iter().map(|&id| topology.gpu(id).unwrap()).collect();

@@ -8,6 +8,7 @@ use roxmltree::{Document as Parsed, Error, Node, NodeType, ParsingOptions, TextP
 use crate::error::{Fault, ReadError};
 use crate::xml::fence::{self, MAX_ELEMENTS, position};
 use crate::xml::mend::mend;
+use crate::xml::write::visible;
 use crate::xml::{Attribute, Document, Element, Item, Position};
 
 impl Document {
@@ -74,7 +75,7 @@ fn declaration(text: &str) -> Option<String> {
 fn item(node: Node<'_, '_>, cursor: &mut Cursor<'_>) -> Option<Item> {
     match node.node_type() {
         NodeType::Element => Some(Item::Element(element(node, cursor))),
-        NodeType::Comment => Some(Item::Comment(node.text().unwrap_or_default().to_string())),
+        NodeType::Comment => Some(Item::Comment(visible(node.text().unwrap_or_default()))),
         NodeType::Text => {
             let text = node.text().unwrap_or_default().trim();
             (!text.is_empty()).then(|| Item::Text(text.to_string()))
@@ -82,7 +83,7 @@ fn item(node: Node<'_, '_>, cursor: &mut Cursor<'_>) -> Option<Item> {
         NodeType::PI => {
             // A declaration with a tab in it is taken for an instruction; `declaration` has it.
             let pi = node.pi().filter(|pi| pi.target != "xml")?;
-            let value = pi.value.unwrap_or_default().trim().to_string();
+            let value = visible(pi.value.unwrap_or_default().trim());
             Some(Item::Instruction(pi.target.to_string(), value))
         }
         NodeType::Root => None,

@@ -73,8 +73,9 @@ fn escape(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     })
 }
 
-/// Where no character can be written by its number, one that a terminal would obey is lost.
-fn visible(text: &str) -> String {
+/// The text with U+FFFD for what a terminal would obey. In comments and instructions no character can be
+/// written by its number, so reading them loses it too: what is written reads back equal.
+pub(super) fn visible(text: &str) -> String {
     let seen = |c: char| if is_obeyed(c) && !"\t\n\r".contains(c) { '\u{fffd}' } else { c };
     text.chars().map(seen).collect()
 }
