@@ -1,5 +1,6 @@
 //! Makes plans: which algorithm carries out a collective, over which connections, and which way
-//! each connection goes; and, in [`search`], which rings and trees make the most of a machine's links.
+//! each connection goes; in [`search`], which rings and trees make the most of a machine's links; and in
+//! [`explain`], all of that in words.
 //!
 //! Every rank makes its own part from inputs that all ranks share, so nothing here may depend on
 //! anything else: no clock, no randomness, no hash order, integers only.
@@ -9,6 +10,7 @@
 extern crate alloc;
 
 mod algo;
+pub mod explain;
 mod ideal;
 pub mod msccl;
 mod nodes;

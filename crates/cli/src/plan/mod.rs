@@ -1,12 +1,7 @@
 //! Owns `crosstie plan`: what the planner makes of a described machine, and the proof of a plan.
 
-mod counts;
-mod json;
-mod routes;
-mod scheme;
 mod search;
 mod svg;
-mod text;
 mod verify;
 
 use crate::args::{PlanArgs, PlanCommand};

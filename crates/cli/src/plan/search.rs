@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use crosstie_planner::explain::{Look, Refused, Scheme, numbers};
 use crosstie_planner::search::{Node, SearchError, device};
 use crosstie_topo::{Topology, VertexId};
 
-use super::scheme::{Refused, Scheme};
-use super::{json, svg, text};
+use super::svg;
 use crate::args::{OnOff, PlanFormat, SearchArgs};
 use crate::exit::{Exit, Failure};
 use crate::launch::MOST_RANKS;
@@ -24,10 +24,10 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
             let color = crate::color(args.color, io::stdout().is_terminal());
-            text::text(&scheme, text::Look { color, full: args.full })
+            scheme.text(Look { color, full: args.full })
         }
         PlanFormat::Svg => svg::svg(&scheme),
-        PlanFormat::Json => format!("{}\n", json::object(&scheme)),
+        PlanFormat::Json => format!("{}\n", scheme.json()),
     };
     let mut out = io::stdout().lock();
     let written = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
@@ -60,7 +60,7 @@ fn node<'a>(topology: &'a Topology, gpus: &[u32]) -> Result<Node<'a>, Failure> {
                 format!("--gpus: the machine has no GPU {gpu}"),
                 match &all[..] {
                     [] => "it has none: leave --gpus out, and ranks play its NICs".to_owned(),
-                    _ => format!("it has {}", text::numbers(&all)),
+                    _ => format!("it has {}", numbers(&all)),
                 },
             ));
         }

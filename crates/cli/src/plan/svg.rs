@@ -4,11 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crosstie_planner::explain::{Scheme, brief, speed};
 use crosstie_planner::search::Stretch;
 use crosstie_topo::render::{self, escape, rail_colour};
-
-use super::scheme::Scheme;
-use super::text::{brief, speed};
 
 /// From one row to the next.
 const ROW: u32 = 22;

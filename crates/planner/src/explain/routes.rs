@@ -1,10 +1,13 @@
 //! Owns the ways from the ranks of one node to those of another: direct or by a relay, by which NICs, and
 //! whether they cross rails.
 
+use alloc::vec::Vec;
+
 use crosstie_ir::{ChannelId, Rank};
-use crosstie_planner::search::{Node, device};
-use crosstie_planner::{MachinesError, Nodes, Rails, Route, route};
 use crosstie_topo::{Paths, VertexId};
+
+use crate::search::{Node, device};
+use crate::{MachinesError, Nodes, Rails, Route, route};
 
 /// All ways are those of the first channel: GPUs with several NICs take them in turn on the others.
 const FIRST: ChannelId = ChannelId(0);
@@ -41,7 +44,7 @@ pub fn between_two(node: &Node<'_>, paths: &Paths, pxn: bool) -> Result<Vec<Way>
     let all = (0..2 * each).map(|rank| rank / each).collect();
     // Two nodes that have ranks are a world.
     let Ok(nodes) = Nodes::new(all) else { return Ok(Vec::new()) };
-    let rails = Rails::of_machines(&nodes, std::slice::from_ref(node), &[0, 0])?;
+    let rails = Rails::of_machines(&nodes, core::slice::from_ref(node), &[0, 0])?;
     let world = World { node, paths, nodes: &nodes, rails: &rails, pxn };
     let pairs = (0..each).flat_map(|from| (each..2 * each).map(move |to| (Rank(from), Rank(to))));
     Ok(pairs.filter_map(|(from, to)| world.way(from, to)).collect())

@@ -1,13 +1,19 @@
 //! Owns what is shown of a plan: the search's rings and trees, the routes between two nodes, ideal counts, and
 //! the paths that the rings' hops take.
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use crosstie_ir::InputsFingerprint;
-use crosstie_planner::search::{Load, Node, Rings, SearchError, device, loads, rings};
-use crosstie_planner::{MachinesError, Nodes, NodesError, inputs_fingerprint};
 use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
+use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
+use crate::{MachinesError, Nodes, NodesError, inputs_fingerprint};
+
 use super::counts::Counts;
+use super::json;
 use super::routes::{self, Way};
+use super::text::{self, Look};
 
 /// A plan for so many nodes of one kind.
 pub struct Scheme<'a> {
@@ -51,7 +57,7 @@ impl<'a> Scheme<'a> {
     /// # Errors
     /// Where there are no rings, or the machine or world is too large.
     pub fn of(node: Node<'a>, nodes: u32, pxn: bool) -> Result<Self, Refused> {
-        let rings = rings(std::slice::from_ref(&node), &vec![0; nodes as usize])?;
+        let rings = rings(core::slice::from_ref(&node), &alloc::vec![0; nodes as usize])?;
         let loads = loads(&node, &rings, 0)?;
         let topology = node.topology;
         let paths = Paths::of(topology).map_err(MachinesError::from)?;
@@ -68,6 +74,16 @@ impl<'a> Scheme<'a> {
         let trees = seats.map(|seat| topology.paths_joined_by(seat, joins)).collect();
         let fingerprint = fingerprint(&node, &world, pxn);
         Ok(Self { node, nodes, pxn, rings, loads, routes, counts, fingerprint, paths, trees })
+    }
+
+    /// As people read it.
+    pub fn text(&self, look: Look) -> String {
+        text::text(self, look)
+    }
+
+    /// As one object, for scripts: schema 1.
+    pub fn json(&self) -> serde_json::Value {
+        json::object(self)
     }
 
     /// How many ranks there are.

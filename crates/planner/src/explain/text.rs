@@ -1,15 +1,19 @@
 //! Owns a plan as people read it: rings, trees, rails, relays, crossings, each with its reason.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use crosstie_planner::search::{Load, RelayWhy, Ring, Side, Stretch, Swap};
 use crosstie_topo::{Bandwidth, Path, PathKind, render};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
 use super::json::reason;
 use super::scheme::Scheme;
+use crate::search::{Load, RelayWhy, Ring, Side, Stretch, Swap};
 
 /// How the text is to look.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +43,7 @@ impl Look {
 }
 
 /// All of it. Writing to a String cannot fail.
-pub fn text(scheme: &Scheme<'_>, look: Look) -> String {
+pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
     let pxn = if scheme.pxn { "on" } else { "off" };
     let s = if scheme.nodes == 1 { "" } else { "s" };
@@ -72,8 +76,14 @@ pub fn numbers(all: &[u32]) -> String {
     runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
 }
 
+/// So many MB/s (10⁶ bytes) in words.
 pub fn speed(mb_s: u64) -> String {
     Bandwidth::mb_per_s(mb_s).to_string()
+}
+
+/// 987 as 98.7.
+fn tenths(number: u64) -> String {
+    format!("{}.{}", number / 10, number % 10)
 }
 
 fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
@@ -87,8 +97,8 @@ fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
             format!("{good}the bound: no rings are better{good:#}")
         }
         Some(bound) => format!(
-            "{:.1} % of the bound, {}",
-            100.0 * total as f64 / bound.max(1) as f64,
+            "{} % of the bound, {}",
+            tenths((2000 * total / bound.max(1)).div_ceil(2)),
             speed(bound)
         ),
     };
@@ -178,7 +188,7 @@ fn groups<'a>(scheme: &'a Scheme<'_>) -> Vec<Group<'a>> {
         };
         match groups.iter_mut().find(alike) {
             Some(group) => group.nodes.push(node),
-            None => groups.push(Group { nodes: vec![node], ways }),
+            None => groups.push(Group { nodes: alloc::vec![node], ways }),
         }
     }
     groups
@@ -200,7 +210,7 @@ impl Row {
     fn of(scheme: &Scheme<'_>, channel: u32, stretch: &Stretch, look: Look) -> Self {
         let way = if look.full { hops(scheme, stretch) } else { brief(stretch) };
         let links = if look.full { String::new() } else { links(scheme, stretch) };
-        Self { channels: vec![channel], way, links }
+        Self { channels: alloc::vec![channel], way, links }
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -320,7 +330,6 @@ fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         Swap::Closing { at } => Some(format!(
             "the number of nodes is odd, so rings that swap rails at every other node would end on another's: at node {at} each leaves by the rail that it came in by"
         )),
-        _ => None,
     };
     if let Some(told) = told {
         wrapped("  swap: ", &told, text);
@@ -351,7 +360,6 @@ fn why_relay(why: RelayWhy) -> &'static str {
         }
         RelayWhy::OddNodes => "the odd node swaps rails back",
         RelayWhy::OthersRails => "the weakest node's rails leave no GPU that is near",
-        _ => "the search says no more",
     }
 }
 

@@ -1,12 +1,13 @@
 //! Owns the counts of a plan: wires between nodes, what operations put on them ideally, and the algorithm of
 //! each at each size.
 
-use std::num::NonZero;
+use alloc::vec::Vec;
+use core::num::NonZero;
 
-use crosstie::Collective;
-use crosstie_ir::{ChunkMap, Layout, Rank};
-use crosstie_planner::search::Node;
-use crosstie_planner::{
+use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
+
+use crate::search::Node;
+use crate::{
     Algorithm, Choice, MachinesError, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection,
     Ways, ideal, messages, plan_world, wires,
 };
@@ -70,7 +71,7 @@ impl Counts {
     /// The counts of a world of nodes of one kind.
     pub fn of(node: &Node<'_>, world: &Nodes, pxn: bool) -> Result<Self, MachinesError> {
         let each = node.members.len() as u32;
-        let kinds = std::slice::from_ref(node);
+        let kinds = core::slice::from_ref(node);
         let between_two = |relays| -> Result<u64, MachinesError> {
             let two = Nodes::new((0..2 * each).map(|rank| rank / each).collect());
             let Ok(two) = two else { return Ok(0) };
@@ -85,7 +86,8 @@ impl Counts {
         let selection = Selection { reach, forced: None, order: ReductionOrder::Fast };
         let sent = match world.ranks() {
             ..=MOST_RANKS_COUNTED => {
-                let rails = Rails::of_machines(world, kinds, &vec![0; world.count() as usize])?;
+                let rails =
+                    Rails::of_machines(world, kinds, &alloc::vec![0; world.count() as usize])?;
                 let ways = ways(world, &rails, pxn);
                 OPERATIONS.iter().map(|&operation| sent(operation, &selection, &ways)).collect()
             }

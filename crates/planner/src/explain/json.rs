@@ -1,15 +1,20 @@
 //! Owns the plan as one object, for scripts.
 
-use crosstie_planner::ChoiceWhy;
-use crosstie_planner::search::Stretch;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use serde_json::{Map, Value, json};
 
 use super::counts::{BLOCK, Chosen, Sent};
 use super::routes::Way;
 use super::scheme::Scheme;
+use crate::ChoiceWhy;
+use crate::search::Stretch;
 
-/// All of it.
-pub fn object(scheme: &Scheme<'_>) -> Value {
+/// All of it: schema 1.
+pub(super) fn object(scheme: &Scheme<'_>) -> Value {
     let (rings, counts) = (&scheme.rings, &scheme.counts);
     let by_operation = |number: fn(&Sent) -> u64| -> Value {
         let pairs = counts.sent.iter().map(|sent| (sent.operation.to_owned(), number(sent).into()));
@@ -108,6 +113,5 @@ pub fn reason(why: ChoiceWhy) -> String {
             )
         }
         ChoiceWhy::First => "no measurement favours another".into(),
-        _ => String::new(),
     }
 }

@@ -1,0 +1,14 @@
+//! Explains a plan, to people and to scripts: rings, trees and routes of a cluster, how much of what is possible
+//! they reach, and the reason for each choice. What a world runs and what `crosstie plan` shows is told by this
+//! one code.
+
+mod counts;
+mod json;
+mod routes;
+mod scheme;
+mod text;
+
+pub use counts::{BLOCK, Chosen, Counts, Sent};
+pub use routes::Way;
+pub use scheme::{Refused, Scheme};
+pub use text::{Look, brief, numbers, speed};
