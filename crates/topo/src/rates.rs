@@ -64,7 +64,7 @@ pub fn between_sockets(cpu: &Cpu) -> Bandwidth {
         (Arch::Power, _) => 32_000,
         (Arch::Arm, _) => 6_000,
         (Arch::X86, "GenuineIntel") => intel(cpu.family, cpu.model),
-        (Arch::X86, "AuthenticAMD") => amd(cpu.family),
+        (Arch::X86, "AuthenticAMD") => 16_000,
         (Arch::X86, vendor) if is_zhaoxin(vendor) => match (cpu.family, cpu.model) {
             (Some(7), Some(0x5b)) => 9_000,
             _ => 6_000,
@@ -85,16 +85,6 @@ fn intel(family: Option<u32>, model: Option<u32>) -> u64 {
         (Some(6), 0x8f..) => 22_000,
         (Some(6), 0x55..) => 10_000,
         _ => 6_000,
-    }
-}
-
-/// Zen 1 and 2, Zen 3 and 4, Zen 5. Files hold the family of CPUID, or, from older detection, its two
-/// fields side by side (0xaf for 25).
-fn amd(family: Option<u32>) -> u64 {
-    match family {
-        Some(26 | 0xbf) => 32_000,
-        Some(25 | 0xaf) => 24_000,
-        _ => 16_000,
     }
 }
 
@@ -125,7 +115,7 @@ mod tests {
             [0x4f, 0x55, 0x6a, 0x8f, 0xcf, 0xad].map(|model| rate("GenuineIntel", 6, model));
         assert_eq!(intel, [6, 10, 10, 22, 40, 40]);
         let amd = [23, 0x8f, 25, 175, 26, 0xbf].map(|family| rate("AuthenticAMD", family, 1));
-        assert_eq!(amd, [16, 16, 24, 24, 32, 32]);
+        assert_eq!(amd, [16; 6]);
         assert_eq!([rate("CentaurHauls", 7, 0x5b), rate("  Shanghai  ", 6, 0)], [9, 6]);
         assert_eq!(between_sockets(&cpu(Arch::Arm, "", 0, 0)), Bandwidth::mb_per_s(6_000));
     }
