@@ -72,9 +72,16 @@ impl Ways<'_> {
         }
     }
 
+    /// The rail on which what `sender` has for `to` enters the network.
+    fn rail(&self, sender: Rank, to: Rank) -> Option<u32> {
+        let apart = self.nodes.node_of(sender) != self.nodes.node_of(to);
+        let crosses = self.rails.crossing(sender, to, ChannelId(0)).is_some();
+        self.rails.rail_of(if apart && self.relays && !crosses { to } else { sender })
+    }
+
     fn crosses(&self, sender: Rank, to: Rank) -> bool {
         self.nodes.node_of(sender) != self.nodes.node_of(to)
-            && self.rails.rail_of(sender) != self.rails.rail_of(to)
+            && self.rail(sender, to) != self.rails.rail_of(to)
     }
 
     /// Wire messages of a load: of a connection at most one piece is in each, and pieces that are together
@@ -97,7 +104,7 @@ pub fn ideal(messages: impl IntoIterator<Item = Message>, ways: &Ways<'_>) -> Id
         let Some(sender) = ways.sender(from, to) else { continue };
         ideal.messages += 1;
         ideal.bytes += bytes;
-        if let Some(rail) = ways.rails.rail_of(sender) {
+        if let Some(rail) = ways.rail(sender, to) {
             ideal.rail_bytes[rail as usize] += bytes;
         }
         ideal.crossing_bytes += if ways.crosses(sender, to) { bytes } else { 0 };

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crosstie_ir::Rank;
+use crosstie_ir::{ChannelId, Rank};
 
 /// Which node each rank is on: any assignment, unequal and interleaved ones too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Nodes {
     per_node: Option<u32>,
     ring: Vec<Rank>,
     position: Vec<u32>,
+    /// By channel: the same nodes in the order of that channel's ring; none where all have the one above.
+    rings: Vec<Self>,
 }
 
 /// Why an assignment of ranks to nodes cannot be planned for.
@@ -27,6 +29,12 @@ pub enum NodesError {
     TooManyRanks {
         /// Ranks given.
         ranks: usize,
+    },
+    /// The order of a ring is none.
+    #[error("ring {number} does not pass each rank once")]
+    Order {
+        /// The ring's number among those given.
+        number: u32,
     },
 }
 
@@ -52,7 +60,43 @@ impl Nodes {
             position[rank as usize] = at;
         }
         let per_node = equal_size(&node_of);
-        Ok(Self { node_of, count, per_node, ring, position })
+        Ok(Self { node_of, count, per_node, ring, position, rings: Vec::new() })
+    }
+
+    /// The same with an order of its own for the ring of each channel, as a [search](crate::search) found them:
+    /// channel c takes the first but c of them, and begins anew after the last.
+    ///
+    /// # Errors
+    /// When an order does not name each rank once.
+    pub fn with_rings(mut self, orders: &[Vec<Rank>]) -> Result<Self, NodesError> {
+        let mut rings = Vec::new();
+        for (ring, number) in orders.iter().zip(0..) {
+            let mut position = alloc::vec![None; self.node_of.len()];
+            for (&Rank(rank), at) in ring.iter().zip(0..) {
+                match position.get_mut(rank as usize) {
+                    Some(free @ None) => *free = Some(at),
+                    _ => return Err(NodesError::Order { number }),
+                }
+            }
+            let position: Option<Vec<u32>> = position.into_iter().collect();
+            let position = position.ok_or(NodesError::Order { number })?;
+            let ring = ring.clone();
+            let node_of = self.node_of.clone();
+            rings.push(Self { node_of, ring, position, rings: Vec::new(), ..self });
+        }
+        self.rings = rings;
+        Ok(self)
+    }
+
+    /// The order of each channel's ring, where they have orders of their own.
+    pub fn rings(&self) -> impl ExactSizeIterator<Item = &[Rank]> {
+        self.rings.iter().map(Self::ring)
+    }
+
+    /// The nodes in the order of a channel's ring.
+    pub(crate) fn on_channel(&self, channel: ChannelId) -> &Self {
+        let number = usize::from(channel.0).checked_rem(self.rings.len());
+        number.map_or(self, |number| &self.rings[number])
     }
 
     /// Ranks in the world.

@@ -2,9 +2,11 @@
 //!
 //! Each rank is on one rail: where no topology says which, on that of its place on the node (its *local
 //! rank*) modulo the number of rails. A rank with several NICs is on a rail with each, and takes them in turn
-//! by channel. The NIC of a rail is owned by the first rank of a node that is on it. With PXN a connection
-//! enters the network on its receiver's rail: its *carrier* is the rank of the sender's node that owns that
-//! rail's NIC, so all ranks of a node share one wire to a receiver.
+//! by channel. The NIC of a rail is owned by the first rank of a node that is on it; where a node is several
+//! hosts, by the first of each host. With PXN a connection enters the network on its receiver's rail: its
+//! *carrier* is the rank of the sender's node that owns that rail's NIC, so all ranks of a node share one wire
+//! to a receiver. A GPU is carried only by one that NVLink joins it to; where that is not the owner, another
+//! GPU of that rail may be. A rank that carries for others carries its own.
 //!
 //! ```text
 //!   node 0: GPUs 0, 2 and their NICs      node 1: GPUs 2, 3 and their NICs
@@ -14,8 +16,8 @@
 //! ```
 //!
 //! Nothing depends on the numbers of devices, only on rails: communicators over any GPUs of any nodes have
-//! their ways. Where the sender's node has no NIC on the receiver's rail, the connection crosses from its
-//! sender's rail, and [`Rails::crossing`] says so.
+//! their ways. Where the sender's node has no NIC on the receiver's rail, or nobody there whom NVLink joins to
+//! the sender, the connection goes from its sender's own NIC and crosses rails, and [`Rails::crossing`] says why.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -24,6 +26,7 @@ use core::num::NonZero;
 use crosstie_ir::{ChannelId, Rank};
 
 use crate::Nodes;
+use crate::search::CrossingWhy;
 
 mod machines;
 
@@ -34,8 +37,10 @@ pub use machines::MachinesError;
 pub struct RailCrossing {
     /// The sender's rail, by which it enters the network.
     pub from: u32,
-    /// The receiver's rail, on which the sender's node has no NIC.
+    /// The receiver's rail.
     pub to: u32,
+    /// Why nobody on the sender's node carries it there.
+    pub why: CrossingWhy,
 }
 
 /// The rails of a world, and the way over them: a pure function of the nodes and of each rank's rail.
@@ -50,6 +55,8 @@ pub struct Rails {
     rails_of: Vec<Vec<u32>>,
     /// By index of node and rail: the owner of the NIC, where there is one.
     owners: BTreeMap<(u32, u32), Rank>,
+    /// By rail and sender: who carries in place of that owner, if anyone does.
+    others: BTreeMap<(u32, Rank), Option<Rank>>,
 }
 
 impl Rails {
@@ -93,7 +100,15 @@ impl Rails {
         }
         let used = rails_of.iter().flatten().map(|rail| rail.saturating_add(1)).max();
         let count = count.max(used.unwrap_or(1));
-        Self { count, places, members, rails_of, owners }
+        Self { count, places, members, rails_of, owners, others: BTreeMap::new() }
+    }
+
+    /// The same for ranks that take no NICs in turn: each is on its first rail on every channel, and what it owns it
+    /// still owns.
+    #[must_use]
+    pub fn on_first_channel(mut self) -> Self {
+        self.rails_of.iter_mut().for_each(|rails| rails.truncate(1));
+        self
     }
 
     /// How many rails there are.
@@ -112,10 +127,17 @@ impl Rails {
         rails.get(usize::from(channel.0).checked_rem(rails.len())?).copied()
     }
 
-    /// The rail whose NIC `rank` owns, if it owns one: then it is its own rail.
+    /// The first rail of `rank`, if it enters the network there itself, and so do those that it carries for.
     pub fn owned_by(&self, rank: Rank) -> Option<u32> {
-        let (&node, rail) = (self.places.get(rank.0 as usize)?, self.rail_of(rank)?);
-        (self.owners.get(&(node, rail)) == Some(&rank)).then_some(rail)
+        let rail = self.rail_of(rank)?;
+        (self.entry(rank, rail) == Some(rank)).then_some(rail)
+    }
+
+    /// Who of the node of `src` puts what it sends on a rail.
+    fn entry(&self, src: Rank, rail: u32) -> Option<Rank> {
+        let &node = self.places.get(src.0 as usize)?;
+        let other = self.others.get(&(rail, src));
+        other.copied().unwrap_or_else(|| self.owners.get(&(node, rail)).copied())
     }
 
     /// The ranks of the node of `rank`, in order; none when there is no such rank.
@@ -126,7 +148,7 @@ impl Rails {
 
     /// The rank from which the connections from `src` to `dst`, a rank of another node, enter the network
     /// with PXN: the owner of the NIC of `dst`'s rail on `src`'s node, and `src` itself where no rank of
-    /// that node owns it. On the first channel: on all, where ranks have one NIC each.
+    /// that node can carry it there. On the first channel: on all, where ranks have one NIC each.
     pub fn carrier(&self, src: Rank, dst: Rank) -> Option<Rank> {
         self.carrier_on(src, dst, ChannelId(0))
     }
@@ -134,17 +156,22 @@ impl Rails {
     /// The same on any channel.
     pub fn carrier_on(&self, src: Rank, dst: Rank, channel: ChannelId) -> Option<Rank> {
         let rail = self.rail_on(dst, channel)?;
-        let &node = self.places.get(src.0 as usize)?;
-        Some(self.owners.get(&(node, rail)).copied().unwrap_or(src))
+        self.places.get(src.0 as usize)?;
+        Some(self.entry(src, rail).unwrap_or(src))
     }
 
     /// Where the connection from `src` to `dst` on a channel leaves one rail and arrives on another, with PXN:
-    /// only where the node of `src` has no NIC on the rail of `dst`. None inside a node.
+    /// only where the node of `src` has no NIC on the rail of `dst`, or nobody who can carry it there. None inside
+    /// a node.
     pub fn crossing(&self, src: Rank, dst: Rank, channel: ChannelId) -> Option<RailCrossing> {
         let (from, to) = (self.rail_on(src, channel)?, self.rail_on(dst, channel)?);
         let &node = self.places.get(src.0 as usize)?;
-        let crosses = !self.owners.contains_key(&(node, to)) && !self.node_of(src).contains(&dst);
-        crosses.then_some(RailCrossing { from, to })
+        let why = match self.owners.contains_key(&(node, to)) {
+            true => CrossingWhy::NotJoined,
+            false => CrossingWhy::NoNic,
+        };
+        let crosses = self.entry(src, to).is_none() && !self.node_of(src).contains(&dst);
+        crosses.then_some(RailCrossing { from, to, why })
     }
 
     /// The ranks whose connections to `dst` enter the network from `carrier`, in order. Empty inside a node.

@@ -1,6 +1,8 @@
 //! Owns the way from a request to a plan: which algorithm is asked for which collective.
 
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 use core::num::NonZero;
 
 use crosstie_ir::{ChannelId, Chunk, Collective, InputsFingerprint, Plan, PlanBuilder, Rank};
@@ -142,6 +144,10 @@ pub fn plan(request: &PlanRequest<'_>, rank: Rank) -> Plan {
     {
         let channels = if has_channels(collective, algorithm) { request.channels.get() } else { 1 };
         for channel in (0..channels).map(ChannelId) {
+            // Other algorithms cross between nodes as often in any order.
+            let nodes =
+                if algorithm == Algorithm::Ring { nodes.on_channel(channel) } else { nodes };
+            let position = nodes.ring_position(rank).unwrap_or(position);
             let seat = Seat { nodes, rank, position, channel, channels };
             emit(request, algorithm, &seat, root.flatten().unwrap_or(0), &mut builder);
         }
@@ -243,5 +249,12 @@ pub fn inputs_fingerprint<'a>(
     nodes: &Nodes,
     settings: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> InputsFingerprint {
-    InputsFingerprint::new(nodes.assignment(), settings, VERSION)
+    let mut rings = String::new();
+    for Rank(rank) in nodes.rings().flatten() {
+        // Writing to a String cannot fail.
+        let _ = write!(rings, "{rank} ");
+    }
+    let mut all: Vec<(&str, &str)> = settings.into_iter().collect();
+    all.extend((!rings.is_empty()).then_some(("rings", &*rings)));
+    InputsFingerprint::new(nodes.assignment(), all, VERSION)
 }

@@ -25,6 +25,17 @@ fn rings_go_node_by_node_in_order_of_rank() {
 }
 
 #[test]
+fn a_ring_that_does_not_pass_each_rank_once_is_refused() {
+    let ring = |order: &[u32]| order.iter().copied().map(Rank).collect::<Vec<_>>();
+    let with = |order: &[u32]| nodes(&[0, 0, 1]).with_rings(&[ring(&[2, 0, 1]), ring(order)]);
+    for order in [&[0, 1][..], &[0, 1, 1], &[0, 1, 3], &[0, 1, 2, 0]] {
+        assert_eq!(with(order), Err(NodesError::Order { number: 1 }), "{order:?}");
+    }
+    let nodes = with(&[1, 2, 0]).expect("two rings");
+    assert_eq!(nodes.rings().map(<[Rank]>::to_vec).collect::<Vec<_>>()[1], ring(&[1, 2, 0]));
+}
+
+#[test]
 fn worlds_that_no_plan_can_name_are_refused() {
     assert_eq!(Nodes::new(Vec::new()), Err(NodesError::NoRanks));
     let ranks = Nodes::MAX_RANKS + 1;
@@ -46,6 +57,8 @@ fn whatever_plans_are_made_from_shows_in_the_fingerprint() {
         inputs_fingerprint(&world, [("channels", "24"), ("slice", "s")]),
     ];
     assert!(others.iter().all(|other| *other != fingerprint));
+    let rings = world.with_rings(&[[3, 1, 2, 0].map(Rank).to_vec()]).expect("a ring");
+    assert_ne!(inputs_fingerprint(&rings, settings), fingerprint);
 }
 
 #[test]

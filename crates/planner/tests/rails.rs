@@ -3,9 +3,9 @@
 use std::num::NonZero;
 
 use crosstie_ir::{ChannelId, Rank};
-use crosstie_planner::search::Node;
+use crosstie_planner::search::{CrossingWhy, Node};
 use crosstie_planner::{MachinesError, Nodes, RailCrossing, Rails, Route, route};
-use crosstie_topo::Topology;
+use crosstie_topo::{PathKind, Topology};
 use proptest::prelude::*;
 
 fn rails(node_of: &[u32], count: Option<u32>) -> (Nodes, Rails) {
@@ -85,14 +85,14 @@ proptest! {
     }
 }
 
-/// Machines of `topology/`, with ranks on some of their GPUs.
-fn machines() -> Vec<Topology> {
+/// A machine of `topology/`.
+fn machine(name: &str) -> Topology {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topology");
-    let read = |name: &str| {
-        Topology::read_bytes(&std::fs::read(folder.join(name)).expect("a file"))
-            .expect("a topology")
-    };
-    ["dgx-h100.xml", "hgx-h100-4nic.xml", "aws-p5.xml", "dgx1-v100.xml"].map(read).into()
+    Topology::read_bytes(&std::fs::read(folder.join(name)).expect("a file")).expect("a topology")
+}
+
+fn machines() -> Vec<Topology> {
+    ["dgx-h100.xml", "hgx-h100-4nic.xml", "aws-p5.xml", "dgx1-v100.xml"].map(machine).into()
 }
 
 #[test]
@@ -112,8 +112,55 @@ fn a_subset_of_gpus_keeps_to_rails_and_crosses_none_that_its_node_has_a_nic_on()
     let kinds = [Node::whole(&machines[1]).with_gpus(&[0, 4]), whole().with_gpus(&[2, 7])];
     let rails = Rails::of_machines(&nodes, &kinds, &[0, 1]).expect("rails");
     let crossing = rails.crossing(Rank(0), Rank(3), ChannelId(0));
-    assert_eq!(crossing, Some(RailCrossing { from: 0, to: 7 }));
+    let why = CrossingWhy::NoNic;
+    assert_eq!(crossing, Some(RailCrossing { from: 0, to: 7, why }));
     assert_eq!(rails.crossing(Rank(3), Rank(0), ChannelId(0)), None);
+}
+
+/// Of all ways between two nodes of a machine, with all of its ranks: how many have relays, how many cross rails, and
+/// why those do.
+fn ways_of(file: &str) -> (usize, usize, Option<CrossingWhy>) {
+    let topology = machine(file);
+    let kind = Node::whole(&topology);
+    let each = kind.members.len() as u32;
+    let nodes = Nodes::new((0..2 * each).map(|rank| rank / each).collect()).expect("ranks");
+    let rails = Rails::of_machines(&nodes, &[kind], &[0, 0]).expect("rails");
+    let pairs = (0..each).flat_map(|src| (each..2 * each).map(move |dst| (Rank(src), Rank(dst))));
+    let (mut relayed, mut crossed, mut why) = (0, 0, None);
+    for (src, dst) in pairs {
+        let way = route(src, dst, ChannelId(0), &nodes, Some(&rails));
+        relayed += usize::from(matches!(way, Some(Route::Relayed(_))));
+        let crossing = rails.crossing(src, dst, ChannelId(0));
+        crossed += usize::from(crossing.is_some());
+        why = why.or(crossing.map(|crossing| crossing.why));
+    }
+    (relayed, crossed, why)
+}
+
+#[test]
+fn gpus_relay_where_nvlink_joins_them_and_cross_rails_where_it_does_not() {
+    assert_eq!(ways_of("dgx-h100.xml"), (56, 0, None));
+    // Cards that only PCIe joins: four of eight for each of two NICs.
+    let (relayed, crossed, why) = ways_of("pcie-8gpu.xml");
+    assert_eq!((relayed, why), (0, Some(CrossingWhy::NotJoined)));
+    assert!(crossed > 0);
+    // Without GPUs all share the memory of the node.
+    assert_eq!(ways_of("cpu-4nic.xml"), (12, 0, None));
+    // A cube of NVLinks joins each GPU to both NICs of its own side, and to one of the other's.
+    assert_eq!(ways_of("dgx1-v100.xml").1, 8 * 2);
+}
+
+#[test]
+fn a_rail_has_an_owner_on_each_host_of_a_rack() {
+    let rack = machine("nvl72.xml");
+    let kind = Node::whole(&rack);
+    let nodes = Nodes::new((0..144).map(|rank| rank / 72).collect()).expect("ranks");
+    let rails = Rails::of_machines(&nodes, &[kind], &[0, 0]).expect("rails");
+    for src in (0..72).map(Rank) {
+        let carrier = rails.carrier(src, Rank(143)).expect("ranks");
+        assert_eq!(carrier.0 / 4, src.0 / 4, "rank {src:?} has a relay on its own host");
+        assert_eq!(rails.carried(carrier, Rank(143)).len(), 4);
+    }
 }
 
 #[test]
@@ -173,14 +220,23 @@ proptest! {
                 prop_assert_eq!(rails.crossing(src, dst, channel), None);
                 continue;
             }
-            // A rail is crossed where, and only where, the sender's machine has no NIC on it.
-            let has_nic = kinds[from as usize].rails.iter().any(|(other, _)| other == rail);
-            prop_assert_eq!(rails.crossing(src, dst, channel).is_none(), has_nic);
+            let kind = &kinds[from as usize];
+            let has_nic = kind.rails.iter().any(|(other, _)| other == rail);
+            let crossing = rails.crossing(src, dst, channel);
+            let first = rails.node_of(src)[0].0;
+            let joined = |a: Rank, b: Rank| {
+                let [a, b] = [a, b].map(|rank| kind.members[(rank.0 - first) as usize]);
+                kind.topology.paths_from(a).to(b).is_some_and(|path| path.kind <= PathKind::Nvl)
+            };
+            match crossing.map(|crossing| crossing.why) {
+                Some(CrossingWhy::NoNic) => prop_assert!(!has_nic),
+                Some(_) => prop_assert!(has_nic && way == Some(Route::Network)),
+                None => prop_assert!(has_nic),
+            }
             if let Some(Route::Relayed(relay)) = way {
                 prop_assert_eq!(nodes.node_of(relay), Some(from));
-                // All of the node that send to this receiver do so by one relay.
-                let relayed = |other| rails.carrier_on(other, dst, channel) == Some(relay);
-                prop_assert!(rails.node_of(src).iter().copied().all(relayed));
+                prop_assert!(joined(src, relay));
+                prop_assert_eq!(rails.carrier_on(relay, dst, channel), Some(relay), "its own too");
             }
             prop_assert!(way.is_some());
         }

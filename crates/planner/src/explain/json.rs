@@ -83,6 +83,7 @@ fn way(way: &Way) -> Value {
         "rail": way.rail,
         "remote_rail": way.remote_rail,
         "crosses_rail": way.crosses_rail(),
+        "crosses_why": way.why,
     })
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crosstie_ir::{ChannelId, Rank};
 use crosstie_topo::{Paths, VertexId};
 
-use crate::search::{Node, device};
+use crate::search::{CrossingWhy, Node, device};
 use crate::{MachinesError, Nodes, Rails, Route, route};
 
 /// All ways are those of the first channel: GPUs with several NICs take them in turn on the others.
@@ -29,6 +29,8 @@ pub struct Way {
     pub rail: u32,
     /// The rail on which it arrives.
     pub remote_rail: u32,
+    /// Where it crosses rails in spite of PXN: why.
+    pub why: Option<CrossingWhy>,
 }
 
 impl Way {
@@ -67,11 +69,10 @@ impl World<'_> {
         };
         let own = self.rails.rail_on(from, FIRST)?;
         let remote_rail = self.rails.rail_on(to, FIRST)?;
+        let crossing = self.rails.crossing(from, to, FIRST).filter(|_| self.pxn);
         let rail = match self.pxn {
             false => own,
-            true => {
-                self.rails.crossing(from, to, FIRST).map_or(remote_rail, |crossing| crossing.from)
-            }
+            true => crossing.map_or(remote_rail, |crossing| crossing.from),
         };
         Some(Way {
             gpu: self.device(from)?,
@@ -81,6 +82,7 @@ impl World<'_> {
             remote_nic: self.nic(to, remote_rail),
             rail,
             remote_rail,
+            why: crossing.map(|crossing| crossing.why),
         })
     }
 

@@ -13,7 +13,7 @@ use crosstie_topo::{Bandwidth, Path, PathKind, render};
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
 use super::json::reason;
 use super::scheme::Scheme;
-use crate::search::{Load, RelayWhy, Ring, Side, Stretch, Swap};
+use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap};
 
 /// How the text is to look.
 #[derive(Debug, Clone, Copy)]
@@ -451,7 +451,7 @@ fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
             many => format!(" (of {many})"),
         };
         let mut line = format!("  rail {:<2}  nic {nic:<2}{of}  {unit} {gpu}", sender.rail);
-        line += &relayed(scheme, *gpu, sender);
+        line += &relayed(scheme, sender);
         if !sender.on_rail.is_empty() {
             line += &format!(", to {}", listed(&sender.on_rail));
         }
@@ -469,22 +469,14 @@ fn listed(set: &BTreeSet<u32>) -> String {
     numbers(&set.iter().copied().collect::<Vec<_>>())
 }
 
-/// Whom a sender relays for, and whose way to it is no NVLink.
-fn relayed(scheme: &Scheme<'_>, gpu: u32, sender: &Sender) -> String {
+/// Whom a sender relays for.
+fn relayed(scheme: &Scheme<'_>, sender: &Sender) -> String {
     if sender.passed.is_empty() {
         return String::new();
     }
     let others = sender.passed.len() + 1 == scheme.node.members.len();
     let whom = if others { "the others".to_owned() } else { listed(&sender.passed) };
-    let mut far: BTreeMap<PathKind, BTreeSet<u32>> = BTreeMap::new();
-    for &from in &sender.passed {
-        let path = scheme.between(from, gpu).filter(|path| path.kind > PathKind::Nvl);
-        path.map(|path| far.entry(path.kind).or_default().insert(from));
-    }
-    let far: Vec<String> =
-        far.iter().map(|(kind, from)| format!("{} over {kind}", listed(from))).collect();
-    let far = if far.is_empty() { String::new() } else { format!(" ({})", far.join(", ")) };
-    format!(", relay for {whom}{far}")
+    format!(", relay for {whom}")
 }
 
 fn each_route(scheme: &Scheme<'_>, look: Look, text: &mut String) {
@@ -527,9 +519,11 @@ fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         let _ = writeln!(text, "{good}nowhere{good:#}");
         return;
     }
+    let whys: BTreeSet<&str> =
+        scheme.routes.iter().filter_map(|way| way.why).map(why_crossing).collect();
     let why = match scheme.pxn {
-        false => "PXN is off: each sends by its own NIC",
-        true => "the sender's node has no NIC on the receiver's rail",
+        false => "PXN is off: each sends by its own NIC".to_owned(),
+        true => whys.into_iter().collect::<Vec<_>>().join("; "),
     };
     let routes = match across {
         0 => "no route".to_owned(),
@@ -552,6 +546,17 @@ fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     }
     if rings.len() > most {
         let _ = writeln!(text, "  and {} more (--full)", rings.len() - most);
+    }
+}
+
+/// Why a route crosses rails in spite of PXN.
+fn why_crossing(why: CrossingWhy) -> &'static str {
+    match why {
+        CrossingWhy::NoNic => "the sender's node has no NIC on the receiver's rail",
+        CrossingWhy::NotJoined => {
+            "NVLink joins the sender to no GPU whose NIC is on the receiver's rail"
+        }
+        _ => "the planner says no more",
     }
 }
 

@@ -1,9 +1,11 @@
 //! Owns the rails of ranks that play devices of described machines: each rank's by the NICs that are its
-//! GPU's own, and the NICs that no rank's GPU is near.
+//! GPU's own, the NICs that no rank's GPU is near, and who carries for whom.
 
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
-use crosstie_topo::{Paths, TooLarge, VertexId};
+use crosstie_topo::{PathKind, Paths, TooLarge, VertexId};
 
 use super::{Rails, places};
 use crate::Nodes;
@@ -40,11 +42,13 @@ pub enum MachinesError {
     TooLarge(#[from] TooLarge),
 }
 
-/// What a kind of node tells: by member its rails, and who sends by the NICs of the other rails.
+/// What a kind of node tells of its first members.
 struct Told {
     rails_of: Vec<Vec<u32>>,
-    /// Rail, and local rank.
-    adopted: Vec<(u32, u32)>,
+    /// By rail: the local rank that owns its NIC.
+    owners: Vec<(u32, u32)>,
+    /// By rail and local rank: who carries in place of that owner, if anyone does.
+    others: Vec<(u32, u32, Option<u32>)>,
 }
 
 impl Rails {
@@ -61,64 +65,133 @@ impl Rails {
         kind_of: &[u32],
     ) -> Result<Self, MachinesError> {
         let (places, members) = places(nodes);
-        let told = kinds.iter().map(told).collect::<Result<Vec<Told>, TooLarge>>()?;
+        let mut known: BTreeMap<(u32, usize), Told> = BTreeMap::new();
         let mut rails_of = alloc::vec![Vec::new(); places.len()];
-        let mut adopted = Vec::new();
+        let (mut owners, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (node, here) in (0..).zip(&members) {
-            let kind = kind_of.get(node as usize).and_then(|&kind| told.get(kind as usize));
+            let number = kind_of.get(node as usize).copied();
+            let kind = number.and_then(|kind| Some((kind, kinds.get(kind as usize)?)));
             let no_kind = MachinesError::NoKind { node, kinds: kinds.len() as u32 };
-            let kind = kind.ok_or(no_kind)?;
-            let (ranks, members) = (here.len(), kind.rails_of.len());
+            let (number, kind) = kind.ok_or(no_kind)?;
+            let (ranks, members) = (here.len(), kind.members.len());
             if ranks > members {
                 return Err(MachinesError::Members { node, ranks, members });
             }
-            for (rank, rails) in here.iter().zip(&kind.rails_of) {
+            let told = match known.entry((number, ranks)) {
+                Entry::Occupied(told) => told.into_mut(),
+                Entry::Vacant(free) => free.insert(Told::of(kind, ranks)?),
+            };
+            for (rank, rails) in here.iter().zip(&told.rails_of) {
                 rails_of[rank.0 as usize].clone_from(rails);
             }
-            let sends =
-                |&(rail, local): &(u32, u32)| Some(((node, rail), *here.get(local as usize)?));
-            adopted.extend(kind.adopted.iter().filter_map(sends));
+            let rank = |local: u32| here[local as usize];
+            owners.extend(told.owners.iter().map(|&(rail, local)| ((node, rail), rank(local))));
+            let other =
+                |&(rail, local, by): &(u32, u32, Option<u32>)| ((rail, rank(local)), by.map(rank));
+            others.extend(told.others.iter().map(other));
         }
-        let mut rails = Self::with(1, places, members, rails_of);
-        for (place, rank) in adopted {
-            rails.owners.entry(place).or_insert(rank);
-        }
-        Ok(rails)
+        let numbers = kinds.iter().flat_map(|kind| kind.rails.iter().map(|(rail, _)| rail + 1));
+        let rails = Self::with(numbers.max().unwrap_or(1), places, members, rails_of);
+        Ok(Self { owners, others, ..rails })
     }
 }
 
-fn told(node: &Node<'_>) -> Result<Told, TooLarge> {
-    let paths = Paths::of(node.topology)?;
-    let rails_of: Vec<Vec<u32>> =
-        node.members.iter().map(|&member| rails_of(node, &paths, member)).collect();
-    let mut adopted = Vec::new();
-    let is_own = |rail: u32| rails_of.iter().flatten().any(|&own| own == rail);
-    for (rail, ports) in node.rails.iter().filter(|&(rail, _)| !is_own(rail)) {
-        let nearest =
-            ports.iter().find_map(|&port| paths.nearest(port, &node.members).first().copied());
-        let local = nearest.and_then(|gpu| node.members.iter().position(|&member| member == gpu));
-        adopted.extend(local.map(|local| (rail, local as u32)));
+impl Told {
+    fn of(node: &Node<'_>, ranks: usize) -> Result<Self, TooLarge> {
+        let paths = Paths::of(node.topology)?;
+        let machine = Machine { node, paths, members: &node.members[..ranks] };
+        let mut told = Self { rails_of: Vec::new(), owners: Vec::new(), others: Vec::new() };
+        told.rails_of.extend(machine.members.iter().map(|&member| machine.rails_of(member)));
+        let mut rails: Vec<u32> = told.rails_of.iter().flatten().copied().collect();
+        rails.extend(node.rails.iter().map(|(rail, _)| rail));
+        rails.sort_unstable();
+        rails.dedup();
+        for rail in rails {
+            let senders = machine.senders(rail, &told.rails_of);
+            let Some(&owner) = senders.first() else { continue };
+            told.owners.push((rail, owner));
+            let entries = machine.entries(&senders);
+            let others = (0..).zip(entries).filter(|&(_, by)| by != Some(owner));
+            told.others.extend(others.map(|(local, by)| (rail, local, by)));
+        }
+        Ok(told)
     }
-    Ok(Told { rails_of, adopted })
 }
 
-/// The rails that a member takes in turn by channel: never none.
-fn rails_of(node: &Node<'_>, paths: &Paths, member: VertexId) -> Vec<u32> {
-    let on_rails: Vec<VertexId> =
-        node.rails.iter().flat_map(|(_, ports)| ports.iter().copied()).collect();
-    let rail = |port: VertexId| node.rails.rail_of(port);
-    if node.topology.gpu(member).is_none() {
-        return alloc::vec![rail(member).unwrap_or(0)];
+/// A node, and the members that ranks play.
+struct Machine<'a> {
+    node: &'a Node<'a>,
+    paths: Paths,
+    members: &'a [VertexId],
+}
+
+impl Machine<'_> {
+    /// The local ranks that can send on a rail by a NIC of their own; where there is none, those that are nearest to
+    /// its NICs.
+    fn senders(&self, rail: u32, rails_of: &[Vec<u32>]) -> Vec<u32> {
+        let own = (0..).zip(rails_of).filter(|(_, rails)| rails.contains(&rail));
+        let own: Vec<u32> = own.map(|(local, _)| local).collect();
+        if !own.is_empty() {
+            return own;
+        }
+        let ports = self.node.rails.iter().find(|&(number, _)| number == rail);
+        let mut adopting = Vec::new();
+        for &port in ports.map_or(&[][..], |(_, ports)| ports) {
+            let nearest = self.paths.nearest(port, self.members).first().copied();
+            let local = self.members.iter().position(|&member| Some(member) == nearest);
+            adopting.extend(local.map(|local| local as u32).filter(|it| !adopting.contains(it)));
+        }
+        adopting
     }
-    // A GPU has no more NICs than are nearest to it; dealing them out begins anew after that.
-    let near = paths.nearest(member, &on_rails);
-    let mut rails: Vec<u32> = Vec::new();
-    for channel in 0..near.len() as u32 {
-        let own = paths.own_port(node.topology, member, channel).and_then(rail);
-        rails.extend(own.filter(|own| !rails.contains(own)));
+
+    /// By local rank: which of the senders carries what it sends, those of its own host first.
+    fn entries(&self, senders: &[u32]) -> Vec<Option<u32>> {
+        let entry = |from: u32| {
+            let joined = senders.iter().copied().filter(|&by| self.joins(from, by));
+            joined.min_by_key(|&by| self.host(from) != self.host(by))
+        };
+        let mut entries: Vec<Option<u32>> = (0..self.members.len() as u32).map(entry).collect();
+        let carriers: Vec<u32> = entries.iter().flatten().copied().collect();
+        for carrier in carriers {
+            entries[carrier as usize] = Some(carrier);
+        }
+        entries
     }
-    if rails.is_empty() {
-        rails.push(near.first().copied().and_then(rail).unwrap_or(0));
+
+    fn host(&self, local: u32) -> Option<u32> {
+        self.node.topology.vertex(self.members[local as usize]).host
     }
-    rails
+
+    /// Whether one local rank can write into the memory of another as fast as a relay must: over NVLink, or, where
+    /// ranks play no GPUs, in the memory of their host.
+    fn joins(&self, from: u32, to: u32) -> bool {
+        let [a, b] = [from, to].map(|local| self.members[local as usize]);
+        if [a, b].iter().any(|&member| self.node.topology.gpu(member).is_none()) {
+            return self.host(from) == self.host(to);
+        }
+        let path = self.paths.between(a, b);
+        a == b || path.is_some_and(|path| path.kind <= PathKind::Nvl || path.kind == PathKind::C2c)
+    }
+
+    /// The rails that a member takes in turn by channel: never none.
+    fn rails_of(&self, member: VertexId) -> Vec<u32> {
+        let (node, paths) = (self.node, &self.paths);
+        let on_rails: Vec<VertexId> =
+            node.rails.iter().flat_map(|(_, ports)| ports.iter().copied()).collect();
+        let rail = |port: VertexId| node.rails.rail_of(port);
+        if node.topology.gpu(member).is_none() {
+            return alloc::vec![rail(member).unwrap_or(0)];
+        }
+        // A GPU has no more NICs than are nearest to it; dealing them out begins anew after that.
+        let near = paths.nearest(member, &on_rails);
+        let mut rails: Vec<u32> = Vec::new();
+        for channel in 0..near.len() as u32 {
+            let own = paths.own_port(node.topology, member, channel).and_then(rail);
+            rails.extend(own.filter(|own| !rails.contains(own)));
+        }
+        if rails.is_empty() {
+            rails.push(near.first().copied().and_then(rail).unwrap_or(0));
+        }
+        rails
+    }
 }

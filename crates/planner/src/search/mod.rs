@@ -196,6 +196,8 @@ pub enum Side {
 pub enum CrossingWhy {
     /// The node has no NIC on that rail.
     NoNic,
+    /// It has one, but NVLink joins the sender to no GPU whose NIC that is.
+    NotJoined,
 }
 
 /// One of the two trees of a channel, over nodes; inside each node a chain.
