@@ -28,6 +28,6 @@ pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, 
 pub use route::{Route, route};
 pub use select::{Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrder};
 
-/// The planner's version: it goes up whenever the same request gives another plan, and is part of
+/// The planner's version: it goes up whenever the same request gives another plan or route, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

@@ -556,7 +556,6 @@ fn why_crossing(why: CrossingWhy) -> &'static str {
         CrossingWhy::NotJoined => {
             "NVLink joins the sender to no GPU whose NIC is on the receiver's rail"
         }
-        _ => "the planner says no more",
     }
 }
 
