@@ -468,6 +468,13 @@ fn descriptions_of_one_machine_merge_whatever_each_process_saw() {
     assert_eq!((topology.gpus().len(), topology.ports().len()), (2, 2));
     assert!(topology.gpus().iter().all(|&gpu| topology.gpu(gpu).unwrap().described));
 
+    // The same addresses with a domain, and in capitals.
+    let written = [process(0), process(1).replace("\"0:", "\"0000:0")];
+    let written = written.map(|text| Document::read(&text).unwrap());
+    let merged = merge(written).unwrap();
+    assert_eq!(merged.conflicts, []);
+    assert_eq!(Topology::from_document(merged.document).unwrap().gpus().len(), 2);
+
     let other = process(0).replace("speed=\"100000\"", "speed=\"200000\"");
     let both = [process(0), other].map(|text| Document::read(&text).unwrap());
     let conflicts = merge(both).unwrap().conflicts;

@@ -2,9 +2,10 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::BusId;
 use crate::error::quote;
 use crate::xml::{Document, Element, Item, Position};
 
@@ -105,7 +106,12 @@ fn identity(kind: &str) -> &'static [&'static str] {
 /// Whether two values are equal, as numbers where they are.
 fn same(a: &str, b: &str) -> bool {
     let number = |text: &str| u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok();
-    a == b || number(a).is_some_and(|value| number(b) == Some(value))
+    is_written_alike(a, b) || number(a).is_some_and(|value| number(b) == Some(value))
+}
+
+/// Whether two values are one, or one PCI address in two ways of writing it.
+fn is_written_alike(a: &str, b: &str) -> bool {
+    a == b || a.parse::<BusId>().is_ok_and(|address| b.parse() == Ok(address))
 }
 
 /// Merges descriptions of one machine into the first: elements are the same that have the same name and
@@ -146,7 +152,7 @@ fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
     for attribute in from.attributes {
         match to.attribute(&attribute.name) {
             None => to.attributes.push(attribute),
-            Some(kept) if *kept != attribute.value => conflicts.push(Conflict {
+            Some(kept) if !is_written_alike(kept, &attribute.value) => conflicts.push(Conflict {
                 element: title(to),
                 kept: kept.into(),
                 attribute: attribute.name,
@@ -194,7 +200,14 @@ pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
             return (name.into(), told.collect());
         }
     };
-    let value = |attribute: &&str| element.attribute(attribute).unwrap_or_default().into();
+    let value = |attribute: &&str| {
+        let text = element.attribute(attribute).unwrap_or_default();
+        // One address is written in several ways: with its domain or without, in either case.
+        match text.parse::<BusId>() {
+            Ok(address) if matches!(*attribute, "busid" | "target") => address.to_string(),
+            _ => text.into(),
+        }
+    };
     let mut key: Vec<String> = attributes.iter().map(value).collect();
     // Virtual NICs stand side by side below a cpu, told apart by their network only.
     if name == "nic" && parent == "cpu" {
