@@ -70,7 +70,7 @@ fn device<'a>(
     if element.name != "pci" {
         return None;
     }
-    let bus_id = element.attribute("busid")?.to_ascii_lowercase();
+    let bus_id = one_way(element.attribute("busid")?);
     differs(known, (host, bus_id), "pci", element)
         .or_else(|| element.elements().find_map(|it| device(known, host, it)))
 }
@@ -183,6 +183,12 @@ fn add(to: &mut Element, from: Element, conflicts: &mut Vec<Conflict>) {
     add_remarks(&mut to.items, remarks);
 }
 
+/// A PCI address in the one way that [`BusId`] writes it: files have it with or without its domain, in either
+/// case. Other texts as they are.
+fn one_way(text: &str) -> String {
+    text.parse::<BusId>().map_or_else(|_| text.into(), |address| address.to_string())
+}
+
 /// What tells an element from its brothers below `parent`.
 pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
     let name = element.name.as_str();
@@ -202,11 +208,7 @@ pub(crate) fn key(parent: &str, element: &Element) -> (String, Vec<String>) {
     };
     let value = |attribute: &&str| {
         let text = element.attribute(attribute).unwrap_or_default();
-        // One address is written in several ways: with its domain or without, in either case.
-        match text.parse::<BusId>() {
-            Ok(address) if matches!(*attribute, "busid" | "target") => address.to_string(),
-            _ => text.into(),
-        }
+        if matches!(*attribute, "busid" | "target") { one_way(text) } else { text.into() }
     };
     let mut key: Vec<String> = attributes.iter().map(value).collect();
     // Virtual NICs stand side by side below a cpu, told apart by their network only.
