@@ -23,7 +23,7 @@ mod select;
 pub use algo::exchange::Messages;
 pub use ideal::{Ideal, Message, Ways, ideal, messages, wires};
 pub use nodes::{Nodes, NodesError};
-pub use rails::{MachinesError, RailCrossing, Rails};
+pub use rails::{MachinesError, RailCrossing, Rails, aligned_rails};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
 pub use select::{Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrder};

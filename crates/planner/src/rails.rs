@@ -28,8 +28,10 @@ use crosstie_ir::{ChannelId, Rank};
 use crate::Nodes;
 use crate::search::CrossingWhy;
 
+mod align;
 mod machines;
 
+pub use align::aligned_rails;
 pub use machines::MachinesError;
 
 /// A connection that leaves one rail and arrives on another, for which the network needs a spine.

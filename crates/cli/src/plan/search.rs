@@ -19,7 +19,8 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let topology = machine(args.topo.as_deref())?;
     let node = node(&topology, &args.gpus)?;
     check_size(args.nodes, node.members.len())?;
-    let scheme = Scheme::of(node.clone(), args.nodes, args.pxn == OnOff::On);
+    let kind_of = vec![0; args.nodes as usize];
+    let scheme = Scheme::of(std::slice::from_ref(&node), &kind_of, args.pxn == OnOff::On);
     let scheme = scheme.map_err(|error| refused(error, &node))?;
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {

@@ -113,7 +113,7 @@ fn colour(rail: Option<u32>) -> &'static str {
 
 /// NICs in the order of their rails, each with its row.
 fn rows(scheme: &Scheme<'_>, nics: impl Iterator<Item = u32>) -> BTreeMap<u32, u32> {
-    let all: BTreeSet<(Option<u32>, u32)> = nics.map(|nic| (scheme.rail(nic), nic)).collect();
+    let all: BTreeSet<(Option<u32>, u32)> = nics.map(|nic| (scheme.rail(0, nic), nic)).collect();
     all.into_iter().zip(0..).map(|((_, nic), row)| (nic, row)).collect()
 }
 
@@ -207,13 +207,13 @@ fn node_of(
             let Some((nic, &at)) = nic.and_then(|nic| Some((nic, nics.get(&nic)?))) else {
                 continue;
             };
-            picture.line((inner, y), (near, frame.y(at)), colour(scheme.rail(nic)), "1.2");
+            picture.line((inner, y), (near, frame.y(at)), colour(scheme.rail(0, nic)), "1.2");
             boxes.insert((x, frame.y(at)), nic);
         }
         picture.named((left, y), frame.lane, "#65a30d", &lane(way));
     }
     for (at, nic) in boxes {
-        picture.named(at, BOX, colour(scheme.rail(nic)), &format!("nic {nic}"));
+        picture.named(at, BOX, colour(scheme.rail(0, nic)), &format!("nic {nic}"));
     }
 }
 
@@ -238,9 +238,9 @@ fn cables(
         };
         let (Some(&from), Some(&to)) = (nics.get(&out), nics.get(&into)) else { continue };
         if drawn.insert((out, into)) {
-            let rail = scheme.rail(out);
+            let rail = scheme.rail(0, out);
             let (from, to) = ((here.right(), here.y(from)), (to_x, here.y(to)));
-            picture.cable(from, to, rail, rail != scheme.rail(into));
+            picture.cable(from, to, rail, rail != scheme.rail(0, into));
             picture.reach(to.0, to.1);
         }
     }
@@ -294,7 +294,7 @@ fn routes_of(scheme: &Scheme<'_>, top: u32, picture: &mut Picture) {
     }
     for (&nic, &row) in &nics {
         for x in [columns[1], columns[2]] {
-            picture.named((x, nic_y(row)), BOX, colour(scheme.rail(nic)), &format!("nic {nic}"));
+            picture.named((x, nic_y(row)), BOX, colour(scheme.rail(0, nic)), &format!("nic {nic}"));
         }
     }
     let legend =

@@ -1,15 +1,18 @@
 //! Owns the counts of a plan: wires between nodes, what operations put on them ideally, and the algorithm of
 //! each at each size.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::num::NonZero;
 
 use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
+use super::routes::Sample;
+use super::scheme::Refused;
 use crate::search::Node;
 use crate::{
-    Algorithm, Choice, MachinesError, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection,
-    Ways, ideal, messages, plan_world, wires,
+    Algorithm, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways, ideal,
+    messages, plan_world, wires,
 };
 
 /// Bytes of a block in the calls whose messages are counted: each is one piece.
@@ -57,10 +60,12 @@ pub struct Chosen {
 
 /// What a world needs.
 pub struct Counts {
-    /// Wires from a node to each other node, on each channel.
+    /// Wires from a node to each other node, on each channel; where nodes differ, the most.
     pub wires: u64,
     /// The same without relays.
     pub wires_direct: u64,
+    /// By node: its wires to all others together, on each channel.
+    pub wires_of: Vec<u64>,
     /// What operations send; empty of worlds too large to count.
     pub sent: Vec<Sent>,
     /// How they are carried out.
@@ -68,26 +73,23 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of a world of nodes of one kind.
-    pub fn of(node: &Node<'_>, world: &Nodes, pxn: bool) -> Result<Self, MachinesError> {
-        let each = node.members.len() as u32;
-        let kinds = core::slice::from_ref(node);
-        let between_two = |relays| -> Result<u64, MachinesError> {
-            let two = Nodes::new((0..2 * each).map(|rank| rank / each).collect());
-            let Ok(two) = two else { return Ok(0) };
-            let rails = Rails::of_machines(&two, kinds, &[0, 0])?;
-            // All wires go between the two, half of them either way.
-            Ok(wires(&ways(&two, &rails, relays)).len() as u64 / 2)
-        };
+    /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`.
+    pub(super) fn of(
+        kinds: &[Node<'_>],
+        kind_of: &[u32],
+        world: &Nodes,
+        pxn: bool,
+    ) -> Result<Self, Refused> {
+        let sample = Sample::of(kinds, kind_of)?;
+        let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
+        let (relayed, direct) = (sample.wires(&rails, pxn), sample.wires(&rails, false));
         let alone = world.count() < 2;
-        let wires = if alone { 0 } else { between_two(pxn)? };
-        let wires_direct = if alone { 0 } else { between_two(false)? };
+        let most = |wires: &BTreeMap<(u32, u32), u64>| wires.values().max().copied().unwrap_or(0);
         let reach = if alone { Reach::Memory } else { Reach::Nodes };
         let selection = Selection { reach, forced: None, order: ReductionOrder::Fast };
         let sent = match world.ranks() {
             ..=MOST_RANKS_COUNTED => {
-                let rails =
-                    Rails::of_machines(world, kinds, &alloc::vec![0; world.count() as usize])?;
+                let rails = Rails::of_machines(world, kinds, kind_of)?;
                 let ways = ways(world, &rails, pxn);
                 OPERATIONS.iter().map(|&operation| sent(operation, &selection, &ways)).collect()
             }
@@ -101,12 +103,36 @@ impl Counts {
             })
         };
         Ok(Self {
-            wires,
-            wires_direct,
+            wires: most(&relayed),
+            wires_direct: most(&direct),
+            wires_of: (0..)
+                .zip(kind_of)
+                .map(|(node, _)| wires_of(node, kind_of, &relayed))
+                .collect(),
             sent,
             chosen: OPERATIONS.into_iter().flat_map(at).collect(),
         })
     }
+}
+
+impl Sample {
+    /// The wires from a node of one kind to one of another.
+    fn wires(&self, rails: &Rails, relays: bool) -> BTreeMap<(u32, u32), u64> {
+        let all = wires(&ways(&self.world, rails, relays));
+        let node = |rank: Rank| self.world.node_of(rank);
+        let count = |(from, to): (usize, usize)| {
+            let ends = (Some(self.nodes[from]), Some(self.nodes[to]));
+            let count = all.iter().filter(|&&(a, b)| (node(a), node(b)) == ends).count() as u64;
+            ((self.kind_of[from], self.kind_of[to]), count)
+        };
+        self.pairs().into_iter().map(count).collect()
+    }
+}
+
+fn wires_of(node: usize, kind_of: &[u32], wires: &BTreeMap<(u32, u32), u64>) -> u64 {
+    let others = kind_of.iter().enumerate().filter(|&(other, _)| other != node);
+    let wires = others.map(|(_, &to)| wires.get(&(kind_of[node], to)).copied().unwrap_or(0));
+    wires.sum()
 }
 
 fn ways<'a>(nodes: &'a Nodes, rails: &'a Rails, relays: bool) -> Ways<'a> {

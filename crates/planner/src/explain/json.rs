@@ -20,12 +20,12 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         let pairs = counts.sent.iter().map(|sent| (sent.operation.to_owned(), number(sent).into()));
         if counts.sent.is_empty() { Value::Null } else { pairs.collect::<Map<_, _>>().into() }
     };
-    let wires = (0..scheme.nodes).map(|node| {
-        let others = u64::from(scheme.nodes - 1);
+    let alike = scheme.kinds.len() == 1;
+    let wires = (0..scheme.nodes).zip(&counts.wires_of).map(|(node, wires)| {
         json!({
             "node": node,
-            "to_each_node": counts.wires,
-            "per_channel": counts.wires * others,
+            "to_each_node": alike.then_some(counts.wires),
+            "per_channel": wires,
         })
     });
     json!({
@@ -50,7 +50,7 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         })).collect::<Vec<_>>(),
         "swap": rings.swap,
         "crossings": rings.crossings,
-        "routes": scheme.routes.iter().map(way).collect::<Vec<_>>(),
+        "routes": scheme.routes.iter().map(|route| way(route, alike)).collect::<Vec<_>>(),
         "wires": wires.collect::<Vec<_>>(),
         "block_bytes": BLOCK,
         "messages": by_operation(|sent| sent.messages),
@@ -72,8 +72,9 @@ fn stretch(stretch: &Stretch) -> Value {
     })
 }
 
-fn way(way: &Way) -> Value {
-    json!({
+/// With its nodes, where these are not all alike.
+fn way(way: &Way, alike: bool) -> Value {
+    let mut told = json!({
         "gpu": way.gpu,
         "remote_gpu": way.remote_gpu,
         "kind": if way.relay.is_some() { "pxn" } else { "direct" },
@@ -84,7 +85,12 @@ fn way(way: &Way) -> Value {
         "remote_rail": way.remote_rail,
         "crosses_rail": way.crosses_rail(),
         "crosses_why": way.why,
-    })
+    });
+    if let Some(told) = told.as_object_mut().filter(|_| !alike) {
+        told.insert("node".to_owned(), way.node.into());
+        told.insert("remote_node".to_owned(), way.remote_node.into());
+    }
+    told
 }
 
 /// Nothing predicts times yet, and the choice of a protocol is the transport's.

@@ -1,13 +1,16 @@
 //! Owns the ways from the ranks of one node to those of another: direct or by a relay, by which NICs, and
 //! whether they cross rails.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crosstie_ir::{ChannelId, Rank};
 use crosstie_topo::{Paths, VertexId};
 
 use crate::search::{CrossingWhy, Node, device};
-use crate::{MachinesError, Nodes, Rails, Route, route};
+use crate::{Nodes, NodesError, Rails, Route, route};
+
+use super::scheme::{self, Refused};
 
 /// All ways are those of the first channel: GPUs with several NICs take them in turn on the others.
 const FIRST: ChannelId = ChannelId(0);
@@ -15,6 +18,10 @@ const FIRST: ChannelId = ChannelId(0);
 /// The way from a rank's GPU to one of another node. Devices have the numbers of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
+    /// The sender's node.
+    pub node: u32,
+    /// The receiver's node.
+    pub remote_node: u32,
     /// Who sends.
     pub gpu: u32,
     /// Who receives.
@@ -40,29 +47,82 @@ impl Way {
     }
 }
 
-/// The ways from each rank of a node to each of another of its kind.
-pub fn between_two(node: &Node<'_>, paths: &Paths, pxn: bool) -> Result<Vec<Way>, MachinesError> {
-    let each = node.members.len() as u32;
-    let all = (0..2 * each).map(|rank| rank / each).collect();
-    // Two nodes that have ranks are a world.
-    let Ok(nodes) = Nodes::new(all) else { return Ok(Vec::new()) };
-    let rails = Rails::of_machines(&nodes, core::slice::from_ref(node), &[0, 0])?;
-    let world = World { node, paths, nodes: &nodes, rails: &rails, pxn };
-    let pairs = (0..each).flat_map(|from| (each..2 * each).map(move |to| (Rank(from), Rank(to))));
-    Ok(pairs.filter_map(|(from, to)| world.way(from, to)).collect())
+/// A few of a cluster's nodes that stand for all: the first two of each kind.
+pub(super) struct Sample {
+    /// Their numbers in the cluster.
+    pub nodes: Vec<u32>,
+    /// By node of the sample: its kind.
+    pub kind_of: Vec<u32>,
+    /// Their ranks.
+    pub world: Nodes,
+}
+
+impl Sample {
+    pub fn of(kinds: &[Node<'_>], kind_of: &[u32]) -> Result<Self, NodesError> {
+        let mut nodes: Vec<u32> = Vec::new();
+        for kind in 0..kinds.len() as u32 {
+            let of_kind = (0..).zip(kind_of).filter(|&(_, &other)| other == kind);
+            nodes.extend(of_kind.map(|(node, _)| node).take(2));
+        }
+        nodes.sort_unstable();
+        let world = scheme::world(kinds, kind_of, nodes.iter().copied())?;
+        let kind_of = nodes.iter().map(|&node| kind_of[node as usize]).collect();
+        Ok(Self { nodes, kind_of, world })
+    }
+
+    /// One pair of nodes of the sample for each pair of kinds.
+    pub fn pairs(&self) -> Vec<(usize, usize)> {
+        let mut seen = BTreeSet::new();
+        let all = 0..self.nodes.len();
+        let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+        let new = |&(from, to): &(usize, usize)| {
+            from != to && seen.insert((self.kind_of[from], self.kind_of[to]))
+        };
+        pairs.filter(new).collect()
+    }
+
+    /// The ranks of a node of the sample.
+    fn ranks(&self, place: usize) -> impl Iterator<Item = Rank> + '_ {
+        let node = self.nodes[place];
+        let ranks = (0..).zip(self.world.assignment()).filter(move |&(_, &other)| other == node);
+        ranks.map(|(rank, _)| Rank(rank))
+    }
+}
+
+/// The ways from each rank of a node to each of another, for each pair of kinds of nodes.
+pub(super) fn between_kinds(
+    kinds: &[Node<'_>],
+    kind_of: &[u32],
+    paths: &[&Paths],
+    pxn: bool,
+) -> Result<Vec<Way>, Refused> {
+    let sample = Sample::of(kinds, kind_of)?;
+    let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
+    let world = World { kinds, paths, sample: &sample, rails: &rails, pxn };
+    let mut ways = Vec::new();
+    for (from, to) in sample.pairs() {
+        for src in sample.ranks(from) {
+            ways.extend(sample.ranks(to).filter_map(|dst| world.way((from, src), (to, dst))));
+        }
+    }
+    Ok(ways)
 }
 
 struct World<'a> {
-    node: &'a Node<'a>,
-    paths: &'a Paths,
-    nodes: &'a Nodes,
+    kinds: &'a [Node<'a>],
+    paths: &'a [&'a Paths],
+    sample: &'a Sample,
     rails: &'a Rails,
     pxn: bool,
 }
 
+/// A node's place in the sample, and a rank of it.
+type On = (usize, Rank);
+
 impl World<'_> {
-    fn way(&self, from: Rank, to: Rank) -> Option<Way> {
-        let route = route(from, to, FIRST, self.nodes, self.pxn.then_some(self.rails))?;
+    fn way(&self, (here, from): On, (there, to): On) -> Option<Way> {
+        let nodes = &self.sample.world;
+        let route = route(from, to, FIRST, nodes, self.pxn.then_some(self.rails))?;
         let relay = match route {
             Route::Relayed(relay) => Some(relay),
             _ => None,
@@ -75,34 +135,42 @@ impl World<'_> {
             true => crossing.map_or(remote_rail, |crossing| crossing.from),
         };
         Some(Way {
-            gpu: self.device(from)?,
-            remote_gpu: self.device(to)?,
-            relay: relay.and_then(|relay| self.device(relay)),
-            nic: self.nic(relay.unwrap_or(from), rail),
-            remote_nic: self.nic(to, remote_rail),
+            node: self.sample.nodes[here],
+            remote_node: self.sample.nodes[there],
+            gpu: self.device((here, from))?,
+            remote_gpu: self.device((there, to))?,
+            relay: relay.and_then(|relay| self.device((here, relay))),
+            nic: self.nic((here, relay.unwrap_or(from)), rail),
+            remote_nic: self.nic((there, to), remote_rail),
             rail,
             remote_rail,
             why: crossing.map(|crossing| crossing.why),
         })
     }
 
-    fn member(&self, rank: Rank) -> Option<VertexId> {
-        let members = &self.node.members;
-        members.get(rank.0 as usize % members.len()).copied()
+    fn kind(&self, place: usize) -> usize {
+        self.sample.kind_of[place] as usize
     }
 
-    fn device(&self, rank: Rank) -> Option<u32> {
-        device(self.node.topology, self.member(rank)?)
+    fn member(&self, (place, rank): On) -> Option<VertexId> {
+        let first = self.rails.node_of(rank).first()?;
+        self.kinds[self.kind(place)].members.get((rank.0 - first.0) as usize).copied()
+    }
+
+    fn device(&self, on: On) -> Option<u32> {
+        device(self.kinds[self.kind(on.0)].topology, self.member(on)?)
     }
 
     /// The NIC of a rail that is nearest to a rank.
-    fn nic(&self, rank: Rank, rail: u32) -> Option<u32> {
-        let ports = self.node.rails.iter().find(|&(number, _)| number == rail)?.1;
-        let member = self.member(rank)?;
+    fn nic(&self, on: On, rail: u32) -> Option<u32> {
+        let kind = self.kind(on.0);
+        let (node, paths) = (&self.kinds[kind], self.paths[kind]);
+        let ports = node.rails.iter().find(|&(number, _)| number == rail)?.1;
+        let member = self.member(on)?;
         let port = match ports.contains(&member) {
             true => Some(member),
-            false => self.paths.nearest(member, ports).first().or(ports.first()).copied(),
+            false => paths.nearest(member, ports).first().or(ports.first()).copied(),
         };
-        device(self.node.topology, port?)
+        device(node.topology, port?)
     }
 }

@@ -15,10 +15,14 @@ use super::json;
 use super::routes::{self, Way};
 use super::text::{self, Look};
 
-/// A plan for so many nodes of one kind.
+/// A plan for a cluster's nodes. Ranks are numbered node by node, and on each node in the order of its members.
 pub struct Scheme<'a> {
-    /// Each of them.
+    /// The kind of the first node.
     pub node: Node<'a>,
+    /// The kinds of nodes that there are, in the order of their first nodes.
+    pub kinds: Vec<Node<'a>>,
+    /// By node: its kind.
+    pub kind_of: Vec<u32>,
     /// How many there are.
     pub nodes: u32,
     /// Whether data enter the network on their receiver's rail.
@@ -27,16 +31,35 @@ pub struct Scheme<'a> {
     pub rings: Rings,
     /// The links of the first node that rings use, with what they put on them.
     pub loads: Vec<Load>,
-    /// The ways from each rank of a node to each of another; none where there is one node.
+    /// The ways from each rank of a node to each of another, of one pair of nodes for each pair of kinds; none where
+    /// there is one node.
     pub routes: Vec<Way>,
     /// Wires and messages.
     pub counts: Counts,
-    /// Names all that this depends on.
+    /// Names all that this depends on: each node's machine, which of its devices ranks play and in what order, the
+    /// number and order of nodes, PXN, and the planner's version. The numbers of ranks are not in it, so a world whose
+    /// ranks are dealt out over nodes otherwise has the same.
     pub fingerprint: InputsFingerprint,
-    /// The best paths between GPUs and NICs.
-    pub paths: Paths,
-    /// By local rank: the paths from its device over those of other ranks.
+    /// By kind: its paths.
+    shapes: Vec<Shape>,
+}
+
+/// The paths of one kind of node.
+struct Shape {
+    /// The best between GPUs and NICs.
+    paths: Paths,
+    /// By local rank: those from its device over those of other ranks.
     trees: Vec<PathTree>,
+}
+
+impl Shape {
+    fn of(node: &Node<'_>) -> Result<Self, MachinesError> {
+        let paths = Paths::of(node.topology)?;
+        let seats = node.members.iter().map(|&member| seat(node, member));
+        let joins = |gpu| node.members.contains(&gpu);
+        let trees = seats.map(|seat| node.topology.paths_joined_by(seat, joins)).collect();
+        Ok(Self { paths, trees })
+    }
 }
 
 /// Why there is no plan.
@@ -54,26 +77,37 @@ pub enum Refused {
 }
 
 impl<'a> Scheme<'a> {
+    /// The plan of nodes of which number i is of kind `kinds[kind_of[i]]`.
+    ///
     /// # Errors
     /// Where there are no rings, or the machine or world is too large.
-    pub fn of(node: Node<'a>, nodes: u32, pxn: bool) -> Result<Self, Refused> {
-        let rings = rings(core::slice::from_ref(&node), &alloc::vec![0; nodes as usize])?;
+    pub fn of(kinds: &[Node<'a>], kind_of: &[u32], pxn: bool) -> Result<Self, Refused> {
+        let rings = rings(kinds, kind_of)?;
+        // The search refuses no nodes, and nodes of no kind.
+        let node = kind_of.first().and_then(|&kind| kinds.get(kind as usize));
+        let node = node.ok_or(SearchError::NoNodes)?.clone();
         let loads = loads(&node, &rings, 0)?;
-        let topology = node.topology;
-        let paths = Paths::of(topology).map_err(MachinesError::from)?;
-        let each = node.members.len() as u32;
-        let world = (0..nodes * each).map(|rank| rank / each).collect();
-        let world = Nodes::new(world)?;
-        let counts = Counts::of(&node, &world, pxn)?;
-        let routes = match nodes {
-            1 => Vec::new(),
-            _ => routes::between_two(&node, &paths, pxn)?,
-        };
-        let seats = node.members.iter().map(|&member| seat(&node, member));
-        let joins = |gpu| node.members.contains(&gpu);
-        let trees = seats.map(|seat| topology.paths_joined_by(seat, joins)).collect();
-        let fingerprint = fingerprint(&node, &world, pxn);
-        Ok(Self { node, nodes, pxn, rings, loads, routes, counts, fingerprint, paths, trees })
+        let shapes = kinds.iter().map(Shape::of).collect::<Result<Vec<_>, _>>()?;
+        let world = world(kinds, kind_of, 0..kind_of.len() as u32)?;
+        let counts = Counts::of(kinds, kind_of, &world, pxn)?;
+        let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
+        let routes = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
+        let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
+        let nodes = kind_of.len() as u32;
+        let (kinds, kind_of) = (kinds.to_vec(), kind_of.to_vec());
+        Ok(Self {
+            node,
+            kinds,
+            kind_of,
+            nodes,
+            pxn,
+            rings,
+            loads,
+            routes,
+            counts,
+            fingerprint,
+            shapes,
+        })
     }
 
     /// As people read it.
@@ -88,7 +122,8 @@ impl<'a> Scheme<'a> {
 
     /// How many ranks there are.
     pub fn ranks(&self) -> u32 {
-        self.nodes * self.node.members.len() as u32
+        let each = self.kind_of.iter().map(|&kind| self.kinds[kind as usize].members.len());
+        each.sum::<usize>() as u32
     }
 
     /// What ranks play.
@@ -96,39 +131,61 @@ impl<'a> Scheme<'a> {
         if self.node.topology.gpus().is_empty() { "NIC" } else { "GPU" }
     }
 
-    /// The path of a ring's hop from one local rank to another.
-    pub fn hop(&self, from: u32, to: u32) -> Option<Path> {
-        let to = *self.node.members.get(to as usize)?;
-        self.trees.get(from as usize)?.to(seat(&self.node, to))
+    /// The kind of a node.
+    pub fn kind(&self, node: u32) -> Option<&Node<'a>> {
+        self.kinds.get(*self.kind_of.get(node as usize)? as usize)
     }
 
-    /// The path between a local rank and a NIC.
-    pub fn to_nic(&self, local: u32, nic: u32) -> Option<Path> {
-        let member = *self.node.members.get(local as usize)?;
-        self.paths.between(seat(&self.node, member), self.port(nic)?)
+    fn shape(&self, node: u32) -> Option<&Shape> {
+        self.shapes.get(*self.kind_of.get(node as usize)? as usize)
     }
 
-    /// The path from one rank's device to another's.
-    pub fn between(&self, from: u32, to: u32) -> Option<Path> {
-        self.hop(self.local_rank(from)?, self.local_rank(to)?)
+    /// The path of a ring's hop on a node from one local rank to another.
+    pub fn hop(&self, node: u32, from: u32, to: u32) -> Option<Path> {
+        let kind = self.kind(node)?;
+        let to = *kind.members.get(to as usize)?;
+        self.shape(node)?.trees.get(from as usize)?.to(seat(kind, to))
     }
 
-    /// The rail of a NIC.
-    pub fn rail(&self, nic: u32) -> Option<u32> {
-        self.node.rails.rail_of(self.port(nic)?)
+    /// The path on a node between a local rank and a NIC.
+    pub fn to_nic(&self, node: u32, local: u32, nic: u32) -> Option<Path> {
+        let kind = self.kind(node)?;
+        let member = *kind.members.get(local as usize)?;
+        self.shape(node)?.paths.between(seat(kind, member), port(kind, nic)?)
     }
 
-    /// The local rank that plays a device.
-    pub fn local_rank(&self, number: u32) -> Option<u32> {
-        let mut members = self.node.members.iter();
-        let place = members.position(|&member| device(self.node.topology, member) == Some(number));
-        place.map(|place| place as u32)
+    /// The path on a node from one rank's device to another's.
+    pub fn between(&self, node: u32, from: u32, to: u32) -> Option<Path> {
+        self.hop(node, self.local_rank(node, from)?, self.local_rank(node, to)?)
     }
 
-    fn port(&self, nic: u32) -> Option<VertexId> {
-        let topology = self.node.topology;
-        topology.ports().iter().copied().find(|&port| device(topology, port) == Some(nic))
+    /// The rail of a node's NIC.
+    pub fn rail(&self, node: u32, nic: u32) -> Option<u32> {
+        let kind = self.kind(node)?;
+        kind.rails.rail_of(port(kind, nic)?)
     }
+
+    /// The local rank of a node that plays a device.
+    pub fn local_rank(&self, node: u32, number: u32) -> Option<u32> {
+        let kind = self.kind(node)?;
+        let plays = |&member: &VertexId| device(kind.topology, member) == Some(number);
+        kind.members.iter().position(plays).map(|place| place as u32)
+    }
+}
+
+fn port(node: &Node<'_>, nic: u32) -> Option<VertexId> {
+    let topology = node.topology;
+    topology.ports().iter().copied().find(|&port| device(topology, port) == Some(nic))
+}
+
+/// The ranks of these nodes, node by node.
+pub(super) fn world(
+    kinds: &[Node<'_>],
+    kind_of: &[u32],
+    nodes: impl IntoIterator<Item = u32>,
+) -> Result<Nodes, NodesError> {
+    let members = |node: u32| kinds[kind_of[node as usize] as usize].members.len();
+    Nodes::new(nodes.into_iter().flat_map(|node| (0..members(node)).map(move |_| node)).collect())
 }
 
 /// Where a rank's data are: its GPU, or the NUMA node of the NIC that it plays.
@@ -139,10 +196,26 @@ fn seat(node: &Node<'_>, member: VertexId) -> VertexId {
     }
 }
 
-fn fingerprint(node: &Node<'_>, world: &Nodes, pxn: bool) -> InputsFingerprint {
-    let topology = node.topology.fingerprint().to_string();
-    let members = node.members.iter().filter_map(|&member| device(node.topology, member));
-    let members = members.map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+fn fingerprint(kinds: &[Node<'_>], kind_of: &[u32], world: &Nodes, pxn: bool) -> InputsFingerprint {
+    let by_kind =
+        |of: &dyn Fn(&Node<'_>) -> String| kinds.iter().map(of).collect::<Vec<String>>().join("; ");
+    let numbers = |numbers: &mut dyn Iterator<Item = Option<u32>>| {
+        let numbers = numbers.map(|number| number.map_or(String::new(), |it| it.to_string()));
+        numbers.collect::<Vec<_>>().join(",")
+    };
+    let topologies = by_kind(&|kind| kind.topology.fingerprint().to_string());
+    let members = by_kind(&|kind| {
+        numbers(&mut kind.members.iter().map(|&member| device(kind.topology, member)))
+    });
     let pxn = if pxn { "on" } else { "off" };
-    inputs_fingerprint(world, [("topology", &*topology), ("gpus", &members), ("pxn", pxn)])
+    let mut told = alloc::vec![("topology", &*topologies), ("gpus", &members), ("pxn", pxn)];
+    // Of one kind all this follows from the number of nodes and the description.
+    let kinds_of_nodes = numbers(&mut kind_of.iter().map(|&kind| Some(kind)));
+    let rails = by_kind(&|kind| {
+        numbers(&mut kind.topology.ports().iter().map(|&port| kind.rails.rail_of(port)))
+    });
+    if kinds.len() > 1 {
+        told.extend([("kinds", &*kinds_of_nodes), ("rails", &rails)]);
+    }
+    inputs_fingerprint(world, told)
 }

@@ -12,6 +12,7 @@ use crosstie_topo::{Bandwidth, Path, PathKind, render};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
 use super::json::reason;
+use super::routes::Way;
 use super::scheme::Scheme;
 use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap};
 
@@ -47,8 +48,7 @@ pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
     let pxn = if scheme.pxn { "on" } else { "off" };
     let s = if scheme.nodes == 1 { "" } else { "s" };
-    let _ =
-        writeln!(text, "{} node{s}, each {}", scheme.nodes, render::headline(scheme.node.topology));
+    machines(scheme, s, &mut text);
     let _ =
         writeln!(text, "{} ranks, PXN {pxn}, fingerprint {}", scheme.ranks(), scheme.fingerprint);
     rings(scheme, look, &mut text);
@@ -57,6 +57,22 @@ pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
     crossings(scheme, look, &mut text);
     calls(scheme, look, &mut text);
     text
+}
+
+/// How many nodes there are, and what each is.
+fn machines(scheme: &Scheme<'_>, s: &str, text: &mut String) {
+    let headline = render::headline(scheme.node.topology);
+    if scheme.kinds.len() == 1 {
+        let _ = writeln!(text, "{} node{s}, each {headline}", scheme.nodes);
+        return;
+    }
+    let _ = writeln!(text, "{} node{s} of {} kinds", scheme.nodes, scheme.kinds.len());
+    for (kind, number) in scheme.kinds.iter().zip(0..) {
+        let of_kind = (0..scheme.nodes).zip(&scheme.kind_of).filter(|&(_, &other)| other == number);
+        let nodes: Vec<u32> = of_kind.map(|(node, _)| node).collect();
+        let (ranks, headline) = (kind.members.len(), render::headline(kind.topology));
+        let _ = writeln!(text, "  node {}: {ranks} ranks of {headline}", numbers(&nodes));
+    }
 }
 
 /// Numbers with runs put together: `0-3 6`.
@@ -258,11 +274,11 @@ fn links(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
         }
     };
     for (from, to) in steps(scheme, stretch) {
-        add(scheme.hop(from, to));
+        add(scheme.hop(stretch.node, from, to));
     }
     let ends = [(stretch.nic_in, first(stretch)), (stretch.nic_out, last(scheme, stretch))];
     ends.into_iter().filter_map(|(nic, local)| nic.zip(local)).for_each(|(nic, local)| {
-        add(scheme.to_nic(local, nic));
+        add(scheme.to_nic(stretch.node, local, nic));
     });
     let told = kinds.into_iter().map(|(kind, least)| format!("{kind} {least}"));
     told.collect::<Vec<_>>().join(", ")
@@ -274,7 +290,7 @@ fn first(stretch: &Stretch) -> Option<u32> {
 
 /// The local rank that hands a ring to the NIC.
 fn last(scheme: &Scheme<'_>, stretch: &Stretch) -> Option<u32> {
-    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(relay));
+    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(stretch.node, relay));
     relay.or(stretch.local_ranks.last().copied())
 }
 
@@ -282,7 +298,7 @@ fn last(scheme: &Scheme<'_>, stretch: &Stretch) -> Option<u32> {
 fn steps(scheme: &Scheme<'_>, stretch: &Stretch) -> Vec<(u32, u32)> {
     let locals = &stretch.local_ranks;
     let mut steps: Vec<(u32, u32)> = locals.windows(2).map(|pair| (pair[0], pair[1])).collect();
-    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(relay));
+    let relay = stretch.relay_out.and_then(|relay| scheme.local_rank(stretch.node, relay));
     let closing = locals.first().copied().filter(|_| scheme.nodes == 1 && locals.len() > 1);
     if let (Some(&from), Some(to)) = (locals.last(), relay.or(closing)) {
         steps.push((from, to));
@@ -301,20 +317,23 @@ fn hops(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
     };
     let mut way = String::new();
     if let Some((nic, local)) = stretch.nic_in.zip(first(stretch)) {
-        let _ = write!(way, "nic {nic} ({}) ", told(scheme.to_nic(local, nic)));
+        let _ = write!(way, "nic {nic} ({}) ", told(scheme.to_nic(stretch.node, local, nic)));
     }
     if let Some(gpu) = stretch.gpus.first() {
         let _ = write!(way, "{gpu}");
     }
     for (from, to) in steps(scheme, stretch) {
-        let _ = write!(way, " ({}) ", told(scheme.hop(from, to)));
-        let _ = match stretch.relay_out.filter(|&relay| scheme.local_rank(relay) == Some(to)) {
+        let _ = write!(way, " ({}) ", told(scheme.hop(stretch.node, from, to)));
+        let _ = match stretch
+            .relay_out
+            .filter(|&relay| scheme.local_rank(stretch.node, relay) == Some(to))
+        {
             Some(relay) => write!(way, "by {relay}"),
             None => write!(way, "{}", device(to).unwrap_or(to)),
         };
     }
     if let Some((nic, local)) = stretch.nic_out.zip(last(scheme, stretch)) {
-        let _ = write!(way, " ({}) nic {nic}", told(scheme.to_nic(local, nic)));
+        let _ = write!(way, " ({}) nic {nic}", told(scheme.to_nic(stretch.node, local, nic)));
     }
     way
 }
@@ -421,9 +440,46 @@ fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     if scheme.routes.is_empty() {
         return;
     }
-    let (unit, head, bad) = (scheme.unit(), look.head(), look.bad());
+    let (unit, head) = (scheme.unit(), look.head());
+    let counts = &scheme.counts;
+    let instead = match scheme.pxn {
+        true => format!(", {} without PXN", counts.wires_direct),
+        false => String::new(),
+    };
+    let alike = scheme.kinds.len() == 1;
+    let _ = writeln!(
+        text,
+        "\n{head}Routes{head:#} to any other node, by its {unit}s; {}{} wire{} on each channel{instead}",
+        if alike { "" } else { "at most " },
+        counts.wires,
+        if counts.wires == 1 { "" } else { "s" }
+    );
+    let mut pairs: Vec<(u32, u32)> =
+        scheme.routes.iter().map(|way| (way.node, way.remote_node)).collect();
+    pairs.dedup();
+    for (node, remote) in pairs {
+        if !alike {
+            let _ = writeln!(text, " from node {node} to one like node {remote}");
+        }
+        let ways = scheme.routes.iter().filter(|way| (way.node, way.remote_node) == (node, remote));
+        senders(scheme, node, ways, look, text);
+    }
+    if look.full {
+        each_route(scheme, look, text);
+    }
+}
+
+/// Who puts on the network what a node's ranks send to another node.
+fn senders<'a>(
+    scheme: &Scheme<'_>,
+    node: u32,
+    ways: impl Iterator<Item = &'a Way>,
+    look: Look,
+    text: &mut String,
+) {
+    let (unit, bad) = (scheme.unit(), look.bad());
     let mut senders: BTreeMap<(Option<u32>, u32), Sender> = BTreeMap::new();
-    for way in &scheme.routes {
+    for way in ways {
         let sender = senders.entry((way.nic, way.relay.unwrap_or(way.gpu))).or_default();
         sender.rail = way.rail;
         if way.relay.is_some() {
@@ -432,26 +488,17 @@ fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         let to = if way.crosses_rail() { &mut sender.across } else { &mut sender.on_rail };
         to.insert(way.remote_gpu);
     }
-    let counts = &scheme.counts;
-    let instead = match scheme.pxn {
-        true => format!(", {} without PXN", counts.wires_direct),
-        false => String::new(),
-    };
-    let _ = writeln!(
-        text,
-        "\n{head}Routes{head:#} to any other node, by its {unit}s; {} wire{} on each channel{instead}",
-        counts.wires,
-        if counts.wires == 1 { "" } else { "s" }
-    );
+    let kind = scheme.kind(node);
     for ((nic, gpu), sender) in &senders {
         let nic = nic.map_or("none".to_owned(), |nic| nic.to_string());
-        let of = scheme.node.rails.iter().find(|&(rail, _)| rail == sender.rail);
+        let rails = kind.map(|kind| &kind.rails);
+        let of = rails.and_then(|rails| rails.iter().find(|&(rail, _)| rail == sender.rail));
         let of = match of.map_or(1, |(_, ports)| ports.len()) {
             1 => String::new(),
             many => format!(" (of {many})"),
         };
         let mut line = format!("  rail {:<2}  nic {nic:<2}{of}  {unit} {gpu}", sender.rail);
-        line += &relayed(scheme, sender);
+        line += &relayed(kind.map_or(0, |kind| kind.members.len()), sender);
         if !sender.on_rail.is_empty() {
             line += &format!(", to {}", listed(&sender.on_rail));
         }
@@ -460,9 +507,6 @@ fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         }
         let _ = writeln!(text, "{line}");
     }
-    if look.full {
-        each_route(scheme, look, text);
-    }
 }
 
 fn listed(set: &BTreeSet<u32>) -> String {
@@ -470,11 +514,11 @@ fn listed(set: &BTreeSet<u32>) -> String {
 }
 
 /// Whom a sender relays for.
-fn relayed(scheme: &Scheme<'_>, sender: &Sender) -> String {
+fn relayed(members: usize, sender: &Sender) -> String {
     if sender.passed.is_empty() {
         return String::new();
     }
-    let others = sender.passed.len() + 1 == scheme.node.members.len();
+    let others = sender.passed.len() + 1 == members;
     let whom = if others { "the others".to_owned() } else { listed(&sender.passed) };
     format!(", relay for {whom}")
 }
@@ -483,7 +527,7 @@ fn each_route(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let bad = look.bad();
     for way in &scheme.routes {
         let relay = way.relay.map(|relay| {
-            let path = scheme.between(way.gpu, relay);
+            let path = scheme.between(way.node, way.gpu, relay);
             let link = path
                 .map_or("no path".to_owned(), |path| format!("{} {}", path.kind, path.bandwidth));
             format!("by {relay} ({link}), ")
