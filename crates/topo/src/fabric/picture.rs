@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::fabric::show::{oversubscription, rails};
-use crate::fabric::{Fabric, Wiring};
+use crate::fabric::{Fabric, Uplink, Wiring};
 use crate::lint::counted;
 use crate::render::{escape, rail_colour, speed};
 
@@ -29,6 +29,7 @@ const LEAVES: u32 = GROUP + 40;
 const NODES: u32 = LEAVES + 230;
 const GREY: &str = "#64748b";
 const EDGE: &str = "#334155";
+const UPLINK: &str = "#94a3b8";
 
 /// Nodes that hang on the same leaves.
 struct Group {
@@ -110,6 +111,14 @@ pub fn svg(fabric: &Fabric, wiring: &Wiring) -> String {
     )
 }
 
+/// Cables between two boxes, drawn as one.
+struct Line {
+    from: (u32, u32),
+    to: (u32, u32),
+    colour: &'static str,
+    count: usize,
+}
+
 struct Picture<'a> {
     fabric: &'a Fabric,
     wiring: &'a Wiring,
@@ -127,18 +136,23 @@ impl Picture<'_> {
         ));
     }
 
-    /// So many cables as one line, with their number where there are several.
-    fn cables(&mut self, from: (u32, u32), to: (u32, u32), colour: &str, count: usize) {
-        let wide = 1 + count.ilog2().min(4);
-        self.body.push_str(&format!(
-            "<path d=\"M{} {}L{} {}\" stroke=\"{colour}\" stroke-width=\"{wide}\" fill=\"none\"/>\n",
-            from.0, from.1, to.0, to.1
-        ));
-        if count > 1 {
-            // Nearer to the end, where lines of one begin are apart.
+    /// Lines, each of so many cables; with their numbers where these differ. Where they are alike the legend
+    /// tells them.
+    fn cables(&mut self, lines: &[Line]) {
+        let differ = lines.windows(2).any(|pair| pair[0].count != pair[1].count);
+        for Line { from, to, colour, count } in lines {
+            let wide = 1 + count.checked_ilog2().unwrap_or(0).min(4);
+            self.body.push_str(&format!(
+                "<path d=\"M{} {}L{} {}\" stroke=\"{colour}\" stroke-width=\"{wide}\" fill=\"none\"/>\n",
+                from.0, from.1, to.0, to.1
+            ));
+        }
+        for Line { from, to, count, .. } in lines.iter().filter(|_| differ) {
+            // Nearer to the end, where lines of one begin are apart; legible on a line that crosses.
             let middle = |a: u32, b: u32| (a + 3 * b) / 4;
             let at = (middle(from.0, to.0) + 6, middle(from.1, to.1) + 4);
-            self.text(at, &format!("×{count}"), "");
+            let halo = " stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\"";
+            self.text(at, &format!("×{count}"), halo);
         }
     }
 
@@ -175,11 +189,12 @@ impl Picture<'_> {
         for cable in &wiring.cables {
             *pairs.entry((cable.node, cable.leaf)).or_default() += 1;
         }
-        for ((node, leaf), count) in pairs {
-            if let (Some(x), Some(up)) = (nodes.middle(node), leaves.middle(leaf)) {
-                self.cables((up, LEAVES + BOX), (x, NODES), colour(leaf), count);
-            }
-        }
+        let line = |((node, leaf), count)| {
+            let (x, up) = (nodes.middle(node)?, leaves.middle(leaf)?);
+            Some(Line { from: (up, LEAVES + BOX), to: (x, NODES), colour: colour(leaf), count })
+        };
+        let lines: Vec<Line> = pairs.into_iter().filter_map(line).collect();
+        self.cables(&lines);
         self.boxes(&leaves, "leaf", &wiring.leaves, &colour);
         self.boxes(&nodes, "node", &wiring.nodes, &|_| EDGE);
     }
@@ -189,14 +204,13 @@ impl Picture<'_> {
         let wiring = self.wiring;
         let shown: Vec<_> = leaves.shown.iter().flat_map(|&leaf| wiring.uplinks_of(leaf)).collect();
         if shown.len() <= MESH && spines.more == 0 {
-            for uplink in shown {
-                if let (Some(down), Some(up)) =
-                    (leaves.middle(uplink.leaf), spines.middle(uplink.spine))
-                {
-                    let count = uplink.cables as usize;
-                    self.cables((down, LEAVES), (up, SPINES + BOX), "#94a3b8", count);
-                }
-            }
+            let line = |uplink: &Uplink| {
+                let (down, up) = (leaves.middle(uplink.leaf)?, spines.middle(uplink.spine)?);
+                let (from, to) = ((down, LEAVES), (up, SPINES + BOX));
+                Some(Line { from, to, colour: UPLINK, count: uplink.cables as usize })
+            };
+            let lines: Vec<Line> = shown.into_iter().filter_map(line).collect();
+            self.cables(&lines);
             return;
         }
         let (left, right) = (spines.left, spines.left + spines.step * spines.shown.len() as u32);
@@ -207,20 +221,24 @@ impl Picture<'_> {
         let middle = (left + right) / 2;
         let told = "each leaf to each spine that it has uplinks to";
         self.text((middle, BAR + 13), told, " text-anchor=\"middle\"");
-        for &spine in &spines.shown {
+        let line = |x: Option<u32>, y: u32, to: u32, count: usize| {
+            let x = x.filter(|_| count > 0)?;
+            Some(Line { from: (x, y), to: (x, to), colour: UPLINK, count })
+        };
+        let of_spine = |&spine: &u32| {
             let ups = wiring.uplinks.iter().filter(|uplink| uplink.spine == spine);
-            let count: usize = ups.map(|uplink| uplink.cables as usize).sum();
-            if let Some(x) = spines.middle(spine).filter(|_| count > 0) {
-                self.cables((x, SPINES + BOX), (x, BAR), "#94a3b8", count);
-            }
-        }
-        for &leaf in &leaves.shown {
+            let count = ups.map(|uplink| uplink.cables as usize).sum();
+            line(spines.middle(spine), SPINES + BOX, BAR, count)
+        };
+        let of_leaf = |&leaf: &u32| {
             let ups = wiring.uplinks_of(leaf).iter();
-            let count: usize = ups.map(|uplink| uplink.cables as usize).sum();
-            if let Some(x) = leaves.middle(leaf).filter(|_| count > 0) {
-                self.cables((x, BAR + 18), (x, LEAVES), "#94a3b8", count);
-            }
-        }
+            let count = ups.map(|uplink| uplink.cables as usize).sum();
+            line(leaves.middle(leaf), BAR + 18, LEAVES, count)
+        };
+        let above: Vec<Line> = spines.shown.iter().filter_map(of_spine).collect();
+        let below: Vec<Line> = leaves.shown.iter().filter_map(of_leaf).collect();
+        self.cables(&above);
+        self.cables(&below);
     }
 
     /// The groups that are not drawn whole, each with the number of its uplinks.
@@ -278,6 +296,25 @@ impl Picture<'_> {
         }
     }
 
+    /// How many cables join a node of a group with a leaf, where there are several, and always as many.
+    fn parallel(&self, group: &str) -> String {
+        let mut pairs: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+        let first = self.fabric.nodes.iter().take_while(|other| other.name != group);
+        let first: u32 = first.map(|other| other.count).sum();
+        let own = self.fabric.nodes.iter().find(|other| other.name == group);
+        let own = first..first + own.map_or(0, |own| own.count);
+        for cable in self.wiring.cables.iter().filter(|cable| own.contains(&cable.node)) {
+            *pairs.entry((cable.node, cable.leaf)).or_default() += 1;
+        }
+        let counts: BTreeSet<usize> = pairs.into_values().collect();
+        match counts.first() {
+            Some(&count) if counts.len() == 1 && count > 1 => {
+                format!(", ×{count} between a node and a leaf")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// What is drawn, in words; says how high the picture is.
     fn legend(&mut self, mut y: u32) -> u32 {
         let (fabric, wiring) = (self.fabric, self.wiring);
@@ -292,11 +329,12 @@ impl Picture<'_> {
             let nodes = fabric.nodes.iter().find(|group| group.name == cabling.nodes);
             let count = nodes.map_or(0, |group| group.count as usize * group.ports as usize);
             lines.push(format!(
-                "{} to {}: {} of {}",
+                "{} to {}: {} of {}{}",
                 cabling.nodes,
                 cabling.leaves,
                 counted(count, "cable"),
-                speed(Some(cabling.mbit))
+                speed(Some(cabling.mbit)),
+                self.parallel(&cabling.nodes),
             ));
         }
         for uplinks in &fabric.uplinks {
