@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod algo;
 pub mod explain;
+pub mod graph;
 mod ideal;
 pub mod msccl;
 mod nodes;

@@ -41,6 +41,11 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
             "bandwidth_mb_s": ring.bandwidth_mb_s,
             "nodes": ring.nodes.iter().map(stretch).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "graph": scheme.told.map(|told| json!({
+            "ring_mb_s": told.ring_mb_s,
+            "found_rings": told.found_rings,
+            "found_mb_s": told.found_mb_s,
+        })),
         "trees": rings.trees,
         "loads": scheme.loads.iter().map(|load| json!({
             "from": scheme.node.topology.label(load.from).to_string(),

@@ -3,12 +3,14 @@
 //! one code.
 
 mod counts;
+mod imported;
 mod json;
 mod routes;
 mod scheme;
 mod text;
 
 pub use counts::{BLOCK, Chosen, Counts, Sent};
+pub use imported::Told;
 pub use routes::Way;
 pub use scheme::{Refused, Scheme};
-pub use text::{Look, brief, numbers, speed};
+pub use text::{Look, brief, bytes, numbers, speed};

@@ -11,6 +11,7 @@ use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
 use crate::{MachinesError, Nodes, NodesError, inputs_fingerprint};
 
 use super::counts::Counts;
+use super::imported::Told;
 use super::json;
 use super::routes::{self, Way};
 use super::text::{self, Look};
@@ -29,6 +30,8 @@ pub struct Scheme<'a> {
     pub pxn: bool,
     /// The search's rings and trees.
     pub rings: Rings,
+    /// Of rings that a graph file gives: what it says, and what the search finds.
+    pub told: Option<Told>,
     /// The links of the first node that rings use, with what they put on them.
     pub loads: Vec<Load>,
     /// The ways from each rank of a node to each of another, of one pair of nodes for each pair of kinds; none where
@@ -102,6 +105,7 @@ impl<'a> Scheme<'a> {
             nodes,
             pxn,
             rings,
+            told: None,
             loads,
             routes,
             counts,

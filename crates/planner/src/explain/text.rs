@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use crosstie_topo::{Bandwidth, Path, PathKind, render};
+use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, render};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
 use super::json::reason;
 use super::routes::Way;
 use super::scheme::Scheme;
+use crate::graph::Pattern;
 use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap};
 
 /// How the text is to look.
@@ -93,6 +94,14 @@ pub fn numbers(all: &[u32]) -> String {
 }
 
 /// So many MB/s (10⁶ bytes) in words.
+/// Bytes as sizes are written on a command line: `64K`.
+pub fn bytes(number: u64) -> String {
+    let units = [(30, "G"), (20, "M"), (10, "K")];
+    let unit = units.iter().find(|(power, _)| number > 0 && number.trailing_zeros() >= *power);
+    unit.map_or_else(|| number.to_string(), |(power, unit)| format!("{}{unit}", number >> power))
+}
+
+/// A bandwidth in words.
 pub fn speed(mb_s: u64) -> String {
     Bandwidth::mb_per_s(mb_s).to_string()
 }
@@ -112,19 +121,28 @@ fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
             let good = look.good();
             format!("{good}the bound: no rings are better{good:#}")
         }
-        Some(bound) => format!(
-            "{} % of the bound, {}",
-            tenths((2000 * total / bound.max(1)).div_ceil(2)),
-            speed(bound)
-        ),
+        Some(bound) => format!("{} of the bound, {}", percent(total, bound), speed(bound)),
     };
     let s = if count == 1 { "" } else { "s" };
+    let whose = if scheme.told.is_some() { " of the graph file" } else { "" };
     let _ = writeln!(
         text,
-        "\n{head}Rings{head:#}: {count} ring{s} of {}, together {}: {bound}",
+        "\n{head}Rings{whose}{head:#}: {count} ring{s} of {}, together {}: {bound}",
         speed(each),
         speed(total)
     );
+    if let Some(told) = &scheme.told {
+        let s = if told.found_rings == 1 { "" } else { "s" };
+        let more = format!(
+            "the file says {} a ring, links bear {}; the search itself finds {} ring{s}, together {}: these are {} of that",
+            speed(told.ring_mb_s),
+            speed(each),
+            told.found_rings,
+            speed(told.found_mb_s),
+            percent(total, told.found_mb_s),
+        );
+        wrapped("  ", &more, text);
+    }
     let groups = groups(scheme);
     for group in &groups {
         let swapped = scheme.rings.swap == Swap::Pairs && is_swapped(&groups[0], group);
@@ -140,23 +158,36 @@ fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     swap(scheme, look, text);
 }
 
-/// The links that leave the least to other rings: what limits these.
+/// A share in words, rounded to tenths.
+fn percent(part: u64, whole: u64) -> String {
+    format!("{} %", tenths((2000 * part / whole.max(1)).div_ceil(2)))
+}
+
+/// The links that leave the least to other rings, alike ones together. They need not be the cut that bounds all.
 fn fullest(scheme: &Scheme<'_>, text: &mut String) {
-    /// Others are alike, as a rule.
-    const SHOWN: usize = 2;
     let share = |load: &Load| load.load_mb_s * 100 / load.capacity_mb_s.max(1);
     let Some(most) = scheme.loads.iter().map(share).max() else { return };
-    let fullest: Vec<&Load> = scheme.loads.iter().filter(|load| share(load) == most).collect();
-    let name = |id| scheme.node.topology.label(id);
-    let told = fullest.iter().take(SHOWN).map(|load| {
-        let (from, to) = (name(load.from), name(load.to));
-        format!("{from} to {to} {} of {}", speed(load.load_mb_s), speed(load.capacity_mb_s))
-    });
-    let mut told = told.collect::<Vec<_>>().join(", ");
-    if fullest.len() > SHOWN {
-        told += &format!(" and {} more", fullest.len() - SHOWN);
+    let mut alike: BTreeMap<(u64, u64), BTreeMap<String, u32>> = BTreeMap::new();
+    for load in scheme.loads.iter().filter(|load| share(load) == most) {
+        let ends = format!("{} to {}", kind(scheme, load.from), kind(scheme, load.to));
+        let counts = alike.entry((load.load_mb_s, load.capacity_mb_s)).or_default();
+        *counts.entry(ends).or_default() += 1;
     }
-    wrapped("  limit: ", &format!("links that are {most} % full on node 0: {told}"), text);
+    let told = alike.into_iter().map(|((load, capacity), counts)| {
+        let of = if load == capacity { String::new() } else { format!(" of {}", speed(capacity)) };
+        let counts = counts.into_iter().map(|(ends, count)| format!("{count} {ends}"));
+        format!("{} ({}{of})", counts.collect::<Vec<_>>().join(", "), speed(load))
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    let full = if most == 100 { "full".to_owned() } else { format!("{most} % full") };
+    wrapped("  busiest: ", &format!("{full} on node 0: {told}"), text);
+}
+
+/// What a vertex is, without its number.
+fn kind(scheme: &Scheme<'_>, vertex: VertexId) -> String {
+    let label = scheme.node.topology.label(vertex).to_string();
+    let name = label.rsplit('/').next().unwrap_or(&label);
+    name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
 }
 
 /// Whether channels 2k and 2k + 1 go each other's ways.
@@ -264,22 +295,24 @@ pub fn brief(stretch: &Stretch) -> String {
     way + &stretch.nic_out.map(|nic| format!(" > nic {nic}")).unwrap_or_default()
 }
 
-/// The kinds of a ring's links and what the narrowest of a kind carries: to the NICs, between GPUs.
+/// The kinds of a ring's links, each with what the narrowest of it carries: between GPUs, then to the NICs.
 fn links(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
-    let mut kinds: BTreeMap<_, Bandwidth> = BTreeMap::new();
-    let mut add = |path: Option<Path>| {
-        if let Some(path) = path.filter(|path| path.kind != PathKind::Loc) {
-            let least = kinds.entry(path.kind).or_insert(path.bandwidth);
-            *least = path.bandwidth.min(*least);
-        }
-    };
-    for (from, to) in steps(scheme, stretch) {
-        add(scheme.hop(stretch.node, from, to));
-    }
+    let hops =
+        steps(scheme, stretch).into_iter().map(|(from, to)| scheme.hop(stretch.node, from, to));
     let ends = [(stretch.nic_in, first(stretch)), (stretch.nic_out, last(scheme, stretch))];
-    ends.into_iter().filter_map(|(nic, local)| nic.zip(local)).for_each(|(nic, local)| {
-        add(scheme.to_nic(stretch.node, local, nic));
-    });
+    let ends = ends.into_iter().map(|(nic, local)| scheme.to_nic(stretch.node, local?, nic?));
+    let gpus = format!("{}s by", scheme.unit());
+    let parts = [(&*gpus, narrowest(hops)), ("NICs by", narrowest(ends))];
+    let told = parts.into_iter().filter(|(_, kinds)| !kinds.is_empty());
+    told.map(|(by, kinds)| format!("{by} {kinds}")).collect::<Vec<_>>().join("; ")
+}
+
+fn narrowest(paths: impl Iterator<Item = Option<Path>>) -> String {
+    let mut kinds: BTreeMap<PathKind, Bandwidth> = BTreeMap::new();
+    for path in paths.flatten().filter(|path| path.kind != PathKind::Loc) {
+        let least = kinds.entry(path.kind).or_insert(path.bandwidth);
+        *least = path.bandwidth.min(*least);
+    }
     let told = kinds.into_iter().map(|(kind, least)| format!("{kind} {least}"));
     told.collect::<Vec<_>>().join(", ")
 }
@@ -342,7 +375,7 @@ fn hops(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
 fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let told = match scheme.rings.swap {
         Swap::None => None,
-        Swap::Pairs => Some("what leaves a node by one NIC enters the next by the same: channels 2k and 2k + 1 take each other's way at every other node".to_owned()),
+        Swap::Pairs => Some("channels 2k and 2k + 1 take each other's way at every other node, so none crosses rails".to_owned()),
         Swap::Turning { from } => Some(format!(
             "the number of nodes is odd, so rings that swap rails at every other node would end on another's: from node {from} on each takes the next channel's rail, twice, and the last node leads it back"
         )),
@@ -402,10 +435,26 @@ fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let Some(one) = trees.first().filter(|_| scheme.nodes > 1) else { return };
     let _ = writeln!(
         text,
-        "\n{head}Trees{head:#}: {} of {}, two a channel; in each node a chain from its NIC on",
+        "\n{head}Trees{head:#}: {} of {}{}, two a channel; in each node a chain from its NIC on",
         trees.len(),
-        speed(one.bandwidth_mb_s)
+        speed(one.bandwidth_mb_s),
+        if scheme.told.is_some() { ", as the graph file says" } else { "" },
     );
+    if let Some(pattern) = scheme.told.and_then(|told| told.trees) {
+        match pattern {
+            Pattern::BalancedTree => wrapped(
+                "  ",
+                "the second child of a node is joined to the second GPU of the chain",
+                text,
+            ),
+            Pattern::SplitTree => wrapped(
+                "  ",
+                "the children of a node are joined to the second GPU of the chain",
+                text,
+            ),
+            _ => {}
+        }
+    }
     let most = if look.full { usize::MAX } else { 8 };
     for tree in trees.iter().filter(|tree| look.full || tree.channel == one.channel) {
         let inner = tree.nodes.iter().filter(|branch| !branch.children.is_empty());
@@ -582,9 +631,13 @@ fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         };
         let instead =
             crossing.instead.map_or("a NIC on no rail".to_owned(), |rail| format!("rail {rail}"));
+        let why = match crossing.why {
+            CrossingWhy::Told => ", as the graph file says",
+            _ => ", which has no NIC there",
+        };
         let _ = writeln!(
             text,
-            "  channel {}, node {}: {side} by {instead} in place of {}, which has no NIC there",
+            "  channel {}, node {}: {side} by {instead} in place of {}{why}",
             crossing.channel, crossing.node, crossing.rail
         );
     }
@@ -600,40 +653,68 @@ fn why_crossing(why: CrossingWhy) -> &'static str {
         CrossingWhy::NotJoined => {
             "NVLink joins the sender to no GPU whose NIC is on the receiver's rail"
         }
+        CrossingWhy::Told => "the graph file says so",
     }
 }
 
-/// What calls put on the network, and by which algorithm.
+/// By which algorithm calls are carried out, and what they put on the network.
 fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let (counts, head) = (&scheme.counts, look.head());
-    if scheme.nodes > 1 {
-        let _ = writeln!(
-            text,
-            "\n{head}Messages{head:#} between nodes in a call of {BLOCK} bytes a rank or block, in how many wire messages"
-        );
-        if counts.sent.is_empty() {
-            let _ = writeln!(text, "  not counted for more than {MOST_RANKS_COUNTED} ranks");
-        }
-        for pair in counts.sent.chunks(2) {
-            let told: Vec<String> = pair.iter().map(message).collect();
-            let _ = writeln!(text, "  {}", told.join("   ").trim_end());
-        }
+    let sent = match (scheme.nodes, counts.sent.is_empty()) {
+        (1, _) => String::new(),
+        (_, true) => format!("; messages are not counted above {MOST_RANKS_COUNTED} ranks"),
+        _ => format!(
+            "; messages between nodes with blocks of {}, in how many wire messages",
+            bytes(BLOCK)
+        ),
+    };
+    let _ = writeln!(text, "\n{head}Algorithms{head:#} by size of the buffer or block{sent}");
+    let mut operations: Vec<&str> = counts.chosen.iter().map(|chosen| chosen.operation).collect();
+    operations.dedup();
+    let rows: Vec<(&str, String)> =
+        operations.into_iter().map(|operation| (operation, spans(scheme, operation))).collect();
+    let wide = rows.iter().map(|(_, spans)| spans.len()).max().unwrap_or(0);
+    for (operation, spans) in rows {
+        let sent = counts.sent.iter().find(|sent| sent.operation == operation);
+        let sent = sent.filter(|_| scheme.nodes > 1).map_or(String::new(), message);
+        let line = format!("  {operation:<15} {spans:<wide$}  {sent}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     if look.full {
-        let _ = writeln!(text, "\n{head}Algorithms{head:#} by bytes of the buffer, or of a block");
         for chosen in &counts.chosen {
             let (algorithm, why) = (chosen.choice.algorithm.name(), reason(chosen.choice.why));
-            let _ = writeln!(
-                text,
-                "  {:<14} {:>10}  {algorithm:<12}  {why}",
-                chosen.operation, chosen.bytes
-            );
+            let size = bytes(chosen.bytes);
+            let _ =
+                writeln!(text, "    {:<14} {size:>5}  {algorithm:<12}  {why}", chosen.operation);
         }
     }
 }
 
+/// An operation's algorithms at the sizes that were looked at: `up to 64K tree, from 512K ring`.
+fn spans(scheme: &Scheme<'_>, operation: &str) -> String {
+    let mut spans: Vec<(u64, u64, &str)> = Vec::new();
+    for chosen in scheme.counts.chosen.iter().filter(|chosen| chosen.operation == operation) {
+        let algorithm = chosen.choice.algorithm.name();
+        match spans.last_mut() {
+            Some((_, last, same)) if *same == algorithm => *last = chosen.bytes,
+            _ => spans.push((chosen.bytes, chosen.bytes, algorithm)),
+        }
+    }
+    let count = spans.len();
+    let told = spans.iter().enumerate().map(|(place, &(first, last, algorithm))| {
+        let (first, last) = (bytes(first), bytes(last));
+        match place {
+            _ if count == 1 => algorithm.to_owned(),
+            0 => format!("up to {last} {algorithm}"),
+            place if place + 1 == count => format!("from {first} {algorithm}"),
+            _ if first == last => format!("at {first} {algorithm}"),
+            _ => format!("{first} to {last} {algorithm}"),
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// What a call of it sends.
 fn message(sent: &Sent) -> String {
-    let Sent { operation, messages, wire_messages, algorithm } = sent;
-    let algorithm = algorithm.name();
-    format!("{operation:<14} {messages:>6} in {wire_messages:<6} {algorithm:<12}")
+    format!("{} in {}", sent.messages, sent.wire_messages)
 }

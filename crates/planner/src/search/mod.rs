@@ -198,6 +198,8 @@ pub enum CrossingWhy {
     NoNic,
     /// It has one, but NVLink joins the sender to no GPU whose NIC that is.
     NotJoined,
+    /// Nobody searched: a graph file says so.
+    Told,
 }
 
 /// One of the two trees of a channel, over nodes; inside each node a chain.
