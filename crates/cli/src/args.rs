@@ -19,7 +19,9 @@ use crate::bench::operation::{self, Operation};
 use crate::lab::LabFacts;
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
-pub use plan::{OnOff, PlanArgs, PlanCommand, PlanFormat, SearchArgs, VerifyArgs};
+pub use plan::{
+    Loss, OnOff, Part, PlanArgs, PlanCommand, PlanDiffArgs, PlanFormat, SearchArgs, VerifyArgs,
+};
 pub use settings::SettingFlags;
 pub use topo::{
     DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod fabric;
 mod file;
+mod kind;
 mod lab;
 mod launch;
 mod picture;

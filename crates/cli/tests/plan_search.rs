@@ -197,3 +197,195 @@ fn gpus_that_nothing_joins_are_named() {
         done.err
     );
 }
+
+/// A file of this test alone, which goes with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("crosstie-plan-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_graph_file_of_ours_is_shown_as_the_plan_that_it_was_written_of() {
+    let written = plan("dgx1-v100.xml", "--nodes 2 --format graph");
+    assert_eq!((written.code, written.err.as_str()), (Some(0), ""));
+    let file = Scratch::new("graph.xml", &written.out);
+    let (own, read) = (
+        object("dgx1-v100", "--nodes 2"),
+        object("dgx1-v100", &format!("--nodes 2 --graph {}", file.path())),
+    );
+    for key in ["rings", "total_mb_s", "loads", "swap", "routes"] {
+        assert_eq!(own[key], read[key], "{key}");
+    }
+    assert_eq!(read["graph"]["ring_mb_s"], own["rings"][0]["bandwidth_mb_s"]);
+    assert_eq!(own["graph"], Value::Null);
+    let text = plan("dgx1-v100.xml", &format!("--graph {}", file.path()));
+    assert!(text.out.contains("Rings of the graph file"), "{}", text.out);
+    let other = plan("hgx-h100-4nic.xml", &format!("--graph {}", file.path()));
+    assert_eq!(other.code, Some(0), "the same GPUs and NICs: {}", other.err);
+    let other = plan("grace-hopper.xml", &format!("--graph {}", file.path()));
+    assert_eq!((other.code, other.out.as_str()), (Some(2), ""));
+    assert!(other.err.contains("line ") && other.err.contains("expected one of"), "{}", other.err);
+}
+
+fn diff(first: &str, second: &str, more: &str) -> Done {
+    let mut command = crosstie("plan diff");
+    command.args([first, second]).args(more.split_whitespace());
+    Running::start(command).finish()
+}
+
+#[test]
+fn a_lost_nic_is_told_as_what_changed() {
+    let whole = Scratch::new("whole.json", &plan("dgx-h100.xml", "--json").out);
+    let lost = Scratch::new("lost.json", &plan("dgx-h100.xml", "--lost nic2 --json").out);
+    let same = diff(whole.path(), whole.path(), "");
+    assert_eq!((same.code, same.err.as_str()), (Some(0), ""));
+    assert!(same.out.contains("no difference"), "{}", same.out);
+    let done = diff(whole.path(), lost.path(), "");
+    assert_eq!((done.code, done.err.as_str()), (Some(1), ""));
+    assert!(done.out.lines().count() <= 40, "{}", done.out);
+    for told in ["384 GB/s -> 336 GB/s", "no longer on any ring", "2:"] {
+        assert!(done.out.contains(told), "{told} is not in\n{}", done.out);
+    }
+    let object: Value =
+        serde_json::from_str(&diff(whole.path(), lost.path(), "--json").out).unwrap();
+    assert_eq!((&object["schema"], &object["equal"]), (&1.into(), &false.into()));
+    let bound = list(&object["changes"]).iter().find(|change| change["what"] == "bound").unwrap();
+    assert_eq!(bound["after"], "336 GB/s");
+    let one = Scratch::new("one-lost.json", &plan("dgx-h100.xml", "--lost nic2@1 --json").out);
+    let done = diff(whole.path(), one.path(), "");
+    assert_eq!((done.code, done.err.as_str()), (Some(1), ""));
+    assert!(done.out.contains("384 GB/s -> 336 GB/s"), "{}", done.out);
+    for format in ["text", "svg"] {
+        let shown = plan("dgx-h100.xml", &format!("--lost nic2@1 --format {format}"));
+        assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+        assert!(shown.out.contains("of 2 kinds"), "{}", shown.out);
+    }
+    // The others keep their rails: what goes by them is as it was.
+    let lost: Value = serde_json::from_str(&fs::read_to_string(&lost.0).unwrap()).unwrap();
+    let nics = |route: &Value| (route["nic"].clone(), route["rail"].clone());
+    assert!(list(&lost["routes"]).iter().all(|route| nics(route).0 == nics(route).1), "{lost}");
+}
+
+#[test]
+fn what_cannot_be_compared_or_lost_is_refused() {
+    let whole = Scratch::new("one.json", &plan("dgx-h100.xml", "--json").out);
+    let machine = file("topology/dgx-h100.xml");
+    for (first, second, told) in [
+        ("-", "-", "both plans"),
+        (whole.path(), machine.to_str().unwrap(), "is not a plan of `crosstie plan --json`"),
+        (whole.path(), "/no/such/file", "cannot read /no/such/file"),
+    ] {
+        let done = diff(first, second, "");
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{first} {second}");
+        assert!(done.err.contains(told), "{}", done.err);
+    }
+    for (more, told) in [
+        ("--lost nic9", "the machine has no NIC 9\n  it has 0-7"),
+        ("--lost gpu8", "the machine has no GPU 8"),
+        ("--lost gpu0@1 --format graph", "nodes are of 2 kinds"),
+        ("--lost gpu0@5", "no such node among 2"),
+        ("--lost fan1", "expected nic or gpu"),
+        ("--lost gpu0,gpu1,gpu2,gpu3,gpu4,gpu5,gpu6,gpu7", "no GPU is left"),
+        ("--graph /no/such/file", "--graph /no/such/file"),
+    ] {
+        let done = plan("dgx-h100.xml", more);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{more}");
+        assert!(done.err.contains(told), "{more}: {}", done.err);
+    }
+}
+
+/// A number that an element gives.
+fn attribute(line: &str, name: &str) -> Option<u32> {
+    let (_, rest) = line.split_once(&format!(" {name}=\""))?;
+    rest.split_once('"')?.0.parse().ok()
+}
+
+/// What elements of a picture cover: left, right, top, bottom.
+fn covered(picture: &str) -> Vec<(String, [u32; 4])> {
+    let boxed = |line: &str| {
+        let of = |name| attribute(line, name);
+        let (x, y) = (of("x")?, of("y")?);
+        if line.starts_with("<rect class=\"box\"") {
+            return Some([x, x + of("width")?, y, y + of("height")?]);
+        }
+        let text = line.strip_prefix("<text")?.split_once('>')?.1.split_once('<')?.0;
+        let size = of("font-size").unwrap_or(11);
+        // A letter of the font is 0.6 of its size wide.
+        let wide = text.chars().count() as u32 * size * 6 / 10;
+        let left = if line.contains("\"middle\"") { x - wide / 2 } else { x };
+        Some([left, left + wide, y - size * 3 / 4, y])
+    };
+    picture.lines().filter_map(|line| Some((line.to_owned(), boxed(line)?))).collect()
+}
+
+#[test]
+fn nothing_in_a_picture_overlaps() {
+    for (machine, more) in [
+        ("dgx-h100", "--nodes 2"),
+        ("dgx-h100", "--nodes 40"),
+        ("dgx1-v100", "--nodes 3"),
+        ("pcie-8gpu", "--nodes 2"),
+        ("nvl72", "--nodes 2"),
+        ("hgx-h100-4nic", "--nodes 2 --pxn off"),
+        ("dgx-a100", "--nodes 1"),
+    ] {
+        let picture = plan(&format!("{machine}.xml"), &format!("{more} --format svg")).out;
+        let all = covered(&picture);
+        let is_box = |line: &str| line.starts_with("<rect");
+        assert!(all.iter().any(|(line, _)| is_box(line)), "{machine}");
+        for (place, (line, [left, right, top, bottom])) in all.iter().enumerate() {
+            for (other, [x, to_x, y, to_y]) in &all[..place] {
+                // A name stands in its box.
+                let apart = right <= x || to_x <= left || bottom <= y || to_y <= top;
+                let inside = is_box(other) != is_box(line)
+                    && ((x <= left && right <= to_x) || (left <= x && to_x <= right))
+                    && ((y <= top && bottom <= to_y) || (top <= y && to_y <= bottom));
+                assert!(apart || inside, "{machine} {more}: {line} is on {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_with_what_takes_it() {
+    let plan_file = Scratch::new("kind.json", &plan("dgx-h100.xml", "--json").out);
+    let capture = Scratch::new("kind.tree", "# A machine\n/nvml\n  refused = no\n");
+    let fabric = file("topology/fabric-rail-2.toml");
+    let machine = file("topology/dgx-h100.xml");
+    let (fabric, machine) = (fabric.to_str().unwrap(), machine.to_str().unwrap());
+    for (line, file, told) in [
+        ("plan --topo", plan_file.path(), "`crosstie plan diff A B`"),
+        ("topo", plan_file.path(), "`crosstie plan diff A B`"),
+        ("plan --topo", "/no/such/file", "--topo takes an NCCL topology file"),
+        ("plan --topo", fabric, "is a fabric, not a machine"),
+        ("bench all_reduce --topo", fabric, "is a fabric, not an NCCL topology file"),
+        ("bench all_reduce --topo", capture.path(), "is a captured machine"),
+        ("lab --fabric", machine, "is an NCCL topology file, not a fabric"),
+        ("lab --fabric", capture.path(), "is a captured machine"),
+    ] {
+        let mut command = crosstie(line);
+        command.arg(file);
+        if line.starts_with("lab") {
+            command.args(["--", "bench", "all_reduce"]);
+        }
+        let done = Running::start(command).finish();
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{line}: {}", done.err);
+        assert!(done.err.contains(told), "{line} {file}: {}", done.err);
+    }
+}

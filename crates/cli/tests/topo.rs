@@ -282,7 +282,7 @@ fn what_is_no_topology_is_refused_with_the_place() {
     let text = Scratch::new("hello");
     let cut = Scratch::new(&SMALL[..300]);
     for (args, expected) in [
-        (["--file", graph.path()], "this is a graph file (NCCL_GRAPH_FILE, <graphs>)"),
+        (["--file", graph.path()], "is a graph file (NCCL_GRAPH_FILE), not a machine or a fabric"),
         (["--file", text.path()], "line 1, column 1: not XML"),
         (["--file", cut.path()], "not XML"),
         (["--file", "/no/such/file"], "cannot read /no/such/file"),
@@ -464,5 +464,17 @@ fn its_help_teaches() {
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     for sub in ["show", "lint", "diff", "remap"] {
         assert_eq!(run(&format!("topo {sub} --help")).code, Some(0));
+    }
+}
+
+#[test]
+fn help_explains_every_kind_of_path() {
+    for args in [&["--help"][..], &["show", "--help"]] {
+        let done = topo(args);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        // NET is the way between nodes, LOC the X of the matrix.
+        for kind in ["NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS"] {
+            assert!(done.out.contains(&format!("{kind}  ")), "{kind} is not in {}", done.out);
+        }
     }
 }

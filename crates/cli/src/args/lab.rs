@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crosstie_lab::{Description, Played, Port, Rate};
 
 use crate::exit::Failure;
+use crate::kind::Kind;
 
 const LAB_HELP: &str = "\
 COMMAND is bench or run, as it would stand after `crosstie`. It gets the lab's
@@ -262,6 +263,11 @@ impl FabricArgs {
                 Failure::usage(format!("--fabric {}: {error}", file.display()), remedy)
             };
             let bytes = crate::file::read(file).map_err(|e| bad(&e))?;
+            let kind = Kind::of(&bytes);
+            // What begins with nothing that is known may still be meant for one.
+            if !matches!(kind, Kind::Fabric | Kind::Topology) || bytes.starts_with(b"<") {
+                return Err(kind.refusal("--fabric", file, "a fabric"));
+            }
             let (fabric, _) = crate::fabric::read(file, &bytes).map_err(|e| bad(&e))?;
             let Self { ranks_per_node, rate, mtu, .. } = *self;
             let played = Played { ranks_per_node, rate, mtu };

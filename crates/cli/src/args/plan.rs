@@ -1,6 +1,8 @@
 //! Owns the arguments of `crosstie plan`.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -32,7 +34,8 @@ go by these rings yet: see the README.
 A ring of channel 0 on two nodes reads:
   nic 0 > 0 7 6 5 4 3 2 1 > nic 0     in by NIC 0, GPU 0 to GPU 1, out by NIC 0
 Numbers are the file's (dev); of a rack, which is one node here, places among all its
-GPUs or NICs. Links are of the kinds of `crosstie topo`: NVL, NVB, PIX, PXB, PHB, SYS.
+GPUs or NICs. Links are of the kinds of `crosstie topo`: NVL, NVB, C2C, PIX, PXB, P2C,
+PXN, PHB, SYS.
 
 Rails and relays: NICs of one number are on one rail, a network of its own. With
 --pxn on a GPU whose peer is on another rail passes its data to the GPU of its own
@@ -43,17 +46,36 @@ The bound is what no set of rings exceeds: the least cut between any two GPUs, o
 GPU and the network. Where the rings reach it, there are no better ones.
 
 Formats: text; json (schema 1); svg, a picture: each NIC in the colour of its rail on a
-row of its own, so that what crosses rails is aslant, dashed and red.
+row of its own, so that what crosses rails is aslant, dashed and red; graph, rings and
+trees of a node as NCCL reads them (NCCL_GRAPH_FILE).
+
+--graph FILE shows what such a file, NCCL's own (NCCL_GRAPH_DUMP_FILE) for one, makes of
+the machine: its rings carry what the most loaded link leaves each, not what it says.
 
 Examples:
   crosstie plan --topo topology/dgx-h100.xml --nodes 2
   crosstie plan --topo topology/dgx-h100.xml --nodes 2 --gpus 0,2,4,6 --pxn off
   crosstie plan --topo topology/dgx1-v100.xml --nodes 3 --full   each hop of each ring
   crosstie plan --topo dgx.xml --nodes 4 --json | jq .bound_mb_s
+  crosstie plan --topo dgx.xml --format graph > rings.graph.xml
+  crosstie plan --topo dgx.xml --graph nccl.graph.xml   NCCL's rings beside ours
+  crosstie plan --topo dgx.xml --lost nic2 --json | crosstie plan diff whole.json -
   crosstie plan verify all_reduce.xml                 prove a plan
 
-Exit code: 0 good; 1 verify found a plan wrong; 2 usage, a file that is no machine, or
-a machine that cannot be planned for.";
+Exit code: 0 good; 1 verify found a plan wrong, or diff two that differ; 2 usage, a file
+that is no machine, or a machine that cannot be planned for.";
+
+const DIFF_HELP: &str = "\
+Both are what `crosstie plan --json` printed; one may be - for standard input. Told are
+bandwidth, bound, rings, trees, NICs, relays, crossings, wires, messages and choices that
+changed: of many of a kind the first.
+
+Examples:
+  crosstie plan --topo dgx.xml --json > whole.json
+  crosstie plan --topo dgx.xml --lost nic2 --json | crosstie plan diff whole.json -
+  crosstie plan diff whole.json other.json --json | jq .changes
+
+Exit code: 0 the plans are equal; 1 they differ; 2 usage, or a file that is no plan.";
 
 /// Arguments of `crosstie plan`.
 #[derive(Debug, Args)]
@@ -82,6 +104,14 @@ pub struct SearchArgs {
     /// The GPUs of each node that have a rank, in this order [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub gpus: Vec<u32>,
+
+    /// NICs and GPUs to plan without: nic2, gpu3; nic2@1 on node 1 alone
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub lost: Vec<Loss>,
+
+    /// Show these rings and trees, of NCCL's graph file, in place of the search's
+    #[arg(long, value_name = "FILE")]
+    pub graph: Option<PathBuf>,
 
     /// Whether data enter the network on their receiver's rail, by a relay
     #[arg(long, value_enum, default_value_t = OnOff::On, value_name = "WHICH")]
@@ -122,6 +152,58 @@ pub enum PlanFormat {
     Json,
     /// A picture
     Svg,
+    /// NCCL's graph file: rings and trees of a node
+    Graph,
+}
+
+/// A device that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// What it is.
+    pub part: Part,
+    /// Its number.
+    pub number: u32,
+    /// The node that lacks it; all, where none is named.
+    pub node: Option<u32>,
+}
+
+/// What a node can lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A NIC.
+    Nic,
+    /// A GPU.
+    Gpu,
+}
+
+impl FromStr for Loss {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str =
+            "expected nic or gpu with its number, and @node or nothing: nic2, gpu0@1";
+        let (device, node) = match text.split_once('@') {
+            Some((device, node)) => (device, Some(node.parse().map_err(|_| EXPECTED)?)),
+            None => (text, None),
+        };
+        let (part, number) = match (device.strip_prefix("nic"), device.strip_prefix("gpu")) {
+            (Some(number), _) => (Part::Nic, number),
+            (_, Some(number)) => (Part::Gpu, number),
+            _ => return Err(EXPECTED),
+        };
+        Ok(Self { part, number: number.parse().map_err(|_| EXPECTED)?, node })
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = match self.part {
+            Part::Nic => "nic",
+            Part::Gpu => "gpu",
+        };
+        write!(f, "{part}{}", self.number)?;
+        self.node.map_or(Ok(()), |node| write!(f, "@{node}"))
+    }
 }
 
 /// What can be done with a plan.
@@ -129,6 +211,33 @@ pub enum PlanFormat {
 pub enum PlanCommand {
     /// Prove that a plan, or a program for MSCCL, computes its collective, or tell what is wrong in it
     Verify(VerifyArgs),
+    /// Tell what changed from one plan to another
+    Diff(PlanDiffArgs),
+}
+
+/// Arguments of `crosstie plan diff`.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF_HELP)]
+pub struct PlanDiffArgs {
+    /// A plan, as `crosstie plan --json` prints it; - is standard input
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+
+    /// Another
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+
+    /// Tell each change, however many
+    #[arg(long)]
+    pub full: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Whether to colour the text
+    #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
 }
 
 /// Arguments of `crosstie plan verify`.

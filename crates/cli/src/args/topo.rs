@@ -15,8 +15,9 @@ The text is a tree of what hangs below what, then how each GPU and port of a
 network (row) reaches each other (column), the best kinds of path first:
   X    itself, or another port of the same card
   NV#  # NVLinks          NVB  NVLinks by way of a GPU   C2C  chip to chip
-  PIX  one PCI switch     PXB  several PCI switches      PXN  NVLink, then another
-  PHB  a processor        SYS  between NUMA nodes             GPU's NIC
+  PIX  one PCI switch     PXB  several PCI switches      P2C  C2C, then the chip's NIC
+  PXN  NVLink, then another GPU's NIC
+  PHB  a processor        SYS  between NUMA nodes
 A rail counts ports of the file: where a plugin joins NICs into one (AWS's four EFA of
 a GPU in NCCL's dumps), that one is a rail; as the kernel shows them there are four.
 Of a rack, or where the terminal is too narrow, rows that are alike are told
@@ -41,6 +42,19 @@ Examples:
 Exit code: 0 good; 1 lint found errors, or diff differences; 2 usage, or a file that
 is no topology; 4 the environment.";
 
+const SHOW_HELP: &str = "\
+Kinds of path, the best first (`crosstie topo --help` tells more):
+  X    itself, or another port of the same card
+  NV#  # NVLinks
+  NVB  NVLinks by way of a GPU
+  C2C  chip to chip, GPU and processor
+  PIX  one PCI switch
+  PXB  several PCI switches
+  P2C  chip to chip, then the processor's own NIC
+  PXN  NVLink, then another GPU's NIC
+  PHB  a processor
+  SYS  between NUMA nodes";
+
 /// Arguments of `crosstie topo`.
 #[derive(Debug, Args)]
 #[command(after_help = TOPO_HELP, args_conflicts_with_subcommands = true)]
@@ -58,6 +72,7 @@ pub struct TopoArgs {
 #[derive(Debug, Subcommand)]
 pub enum TopoCommand {
     /// Show a machine: as a tree and a matrix of paths, or in another format (the default)
+    #[command(after_help = SHOW_HELP)]
     Show(ShowArgs),
     /// Tell what is wrong with a machine, its description, or a fabric, with evidence and remedy
     Lint(LintArgs),

@@ -2,12 +2,29 @@
 
 use std::path::Path;
 
-use crosstie::Machine;
+use crosstie::{Machine, MachineError};
 
 use crate::exit::Failure;
+use crate::kind::Kind;
 
 /// As many ranks as any command starts.
 pub const MOST_RANKS: u32 = 4096;
+
+/// A file that no world can play: because it is another, or because something is wrong in it.
+fn unread(file: &Path, error: &MachineError) -> Failure {
+    let kind = crate::file::read(file).map(|bytes| Kind::of(&bytes));
+    match kind {
+        Ok(Kind::Topology) => Failure::usage(
+            format!("--topo {}: {error}", file.display()),
+            "`crosstie topo lint --file FILE` tells what is wrong with a topology file",
+        ),
+        Ok(other) => other.refusal("--topo", file, Kind::Topology.name()),
+        Err(_) => Failure::usage(
+            format!("--topo {}: {error}", file.display()),
+            "give an NCCL topology file: topology/ has some, `crosstie topo --format xml` writes this machine's",
+        ),
+    }
+}
 
 /// (ranks, nodes) of a world whose nodes are the machine of a file: as told; where nothing is told of ranks,
 /// as many as fill the nodes; where nothing is told of nodes, as many as hold the ranks, else as many as the file has hosts,
@@ -18,12 +35,7 @@ pub fn played(
     nodes: Option<u32>,
     nodes_else: u32,
 ) -> Result<(u32, u32), Failure> {
-    let machine = Machine::read(file).map_err(|error| {
-        Failure::usage(
-            format!("--topo {}: {error}", file.display()),
-            "give an NCCL topology file; `crosstie topo lint --file FILE` tells what is wrong with one",
-        )
-    })?;
+    let machine = Machine::read(file).map_err(|error| unread(file, &error))?;
     let (devices, hosts) = (machine.devices(), machine.hosts());
     let hold = |ranks: u32| {
         let least = ranks.div_ceil(devices);

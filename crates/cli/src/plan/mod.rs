@@ -1,5 +1,9 @@
-//! Owns `crosstie plan`: what the planner makes of a described machine, and the proof of a plan.
+//! Owns `crosstie plan`: what the planner makes of a described machine, how two plans differ, and the proof of one.
 
+mod cluster;
+mod compare;
+mod difference;
+mod lost;
 mod search;
 mod svg;
 mod verify;
@@ -12,5 +16,6 @@ pub fn run(args: &PlanArgs) -> Result<Exit, Failure> {
     match &args.command {
         None => search::run(&args.search),
         Some(PlanCommand::Verify(args)) => verify::run(args),
+        Some(PlanCommand::Diff(args)) => compare::run(args),
     }
 }

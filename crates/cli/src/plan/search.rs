@@ -1,27 +1,30 @@
 //! Owns `crosstie plan` without a command: which machine is asked for, and whether it can be planned for.
 
-use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use crosstie_planner::explain::{Look, Refused, Scheme, numbers};
-use crosstie_planner::search::{Node, SearchError, device};
+use crosstie_planner::explain::{Look, Refused, Scheme};
+use crosstie_planner::graph::{GraphFile, Unwritable};
+use crosstie_planner::search::{Node, SearchError, Swap};
 use crosstie_topo::{Topology, VertexId};
 
+use super::cluster::Cluster;
 use super::svg;
 use crate::args::{OnOff, PlanFormat, SearchArgs};
 use crate::exit::{Exit, Failure};
-use crate::launch::MOST_RANKS;
+use crate::kind::Kind;
 use crate::topo::machine::Machine;
 
 /// Runs the command.
 pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
-    let topology = machine(args.topo.as_deref())?;
-    let node = node(&topology, &args.gpus)?;
-    check_size(args.nodes, node.members.len())?;
-    let kind_of = vec![0; args.nodes as usize];
-    let scheme = Scheme::of(std::slice::from_ref(&node), &kind_of, args.pxn == OnOff::On);
-    let scheme = scheme.map_err(|error| refused(error, &node))?;
+    let cluster = Cluster::of(machine(args.topo.as_deref())?, args)?;
+    let kinds = cluster.kinds(&args.gpus)?;
+    let scheme = Scheme::of(&kinds, &cluster.kind_of, args.pxn == OnOff::On);
+    let mut scheme = scheme.map_err(|error| refused(error, &kinds))?;
+    if let Some(file) = &args.graph {
+        scheme = by_graph(scheme, file)?;
+    }
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
             let color = crate::color(args.color, io::stdout().is_terminal());
@@ -29,14 +32,66 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
         }
         PlanFormat::Svg => svg::svg(&scheme),
         PlanFormat::Json => format!("{}\n", scheme.json()),
+        PlanFormat::Graph => graph(&scheme)?,
     };
     let mut out = io::stdout().lock();
     let written = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
     written.map(|()| Exit::Good).map_err(|e| Failure::host("write the plan", e))
 }
 
+/// The plan with a graph file's rings and trees.
+fn by_graph<'a>(scheme: Scheme<'a>, file: &Path) -> Result<Scheme<'a>, Failure> {
+    let remedy = "--graph takes what NCCL_GRAPH_DUMP_FILE or --format graph wrote for this machine";
+    let wrong = |error: &dyn Display| {
+        Failure::usage(format!("--graph {}: {error}", file.display()), remedy)
+    };
+    let bytes = crate::file::read(file).map_err(|error| wrong(&error))?;
+    match Kind::of(&bytes) {
+        // XML of another kind than those that are known is told by its first element.
+        Kind::Graph => {}
+        Kind::Topology if bytes.starts_with(b"<") && !is_system(&bytes) => {}
+        other => return Err(other.refusal("--graph", file, Kind::Graph.name())),
+    }
+    if scheme.kinds.len() > 1 {
+        let remedy = "leave --lost out, or lose it on all nodes";
+        return Err(Failure::usage(
+            "--graph: a graph file is of one node, and nodes differ",
+            remedy,
+        ));
+    }
+    let graphs = GraphFile::read(&bytes).map_err(|error| wrong(&error))?;
+    scheme.by_graph(&graphs).map_err(|error| wrong(&error))
+}
+
+fn is_system(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains("<system")
+}
+
+/// What NCCL reads; what it cannot say is told beside it.
+fn graph(scheme: &Scheme<'_>) -> Result<String, Failure> {
+    let file = match scheme.kinds.len() {
+        1 => GraphFile::of(&scheme.rings, &scheme.node),
+        kinds => Err(Unwritable::Kinds { kinds }),
+    };
+    let file = file.map_err(|error| {
+        Failure::usage(format!("--format graph: {error}"), "--format json has all of it")
+    })?;
+    if !matches!(scheme.rings.swap, Swap::None | Swap::Pairs) {
+        // Nobody reads it: the file itself is whole.
+        let _ = writeln!(
+            io::stderr(),
+            "crosstie: a graph file is of one node: NCCL swaps rails in pairs on {} nodes, an odd number, and crosses rails at the last",
+            scheme.nodes
+        );
+    }
+    Ok(file.to_string())
+}
+
 fn machine(file: Option<&Path>) -> Result<Topology, Failure> {
-    let machine = file.map_or_else(Machine::here, Machine::of_file)?;
+    const REMEDY: &str =
+        "--topo takes an NCCL topology file, such as those of topology/, or a captured machine";
+    let machine =
+        file.map_or_else(Machine::here, |file| Machine::of_option("--topo", file, REMEDY))?;
     let topology = machine.topology;
     if topology.gpus().is_empty() && topology.ports().is_empty() {
         let remedy = "--topo FILE plans for a machine of a file: topology/dgx-h100.xml for one";
@@ -45,58 +100,13 @@ fn machine(file: Option<&Path>) -> Result<Topology, Failure> {
     Ok(topology)
 }
 
-/// The node with ranks on these GPUs; on all, where none is named.
-fn node<'a>(topology: &'a Topology, gpus: &[u32]) -> Result<Node<'a>, Failure> {
-    let whole = Node::whole(topology);
-    if gpus.is_empty() {
-        return Ok(whole);
-    }
-    let number = |&gpu: &VertexId| device(topology, gpu);
-    let there: BTreeSet<u32> = topology.gpus().iter().filter_map(number).collect();
-    let mut seen = BTreeSet::new();
-    for gpu in gpus {
-        if !there.contains(gpu) {
-            let all: Vec<u32> = there.iter().copied().collect();
-            return Err(Failure::usage(
-                format!("--gpus: the machine has no GPU {gpu}"),
-                match &all[..] {
-                    [] => "it has none: leave --gpus out, and ranks play its NICs".to_owned(),
-                    _ => format!("it has {}", numbers(&all)),
-                },
-            ));
-        }
-        if !seen.insert(gpu) {
-            let remedy = "name each GPU once: it has one rank";
-            return Err(Failure::usage(format!("--gpus: GPU {gpu} is named twice"), remedy));
-        }
-    }
-    Ok(whole.with_gpus(gpus))
-}
-
-fn check_size(nodes: u32, each: usize) -> Result<(), Failure> {
-    let most = MOST_RANKS / (each as u32).max(1);
-    if nodes == 0 {
-        return Err(Failure::usage(
-            "--nodes 0: there is nothing to plan",
-            "give --nodes 1 or more",
-        ));
-    }
-    if nodes > most {
-        let message = format!(
-            "--nodes {nodes} of {each} ranks each; {MOST_RANKS} ranks are planned for at most"
-        );
-        return Err(Failure::usage(message, format!("give --nodes {most} or less")));
-    }
-    Ok(())
-}
-
 /// The search's refusal, with the names of what it is about.
-fn refused(error: Refused, node: &Node<'_>) -> Failure {
-    let (topology, lint) =
-        (node.topology, "`crosstie topo lint FILE` tells what is wrong with a file");
+fn refused(error: Refused, kinds: &[Node<'_>]) -> Failure {
+    let lint = "`crosstie topo lint FILE` tells what is wrong with a file";
     match error {
-        Refused::Search(SearchError::Apart { .. }) => {
-            let pair = apart(node);
+        Refused::Search(SearchError::Apart { kind }) if (kind as usize) < kinds.len() => {
+            let node = &kinds[kind as usize];
+            let (pair, topology) = (apart(node), node.topology);
             let name = |id| topology.label(id).to_string();
             let who = pair
                 .map_or("some ranks".to_owned(), |(a, b)| format!("{} and {}", name(a), name(b)));

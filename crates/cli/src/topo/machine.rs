@@ -13,6 +13,7 @@ use crosstie_topo::{Topology, shown};
 use crate::args::MachineArgs;
 use crate::exit::Failure;
 use crate::file;
+use crate::kind::Kind;
 
 /// For the driver of this machine's GPUs to answer. Where nothing keeps it loaded, it first starts all of them.
 pub const DRIVER: Duration = Duration::from_secs(30);
@@ -36,78 +37,73 @@ pub struct Machine {
 impl Subject {
     /// The one that is asked for.
     pub fn of(args: &MachineArgs) -> Result<Self, Failure> {
-        Self::of_files(&args.all(), args.captured.is_some())
+        if let Some(file) = &args.captured {
+            let bytes = read_file(file)?;
+            // A capture that was cut may begin with anything.
+            if Kind::of(&bytes) == Kind::Topology && !is_xml(&bytes) {
+                return Machine::captured(file, &bytes).map(Self::machine);
+            }
+        }
+        Self::of_files(&args.all())
     }
 
-    fn of_files(files: &[PathBuf], captured: bool) -> Result<Self, Failure> {
-        let machine = |machine| Self::Machine(Box::new(machine));
+    fn machine(machine: Machine) -> Self {
+        Self::Machine(Box::new(machine))
+    }
+
+    fn of_files(files: &[PathBuf]) -> Result<Self, Failure> {
         match files {
-            [] => Machine::here().map(machine),
+            [] => Machine::here().map(Self::machine),
             [file] => {
                 let bytes = read_file(file)?;
-                match Kind::of(&bytes, captured) {
-                    Kind::Topology => Machine::described(&[(file, bytes)]).map(machine),
-                    Kind::Capture => Machine::captured(file, &bytes).map(machine),
+                match Kind::of(&bytes) {
+                    Kind::Topology => Machine::described(&[(file, bytes)]).map(Self::machine),
+                    Kind::Capture => Machine::captured(file, &bytes).map(Self::machine),
                     Kind::Fabric => {
                         let fabric = crate::fabric::read(file, &bytes);
                         Ok(Self::Fabric(Box::new(fabric.map_err(|e| bad_file(file, e))?)))
                     }
+                    other => Err(other.refusal("", file, "a machine or a fabric")),
                 }
             }
             files => {
                 let mut parts = Vec::new();
                 for file in files {
                     let bytes = read_file(file)?;
-                    if Kind::of(&bytes, false) != Kind::Topology {
+                    if Kind::of(&bytes) != Kind::Topology {
                         let message = format!("{} is no NCCL topology file", file.display());
                         let remedy = "only those are merged: give a captured machine, or a fabric, by itself";
                         return Err(Failure::usage(message, remedy));
                     }
                     parts.push((file, bytes));
                 }
-                Machine::described(&parts).map(machine)
+                Machine::described(&parts).map(Self::machine)
             }
         }
     }
 }
 
-/// What a file holds, by its first line that says anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Topology,
-    Capture,
-    Fabric,
-}
-
-impl Kind {
-    fn of(bytes: &[u8], captured: bool) -> Self {
-        let text = String::from_utf8_lossy(bytes.get(..1 << 16).unwrap_or(bytes));
-        let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-        let first =
-            lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
-        match first.chars().next() {
-            Some('<') => Self::Topology,
-            Some('/') => Self::Capture,
-            _ if captured => Self::Capture,
-            Some('[') => Self::Fabric,
-            // A key of TOML.
-            Some(_) if first.split_once('=').is_some_and(|(key, _)| is_key(key.trim())) => {
-                Self::Fabric
-            }
-            _ => Self::Topology,
-        }
-    }
-}
-
-fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+/// Whether a file's first character says so.
+fn is_xml(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
 }
 
 impl Machine {
     /// The one that a file holds, where a fabric makes no sense.
     pub fn of_file(file: &Path) -> Result<Self, Failure> {
-        Self::only(Subject::of_files(&[file.to_owned()], false)?)
+        Self::only(Subject::of_files(&[file.to_owned()])?)
+    }
+
+    /// The same for an option of another command.
+    pub fn of_option(option: &str, file: &Path, remedy: &str) -> Result<Self, Failure> {
+        let unread = |error| {
+            Failure::usage(format!("{option}: cannot read {}: {error}", file.display()), remedy)
+        };
+        let bytes = file::read(file).map_err(unread)?;
+        match Kind::of(&bytes) {
+            Kind::Topology | Kind::Capture | Kind::Fabric => Self::of_file(file),
+            other => Err(other.refusal(option, file, "a machine")),
+        }
     }
 
     fn only(subject: Subject) -> Result<Self, Failure> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use crosstie_probe::{Captured, Gpus, Note, Tree};
 use crosstie_topo::fabric::{self, Fabric, Wiring};
 use crosstie_topo::xml::Document;
-use crosstie_topo::{BusMap, Severity, Topology, diff, lint, remap, render};
+use crosstie_topo::{BusMap, Severity, Topology, diff, lint, remap, render, shown};
 use serde_json::{Value, json};
 
 use crate::args::{DiffArgs, Format, LintArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand, When};
@@ -40,6 +40,9 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         return capture(path);
     }
     let format = if args.json { Format::Json } else { args.format };
+    if args.machine.all().is_empty() {
+        tell_of_file();
+    }
     let Machine { topology, notes } = match Subject::of(&args.machine)? {
         Subject::Machine(machine) => *machine,
         Subject::Fabric(fabric) => return show_fabric(&fabric.0, &fabric.1, format),
@@ -69,6 +72,20 @@ fn look(args: &ShowArgs) -> text::Look {
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col.into());
     let width = columns.ok().filter(|&columns| terminal && columns > 0).unwrap_or(WIDTH_OF_A_FILE);
     text::Look { color: crate::color(args.color, terminal), width, full: args.full }
+}
+
+/// A file that ranks would play is not what is shown where none is named.
+fn tell_of_file() {
+    for name in ["CROSSTIE_TOPO_FILE", "NCCL_TOPO_FILE"] {
+        if let Some(file) = std::env::var_os(name).filter(|file| !file.is_empty()) {
+            let file = shown(&file.to_string_lossy());
+            // Nobody reads it: the output itself is whole.
+            let _ = writeln!(
+                io::stderr(),
+                "crosstie: this is the machine itself, not {name}={file}: `crosstie topo FILE` shows a file"
+            );
+        }
+    }
 }
 
 fn show_fabric(fabric: &Fabric, wiring: &Wiring, format: Format) -> Result<Exit, Failure> {

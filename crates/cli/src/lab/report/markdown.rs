@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use crosstie_lab::Description;
+use crosstie_planner::explain::bytes;
 
 use super::Line;
-use super::output::{bytes, share};
+use super::output::share;
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
 use crate::lab::LabFacts;

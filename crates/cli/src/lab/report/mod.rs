@@ -12,6 +12,7 @@ mod verdict;
 use std::io::{self, Write};
 
 use crosstie_lab::{Cluster, Description};
+use crosstie_planner::explain::bytes;
 
 use crate::args::{ReportArgs, ReportedOperation};
 use crate::exit::{Exit, Failure};
@@ -94,7 +95,7 @@ fn conclude(lines: &[Line]) -> Exit {
     let mut error = io::stderr().lock();
     let mut exit = Exit::Good;
     for Line { task, measured, contradictions, .. } in lines {
-        let (name, size) = (task.operation_name(), output::bytes(task.bytes_per_peer));
+        let (name, size) = (task.operation_name(), bytes(task.bytes_per_peer));
         let wrong = (measured.wrong > 0).then(|| format!("{} elements are wrong", measured.wrong));
         for what in wrong.iter().chain(contradictions) {
             exit = Exit::WrongResult;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crosstie_lab::{Description, Traffic};
+use crosstie_planner::explain::bytes;
 use serde::Serialize;
 
 use super::Line;
@@ -80,13 +81,6 @@ pub fn share(line: &Line) -> Option<f64> {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e6)
-}
-
-/// Bytes as sizes are written on the command line: `64K`.
-pub fn bytes(number: u64) -> String {
-    let units = [(30, "G"), (20, "M"), (10, "K")];
-    let unit = units.iter().find(|(power, _)| number > 0 && number.trailing_zeros() >= *power);
-    unit.map_or_else(|| number.to_string(), |(power, unit)| format!("{}{unit}", number >> power))
 }
 
 #[derive(Serialize)]
