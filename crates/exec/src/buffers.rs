@@ -2,11 +2,44 @@
 
 use std::ptr::NonNull;
 
-use crosstie_ir::{ChunkMap, Collective, Plan};
+use crosstie_ir::{Chunk, ChunkMap, Collective, Plan};
 use crosstie_transport::Region;
 
 use crate::ExecError;
-use crate::interpreter::Area;
+
+/// The memory of one side of a call.
+#[derive(Debug)]
+pub(crate) enum Area {
+    /// One buffer, in which the chunk map places all chunks.
+    Whole(Region),
+    /// A message for each chunk: a group of sends and receives.
+    Each(Vec<Message<Region>>),
+}
+
+impl Area {
+    pub fn of(&self, index: u32) -> Option<Region> {
+        match self {
+            Self::Whole(region) => Some(*region),
+            Self::Each(messages) => messages.get(index as usize).map(|message| message.memory),
+        }
+    }
+
+    /// The message that a chunk is, in a group.
+    #[inline]
+    pub fn message(&self, chunk: Option<Chunk>) -> Option<&Message<Region>> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Each(messages) => messages.get(chunk?.index as usize),
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(region) => region.len(),
+            Self::Each(messages) => messages.iter().map(|message| message.memory.len()).sum(),
+        }
+    }
+}
 
 /// The buffers of one call, borrowed until it returns.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crosstie_ir::{After, Chunk, ChunkMap, Instr, Space};
 use crosstie_transport::Region;
 use crosstie_transport::seam::{Arrival, Endpoint, Grant, Receiver, SendSpace, Sender, TAG_MASK};
 
-use crate::buffers::Message;
+use crate::buffers::Area;
 use crate::program::{End, EndPort};
 use crate::reduce::Reducer;
 use crate::{ExecError, Program, Waiting, WaitingFor};
@@ -75,40 +75,6 @@ pub(crate) enum Advance {
     TurnOver,
     /// All its windows are done.
     Finished,
-}
-
-/// The memory of one side of a call.
-#[derive(Debug)]
-pub(crate) enum Area {
-    /// One buffer, in which the chunk map places all chunks.
-    Whole(Region),
-    /// A message for each chunk: a group of sends and receives.
-    Each(Vec<Message<Region>>),
-}
-
-impl Area {
-    fn of(&self, index: u32) -> Option<Region> {
-        match self {
-            Self::Whole(region) => Some(*region),
-            Self::Each(messages) => messages.get(index as usize).map(|message| message.memory),
-        }
-    }
-
-    /// The message that a chunk is, in a group.
-    #[inline]
-    fn message(&self, chunk: Option<Chunk>) -> Option<&Message<Region>> {
-        match self {
-            Self::Whole(_) => None,
-            Self::Each(messages) => messages.get(chunk?.index as usize),
-        }
-    }
-
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Whole(region) => region.len(),
-            Self::Each(messages) => messages.iter().map(|message| message.memory.len()).sum(),
-        }
-    }
 }
 
 /// A program bound to one call's sizes and memory.

@@ -8,9 +8,10 @@ use crosstie_ir::ChunkMap;
 use crosstie_transport::seam::{Endpoint, TAG_MASK};
 use crosstie_transport::{Doorbell, Driver, Region, TransportError};
 
+use crate::buffers::Area;
 use crate::buffers::Scratch;
 use crate::cache;
-use crate::interpreter::{Advance, Area, BlockState, Run};
+use crate::interpreter::{Advance, BlockState, Run};
 use crate::wait::{Paused, Waiter};
 use crate::{ExecError, Program, Reducer, WaitPolicy, Waiting, Watch};
 

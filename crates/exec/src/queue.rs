@@ -25,8 +25,8 @@ use std::time::Duration;
 use crosstie_ir::ChunkMap;
 use crosstie_transport::{Doorbell, Driver, TransportError};
 
+use crate::buffers::Area;
 use crate::duty::Duty;
-use crate::interpreter::Area;
 use crate::machine::{Clock, Driven, Machine, Seat};
 use crate::memory::Owned;
 use crate::retirement::{Retirement, Terms};

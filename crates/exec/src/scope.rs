@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crosstie_transport::Region;
 
-use crate::interpreter::Area;
+use crate::buffers::Area;
 use crate::queue::{Core, Submission};
 use crate::{Buffers, Engine, ExecError, Ticket};
 

@@ -8,8 +8,8 @@ use crosstie_ir::{ChunkMap, DataType};
 use crosstie_transport::Region;
 
 use crate::ExecError;
+use crate::buffers::Area;
 use crate::buffers::Scratch;
-use crate::interpreter::Area;
 use crate::reduce::{self, Reducer};
 
 /// The f32 in place of a call's buffers.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Calls;
+use super::ledger::Calls;
 
 /// A call that takes long, told to the hub, which knows how far the others are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::Suspicion;
-use super::message::{Calls, Cause, Report};
+use super::ledger::Calls;
+use super::message::{Cause, Report};
 use super::signature::{Conflict, Signature};
 use super::statement::{Statement, Wait, WaitOn};
 

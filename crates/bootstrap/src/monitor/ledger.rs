@@ -8,8 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
+use serde::{Deserialize, Serialize};
 
-use super::message::Calls;
+/// How far a rank's application is: the sequence numbers of the last call that it started, and finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Calls {
+    pub started: u64,
+    pub finished: u64,
+}
+
+impl Calls {
+    pub(super) fn is_under_way(self) -> bool {
+        self.started > self.finished
+    }
+}
 
 /// How many calls are remembered: ranks compare those that all of them remember.
 pub(super) const REMEMBERED: usize = 16;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Suspicion;
+use super::ledger::Calls;
 use super::signature::Conflict;
 use super::statement::Statement;
 
@@ -136,19 +137,6 @@ impl Verdict {
             statements: BTreeMap::new(),
             provisional: true,
         }
-    }
-}
-
-/// How far a rank's application is: the sequence numbers of the last call that it started, and finished.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Calls {
-    pub started: u64,
-    pub finished: u64,
-}
-
-impl Calls {
-    pub(super) fn is_under_way(self) -> bool {
-        self.started > self.finished
     }
 }
 

@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use super::clock::{Clock, Pace, Patience};
 use super::judge::Matter;
-use super::message::{Calls, Cause, Message, Report, Verdict};
+use super::ledger::Calls;
+use super::message::{Cause, Message, Report, Verdict};
 use super::signature::Signature;
 use super::statement::{Statement, Wait};
 use link::{Accusation, Doubt};

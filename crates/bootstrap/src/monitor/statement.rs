@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Calls;
+use super::ledger::Calls;
 use super::signature::Signature;
 
 /// What one rank says of itself.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::clock::Suspicion;
 use super::super::judge::{Evidence, Finding, Matter, judge};
-use super::super::message::{Calls, Cause, LinkEnd, Message, Report, Verdict};
+use super::super::ledger::Calls;
+use super::super::message::{Cause, LinkEnd, Message, Report, Verdict};
 use super::super::signature::Conflict;
 use super::super::statement::Statement;
 use super::{
