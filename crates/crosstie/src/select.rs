@@ -66,6 +66,7 @@ pub(crate) fn ragged_map(table: Table, data_type: DataType, slot_bytes: usize) -
 pub(crate) fn for_ragged(collective: Collective, chosen: Algorithm) -> Algorithm {
     match (collective, chosen) {
         (Collective::ReduceScatter, Algorithm::Hierarchical) => Algorithm::Ring,
+        (Collective::AllToAll, Algorithm::Hierarchical) => Algorithm::Direct,
         _ => chosen,
     }
 }

@@ -13,7 +13,8 @@ pub struct Lowering {
 }
 
 /// Makes `slices` consecutive instructions of each one; a wait for a step becomes one for its last
-/// slice, and only the first slice waits, the others coming after it.
+/// slice, and only the first slice waits, the others coming after it. An instruction that but waits is
+/// repeated as it is, so that all steps keep their distances.
 ///
 /// Chunks that are cut already are cut further, as far as the form can count.
 pub fn lower(plan: &Plan, lowering: &Lowering) -> Plan {
@@ -39,7 +40,8 @@ fn sliced(instr: &Instr, slices: u16) -> impl Iterator<Item = Instr> + use<> {
         step: step.saturating_mul(slices.into()).saturating_add(u32::from(slices) - 1),
     };
     let first = instr.after_port().map_or(part, |after| part.after(last(after)));
-    let instrs = core::iter::once(first).chain(core::iter::repeat_n(part, slices.into()));
+    let others = if instr.is_wait() { first } else { part };
+    let instrs = core::iter::once(first).chain(core::iter::repeat_n(others, slices.into()));
     let (slice, total) = (part.slice().saturating_mul(slices), part.slices() * slices);
     instrs.zip(0..slices).map(move |(i, next)| i.sliced(slice.saturating_add(next), total))
 }

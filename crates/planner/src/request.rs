@@ -8,7 +8,9 @@ use core::num::NonZero;
 use crosstie_ir::{ChannelId, Chunk, Collective, InputsFingerprint, Plan, PlanBuilder, Rank};
 
 use crate::algo::exchange::Messages;
-use crate::algo::{Seat, canonical, direct, exchange, flat, hierarchical, ring, rooted, tree};
+use crate::algo::{
+    Seat, canonical, direct, exchange, flat, hierarchical, pat, relayed, ring, rooted, tree,
+};
 use crate::{Nodes, VERSION};
 
 /// How a collective is carried out.
@@ -28,12 +30,22 @@ pub enum Algorithm {
     Hierarchical,
     /// Reduces in an order that depends on the number of ranks alone.
     Canonical,
+    /// Parallel aggregated trees: few peers, in steps that grow with the logarithm of the ranks: for small
+    /// buffers of many ranks.
+    Pat,
 }
 
 impl Algorithm {
     /// Every algorithm, in the order of its code.
-    pub const ALL: [Self; 6] =
-        [Self::Ring, Self::Direct, Self::Flat, Self::Tree, Self::Hierarchical, Self::Canonical];
+    pub const ALL: [Self; 7] = [
+        Self::Ring,
+        Self::Direct,
+        Self::Flat,
+        Self::Tree,
+        Self::Hierarchical,
+        Self::Canonical,
+        Self::Pat,
+    ];
 
     /// The name that the command line and JSON use.
     pub const fn name(self) -> &'static str {
@@ -44,6 +56,7 @@ impl Algorithm {
             Self::Tree => "tree",
             Self::Hierarchical => "hierarchical",
             Self::Canonical => "canonical",
+            Self::Pat => "pat",
         }
     }
 
@@ -60,20 +73,27 @@ impl Algorithm {
     /// The algorithms that carry out `collective`; never none.
     pub const fn of(collective: Collective) -> &'static [Self] {
         match collective {
-            Collective::AllReduce => &Self::ALL,
-            Collective::AllGather => &[Self::Ring, Self::Direct, Self::Hierarchical],
+            Collective::AllReduce => &[
+                Self::Ring,
+                Self::Direct,
+                Self::Flat,
+                Self::Tree,
+                Self::Hierarchical,
+                Self::Canonical,
+            ],
+            Collective::AllGather => &[Self::Ring, Self::Direct, Self::Hierarchical, Self::Pat],
             Collective::ReduceScatter => {
-                &[Self::Ring, Self::Direct, Self::Hierarchical, Self::Canonical]
+                &[Self::Ring, Self::Direct, Self::Hierarchical, Self::Canonical, Self::Pat]
             }
             Collective::Broadcast { .. } => &[Self::Direct, Self::Tree, Self::Hierarchical],
             Collective::Reduce { .. } => {
                 &[Self::Direct, Self::Tree, Self::Hierarchical, Self::Canonical]
             }
             Collective::Barrier => &[Self::Flat, Self::Tree],
-            Collective::AllToAll
-            | Collective::Gather { .. }
-            | Collective::Scatter { .. }
-            | Collective::SendRecv => &[Self::Direct],
+            Collective::AllToAll => &[Self::Direct, Self::Hierarchical],
+            Collective::Gather { .. } | Collective::Scatter { .. } | Collective::SendRecv => {
+                &[Self::Direct]
+            }
         }
     }
 
@@ -167,12 +187,12 @@ pub fn plan_group(messages: &Messages<'_>, nodes: &Nodes, rank: Rank) -> Plan {
 }
 
 fn has_channels(collective: Collective, algorithm: Algorithm) -> bool {
-    let cut = [Algorithm::Ring, Algorithm::Direct, Algorithm::Tree, Algorithm::Hierarchical];
+    let whole = [Algorithm::Flat, Algorithm::Canonical];
     let is_cut = matches!(
         collective,
         Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter
     );
-    is_cut && cut.contains(&algorithm)
+    is_cut && !whole.contains(&algorithm)
 }
 
 /// Emits the blocks of one seat. `root` is the root's ring position.
@@ -184,6 +204,10 @@ fn emit(
     builder: &mut PlanBuilder,
 ) {
     match request.collective {
+        Collective::AllToAll if algorithm == Algorithm::Hierarchical => {
+            let per_node = seat.nodes.per_node().unwrap_or(1);
+            relayed::all_to_all(seat, per_node, request.in_place, builder);
+        }
         Collective::AllToAll => {
             exchange::all_to_all(seat.nodes, seat.position, request.in_place, builder);
         }
@@ -192,6 +216,7 @@ fn emit(
         Collective::Barrier => flat::all_reduce(seat, builder),
         Collective::AllGather => match algorithm {
             Algorithm::Direct => direct::all_gather(seat, builder),
+            Algorithm::Pat => pat::all_gather(seat, builder),
             Algorithm::Hierarchical => {
                 hierarchical::all_gather(seat, seat.nodes.per_node().unwrap_or(1), builder);
             }
@@ -199,6 +224,7 @@ fn emit(
         },
         Collective::ReduceScatter => match algorithm {
             Algorithm::Direct => direct::reduce_scatter(seat, builder),
+            Algorithm::Pat => pat::reduce_scatter(seat, builder),
             Algorithm::Canonical => canonical::reduce_scatter(seat, builder),
             Algorithm::Hierarchical => {
                 hierarchical::reduce_scatter(seat, seat.nodes.per_node().unwrap_or(1), builder);
@@ -225,7 +251,6 @@ fn emit(
 
 fn all_reduce(algorithm: Algorithm, seat: &Seat<'_>, builder: &mut PlanBuilder) {
     match algorithm {
-        Algorithm::Ring => ring::all_reduce(seat, builder),
         Algorithm::Direct => direct::all_reduce(seat, builder),
         Algorithm::Flat => flat::all_reduce(seat, builder),
         Algorithm::Tree => tree::all_reduce(seat, tree::TREES, builder),
@@ -233,6 +258,7 @@ fn all_reduce(algorithm: Algorithm, seat: &Seat<'_>, builder: &mut PlanBuilder) 
             hierarchical::all_reduce(seat, seat.nodes.per_node().unwrap_or(1), builder);
         }
         Algorithm::Canonical => canonical::all_reduce(seat, builder),
+        _ => ring::all_reduce(seat, builder),
     }
 }
 

@@ -75,7 +75,8 @@ fn promise(collective: Collective, algorithm: Algorithm, nodes: &Nodes, in_place
         (Algorithm::Tree, Collective::Reduce { .. }) => scratch(0, flat(depth, 2 * others)),
         (Algorithm::Tree, Collective::Barrier) => flat(2 * depth, 2 * others),
         (Algorithm::Tree, _) => flat(2 * depth, 4 * others),
-        (Algorithm::Hierarchical, _) => hierarchical(collective, nodes),
+        (Algorithm::Hierarchical, _) => hierarchical(collective, nodes, in_place),
+        (Algorithm::Pat, _) => flat(n.ilog2(), n * others),
         (Algorithm::Canonical, Collective::AllReduce) => {
             Promise { steps: None, min_slots: None, ..scratch(0, flat(0, 2 * n * others)) }
         }
@@ -87,7 +88,7 @@ fn promise(collective: Collective, algorithm: Algorithm, nodes: &Nodes, in_place
     }
 }
 
-fn hierarchical(collective: Collective, nodes: &Nodes) -> Promise {
+fn hierarchical(collective: Collective, nodes: &Nodes, in_place: bool) -> Promise {
     let (n, count) = (nodes.ranks(), nodes.count());
     let chunks = |steps, chunks_sent: u32, scratch_chunks| Promise {
         steps: Some(steps),
@@ -102,6 +103,11 @@ fn hierarchical(collective: Collective, nodes: &Nodes) -> Promise {
         Collective::AllReduce => chunks(4 - 2 * alone, 2 * n * each, 0),
         Collective::ReduceScatter => chunks(2 - alone, n * each, if m > 2 { count - 1 } else { 0 }),
         Collective::AllGather => chunks(2 - alone, n * each, 0),
+        Collective::AllToAll => {
+            let saved = if in_place { n - 1 } else { 0 };
+            let scratch = (count - 1) * (m - 1) + saved;
+            chunks(2 - alone, n * ((count - 1) * m + count * (m - 1)), scratch)
+        }
         _ => {
             let root = nodes.node_of(collective.root().expect("a rooted collective"));
             let elsewhere = (0..n).filter(|&rank| nodes.node_of(Rank(rank)) != root).count() as u32;
@@ -118,7 +124,7 @@ fn check_scratch(report: &Report, promise: &Promise, algorithm: Algorithm, plan:
         (Algorithm::Tree, Collective::Reduce { .. }) => 2,
         (Algorithm::Hierarchical, Collective::Reduce { .. }) => 1,
         (Algorithm::Canonical, Collective::Reduce { .. }) => 1,
-        (Algorithm::Canonical, _) => ranks,
+        (Algorithm::Canonical, _) | (Algorithm::Pat, Collective::ReduceScatter) => ranks,
         _ => return assert_eq!(sums, promise.scratch_chunks, "{algorithm:?} {plan:?}"),
     };
     assert!(sums <= limit, "scratch of {algorithm:?} {:?}: {sums}", plan.collective);

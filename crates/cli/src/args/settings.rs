@@ -11,8 +11,8 @@ use super::words::{self, Words};
 /// What the library is told; what is not said here it finds by itself.
 #[derive(Debug, Clone, Args)]
 pub struct SettingFlags {
-    /// The algorithm to take wherever it suits: ring, direct, flat, tree, hierarchical, canonical
-    /// [default: auto, the fastest for each size]
+    /// The algorithm to take wherever it suits: ring, direct, flat, tree, hierarchical, canonical,
+    /// pat [default: auto, the fastest for each size]
     #[arg(long, value_name = "NAME", value_parser = ALGORITHMS, help_heading = "World")]
     #[arg(hide_possible_values = true)]
     pub algo: Option<Forced>,

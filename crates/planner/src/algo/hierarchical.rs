@@ -1,5 +1,5 @@
-//! Owns the hierarchical algorithms, for several nodes: what a node can do in its own memory is done
-//! there, and no byte crosses the network twice.
+//! Owns the hierarchical algorithms but the exchange (`relayed`), for several nodes: what a node can do in
+//! its own memory is done there, and no byte crosses the network twice.
 //!
 //! With N nodes of m ranks each, n = N m, a chunk being a n-th of the longer buffer (broadcast and
 //! reduce: all of it, and nodes may differ in size):
@@ -24,48 +24,48 @@ use crosstie_ir::{After, BlockId, Chunk, ConnId, Instr, PlanBuilder, Rank};
 use super::Seat;
 
 /// A seat among nodes of equal size: its neighbours in its node, and its counterparts on the others.
-struct Grid<'a> {
-    seat: &'a Seat<'a>,
-    per_node: u32,
-    nodes: u32,
+pub(super) struct Grid<'a> {
+    pub(super) seat: &'a Seat<'a>,
+    pub(super) per_node: u32,
+    pub(super) nodes: u32,
 }
 
 impl<'a> Grid<'a> {
-    fn new(seat: &'a Seat<'a>, per_node: u32) -> Self {
+    pub(super) fn new(seat: &'a Seat<'a>, per_node: u32) -> Self {
         Self { seat, per_node, nodes: seat.ranks() / per_node }
     }
 
     /// The rank `over` nodes after this one, and `along` places after this one in its node.
-    fn rank(&self, over: u32, along: u32) -> Rank {
+    pub(super) fn rank(&self, over: u32, along: u32) -> Rank {
         let (node, local) =
             (self.seat.position / self.per_node, self.seat.position % self.per_node);
         let (node, local) = ((node + over) % self.nodes, (local + along) % self.per_node);
         self.seat.nodes.ring_at(0, node * self.per_node + local)
     }
 
-    fn to(&self, peer: Rank, builder: &mut PlanBuilder) -> ConnId {
+    pub(super) fn to(&self, peer: Rank, builder: &mut PlanBuilder) -> ConnId {
         builder.connection(self.seat.rank, peer, self.seat.channel)
     }
 
-    fn from(&self, peer: Rank, builder: &mut PlanBuilder) -> ConnId {
+    pub(super) fn from(&self, peer: Rank, builder: &mut PlanBuilder) -> ConnId {
         builder.connection(peer, self.seat.rank, self.seat.channel)
     }
 
-    fn push(&self, builder: &mut PlanBuilder, block: BlockId, instr: Instr) -> After {
+    pub(super) fn push(&self, builder: &mut PlanBuilder, block: BlockId, instr: Instr) -> After {
         self.seat.push(builder, block, instr)
     }
 
-    fn block(&self, builder: &mut PlanBuilder) -> BlockId {
+    pub(super) fn block(&self, builder: &mut PlanBuilder) -> BlockId {
         builder.block(self.seat.rank)
     }
 
     /// Distances to the other nodes.
-    fn others(&self) -> core::ops::Range<u32> {
+    pub(super) fn others(&self) -> core::ops::Range<u32> {
         1..self.nodes
     }
 
     /// Distances to the other ranks of the node.
-    fn neighbours(&self) -> core::ops::Range<u32> {
+    pub(super) fn neighbours(&self) -> core::ops::Range<u32> {
         1..self.per_node
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod direct;
 pub(crate) mod exchange;
 pub(crate) mod flat;
 pub(crate) mod hierarchical;
+pub(crate) mod pat;
+pub(crate) mod relayed;
 pub(crate) mod ring;
 pub(crate) mod rooted;
 pub(crate) mod tree;

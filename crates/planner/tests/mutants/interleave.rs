@@ -227,6 +227,10 @@ impl<'a> World<'a> {
             self.running[block] = Some(Value { sum: 0, bits: 0 });
             return Ok(());
         }
+        if instr.is_wait() {
+            self.running[block] = Some(Value { sum: 0, bits: 0 });
+            return Ok(());
+        }
         if instr.is_granted() {
             let conn = instr.recv_port();
             let mine = self.open[block].iter().position(|(of, _)| Some(*of) == conn);
