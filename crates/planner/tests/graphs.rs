@@ -49,6 +49,13 @@ fn rings_that_swap_in_pairs_say_so_to_nccl() {
     let found = rings(std::slice::from_ref(&node), &[0, 0]).unwrap();
     assert_eq!(found.swap, Swap::Pairs);
     let file = GraphFile::of(&found, &node).unwrap();
+    // Rings that turn on an odd number of nodes have no form there: NCCL is given pairs.
+    let odd = rings(std::slice::from_ref(&node), &[0, 0, 0]).unwrap();
+    assert!(matches!(odd.swap, Swap::Turning { .. }));
+    let odd = GraphFile::of(&odd, &node).unwrap();
+    assert_eq!(odd.graphs[0], file.graphs[0]);
+    let on = odd.on(&node, 3, true, None).unwrap();
+    assert_eq!(on.rings.crossings.len(), 8, "each ring crosses once, at the last node");
     let [ring, tree] = &file.graphs[..] else { panic!("{file}") };
     assert_eq!((ring.id, ring.pattern, ring.cross_nic), (0, Pattern::Ring, CrossNic::Pairs));
     assert_eq!((tree.id, tree.pattern, tree.cross_nic), (1, Pattern::Tree, CrossNic::No));

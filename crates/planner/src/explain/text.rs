@@ -375,7 +375,13 @@ fn hops(scheme: &Scheme<'_>, stretch: &Stretch) -> String {
 fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let told = match scheme.rings.swap {
         Swap::None => None,
-        Swap::Pairs => Some("channels 2k and 2k + 1 take each other's way at every other node, so none crosses rails".to_owned()),
+        Swap::Pairs => {
+            let so = match scheme.rings.crossings.is_empty() {
+                true => ", so none crosses rails",
+                false => "",
+            };
+            Some(format!("channels 2k and 2k + 1 take each other's way at every other node{so}"))
+        }
         Swap::Turning { from } => Some(format!(
             "the number of nodes is odd, so rings that swap rails at every other node would end on another's: from node {from} on each takes the next channel's rail, twice, and the last node leads it back"
         )),

@@ -8,11 +8,12 @@ use super::{
     Channel, CrossNic, Device, Graph, GraphFile, MOST_ELEMENTS, Pattern, Place, RING, TREE,
     Unwritable,
 };
-use crate::search::{Branch, Node, Rings, Stretch, Swap, device};
+use crate::search::{Branch, Node, Rings, Stretch, Swap, device, rings};
 
 impl GraphFile {
     /// What NCCL is to read to take these rings and trees on nodes of this kind. The file has the ways of a
-    /// node of even place; where rings change rails in pairs, NCCL swaps the two on odd ones by itself.
+    /// node of even place; where rings change rails in pairs, NCCL swaps the two on odd ones by itself. Rings that
+    /// turn, or close, at the last of an odd number of nodes cannot be said: in their place stand those of two nodes.
     ///
     /// # Errors
     /// On a machine without GPUs, or where the file would be longer than NCCL reads.
@@ -21,7 +22,11 @@ impl GraphFile {
             return Err(Unwritable::NoGpus);
         }
         let source = Source::of(node);
-        let graphs = [source.rings(found), source.trees(found)];
+        let even = match found.swap {
+            Swap::None | Swap::Pairs => None,
+            _ => rings(core::slice::from_ref(node), &[0, 0]).ok(),
+        };
+        let graphs = [source.rings(even.as_ref().unwrap_or(found)), source.trees(found)];
         let graphs = graphs.into_iter().filter(|graph| !graph.channels.is_empty());
         let file = Self { graphs: graphs.collect() };
         let channels = || file.graphs.iter().flat_map(|graph| &graph.channels);

@@ -14,7 +14,7 @@ use crate::render::{escape, rail_colour, speed};
 const WIDTH: u32 = 1280;
 const MARGIN: u32 = 24;
 /// The column of folded groups.
-const FOLDED: u32 = 260;
+const FOLDED: u32 = 280;
 const BOX: u32 = 26;
 /// The most boxes of a tier; of more, the first, and how many others there are.
 const TIER: usize = 32;
