@@ -31,4 +31,4 @@ pub use select::{Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrd
 
 /// The planner's version: it goes up whenever the same request gives another plan or route, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

@@ -3,8 +3,8 @@
 use core::num::NonZero;
 
 use crosstie_ir::{
-    ChunkMap, Class, Collective, DataType, Layout, Lowering, Options, Plan, Rank, ReduceOp, Reject,
-    Report, WaitFor, lower, replay, verify,
+    ChunkMap, Class, Collective, Connection, DataType, Layout, Lowering, Options, Plan, Rank,
+    ReduceOp, Reject, Report, WaitFor, lower, replay, verify,
 };
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, plan_world};
 
@@ -319,4 +319,49 @@ fn channels_and_nodes_change_no_figure() {
             }
         }
     }
+}
+
+/// Where nodes are equal, algorithms that know of them send between counterparts alone, so on one rail, and
+/// no more than their headers say.
+#[test]
+fn between_nodes_chunks_go_to_counterparts_alone() {
+    for (count, each) in [(2, 2), (2, 4), (3, 4), (4, 1), (5, 2), (4, 8)] {
+        let ranks = count * each;
+        let apart =
+            [(0..ranks).map(|r| r / each).collect(), (0..ranks).map(|r| r % count).collect()];
+        for (nodes, in_place) in apart.into_iter().zip([false, true]) {
+            let nodes = Nodes::new(nodes).unwrap();
+            let others = u64::from(count - 1);
+            for (collective, algorithm, chunks) in [
+                (Collective::AllReduce, Algorithm::Hierarchical, 2 * others),
+                (Collective::ReduceScatter, Algorithm::Hierarchical, others),
+                (Collective::AllGather, Algorithm::Hierarchical, others),
+                (Collective::AllToAll, Algorithm::Hierarchical, others * u64::from(each)),
+                (Collective::ReduceScatter, Algorithm::Pat, others),
+                (Collective::AllGather, Algorithm::Pat, others),
+            ] {
+                let plan = planned(collective, algorithm, &nodes, 1, in_place);
+                let between = between_nodes(&plan, &nodes, in_place);
+                assert_eq!(between, vec![chunks; ranks as usize], "{algorithm:?} {collective:?}");
+            }
+        }
+    }
+}
+
+/// By rank the chunks that it sends to other nodes, where to counterparts alone.
+fn between_nodes(plan: &Plan, nodes: &Nodes, in_place: bool) -> Vec<u64> {
+    let place = |rank| {
+        let on_node = |other: &&Rank| nodes.node_of(**other) == nodes.node_of(rank);
+        nodes.ring().iter().filter(on_node).position(|&other| other == rank)
+    };
+    let mut sent = vec![0; plan.ranks as usize];
+    let report = proved(plan, in_place, Class::Lend);
+    for (connection, traffic) in plan.connections.iter().zip(&report.connections) {
+        let Connection { src, dst, .. } = *connection;
+        if nodes.node_of(src) != nodes.node_of(dst) {
+            assert_eq!(place(src), place(dst), "{src} to {dst}");
+            sent[src.0 as usize] += traffic.slices;
+        }
+    }
+    sent
 }

@@ -188,7 +188,8 @@ fn what_is_no_program_is_refused_with_its_line() {
         "type=\"cpy\" srcbuf=\"i\" srcoff=\"0\" dstbuf=\"o\" dstoff=\"0\" cnt=\"2\"",
         "type=\"cpy\" srcbuf=\"i\" srcoff=\"0\" dstbuf=\"o\" dstoff=\"1\" cnt=\"1\"",
     );
-    assert!(refused(&apart).contains("another part of a block"), "{}", refused(&apart));
+    let place = "step 0 of tb 1 of gpu 0: chunk 0 meets another part of a block";
+    assert!(refused(&apart).contains(place), "{}", refused(&apart));
 }
 
 /// One chunk, two GPUs; a thread block for each list of steps (type, buffers, what it waits for).

@@ -27,7 +27,7 @@ pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
         for block in &gpu.blocks {
             block.steps.iter().try_for_each(|step| lowering.check(Rank(rank), step))?;
         }
-        let scratch = Scratch::of(gpu, shape)?;
+        let scratch = Scratch::of(Rank(rank), gpu, shape)?;
         for block in &gpu.blocks {
             let made = lowering.block(Rank(rank), block, &scratch);
             total += made.0.instrs.len();

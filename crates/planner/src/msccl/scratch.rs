@@ -6,6 +6,8 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use crosstie_ir::Rank;
+
 use super::Error;
 use super::lower::Shape;
 use super::read::{Buffer, Gpu, Place, Step};
@@ -13,6 +15,14 @@ use super::read::{Buffer, Gpu, Place, Step};
 /// The slice of each scratch chunk of a GPU.
 pub(super) struct Scratch {
     slices: Vec<u16>,
+}
+
+/// A step, and where it stands.
+struct At<'a> {
+    rank: Rank,
+    block: u32,
+    number: u32,
+    step: &'a Step,
 }
 
 /// Scratch chunks that meet each other, as trees; a root knows the slice, once it is known.
@@ -25,16 +35,19 @@ impl Scratch {
     /// # Errors
     /// Where a step moves data from one slice of a block to another, or a scratch chunk serves several, which
     /// no instruction can.
-    pub fn of(gpu: &Gpu, shape: Shape) -> Result<Self, Error> {
+    pub fn of(rank: Rank, gpu: &Gpu, shape: Shape) -> Result<Self, Error> {
         if shape.slices == 1 {
             return Ok(Self { slices: Vec::new() });
         }
         let count = gpu.scratch;
         let mut groups =
             Groups { parents: (0..count).collect(), slices: alloc::vec![None; count as usize] };
-        for step in gpu.blocks.iter().flat_map(|block| &block.steps) {
+        for (block, (number, step)) in
+            gpu.blocks.iter().flat_map(|block| (0..).zip(&block.steps).map(move |it| (block, it)))
+        {
             if step.kind.reads() && step.kind.writes() {
-                (0..step.count).try_for_each(|index| groups.meet(step, index, shape))?;
+                let at = At { rank, block: block.id, number, step };
+                (0..step.count).try_for_each(|index| groups.meet(&at, index, shape))?;
             }
         }
         let slice = |chunk| {
@@ -63,7 +76,8 @@ impl Groups {
     }
 
     /// Has the two chunks of a step be in one slice.
-    fn meet(&mut self, step: &Step, index: u32, shape: Shape) -> Result<(), Error> {
+    fn meet(&mut self, at: &At<'_>, index: u32, shape: Shape) -> Result<(), Error> {
+        let step = at.step;
         let known = |Place { buffer, offset }: Place| match buffer {
             Buffer::Scratch => Err(offset + index),
             Buffer::Input | Buffer::Output => Ok(shape.split(offset + index).1),
@@ -83,8 +97,11 @@ impl Groups {
             return Ok(());
         }
         let what = format!(
-            "chunk {} meets another part of a block than its own, of {} parts; a plan keeps parts apart, so this \
-             cannot be judged",
+            "step {} of tb {} of gpu {}: chunk {} meets another part of a block than its own, of {} parts; a plan \
+             keeps parts apart, so this cannot be judged",
+            at.number,
+            at.block,
+            at.rank,
             step.src.offset + index,
             shape.slices
         );
