@@ -246,6 +246,11 @@ pub struct BenchArgs {
     #[arg(long, help_heading = "Output")]
     pub csv: bool,
 
+    /// Print the world's plan before the table, as `crosstie plan` shows it: rings, trees and routes of the
+    /// machines that ranks play
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "csv"])]
+    pub show_plan: bool,
+
     /// Also draw time and bus bandwidth against size, both axes logarithmic
     #[arg(long, value_name = "FILE.svg", value_parser = svg, help_heading = "Output")]
     pub plot: Option<PathBuf>,

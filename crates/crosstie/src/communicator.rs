@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crosstie_bootstrap::World;
 use crosstie_exec::{Engine, Oversight};
+use crosstie_ir::Rank;
 use crosstie_net::Listener;
 use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
@@ -15,8 +16,8 @@ use crate::programs::Programs;
 use crate::settings::Resolved;
 use crate::standing::{OnDuty, Standing};
 use crate::{
-    Algorithm, Collective, DataType, Error, InputsFingerprint, Machine, Pxn, Settings,
-    WorldTopology,
+    Algorithm, Collective, DataType, Error, InputsFingerprint, Machine, NoPlan, Pxn, Scheme,
+    Settings, WorldTopology,
 };
 
 /// A group of ranks that carry out collectives together.
@@ -172,6 +173,41 @@ impl Communicator {
     /// ```
     pub fn inputs(&self) -> InputsFingerprint {
         self.inputs
+    }
+
+    /// The plan of its rings and routes, explained as `crosstie plan` does it, where it is known which devices ranks
+    /// play: rings take the order of channel 0's here, PXN the routes. Elsewhere rings go node by node in the order of
+    /// ranks, and this says why. The same on all ranks; to make it takes some milliseconds, more on large machines.
+    ///
+    /// Its fingerprint is that of `crosstie plan` for the same machines, devices, nodes and PXN.
+    ///
+    /// ```
+    /// # use crosstie::{NoPlan, Settings, Threads};
+    /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/dgx-h100.xml");
+    /// let settings = Settings::default().topo_file(file);
+    /// let rings = Threads::new(16).nodes(2).settings(settings).run(|comm| {
+    ///     Ok(comm.plan().map(|plan| plan.rings.rings.len()))
+    /// })?;
+    /// assert_eq!(rings, [Ok(8); 16]);
+    /// let unknown = Threads::new(2).run(|comm| Ok(comm.plan().err()))?;
+    /// assert_eq!(unknown, [Some(NoPlan::NoDevices); 2]);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where no devices are known, or the planner finds no rings on them.
+    pub fn plan(&self) -> Result<Scheme<'_>, NoPlan> {
+        self.settings.rails.seats()?.scheme(&self.nodes, self.pxn() != Pxn::Off)
+    }
+
+    /// By channel, the ranks in the order of its ring: those of [`plan`](Self::plan), or the one ring that goes node by
+    /// node.
+    pub fn rings(&self) -> Vec<Vec<u32>> {
+        let numbers = |ring: &[Rank]| ring.iter().map(|&Rank(rank)| rank).collect();
+        match self.nodes.rings().len() {
+            0 => vec![numbers(self.nodes.ring())],
+            _ => self.nodes.rings().map(numbers).collect(),
+        }
     }
 
     /// The machine that each node is, where a file described it; see [`Settings::topo_file`].

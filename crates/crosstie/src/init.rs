@@ -101,7 +101,7 @@ pub(crate) fn join(
     listener: Arc<Listener>,
     deadline: Instant,
 ) -> Result<Communicator, Error> {
-    let nodes = Nodes::new(world.nodes())?;
+    let nodes = settings.rails.in_order(Nodes::new(world.nodes())?)?;
     let (rank, size) = (world.rank, world.size);
     let _span = tracing::info_span!("connecting", rank, size, nodes = nodes.count()).entered();
     check_reach(&settings, &nodes)?;

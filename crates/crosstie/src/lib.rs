@@ -76,6 +76,7 @@ pub use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Signature, Statement, Wai
 pub use crosstie_exec::Buffers;
 pub use crosstie_ir::{Collective, DataType, F8E4M3, F8E5M2, Factor, InputsFingerprint, ReduceOp};
 pub use crosstie_net::{Secret, UniqueId};
+pub use crosstie_planner::explain::{Look, Scheme};
 pub use crosstie_planner::{Algorithm, Ideal, ReductionOrder};
 pub use element::Element;
 pub use error::{Blame, Code, Error, Explanation, Failure, Outcome};
@@ -93,5 +94,6 @@ pub use settings::{
     Detect, Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration,
 };
 pub use threads::Threads;
+pub use topology::seats::NoPlan;
 pub use topology::{TopologySource, WorldTopology};
 pub use work::Work;

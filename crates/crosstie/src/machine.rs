@@ -1,22 +1,26 @@
-//! Owns the machine that a world's nodes are, as a file describes it: which of its devices a rank plays,
-//! and on which rail that puts it.
+//! Owns the machine that a world's nodes are, as a file describes it: and which of its devices a rank
+//! plays.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crosstie_ir::Rank;
 use crosstie_planner::Nodes;
+use crosstie_planner::search::Node;
 use crosstie_probe::{Pipes, read_file};
 use crosstie_topo::{Cluster, Paths, ReadError, TooLarge, Topology, TopologyFingerprint, VertexId};
+
+use crate::topology::seats::Seats;
 
 /// A machine that ranks play: each a GPU of it, or where it has none, a NIC. A file that describes several hosts
 /// describes several machines: nodes play one after another, and then the first again.
 #[derive(Debug, Clone)]
 pub struct Machine {
     file: PathBuf,
-    topology: Topology,
+    /// The one of it.
+    topology: Arc<[Topology]>,
     fingerprint: TopologyFingerprint,
     rails: u32,
     hosts: Vec<Host>,
@@ -27,8 +31,8 @@ pub struct Machine {
 struct Host {
     gpus: usize,
     ports: usize,
-    /// By device that a rank can play: its rail.
-    rail_of: Vec<u32>,
+    /// The devices that ranks can play.
+    devices: Vec<VertexId>,
 }
 
 /// Why a file describes no machine that ranks could play.
@@ -71,24 +75,20 @@ impl Machine {
     }
 
     fn of(topology: Topology, file: PathBuf) -> Result<Self, MachineError> {
-        let on_rails = crosstie_topo::Rails::of(&topology);
-        let rails = on_rails.len() as u32;
-        let ports: Vec<(VertexId, u32)> = on_rails
-            .iter()
-            .zip(0..)
-            .flat_map(|((_, ports), rail)| ports.iter().map(move |&port| (port, rail)))
-            .collect();
-        let paths = Paths::of(&topology)?;
-        let hosts = 0..topology.hosts().len().max(1);
-        let hosts: Vec<Host> =
-            hosts.map(|host| Host::of(&topology, &paths, host, &ports, rails)).collect();
-        match hosts.iter().position(|host| host.rail_of.is_empty()) {
+        // The planner is to find the paths too: what it cannot plan for is refused at once.
+        Paths::of(&topology)?;
+        let node = Node::whole(&topology);
+        let rails = node.rails.iter().map(|(rail, _)| rail + 1).max().unwrap_or(0);
+        let hosts = 0..topology.hosts().len().max(1) as u32;
+        let hosts: Vec<Host> = hosts.map(|host| Host::of(&node, host)).collect();
+        match hosts.iter().position(|host| host.devices.is_empty()) {
             Some(_) if hosts.len() == 1 => return Err(MachineError::Nothing),
             Some(empty) => return Err(MachineError::NothingOn(empty)),
             None => {}
         }
         // All nodes are this machine, whatever they are called.
         let fingerprint = Cluster::new([("node".to_owned(), &topology)], None).fingerprint();
+        let topology = [topology].into();
         Ok(Self { file, topology, fingerprint, rails, hosts })
     }
 
@@ -101,7 +101,7 @@ impl Machine {
     /// # Ok::<(), crosstie::MachineError>(())
     /// ```
     pub fn devices(&self) -> u32 {
-        self.hosts.iter().map(|host| host.rail_of.len()).min().unwrap_or(0) as u32
+        self.hosts.iter().map(|host| host.devices.len()).min().unwrap_or(0) as u32
     }
 
     /// How many hosts the file describes: as many nodes play it, or a part of them, or several times as many.
@@ -141,7 +141,7 @@ impl Machine {
 
     /// What it says.
     pub(crate) fn topology(&self) -> &Topology {
-        &self.topology
+        &self.topology[0]
     }
 
     /// What all ranks must agree on: of its content, not of the file's name.
@@ -149,49 +149,32 @@ impl Machine {
         self.fingerprint.to_string()
     }
 
-    /// The rails of a world of such machines.
-    pub(crate) fn rails_of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
+    /// What the ranks of a world of such machines play: node i its host i, its local rank l the device l of that.
+    pub(crate) fn seats(&self, nodes: &Nodes) -> Seats {
         // By the node's number as given: its host, and the ranks of it so far.
-        let mut places: BTreeMap<Option<u32>, (usize, usize)> = BTreeMap::new();
-        let ranks = (0..nodes.ranks()).map(|rank| {
+        let mut places: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+        let seats = nodes.assignment().iter().map(|&node| {
             let next = places.len() % self.hosts.len();
-            let (host, local) = places.entry(nodes.node_of(Rank(rank))).or_insert((next, 0));
-            let rail_of = &self.hosts[*host].rail_of;
+            let (host, local) = places.entry(node).or_insert((next, 0));
+            let devices = &self.hosts[*host].devices;
             *local += 1;
-            rail_of[(*local - 1) % rail_of.len()]
+            (0, devices[(*local - 1) % devices.len()])
         });
-        let ranks: Vec<u32> = ranks.collect();
-        crosstie_planner::Rails::told(nodes, self.rails, &ranks)
+        let seats = seats.collect();
+        Seats::new(Arc::clone(&self.topology), seats)
     }
 }
 
 impl Host {
-    /// A GPU's rail is that of its own port, else of the nearest of its host that is on a rail at all.
-    fn of(
-        topology: &Topology,
-        paths: &Paths,
-        host: usize,
-        on_rails: &[(VertexId, u32)],
-        rails: u32,
-    ) -> Self {
-        let here = |id: VertexId| topology.vertex(id).host == u32::try_from(host).ok();
-        let ports: Vec<(VertexId, u32)> =
-            on_rails.iter().filter(|(port, _)| here(*port)).copied().collect();
-        let gpus: Vec<VertexId> =
-            topology.gpus().iter().copied().filter(|&gpu| here(gpu)).collect();
-        let all: Vec<VertexId> = ports.iter().map(|&(port, _)| port).collect();
-        let rail_of = |port| ports.iter().find(|(known, _)| *known == port).map(|&(_, rail)| rail);
-        let rail = |(&gpu, place): (&VertexId, u32)| {
-            let own = paths.own_port(topology, gpu, 0).and_then(rail_of);
-            let nearest = || paths.nearest(gpu, &all).first().copied().and_then(rail_of);
-            // What reaches no NIC at all shares those that there are.
-            own.or_else(nearest).unwrap_or(place % rails.max(1))
-        };
-        let rail_of = match gpus.len() {
-            0 => ports.iter().map(|&(_, rail)| rail).collect(),
-            _ => gpus.iter().zip(0..).map(rail).collect(),
-        };
-        Self { gpus: gpus.len(), ports: ports.len(), rail_of }
+    fn of(node: &Node<'_>, host: u32) -> Self {
+        let topology = node.topology;
+        let here = |id: &&VertexId| topology.vertex(**id).host.unwrap_or(0) == host;
+        let on_rails = |id: &&VertexId| node.rails.rail_of(**id).is_some();
+        Self {
+            gpus: topology.gpus().iter().filter(here).count(),
+            ports: topology.ports().iter().filter(here).filter(on_rails).count(),
+            devices: node.members.iter().filter(here).copied().collect(),
+        }
     }
 }
 

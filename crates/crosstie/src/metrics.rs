@@ -1,6 +1,6 @@
 //! Owns what a communicator tells of its work in numbers.
 
-use crosstie_ir::Rank;
+use crosstie_ir::{ChannelId, Rank};
 pub use crosstie_transport::seam::{Flushes, WireCounters};
 
 use crate::Communicator;
@@ -123,8 +123,17 @@ impl Communicator {
         let rail = |rank| rails.rail_of(Rank(rank)).unwrap_or(0);
         let node = |rank| self.nodes.node_of(Rank(rank));
         let (own, wires) = (self.rank(), self.engine.wires());
-        let crosses =
-            |wire: &&WireCounters| rail(wire.peer) != rail(own) && node(wire.peer) != node(own);
+        // Another rail's NIC is this rank's too where it carries to there.
+        let carries = |peer| {
+            let (own, peer) = (Rank(own), Rank(peer));
+            self.settings.has_relays()
+                && rails.carrier(own, peer) == Some(own)
+                && rails.crossing(own, peer, ChannelId(0)).is_none()
+        };
+        let crosses = |wire: &&WireCounters| {
+            let peer = wire.peer;
+            rail(peer) != rail(own) && node(peer) != node(own) && !carries(peer)
+        };
         NicCounters {
             rail: rail(own),
             bytes: wires.iter().map(|wire| wire.bytes).sum(),

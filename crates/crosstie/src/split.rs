@@ -114,7 +114,7 @@ impl Communicator {
     /// This communicator's settings for one that is made of these of its ranks.
     fn settings_for(&self, world: &World, ranks: &[u32]) -> Result<Resolved, Error> {
         let mut settings = self.settings.clone();
-        settings.rails.keep(&self.nodes, ranks);
+        settings.rails.keep(&self.nodes, ranks)?;
         if let Some(SharedFabric(fabric)) = &settings.fabric {
             let child = fabric.child(world.secret.world_id().0, world.size)?;
             settings.fabric = Some(SharedFabric(child));

@@ -15,6 +15,7 @@ use crate::Machine;
 use crate::settings::{Detect, Rails};
 
 pub(crate) mod placement;
+pub(crate) mod seats;
 
 /// The machines that the nodes of a world are, the same value on all ranks.
 ///

@@ -60,14 +60,14 @@ impl Ways {
     /// By whom what this rank sends to `peer` goes, if by another: a clause of a sentence about it.
     pub fn relay_to(&self, peer: u32) -> Option<String> {
         let relay = self.relay_between(self.rank, peer)?;
-        let rail = self.relay_rail(relay)?;
+        let rail = self.rails.rail_of(Rank(peer))?;
         Some(format!("what goes there goes by way of rank {relay}, the relay of rail {rail}"))
     }
 
     /// The same of what `peer` sends to this rank.
     pub fn relay_from(&self, peer: u32) -> Option<String> {
         let relay = self.relay_between(peer, self.rank)?;
-        let rail = self.relay_rail(relay)?;
+        let rail = self.rails.rail_of(Rank(self.rank))?;
         Some(format!(
             "what rank {peer} sends comes by way of rank {relay}, the relay of rail {rail}"
         ))

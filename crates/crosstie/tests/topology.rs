@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use crosstie::{
-    Communicator, Detect, Error, InputsFingerprint, Meeting, ReduceOp, Settings, TopologySource,
-    Transport,
+    Communicator, Detect, Error, InputsFingerprint, Meeting, NoPlan, Pxn, ReduceOp, Settings,
+    TopologySource, Transport,
 };
 use crosstie_probe::Captured;
 
@@ -48,6 +48,8 @@ struct Known {
     kinds: usize,
     inputs: InputsFingerprint,
     rails: (u32, &'static str),
+    /// The kinds of nodes in the plan, and its fingerprint.
+    plan: Result<(usize, InputsFingerprint), NoPlan>,
 }
 
 impl Known {
@@ -60,6 +62,7 @@ impl Known {
             kinds: cluster.map_or(0, |cluster| cluster.kinds().len()),
             inputs: comm.inputs(),
             rails: (comm.rails(), comm.rails_origin()),
+            plan: comm.plan().map(|plan| (plan.kinds.len(), plan.fingerprint)),
         }
     }
 }
@@ -95,6 +98,26 @@ fn world(nodes: &[usize], machines: &[&Files]) -> Vec<(Known, u32)> {
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
     });
     ranks.into_iter().map(Result::unwrap).collect()
+}
+
+/// The bytes that each rank sends across rails in an all_to_all with relays.
+fn crossing(nodes: &[usize], machines: &[&Files]) -> Vec<u64> {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let join = |rank: usize| -> Result<u64, Error> {
+        let settings = Settings::default().rank(rank as u32).size(nodes.len() as u32);
+        let settings = settings.id(id.clone()).node(format!("node {}", nodes[rank]));
+        let settings = settings.transport(Transport::Auto).pxn(Pxn::On);
+        let captured = Detect::Captured(machines[nodes[rank]].0.clone());
+        let mut comm = settings.detect(captured).connect()?;
+        let mut from_all = vec![0; nodes.len()];
+        comm.all_to_all(&vec![rank as u64; nodes.len()], &mut from_all)?;
+        assert!(from_all.iter().copied().eq(0..nodes.len() as u64));
+        Ok(comm.metrics().nic.crossing_bytes)
+    };
+    thread::scope(|scope| {
+        let ranks: Vec<_> = (0..nodes.len()).map(|rank| scope.spawn(move || join(rank))).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap().unwrap()).collect()
+    })
 }
 
 #[test]
@@ -142,6 +165,11 @@ fn ranks_are_on_the_rails_of_their_nodes_nics_of_which_one_may_be_missing() {
     assert_eq!(first.rails, (8, "by the nodes' NICs"), "the two to the storage are on none");
     let rails: Vec<u32> = known.iter().map(|(_, rail)| *rail).collect();
     assert_eq!(rails, [0, 1, 2, 0, 2, 3], "of the second node rail 1 has no NIC");
+    assert_eq!(first.plan.map(|(kinds, _)| kinds), Ok(2));
+    // With relays the first node crosses no rail, for it has every NIC; the second crosses to rail 1.
+    let crossing = crossing(&[0, 0, 0, 1, 1, 1], &[&whole, &lacks]);
+    assert_eq!(crossing[..3], [0; 3]);
+    assert!(crossing[3..].iter().all(|&bytes| bytes > 0), "{crossing:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-use crosstie::{Communicator, Error, ReduceOp};
+use crosstie::{Communicator, Error, Look, ReduceOp};
 use crosstie_ir::Rank;
 
 use super::buffer::Buffer;
@@ -29,6 +29,9 @@ pub fn run(
     let mut bench = Bench::new(args, &comm, &rows)?;
     bench.predict(&mut comm, args, &rows)?;
     if let Some(report) = &mut report {
+        if args.show_plan {
+            show_plan(&comm, args)?;
+        }
         let mut header = Header::new(args, &comm, &rows, ranks_here);
         let ceiling = bench.ceiling.as_ref().filter(|ceiling| !ceiling.is_unknown());
         header.speeds = ceiling.map(|ceiling| ceiling.speeds().clone());
@@ -57,6 +60,16 @@ pub fn run(
     }
     tell_of_shortfalls(args, &below);
     Ok(if wrong == 0 && below.is_empty() { Exit::Good } else { Exit::WrongResult })
+}
+
+/// The plan of the world's rings and routes, or why there is none.
+fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
+    let color = crate::color(args.color, io::stdout().is_terminal());
+    let shown = match comm.plan() {
+        Ok(plan) => plan.text(Look { color, full: false }),
+        Err(why) => format!("No plan of rings and routes: {why}.\n"),
+    };
+    writeln!(io::stdout(), "{shown}").map_err(|e| Failure::host("write the plan", e))
 }
 
 /// What of a row falls short of --fail-below, in words.

@@ -212,7 +212,8 @@ impl<'a> Neighbourhood<'a> {
             alone(&mut incoming, peer);
         }
         let used = !outgoing.is_empty() || !incoming.is_empty();
-        used.then_some(TcpPeer { rank: peer, addresses, outgoing, incoming })
+        let source = self.nic(self.ends(peer).0);
+        used.then_some(TcpPeer { rank: peer, addresses, source, outgoing, incoming })
     }
 
     /// (`peer`, the relay to it, ranks that share the wire), if messages to it go by way of a relay.
@@ -233,14 +234,35 @@ impl<'a> Neighbourhood<'a> {
         if self.settings.rails.nics.is_empty() {
             return addresses.clone();
         }
-        let rail = self.rails.rail_of(Rank(peer)).unwrap_or(0) as usize;
+        let rail = self.ends(peer).1.unwrap_or(0) as usize;
         addresses.get(rail).copied().into_iter().collect()
+    }
+
+    /// The rails of the NICs that the wire to `peer` goes out from and arrives at: the receiver's for both where the
+    /// sender's relay has a NIC there, though it may not be its own.
+    fn ends(&self, peer: u32) -> (Option<u32>, Option<u32>) {
+        let (own, peer) = (self.rank(), Rank(peer));
+        let rail = |rank| self.rails.rail_of(rank);
+        let carries = |from, to| {
+            self.rails.carrier(from, to) == Some(from)
+                && self.rails.crossing(from, to, ChannelId(0)).is_none()
+        };
+        let is_remote = self.pxn && self.nodes.node_of(own) != self.nodes.node_of(peer);
+        match is_remote {
+            true if carries(own, peer) => (rail(peer), rail(peer)),
+            true if carries(peer, own) => (rail(own), rail(own)),
+            _ => (rail(own), rail(peer)),
+        }
     }
 
     /// The address of the NIC of this rank's rail, if it was named.
     fn own_nic(&self) -> Option<IpAddr> {
-        let rail = self.rails.rail_of(self.rank())?;
-        self.settings.rails.nics.get(rail as usize).copied()
+        self.nic(self.rails.rail_of(self.rank()))
+    }
+
+    /// The address of this node's NIC on a rail, if it was named.
+    fn nic(&self, rail: Option<u32>) -> Option<IpAddr> {
+        self.settings.rails.nics.get(rail? as usize).copied()
     }
 }
 

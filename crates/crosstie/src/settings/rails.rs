@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use crosstie_bootstrap::World;
 use crosstie_ir::{MOST_OPEN, Rank};
-use crosstie_planner::Nodes;
+use crosstie_planner::{Nodes, NodesError};
 
 use super::Value;
 use super::registry::{AGGREGATE, FLUSH, NICS, OPEN_AHEAD, PXN, RAILS, RELAY_BELOW, TOPO_FILE};
-use crate::topology::placement::{self, Placement};
-use crate::{Error, Machine, Settings};
+use crate::topology::placement;
+use crate::topology::seats::Seats;
+use crate::{Error, Machine, NoPlan, Settings};
 
 /// What the program itself says of all this.
 #[derive(Debug, Clone, Default)]
@@ -45,62 +46,76 @@ pub(crate) struct Rails {
     pub relay_below: u64,
     /// The machine that each node is.
     pub machine: Option<Arc<Machine>>,
-    /// Where detection put the ranks, or where they were in the communicator of which this one was made: a part
-    /// of a node's ranks do not tell which of its devices they play.
-    placed: Option<Placed>,
+    /// What the ranks play: devices of that machine, or of those that were found.
+    seats: Option<Placed>,
 }
 
-/// Rails, and by rank its own.
+/// What ranks play, and the rails that puts them on.
 #[derive(Debug, Clone)]
 struct Placed {
-    rails: u32,
-    rail_of: Vec<u32>,
+    seats: Seats,
+    rails: Option<crosstie_planner::Rails>,
 }
 
 impl Rails {
-    /// The rails of a world: as many as somebody said, else those of the machine, if it has any.
+    /// The rails of a world: as many as somebody said, else those of the machines, if they have any.
     pub fn of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
-        match (self.count, &self.placed, &self.machine) {
-            (None, Some(placed), _) => {
-                crosstie_planner::Rails::told(nodes, placed.rails, &placed.rail_of)
-            }
-            (None, None, Some(machine)) if machine.rails() > 0 => machine.rails_of(nodes),
-            (count, ..) => crosstie_planner::Rails::new(nodes, count),
-        }
+        let placed = self.seats.as_ref().and_then(|placed| placed.rails.clone());
+        placed.unwrap_or_else(|| crosstie_planner::Rails::new(nodes, self.count))
     }
 
     /// How it is known on which rails ranks are, in words.
     pub fn origin(&self) -> &'static str {
-        match (self.count, &self.placed, &self.machine) {
-            (Some(_), ..) if !self.nics.is_empty() => "by the NICs that were named",
-            (Some(_), ..) => "as told",
-            (None, Some(_), None) => "by the nodes' NICs",
-            (None, _, Some(machine)) if machine.rails() > 0 => "by the NICs of the file",
-            (None, ..) => "one for each rank of a node",
+        let placed = self.seats.as_ref().is_some_and(|placed| placed.rails.is_some());
+        match (self.count, &self.machine) {
+            (Some(_), _) if !self.nics.is_empty() => "by the NICs that were named",
+            (Some(_), _) => "as told",
+            (None, None) if placed => "by the nodes' NICs",
+            (None, Some(_)) if placed => "by the NICs of the file",
+            (None, _) => "one for each rank of a node",
         }
     }
 
-    /// Puts the ranks of a world on the rails of the NICs that their nodes were found to have, if nobody said anything of
-    /// rails, and lets them be reached there first.
+    /// Puts the ranks of a world on the devices of the machine that a file describes, or on the NICs that their nodes
+    /// were found to have, and lets them be reached there first. Where somebody said how many rails there are, nothing
+    /// of that holds.
     pub fn place(&mut self, world: &mut World, nodes: &Nodes) {
-        if self.count.is_some() || self.machine.is_some() {
+        if self.count.is_some() {
             return;
         }
-        if let Some(placement) = placement::by_detection(world, nodes) {
-            placement.prefer_nics(&mut world.records);
-            let Placement { rails, rail_of, .. } = placement;
-            self.placed = Some(Placed { rails, rail_of });
-        }
+        let seats = match &self.machine {
+            Some(machine) => Some(machine.seats(nodes)),
+            None => placement::by_detection(world, nodes).map(|placement| {
+                placement.prefer_nics(&mut world.records);
+                placement.seats
+            }),
+        };
+        self.seats = seats.map(|seats| Placed { rails: seats.rails(nodes), seats });
     }
 
-    /// Lets these ranks of a world keep their rails in a communicator that is made of them.
-    pub fn keep(&mut self, nodes: &Nodes, ranks: &[u32]) {
-        let by_machine = self.machine.as_ref().is_some_and(|machine| machine.rails() > 0);
-        if self.count.is_none() && (by_machine || self.placed.is_some()) {
-            let rails = self.of(nodes);
-            let rail = |&rank: &u32| rails.rail_of(Rank(rank)).unwrap_or(0);
-            let rail_of = ranks.iter().map(rail).collect();
-            self.placed = Some(Placed { rails: rails.count(), rail_of });
+    /// Lets these ranks of a world keep their devices in a communicator that is made of them.
+    pub fn keep(&mut self, nodes: &Nodes, ranks: &[u32]) -> Result<(), NodesError> {
+        let Some(placed) = &self.seats else { return Ok(()) };
+        let node_of = ranks.iter().filter_map(|&rank| nodes.node_of(Rank(rank)));
+        let (nodes, seats) = (Nodes::new(node_of.collect())?, placed.seats.of(ranks));
+        self.seats = Some(Placed { rails: seats.rails(&nodes), seats });
+        Ok(())
+    }
+
+    /// What the ranks play; why that is not known.
+    pub fn seats(&self) -> Result<&Seats, NoPlan> {
+        let why = if self.count.is_some() { NoPlan::RailsTold } else { NoPlan::NoDevices };
+        self.seats.as_ref().map(|placed| &placed.seats).ok_or(why)
+    }
+
+    /// The nodes with the rings that the search finds on their machines, if it does.
+    pub fn in_order(&self, nodes: Nodes) -> Result<Nodes, NodesError> {
+        match self.seats().and_then(|seats| seats.rings(&nodes)) {
+            Ok(orders) => nodes.with_rings(&orders),
+            Err(why) => {
+                tracing::debug!("rings go by the order of ranks: {why}");
+                Ok(nodes)
+            }
         }
     }
 
@@ -142,7 +157,7 @@ impl Sharing {
             flush: waits(self.flush, environment)?,
             relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
             machine: machine.map(Arc::new),
-            placed: None,
+            seats: None,
         })
     }
 }

@@ -2,27 +2,27 @@
 //!
 //! 1. It holds where every node is a machine of its own, all machines are known, and there are two rails or more. A node
 //!    that is played has its host's NICs together with the others; a machine with one NIC has no rails.
-//! 2. A machine that lacks a NIC, or whose cable is cut, numbers the others as the machines do that have all: by their
-//!    places on PCI, or, of ports that have none, by their names.
+//! 2. A machine that lacks a NIC, or whose cable is cut, numbers the others as the machines do that have all
+//!    (`crosstie_planner::aligned_rails`).
 //! 3. A rank that is bound to some NUMA nodes of its host is on the rail of a NIC near to these; of the rails that are
 //!    as near it takes the one on which there are the fewest ranks of its node, the lowest of these.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crosstie_bootstrap::{Record, World};
-use crosstie_planner::Nodes;
-use crosstie_topo::{BusId, Paths, Rails, Topology, VertexId};
+use crosstie_planner::{Nodes, aligned_rails};
+use crosstie_topo::{Paths, Rails, Topology, VertexId};
 
+use super::seats::Seats;
 use super::{machines_of, read};
 
 /// Where ranks are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Placement {
-    /// Rails there are.
-    pub rails: u32,
-    /// By rank.
-    pub rail_of: Vec<u32>,
+    /// The NICs that they play.
+    pub seats: Seats,
     /// By rank: the address of its NIC, where that has one.
     pub nic_of: Vec<Option<IpAddr>>,
 }
@@ -36,24 +36,26 @@ pub(crate) fn by_detection(world: &World, nodes: &Nodes) -> Option<Placement> {
     if names.len() < machines.len() {
         return None;
     }
-    let topologies = read(&world.kinds)?;
-    let kinds = align(&topologies)?;
+    let topologies: Arc<[Topology]> = read(&world.kinds)?.into();
+    let rails = aligned_rails(topologies.iter());
+    let kinds = topologies.iter().zip(&rails).map(|(topology, rails)| Kind::of(topology, rails));
+    let kinds: Vec<Kind<'_>> = kinds.collect::<Option<_>>()?;
     let rails = kinds.iter().flat_map(|kind| kind.ports.iter().map(|port| port.rail + 1)).max()?;
     if rails < 2 {
         return None;
     }
-    let mut seats = Seats::default();
-    let mut placement = Placement { rails, rail_of: Vec::new(), nic_of: Vec::new() };
+    let mut taken = Taken::default();
+    let (mut of_rank, mut nic_of) = (Vec::new(), Vec::new());
     for (record, node) in world.records.iter().zip(world.nodes()) {
-        let kind = kinds.get(machines.get(node as usize)?.1 as usize)?;
-        let port = seats.take(node, &kind.near(record))?;
+        let number = machines.get(node as usize)?.1;
+        let port = taken.take(node, &kinds.get(number as usize)?.near(record))?;
         let machine = record.machine.as_ref()?;
         let mut same = world.records.iter().filter(|it| it.machine.as_ref() == Some(machine));
         let nics = same.find(|it| !it.nics.is_empty()).map_or(&[][..], |it| &it.nics);
-        placement.rail_of.push(port.rail);
-        placement.nic_of.push(nics.get(port.number).copied().flatten());
+        of_rank.push((number, port.id));
+        nic_of.push(nics.get(port.number).copied().flatten());
     }
-    Some(placement)
+    Some(Placement { seats: Seats::new(Arc::clone(&topologies), of_rank), nic_of })
 }
 
 impl Placement {
@@ -81,14 +83,9 @@ struct Kind<'a> {
     ports: Vec<Port>,
 }
 
-/// What is the same port on machines of one make: its address on PCI, or of a port without one its name; and its number
-/// on the card.
-type Place = (Option<BusId>, Option<String>, Option<u32>);
-
 impl<'a> Kind<'a> {
     /// `None` where no port is on a rail, or a faster one is on none: then rails are not what ranks should go by.
-    fn of(topology: &'a Topology) -> Option<Self> {
-        let rails = Rails::of(topology);
+    fn of(topology: &'a Topology, rails: &Rails) -> Option<Self> {
         let speed = |port: VertexId| topology.port(port).and_then(|port| port.mbit).unwrap_or(0);
         let fastest = rails.iter().flat_map(|(_, ports)| ports).map(|&port| speed(port)).max()?;
         if rails.beside().iter().any(|&port| speed(port) > fastest) {
@@ -101,12 +98,6 @@ impl<'a> Kind<'a> {
         };
         let ports = rails.iter().flat_map(of_rail).collect();
         Some(Self { topology, paths: Paths::of(topology).ok()?, ports })
-    }
-
-    fn place(&self, port: VertexId) -> Option<Place> {
-        let bus_id = self.topology.pci(port).map(|pci| pci.bus_id);
-        let port = self.topology.port(port)?;
-        Some((bus_id, port.name.clone().filter(|_| bus_id.is_none()), port.port))
     }
 
     /// The ports that are nearest to where the rank may run; all, where that is everywhere or not known.
@@ -140,29 +131,11 @@ fn meet(mask: &str, cpus: &[u64]) -> bool {
     words.zip(halves).any(|(a, b)| a & b != 0)
 }
 
-/// The kinds of all machines, their rails numbered as one: a kind whose ports are all at places that the kind with the
-/// most rails has too has the numbers of these.
-fn align(topologies: &[Topology]) -> Option<Vec<Kind<'_>>> {
-    let mut kinds: Vec<Kind<'_>> = topologies.iter().map(Kind::of).collect::<Option<_>>()?;
-    // The first of those that have the most.
-    let whole = kinds.iter().rev().max_by_key(|kind| kind.ports.len())?;
-    let numbers: BTreeMap<Place, u32> =
-        whole.ports.iter().filter_map(|port| Some((whole.place(port.id)?, port.rail))).collect();
-    for kind in &mut kinds {
-        let number = |port: &Port| numbers.get(&kind.place(port.id)?).copied();
-        let known: Option<Vec<u32>> = kind.ports.iter().map(number).collect();
-        for (port, rail) in kind.ports.iter_mut().zip(known.unwrap_or_default()) {
-            port.rail = rail;
-        }
-    }
-    Some(kinds)
-}
-
 /// How many ranks of each node are on each rail so far.
 #[derive(Default)]
-struct Seats(BTreeMap<(u32, u32), u32>);
+struct Taken(BTreeMap<(u32, u32), u32>);
 
-impl Seats {
+impl Taken {
     fn take(&mut self, node: u32, among: &[Port]) -> Option<Port> {
         let taken =
             |port: &&Port| (self.0.get(&(node, port.rail)).copied().unwrap_or(0), port.rail);
@@ -174,9 +147,8 @@ impl Seats {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use crosstie_bootstrap::Machine;
+    use crosstie_ir::Rank;
     use crosstie_net::Secret;
     use crosstie_topo::xml::{Document, Element};
 
@@ -222,7 +194,13 @@ mod tests {
 
     fn rails(ranks: &[(&str, u32, &[u64])], kinds: &[Document]) -> Option<(u32, Vec<u32>)> {
         let (world, nodes) = world(ranks, kinds);
-        by_detection(&world, &nodes).map(|placement| (placement.rails, placement.rail_of))
+        by_detection(&world, &nodes).map(|placement| rails_of(&placement, &nodes))
+    }
+
+    fn rails_of(placement: &Placement, nodes: &Nodes) -> (u32, Vec<u32>) {
+        let rails = placement.seats.rails(nodes).expect("rails");
+        let rail_of = (0..nodes.ranks()).filter_map(|rank| rails.rail_of(Rank(rank)));
+        (rails.count(), rail_of.collect())
     }
 
     #[test]
@@ -278,7 +256,7 @@ mod tests {
         let (mut world, nodes) = world(&ranks, &[machine]);
         world.records.iter_mut().flat_map(|it| &mut it.machine).for_each(|it| it.is_host = false);
         let placement = by_detection(&world, &nodes).unwrap();
-        assert_eq!(placement.rail_of, [0, 1, 2, 3, 0]);
+        assert_eq!(rails_of(&placement, &nodes).1, [0, 1, 2, 3, 0]);
     }
 
     #[test]
@@ -296,9 +274,9 @@ mod tests {
         // Two nodes that one host plays have its NICs together.
         let (mut world, nodes) = world(&two_nodes, &four);
         world.records[1].machine = world.records[0].machine.clone();
-        assert_eq!(by_detection(&world, &nodes), None);
+        assert!(by_detection(&world, &nodes).is_none());
         world.records[0].machine = None;
-        assert_eq!(by_detection(&world, &nodes), None, "nobody looked");
+        assert!(by_detection(&world, &nodes).is_none(), "nobody looked");
     }
 
     #[test]
@@ -353,6 +331,6 @@ mod tests {
         let (mut world, nodes) =
             world(&[("a", 0, &[]), ("b", 0, &[])], &[document("cpu-4nic.xml")]);
         world.kinds = Arc::new(["no topology".to_owned()]);
-        assert_eq!(by_detection(&world, &nodes), None);
+        assert!(by_detection(&world, &nodes).is_none());
     }
 }

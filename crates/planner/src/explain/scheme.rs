@@ -132,7 +132,8 @@ impl<'a> Scheme<'a> {
 
     /// What ranks play.
     pub fn unit(&self) -> &'static str {
-        if self.node.topology.gpus().is_empty() { "NIC" } else { "GPU" }
+        let is_gpu = |&member: &VertexId| self.node.topology.gpu(member).is_some();
+        if self.node.members.iter().any(is_gpu) { "GPU" } else { "NIC" }
     }
 
     /// The kind of a node.

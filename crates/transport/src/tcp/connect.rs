@@ -24,6 +24,8 @@ pub struct TcpPeer {
     pub rank: u32,
     /// Where its process listens, best first.
     pub addresses: Vec<SocketAddr>,
+    /// The local address to connect to it from, in place of [`TcpOptions::source`].
+    pub source: Option<IpAddr>,
     /// The ranks of this rank's node whose connections to it go out on the wire to it, in order.
     pub outgoing: Vec<u32>,
     /// The ranks of its node whose connections to this rank come in on that wire, in order.
@@ -33,7 +35,7 @@ pub struct TcpPeer {
 impl TcpPeer {
     /// One with whom the wire is shared with nobody.
     pub fn direct(own: u32, rank: u32, addresses: Vec<SocketAddr>) -> Self {
-        Self { rank, addresses, outgoing: vec![own], incoming: vec![rank] }
+        Self { rank, addresses, source: None, outgoing: vec![own], incoming: vec![rank] }
     }
 }
 
@@ -152,7 +154,8 @@ fn dial_peer(
     let (target, purpose) = (Target::Rank(peer.rank), Purpose::Data);
     let common = Dial::new(&peer.addresses, &options.secret, target, purpose, options.deadline);
     let (from, patience) = (Some(options.rank), Some(options.patience));
-    let dial = Dial { from, patience, source: options.source, ..common };
+    let source = peer.source.or(options.source);
+    let dial = Dial { from, patience, source, ..common };
     dial_unless(&dial, interrupted)?.into_data_stream()
 }
 

@@ -1,0 +1,37 @@
+//! The plan that a world of real processes runs is the one that `crosstie plan` shows for its machines.
+
+#![cfg(test)]
+
+mod support;
+
+use support::Running;
+use support::crosstie;
+
+/// What a command prints about a machine of `topology/`.
+fn printed(line: &str, machine: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology");
+    let done = Running::start(crosstie(&format!("{line} --topo {folder}/{machine}"))).finish();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    done.out
+}
+
+#[test]
+fn a_world_runs_the_plan_that_is_shown_offline() {
+    for machine in ["dgx1-v100.xml", "dgx-a100.xml", "dgx-h100.xml"] {
+        for pxn in ["on", "off"] {
+            let offline = printed(&format!("plan --nodes 2 --pxn {pxn}"), machine);
+            assert!(offline.contains("fingerprint "), "{offline}");
+            let line =
+                format!("bench all_reduce --nodes 2 --pxn {pxn} -b 1K -e 1K -n 1 -w 0 --show-plan");
+            let run = printed(&line, machine);
+            assert!(run.starts_with(&offline), "{machine}:\n{run}\nis not\n{offline}");
+        }
+    }
+    let unknown =
+        Running::start(crosstie("bench barrier --ranks 2 -n 1 -w 0 --show-plan")).finish();
+    assert!(
+        unknown.out.starts_with("No plan of rings and routes: which device"),
+        "{}",
+        unknown.out
+    );
+}
