@@ -20,4 +20,4 @@ pub use monitor::{
     MonitorOptions, Report, Signature, Statement, Verdict, Wait, WaitOn,
 };
 pub use node::node_key;
-pub use world::{Machine, Record, World};
+pub use world::{Machine, ReadForAll, Record, World};

@@ -31,12 +31,23 @@ pub struct Record {
     /// The settings that all must share, one `name = value` a line, with a remark behind [`REMARK`](crate::REMARK): with them a disagreement is named. Only the
     /// meeting's host needs them; in the [`World`] they are empty.
     pub settings: String,
+    /// A file that it has read for all; of rank 0 alone.
+    pub read: Option<ReadForAll>,
     /// The machine that it can describe, should it be asked.
     pub machine: Option<Machine>,
     /// Of which of the world's kinds that machine is; nobody but the meeting's host sets it.
     pub kind: Option<u32>,
     /// The addresses of that machine's NICs, as one rank told them: in the first record of each machine alone.
     pub nics: Vec<Option<IpAddr>>,
+}
+
+/// A file that one rank has read for all.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadForAll {
+    /// Its name, as that rank was told it.
+    pub file: String,
+    /// What it says, or why it cannot be used.
+    pub content: Result<String, String>,
 }
 
 /// A machine that a rank can describe.
@@ -60,6 +71,7 @@ impl Record {
             cpus: affinity(),
             fingerprint: 0,
             settings: String::new(),
+            read: None,
             machine: None,
             kind: None,
             nics: Vec::new(),

@@ -5,6 +5,7 @@ mod lab;
 mod plan;
 mod settings;
 mod topo;
+mod tune;
 mod words;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use settings::SettingFlags;
 pub use topo::{
     DiffArgs, Format, LintArgs, MachineArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand,
 };
+pub use tune::{TuneArgs, TunedTransport};
 use words::Words;
 pub use words::without_hidden;
 
@@ -56,6 +58,8 @@ pub enum Command {
     Topo(Box<TopoArgs>),
     /// Plan for a described machine: rings, trees, routes, and why; or prove that a plan is right
     Plan(PlanArgs),
+    /// Measure which algorithms are the fastest here, and write the table by which ranks choose
+    Tune(TuneArgs),
     /// Show every setting: its value, where that comes from, and what it means
     Config(ConfigArgs),
     /// Tell what the code of an error means, what causes it and what to do

@@ -17,6 +17,7 @@ mod picture;
 mod plan;
 mod run;
 mod topo;
+mod tune;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start_log().and_then(|()| run::run(args)),
         Command::Topo(args) => start_log().and_then(|()| topo::run(&args)),
         Command::Plan(args) => plan::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions(args.shell),

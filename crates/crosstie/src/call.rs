@@ -134,7 +134,7 @@ impl Communicator {
         let Sizes { count, bytes, table, digest } = sizes;
         let reducer = self.reducer(&operation)?;
         let rounds_once = reducer.is_some_and(|reducer| reducer.rounds_to().is_some());
-        let algorithm = match self.selection.algorithm(collective, &self.nodes, bytes) {
+        let algorithm = match self.selection.algorithm(collective, bytes) {
             chosen if !operation.is_ragged() => chosen,
             chosen => select::for_ragged(collective, chosen),
         };
@@ -177,7 +177,7 @@ impl Communicator {
         }
         let wrong = |what: String| Error::Argument { operation: operation.name(), what };
         let op = op.ok_or_else(|| wrong("needs a reduce operation".to_owned()))?;
-        let select = match self.selection.order {
+        let select = match self.selection.order() {
             // One rank alone has nothing to round between.
             ReductionOrder::Canonical if ranks > 1 => Reducer::rounding_once,
             _ => Reducer::select,

@@ -249,7 +249,7 @@ impl Communicator {
     /// ```
     pub fn algorithm(&self, collective: Collective, data_type: DataType, count: u64) -> Algorithm {
         let bytes = count.saturating_mul(data_type.size() as u64);
-        self.selection.algorithm(collective, &self.nodes, bytes)
+        self.selection.algorithm(collective, bytes)
     }
 
     /// Whether messages between nodes may go by way of relays: whether PXN is not off, and there is memory

@@ -20,7 +20,7 @@ use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
-use crate::settings::{Detect, Resolved, warn_of_unknown_names};
+use crate::settings::{Detect, Resolved, tune, warn_of_unknown_names};
 use crate::standing::{Standing, VERDICT_LIMIT};
 use crate::topology::{self, WorldTopology};
 use crate::ways::Ways;
@@ -69,6 +69,7 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     };
     let mut world = world.map_err(|error| joined_before(&identity, error))?;
     lock(&JOINED).push(identity);
+    settings.heed_rank_0(&mut world)?;
     let nodes = Nodes::new(world.nodes())?;
     check_hosts(&settings, &nodes)?;
     settings.rails.place(&mut world, &nodes);
@@ -242,6 +243,8 @@ fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> 
         Record::of_this_process(identity.rank, connect::offered(settings, listener.addresses()));
     record.fingerprint = fingerprint.0;
     record.settings = lines.join("\n");
+    let reads = settings.tune_file.as_ref().filter(|_| identity.rank == 0);
+    record.read = reads.map(|file| tune::read_for_all(file));
     // By the host, not by the node: a host that plays several nodes is one machine.
     let host = record.node_key.clone();
     if let Some(node) = &identity.node {
@@ -265,6 +268,8 @@ fn inputs(
     let mut scope = settings.world_scope();
     let cluster = topology.map(|topology| topology.cluster().fingerprint().to_string());
     scope.push(("cluster", cluster.unwrap_or_else(|| "not known".to_owned())));
+    let tune = settings.tune.as_ref().map(|table| table.to_json());
+    scope.push(("tune", tune.unwrap_or_else(|| "built in".to_owned())));
     let pairs = scope.iter().map(|(name, value)| (*name, value.as_str()));
     crosstie_planner::inputs_fingerprint(nodes, pairs)
 }

@@ -2,9 +2,12 @@
 //! ranks agreed on, so that every rank chooses alike.
 
 use std::num::NonZero;
+use std::sync::LazyLock;
 
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, Table};
-use crosstie_planner::{Algorithm, Nodes, PlanRequest, Reach, Selection};
+use crosstie_planner::cost::{self, Links, Tune};
+use crosstie_planner::{Algorithm, Basis, Nodes, PlanRequest, Reach, Selection};
+use crosstie_transport::{SHORTEST_LENT, tcp};
 
 use crate::Transport;
 use crate::settings::Resolved;
@@ -71,14 +74,31 @@ pub(crate) fn for_ragged(collective: Collective, chosen: Algorithm) -> Algorithm
     }
 }
 
-/// What choices depend on in a world on these nodes; the same on all ranks.
+static BUILT_IN: LazyLock<Tune> = LazyLock::new(Tune::built_in);
+
+/// What the planner tells of protocols is what the transports do.
+const _: () = assert!(cost::EAGER_BYTES == tcp::EAGER_BYTES as u64);
+const _: () = assert!(cost::LENT_BYTES == SHORTEST_LENT as u64);
+
+/// The choices of a world on these nodes; the same on all ranks.
 pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
     let reach = match settings.transport {
         Transport::Tcp => Reach::Network,
         _ if nodes.count() == 1 => Reach::Memory,
         _ => Reach::Nodes,
     };
-    Selection { reach, forced: settings.algorithm, order: settings.reduction_order }
+    let links = if reach == Reach::Network { Links::NETWORK } else { Links::HOST };
+    let message_bytes = settings.limits.slot_bytes as u64;
+    let basis = Basis {
+        reach,
+        links: Links { message_bytes, ..links },
+        forced: settings.algorithm,
+        order: settings.reduction_order,
+        relays: settings.has_relays(),
+        told: settings.tune.as_deref(),
+        built_in: Some(&BUILT_IN),
+    };
+    Selection::new(nodes, &basis)
 }
 
 /// The plan of a collective for one rank.
@@ -119,10 +139,21 @@ mod tests {
         for node_of in (1..=9).chain([16]).flat_map(assignments) {
             let nodes = Nodes::new(node_of).unwrap();
             for reach in [Reach::Memory, Reach::Nodes, Reach::Network] {
-                let selection = Selection { reach, forced: None, order: ReductionOrder::default() };
+                let selection = Selection::new(
+                    &nodes,
+                    &Basis {
+                        reach,
+                        links: Links::HOST,
+                        forced: None,
+                        order: ReductionOrder::default(),
+                        relays: false,
+                        told: None,
+                        built_in: Some(&BUILT_IN),
+                    },
+                );
                 for collective in Collective::ALL {
                     for bytes in SIZES {
-                        let algorithm = selection.algorithm(collective, &nodes, bytes);
+                        let algorithm = selection.algorithm(collective, bytes);
                         chosen.insert((collective, algorithm, nodes.assignment().to_vec()));
                     }
                 }
@@ -143,6 +174,6 @@ mod tests {
         }
     }
 
-    /// Some from every line of the cost table.
+    /// Tiny ones to large ones.
     const SIZES: [u64; 8] = [0, 8, 3 << 10, 12 << 10, 100 << 10, 300 << 10, 1 << 20, 1 << 30];
 }

@@ -5,6 +5,7 @@ mod detect;
 mod protocol;
 mod rails;
 pub(crate) mod registry;
+pub(crate) mod tune;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crosstie_launch::{Explicit, Launcher};
 use crosstie_net::{Secret, UniqueId};
+use crosstie_planner::cost::Tune;
 use crosstie_planner::{Algorithm, ReductionOrder, UnknownOrder};
 use crosstie_transport::Heap;
 use crosstie_transport::loopback::Fabric;
@@ -28,6 +30,7 @@ pub use rails::{Flush, Pxn};
 use registry::{
     ALGORITHM, DETECT, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS,
     PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
+    TUNE_FILE,
 };
 
 /// Over what ranks exchange their data.
@@ -98,6 +101,7 @@ pub struct Settings {
     pub(crate) reduction_order: Option<ReductionOrder>,
     pub(crate) sharing: Sharing,
     pub(crate) detect: Option<Detect>,
+    pub(crate) tune_file: Option<PathBuf>,
     pub(crate) fabric: Option<SharedFabric>,
 }
 
@@ -139,6 +143,9 @@ pub(crate) struct Resolved {
     pub reduction_order: ReductionOrder,
     pub rails: Rails,
     pub detect: Detect,
+    pub tune_file: Option<PathBuf>,
+    /// What rank 0 read in its file.
+    pub tune: Option<Arc<Tune>>,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
     pub fabric: Option<SharedFabric>,
@@ -475,6 +482,8 @@ impl Settings {
             reduction_order: REDUCTION_ORDER.value(self.reduction_order, &environment)?,
             rails: self.sharing.resolve(&environment)?,
             detect: DETECT.value(self.detect, &environment)?,
+            tune_file: TUNE_FILE.optional(self.tune_file, &environment)?,
+            tune: None,
             ports: PORTS.value(None, &environment)?,
             interface: INTERFACE.optional(None, &environment)?,
             fabric: self.fabric,

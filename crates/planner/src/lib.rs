@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod algo;
+pub mod cost;
 pub mod explain;
 pub mod graph;
 mod ideal;
@@ -27,8 +28,8 @@ pub use nodes::{Nodes, NodesError};
 pub use rails::{MachinesError, RailCrossing, Rails, aligned_rails};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
 pub use route::{Route, route};
-pub use select::{Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrder};
+pub use select::{Basis, Choice, ChoiceWhy, Reach, ReductionOrder, Selection, UnknownOrder};
 
 /// The planner's version: it goes up whenever the same request gives another plan or route, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;

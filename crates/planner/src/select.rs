@@ -1,11 +1,20 @@
 //! Owns the choice of an algorithm: a pure function of collective, sizes and what all ranks agreed
 //! on, so that every rank chooses alike.
+//!
+//! The least time wins: the time that a tune table says, or where none covers a collective on such nodes, the
+//! model's ([`crate::cost`]). The tables are asked in turn: the one that ranks were told, then the built-in one.
+//! Sizes fall into cells, (2ᵏ, 1½ 2ᵏ] and (1½ 2ᵏ, 2ᵏ⁺¹], and the largest size of a cell decides for all of it, so
+//! that a call only looks up.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::fmt;
 use core::str::FromStr;
 
-use crosstie_ir::{Collective, Rank};
+use crosstie_ir::Collective;
 
+use crate::cost::{Bottleneck, Carriage, Entry, Links, Shape, Tune, Work, predict};
 use crate::{Algorithm, Nodes};
 
 /// In which order contributions are reduced.
@@ -63,60 +72,210 @@ pub enum Reach {
     Network,
 }
 
-/// What a choice depends on beside the call; the same on all ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Selection {
+impl Reach {
+    const ALL: [Self; 3] = [Self::Memory, Self::Nodes, Self::Network];
+
+    /// The name that tune tables use: of the transports that reach so far.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "shm",
+            Self::Nodes => "shm+tcp",
+            Self::Network => "tcp",
+        }
+    }
+
+    /// The reach of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reach| reach.name() == name)
+    }
+}
+
+/// What choices depend on beside the nodes and the call; the same on all ranks.
+#[derive(Debug, Clone, Copy)]
+pub struct Basis<'a> {
     /// How far messages have to go.
     pub reach: Reach,
+    /// How fast the links are.
+    pub links: Links,
     /// The algorithm to take wherever it suits.
     pub forced: Option<Algorithm>,
     /// In which order to reduce.
     pub order: ReductionOrder,
+    /// Whether messages between nodes may pass relays. Tables and model know nothing of these: then forms whose
+    /// messages stay on their rail are taken, where there are such.
+    pub relays: bool,
+    /// The table that the ranks were told.
+    pub told: Option<&'a Tune>,
+    /// The built-in table, where it was measured over such links.
+    pub built_in: Option<&'a Tune>,
+}
+
+/// The choices of a world, ready to be looked up.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    order: ReductionOrder,
+    ranks: u64,
+    shape: Shape,
+    links: Links,
+    fields: Vec<Field>,
+}
+
+/// The algorithms that may carry out one collective.
+#[derive(Debug, Clone)]
+struct Field {
+    fixed: Option<(Algorithm, ChoiceWhy)>,
+    candidates: Vec<Candidate>,
+    why: ChoiceWhy,
+    /// By cell of the size.
+    cells: OnceCell<Box<[Algorithm; CELLS]>>,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    work: Work,
+    measured: Option<Entry>,
 }
 
 impl Selection {
-    /// How `collective` is carried out on `nodes`, for `bytes` of a whole buffer
-    /// ([`Collective::is_whole`]) or of one block.
-    pub fn algorithm(&self, collective: Collective, nodes: &Nodes, bytes: u64) -> Algorithm {
-        self.choice(collective, nodes, bytes).algorithm
+    /// The choices of the world on `nodes`.
+    pub fn new(nodes: &Nodes, basis: &Basis<'_>) -> Self {
+        let shape = Shape::of(nodes);
+        let groups = Collective::ALL.into_iter().chain([Collective::SendRecv]);
+        let fields = groups.map(|collective| Field::new(collective, nodes, shape, basis)).collect();
+        Self { order: basis.order, ranks: nodes.ranks().into(), shape, links: basis.links, fields }
     }
 
-    /// The same, with the reason.
-    pub fn choice(&self, collective: Collective, nodes: &Nodes, bytes: u64) -> Choice {
-        let suits = |algorithm: &Algorithm| algorithm.suits(collective, nodes);
-        if self.order == ReductionOrder::Canonical && suits(&Algorithm::Canonical) {
-            return Choice { algorithm: Algorithm::Canonical, why: ChoiceWhy::Canonical };
+    /// In which order is reduced.
+    pub fn order(&self) -> ReductionOrder {
+        self.order
+    }
+
+    /// How `collective` is carried out, for `bytes` of a whole buffer ([`Collective::is_whole`]) or of one
+    /// block.
+    pub fn algorithm(&self, collective: Collective, bytes: u64) -> Algorithm {
+        let field = &self.fields[collective.code()];
+        match field.fixed {
+            Some((algorithm, _)) => algorithm,
+            None => self.cells(field)[cell(self.whole(collective, bytes))],
         }
-        if let Some(algorithm) = self.forced.filter(suits) {
-            return Choice { algorithm, why: ChoiceWhy::Forced };
+    }
+
+    /// The same, with the reason and the time that it is expected to take.
+    pub fn choice(&self, collective: Collective, bytes: u64) -> Choice {
+        let field = &self.fields[collective.code()];
+        let whole = self.whole(collective, bytes);
+        let algorithm = self.algorithm(collective, bytes);
+        let others = field.candidates.iter().filter(|other| other.work.algorithm != algorithm);
+        let runner_up = others
+            .map(|other| (other.work.algorithm, self.time_ns(other, whole)))
+            .min_by_key(|&(_, time_ns)| time_ns);
+        let work = Work::of(collective, algorithm, self.shape);
+        let taken = field.candidates.iter().find(|one| one.work.algorithm == algorithm);
+        let modelled = predict(&work, &self.links, whole);
+        let message_bytes = whole.div_ceil(work.parts.max(1)).min(self.links.message_bytes);
+        let hop = if self.shape.nodes > 1 { &self.links.between } else { &self.links.inside };
+        Choice {
+            algorithm,
+            why: field.fixed.map_or(field.why, |(_, why)| why),
+            time_ns: taken.map_or(modelled.time_ns, |one| self.time_ns(one, whole)),
+            bottleneck: modelled.bottleneck,
+            message_bytes,
+            protocol: Carriage::of(hop, message_bytes),
+            runner_up,
         }
-        let ranks = u64::from(nodes.ranks());
-        let whole = if collective.is_whole() { bytes } else { bytes.saturating_mul(ranks) };
-        let fits = |row: &&Row| {
-            row.collective.code() == collective.code()
-                && row.reach == self.reach
-                && nodes.ranks() <= row.most_ranks
-                && whole <= row.most_bytes
-                && suits(&row.algorithm)
-        };
-        let first = Choice { algorithm: Algorithm::of(collective)[0], why: ChoiceWhy::First };
-        TABLE.iter().find(fits).map_or(first, |row| Choice {
-            algorithm: row.algorithm,
-            why: ChoiceWhy::Measured {
-                most_ranks: Some(row.most_ranks).filter(|&most| most < ANY),
-                most_bytes: Some(row.most_bytes).filter(|&most| most < ALL),
-            },
+    }
+
+    /// Bytes of the larger of what a rank sends and receives.
+    fn whole(&self, collective: Collective, bytes: u64) -> u64 {
+        if collective.is_whole() { bytes } else { bytes.saturating_mul(self.ranks) }
+    }
+
+    fn time_ns(&self, candidate: &Candidate, whole: u64) -> u64 {
+        match &candidate.measured {
+            Some(entry) => entry.time_ns(self.shape, &self.links, whole),
+            None => predict(&candidate.work, &self.links, whole).time_ns,
+        }
+    }
+
+    fn cells<'a>(&self, field: &'a Field) -> &'a [Algorithm; CELLS] {
+        field.cells.get_or_init(|| {
+            let fastest = |at: usize| {
+                let time = |one: &&Candidate| self.time_ns(one, largest_of(at));
+                field
+                    .candidates
+                    .iter()
+                    .min_by_key(time)
+                    .map_or(Algorithm::Direct, |one| one.work.algorithm)
+            };
+            Box::new(core::array::from_fn(fastest))
         })
     }
 }
 
-/// An algorithm, and why it was chosen.
+impl Field {
+    fn new(collective: Collective, nodes: &Nodes, shape: Shape, basis: &Basis<'_>) -> Self {
+        let suits = |algorithm: Algorithm| algorithm.suits(collective, nodes);
+        // Exchanges are what relays are for.
+        let aligned =
+            basis.relays && collective != Collective::AllToAll && suits(Algorithm::Hierarchical);
+        let competes = |algorithm: Algorithm| {
+            let fits = if aligned {
+                algorithm == Algorithm::Hierarchical
+            } else {
+                algorithm != Algorithm::Canonical
+            };
+            fits && suits(algorithm)
+        };
+        let canonical = basis.order == ReductionOrder::Canonical && suits(Algorithm::Canonical);
+        let fixed = match basis.forced.filter(|&algorithm| suits(algorithm)) {
+            _ if canonical => Some((Algorithm::Canonical, ChoiceWhy::Canonical)),
+            forced => forced.map(|algorithm| (algorithm, ChoiceWhy::Forced)),
+        };
+        let work = |algorithm| Work::of(collective, algorithm, shape);
+        let of = |table: Option<&Tune>, why: fn(Shape) -> ChoiceWhy| {
+            let entries = table?.nearest(basis.reach, shape, collective, competes);
+            let why = why(entries.first()?.shape);
+            let one = |&entry: &&Entry| Candidate {
+                work: work(entry.algorithm),
+                measured: Some(entry.clone()),
+            };
+            Some((entries.iter().map(one).collect::<Vec<_>>(), why))
+        };
+        let modelled = || {
+            let all = Algorithm::of(collective).iter().filter(|&&algorithm| competes(algorithm));
+            let all = all.map(|&algorithm| Candidate { work: work(algorithm), measured: None });
+            (all.collect::<Vec<_>>(), ChoiceWhy::Model)
+        };
+        let (candidates, why) = of(basis.told, ChoiceWhy::Tuned)
+            .or_else(|| of(basis.built_in, ChoiceWhy::BuiltIn))
+            .unwrap_or_else(modelled);
+        let only = Algorithm::of(collective).iter().filter(|&&one| competes(one)).count() == 1;
+        let why = match only {
+            true if aligned => ChoiceWhy::NoRelay,
+            true => ChoiceWhy::Only,
+            false => why,
+        };
+        Self { fixed, candidates, why, cells: OnceCell::new() }
+    }
+}
+
+/// An algorithm, why it was chosen, and the time that it is expected to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// The algorithm.
     pub algorithm: Algorithm,
     /// Why.
     pub why: ChoiceWhy,
+    /// Nanoseconds, by the table or the model that decided.
+    pub time_ns: u64,
+    /// What limits it, by the model.
+    pub bottleneck: Bottleneck,
+    /// Bytes of its messages.
+    pub message_bytes: u64,
+    /// How these travel: between nodes, where there are several.
+    pub protocol: Option<Carriage>,
+    /// The next best, with its time.
+    pub runner_up: Option<(Algorithm, u64)>,
 }
 
 /// Why an algorithm was chosen.
@@ -127,110 +286,60 @@ pub enum ChoiceWhy {
     Canonical,
     /// It is asked for.
     Forced,
-    /// It was measured to be fastest, up to so many ranks, and bytes of the whole buffer; `None` is any number.
-    Measured {
-        /// Ranks, at most.
-        most_ranks: Option<u32>,
-        /// Bytes, at most.
-        most_bytes: Option<u64>,
-    },
-    /// It is the first of those that there are; no measurement favours another.
-    First,
+    /// There is no other.
+    Only,
+    /// Its messages pass no relay, and others' may.
+    NoRelay,
+    /// It is the fastest by the table that the ranks were told, measured on a world of this shape.
+    Tuned(Shape),
+    /// It is the fastest by the built-in table, measured on a world of this shape.
+    BuiltIn(Shape),
+    /// It is the fastest by the model.
+    Model,
 }
 
-/// One line of the cost table: on up to so many ranks, and for up to so many bytes of the whole
-/// buffer, this is fastest.
-struct Row {
-    collective: Collective,
-    reach: Reach,
-    most_ranks: u32,
-    most_bytes: u64,
-    algorithm: Algorithm,
+/// Sizes are looked up by cell.
+const CELLS: usize = 129;
+
+/// The cell of a size.
+const fn cell(bytes: u64) -> usize {
+    if bytes <= 1 {
+        return 0;
+    }
+    let below = bytes - 1;
+    let power = below.ilog2();
+    let upper = if power == 0 { 0 } else { below >> (power - 1) & 1 };
+    1 + 2 * power as usize + upper as usize
 }
 
-const fn row(
-    collective: Collective,
-    reach: Reach,
-    most_ranks: u32,
-    most_bytes: u64,
-    algorithm: Algorithm,
-) -> Row {
-    Row { collective, reach, most_ranks, most_bytes, algorithm }
+/// The largest size of a cell.
+const fn largest_of(cell: usize) -> u64 {
+    let Some(at) = cell.checked_sub(1) else { return 1 };
+    let (power, upper) = (at / 2, at % 2);
+    match (power, upper) {
+        (0, _) => 2,
+        (_, 0) => 3 << (power - 1),
+        (63, _) => u64::MAX,
+        _ => 2 << power,
+    }
 }
 
-const ANY: u32 = u32::MAX;
-const ALL: u64 = u64::MAX;
-const K: u64 = 1 << 10;
-const ROOT: Rank = Rank(0);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The cost table; the first line that fits decides. Measured on 2 cores of an AMD EPYC server with
-/// `CROSSTIE_ALGORITHM=… crosstie bench … -b 8 -e 4M -f 8` over 2, 4 and 8 ranks, median of a call in
-/// µs, some of the lines that decided:
-///
-/// | | ring | direct | flat | tree | hierarchical |
-/// |---|---|---|---|---|---|
-/// | all_reduce, 8 ranks in memory, 8 B | 87 | 29 | 12 | 30 | |
-/// | 32 KiB | 91 | 56 | 59 | 49 | |
-/// | 2 MiB | 1716 | 2891 | 10722 | 2761 | |
-/// | all_reduce, 4 ranks in memory, 256 KiB | 84 | 46 | 111 | 68 | |
-/// | all_reduce, 2 nodes of 4 ranks, 8 B | 185 | 343 | 321 | 169 | 132 |
-/// | 256 KiB | 1416 | 1233 | 5168 | 930 | 332 |
-/// | 2 MiB | 4780 | 5245 | 43614 | 5410 | 2835 |
-/// | all_gather, 8 ranks in memory, 32 KiB | 37 | 18 | | | |
-/// | broadcast, 4 ranks in memory, 256 KiB | | 51 | | 24 | |
-/// | broadcast, 2 nodes of 4 ranks, 256 KiB | | 834 | | 156 | 184 |
-/// | reduce, 2 nodes of 4 ranks, 256 KiB | | 1173 | | 328 | 207 |
-///
-/// With two ranks, direct forms take over from 16 KiB on although flat ones are as quick, for what is
-/// lent they read once.
-const TABLE: &[Row] = {
-    use Algorithm::{Direct, Flat, Hierarchical, Ring, Tree};
-    use Collective::{AllGather, AllReduce, Barrier, ReduceScatter};
-    use Reach::{Memory, Network, Nodes};
-    const BROADCAST: Collective = Collective::Broadcast { root: ROOT };
-    const REDUCE: Collective = Collective::Reduce { root: ROOT };
-    &[
-        row(AllReduce, Memory, 2, 16 * K - 1, Flat),
-        row(AllReduce, Memory, 2, ALL, Direct),
-        row(AllReduce, Memory, 4, 8 * K, Flat),
-        row(AllReduce, Memory, 4, 512 * K, Direct),
-        row(AllReduce, Memory, 8, 16 * K, Flat),
-        row(AllReduce, Memory, 8, 128 * K, Direct),
-        row(AllReduce, Memory, ANY, 2 * K, Flat),
-        row(AllReduce, Memory, ANY, 128 * K, Tree),
-        row(AllReduce, Memory, ANY, ALL, Ring),
-        row(AllReduce, Nodes, ANY, ALL, Hierarchical),
-        row(AllReduce, Nodes, ANY, 64 * K, Tree),
-        row(AllReduce, Nodes, ANY, ALL, Ring),
-        row(AllReduce, Network, 2, 64 * K, Flat),
-        row(AllReduce, Network, 4, 4 * K, Flat),
-        row(AllReduce, Network, ANY, 64 * K, Tree),
-        row(AllReduce, Network, 8, ALL, Direct),
-        row(AllReduce, Network, ANY, ALL, Ring),
-        row(AllGather, Memory, 2, ALL, Direct),
-        row(AllGather, Memory, ANY, 512 * K, Direct),
-        row(AllGather, Nodes, ANY, 128 * K, Hierarchical),
-        row(AllGather, Network, 8, ALL, Direct),
-        row(AllGather, Network, ANY, 64 * K, Direct),
-        row(ReduceScatter, Memory, 2, ALL, Direct),
-        row(ReduceScatter, Memory, ANY, 512 * K, Direct),
-        row(ReduceScatter, Nodes, ANY, 512 * K, Hierarchical),
-        row(ReduceScatter, Network, 8, ALL, Direct),
-        row(ReduceScatter, Network, ANY, 64 * K, Direct),
-        row(BROADCAST, Memory, 2, ALL, Direct),
-        row(BROADCAST, Network, 2, ALL, Direct),
-        row(BROADCAST, Nodes, ANY, ALL, Hierarchical),
-        row(BROADCAST, Memory, ANY, ALL, Tree),
-        row(BROADCAST, Network, ANY, ALL, Tree),
-        row(REDUCE, Memory, 8, ALL, Direct),
-        row(REDUCE, Network, 4, ALL, Direct),
-        row(REDUCE, Nodes, ANY, ALL, Hierarchical),
-        row(REDUCE, Memory, ANY, ALL, Tree),
-        row(REDUCE, Network, ANY, ALL, Tree),
-        row(Barrier, Memory, 16, ALL, Flat),
-        row(Barrier, Network, 4, ALL, Flat),
-        row(Barrier, Nodes, ANY, ALL, Tree),
-        row(Barrier, Memory, ANY, ALL, Tree),
-        row(Barrier, Network, ANY, ALL, Tree),
-    ]
-};
+    #[test]
+    fn every_size_is_in_the_cell_that_ends_at_or_above_it() {
+        let around = (0..64).flat_map(|power| [1_u64 << power, 3 << power >> 1]);
+        for bytes in around.flat_map(|size| [size - 1, size, size + 1]).chain([u64::MAX]) {
+            let at = cell(bytes);
+            assert!(bytes <= largest_of(at), "{bytes} {at}");
+            assert!(
+                at == 0 || at == 2 || bytes > largest_of(at - 1) || at == 3 && bytes > 2,
+                "{bytes} {at}"
+            );
+        }
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(cell), [0, 0, 1, 3, 4, 5, 5, 6, 6]);
+        assert!(cell(u64::MAX) < CELLS);
+    }
+}

@@ -46,7 +46,7 @@ pub use fork::ForkMark;
 #[cfg(not(loom))]
 pub use heap::{Heap, HeapBlock, Registered};
 #[cfg(not(loom))]
-pub use local::LocalEndpoint;
+pub use local::{LocalEndpoint, SHORTEST_LENT};
 pub use owner::Driver;
 pub use region::Region;
 #[cfg(not(loom))]

@@ -31,7 +31,7 @@ const DEFERRED_BYTES: usize = 4096;
 /// sender waits for. Measured with `benches/buffers.rs` on 2 cores, lent against copied, µs: all_reduce on
 /// 2 ranks in messages of 1 KiB 0.82 : 0.63, 2 KiB 0.94 : 0.85, 4 KiB 1.25 : 1.72; on 8 ranks 2 KiB
 /// 42 : 36, 4 KiB 45 : 46; all_to_all on 2 ranks 1 KiB 0.42 : 0.44, 2 KiB 0.45 : 0.58, 4 KiB 0.50 : 0.99.
-const SHORTEST_LENT: usize = 4096;
+pub const SHORTEST_LENT: usize = 4096;
 
 /// Shorter messages are copied, not pulled: a call of the kernel costs more. Measured as above, pulled
 /// against copied: all_to_all on 2 ranks in messages of 8 KiB 4.1 : 1.8, 32 KiB 5.8 : 6.0.

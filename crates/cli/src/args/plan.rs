@@ -45,6 +45,12 @@ each GPU sends by its own NIC, and a switch above the rails has to pass the rest
 The bound is what no set of rings exceeds: the least cut between any two GPUs, or a
 GPU and the network. Where the rings reach it, there are no better ones.
 
+Times (--full, json) are predicted: over shared memory and TCP by measured tables
+(--tune, else one that is built in), over links of GPUs by a model, with the latencies
+that NCCL has published. A protocol is told where this library carries data: copy and
+lend (of buffers in shared memory; others are copied) inside a node, eager and
+rendezvous over TCP.
+
 Formats: text; json (schema 1); svg, a picture: each NIC in the colour of its rail on a
 row of its own, so that what crosses rails is aslant, dashed and red; graph, rings and
 trees of a node as NCCL reads them (NCCL_GRAPH_FILE).
@@ -116,6 +122,11 @@ pub struct SearchArgs {
     /// Whether data enter the network on their receiver's rail, by a relay
     #[arg(long, value_enum, default_value_t = OnOff::On, value_name = "WHICH")]
     pub pxn: OnOff,
+
+    /// Measured times by which algorithms are chosen, as `crosstie tune` writes them [default: what is built in, and
+    /// over links of GPUs a model]
+    #[arg(long, value_name = "FILE")]
+    pub tune: Option<PathBuf>,
 
     /// How to show it
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]

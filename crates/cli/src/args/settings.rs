@@ -23,6 +23,10 @@ pub struct SettingFlags {
     #[arg(hide_possible_values = true)]
     pub proto: Option<Protocol>,
 
+    /// Measured times by which algorithms are chosen, as `crosstie tune` writes them [default: what is built in]
+    #[arg(long, value_name = "FILE", help_heading = "World")]
+    pub tune_file: Option<PathBuf>,
+
     /// Bytes of the longest message [default: 128K; 512K where all go over the network]
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "World")]
     pub slot_bytes: Option<usize>,
@@ -112,6 +116,7 @@ impl SettingFlags {
     pub fn applied_to(&self, mut settings: Settings) -> Settings {
         settings = told(settings, self.forced(), Settings::algorithm);
         settings = told(settings, self.proto, Settings::protocol);
+        settings = told(settings, self.tune_file.clone(), Settings::tune_file);
         settings = told(settings, self.slot_bytes, Settings::slot_bytes);
         settings = told(settings, self.reduction_order, Settings::reduction_order);
         settings = told(settings, self.memory_limit, Settings::memory_limit);

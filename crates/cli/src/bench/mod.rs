@@ -9,7 +9,7 @@ mod local;
 pub mod matrix;
 pub mod operation;
 mod plot;
-mod progress;
+pub mod progress;
 mod rank;
 mod report;
 mod sent;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use crosstie_planner::cost::Tune;
 use crosstie_planner::explain::{Look, Refused, Scheme};
 use crosstie_planner::graph::{GraphFile, Unwritable};
 use crosstie_planner::search::{Node, SearchError, Swap};
@@ -24,6 +25,11 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let mut scheme = scheme.map_err(|error| refused(error, &kinds))?;
     if let Some(file) = &args.graph {
         scheme = by_graph(scheme, file)?;
+    }
+    if let Some(file) = &args.tune {
+        let table = table(file)?;
+        let tuned = scheme.tuned(&file.display().to_string(), &table);
+        scheme = tuned.map_err(|error| refused(error, &kinds))?;
     }
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
@@ -85,6 +91,18 @@ fn graph(scheme: &Scheme<'_>) -> Result<String, Failure> {
         );
     }
     Ok(file.to_string())
+}
+
+/// The times of a tune file.
+fn table(file: &Path) -> Result<Tune, Failure> {
+    let bad = |what: String| {
+        Failure::usage(
+            format!("--tune {}: {what}", file.display()),
+            "give a file that `crosstie tune --out` wrote",
+        )
+    };
+    let text = crate::file::read(file).map_err(|error| bad(error.to_string()))?;
+    Tune::from_json(&text).map_err(|error| bad(error.to_string()))
 }
 
 fn machine(file: Option<&Path>) -> Result<Topology, Failure> {

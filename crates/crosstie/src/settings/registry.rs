@@ -503,6 +503,12 @@ pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
 )
 .default("auto")
 .nccl("NCCL_SHM_DISABLE", transport_of_nccl);
+pub(crate) static TUNE_FILE: Knob<PathBuf> = Knob::new(
+    "CROSSTIE_TUNE_FILE",
+    Scope::World,
+    "measured times by which algorithms are chosen, as `crosstie tune` writes them; rank 0 reads it for all; unset: \
+     what is built in",
+);
 
 static ALL: &[&Setting] = &[
     &AGGREGATE.setting,
@@ -538,6 +544,7 @@ static ALL: &[&Setting] = &[
     &TIMEOUT.setting,
     &TOPO_FILE.setting,
     &TRANSPORT.setting,
+    &TUNE_FILE.setting,
 ];
 
 /// NCCL also has lists, `^` (not these) and `=` (exactly this), which have no equal here.

@@ -2,6 +2,7 @@
 //! each at each size.
 
 use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::num::NonZero;
 
@@ -9,10 +10,11 @@ use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
 use super::routes::Sample;
 use super::scheme::Refused;
-use crate::search::Node;
+use crate::cost::{Links, Tune};
+use crate::search::{Node, Rings};
 use crate::{
-    Algorithm, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways, ideal,
-    messages, plan_world, wires,
+    Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways,
+    ideal, messages, plan_world, wires,
 };
 
 /// Bytes of a block in the calls whose messages are counted: each is one piece.
@@ -70,23 +72,28 @@ pub struct Counts {
     pub sent: Vec<Sent>,
     /// How they are carried out.
     pub chosen: Vec<Chosen>,
+    /// The file whose table decided that, if one was told.
+    pub tune_file: Option<String>,
 }
 
 impl Counts {
-    /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`.
+    /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`, on these rings; a table that is told, with
+    /// the name of its file, decides on algorithms.
     pub(super) fn of(
         kinds: &[Node<'_>],
         kind_of: &[u32],
         world: &Nodes,
         pxn: bool,
+        (rings, told): (&Rings, Option<(&str, &Tune)>),
     ) -> Result<Self, Refused> {
         let sample = Sample::of(kinds, kind_of)?;
         let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
         let (relayed, direct) = (sample.wires(&rails, pxn), sample.wires(&rails, false));
-        let alone = world.count() < 2;
         let most = |wires: &BTreeMap<(u32, u32), u64>| wires.values().max().copied().unwrap_or(0);
-        let reach = if alone { Reach::Memory } else { Reach::Nodes };
-        let selection = Selection { reach, forced: None, order: ReductionOrder::Fast };
+        // Of nodes that differ the first speaks for all.
+        let first = kind_of.first().and_then(|&kind| kinds.get(kind as usize));
+        let links = first.map_or(Links::HOST, |node| Links::of_machine(node, rings));
+        let selection = selection(links, world, pxn, told.map(|(_, table)| table));
         let sent = match world.ranks() {
             ..=MOST_RANKS_COUNTED => {
                 let rails = Rails::of_machines(world, kinds, kind_of)?;
@@ -96,10 +103,11 @@ impl Counts {
             _ => Vec::new(),
         };
         let at = |operation: Collective| {
+            let selection = &selection;
             SIZES.iter().map(move |&bytes| Chosen {
                 operation: operation.name(),
                 bytes,
-                choice: selection.choice(operation, world, bytes),
+                choice: selection.choice(operation, bytes),
             })
         };
         Ok(Self {
@@ -111,6 +119,7 @@ impl Counts {
                 .collect(),
             sent,
             chosen: OPERATIONS.into_iter().flat_map(at).collect(),
+            tune_file: told.map(|(file, _)| file.to_string()),
         })
     }
 }
@@ -135,6 +144,16 @@ fn wires_of(node: usize, kind_of: &[u32], wires: &BTreeMap<(u32, u32), u64>) -> 
     wires.sum()
 }
 
+/// The choices on these nodes over these links.
+fn selection(links: Links, world: &Nodes, pxn: bool, told: Option<&Tune>) -> Selection {
+    let built_in = links.are_carried().then(Tune::built_in);
+    let reach = if world.count() < 2 { Reach::Memory } else { Reach::Nodes };
+    let (forced, order, built_in) = (None, ReductionOrder::Fast, built_in.as_ref());
+    // Rings and trees of GPUs' own links keep to their rails.
+    let relays = pxn && links.are_carried();
+    Selection::new(world, &Basis { reach, links, forced, order, relays, told, built_in })
+}
+
 fn ways<'a>(nodes: &'a Nodes, rails: &'a Rails, relays: bool) -> Ways<'a> {
     Ways { nodes, rails, relays, memory: true, most: TOGETHER, piece_bytes: PIECE }
 }
@@ -143,7 +162,7 @@ fn ways<'a>(nodes: &'a Nodes, rails: &'a Rails, relays: bool) -> Ways<'a> {
 fn sent(collective: Collective, selection: &Selection, ways: &Ways<'_>) -> Sent {
     let ranks = ways.nodes.ranks();
     let whole = if collective.is_whole() { BLOCK * u64::from(ranks) } else { BLOCK };
-    let algorithm = selection.algorithm(collective, ways.nodes, whole);
+    let algorithm = selection.algorithm(collective, whole);
     let plan = plan_world(&PlanRequest {
         collective,
         algorithm,

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use super::counts::{BLOCK, Chosen, Sent};
 use super::routes::Way;
 use super::scheme::Scheme;
-use crate::ChoiceWhy;
+use crate::cost::{Carriage, Shape};
 use crate::search::Stretch;
+use crate::{Choice, ChoiceWhy};
 
 /// All of it: schema 1.
 pub(super) fn object(scheme: &Scheme<'_>) -> Value {
@@ -60,7 +61,7 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         "block_bytes": BLOCK,
         "messages": by_operation(|sent| sent.messages),
         "wire_messages": by_operation(|sent| sent.wire_messages),
-        "choices": counts.chosen.iter().map(chosen).collect::<Vec<_>>(),
+        "choices": counts.chosen.iter().map(|it| chosen(it, counts.tune_file.as_deref())).collect::<Vec<_>>(),
     })
 }
 
@@ -98,32 +99,55 @@ fn way(way: &Way, alike: bool) -> Value {
     told
 }
 
-/// Nothing predicts times yet, and the choice of a protocol is the transport's.
-fn chosen(chosen: &Chosen) -> Value {
+/// `protocol` is null over links that this library carries nothing over yet.
+fn chosen(chosen: &Chosen, file: Option<&str>) -> Value {
+    let choice = &chosen.choice;
     json!({
         "operation": chosen.operation,
         "bytes": chosen.bytes,
-        "algorithm": chosen.choice.algorithm.name(),
-        "protocol": null,
-        "time_ns": null,
-        "reason": reason(chosen.choice.why),
+        "algorithm": choice.algorithm.name(),
+        "protocol": choice.protocol.map(Carriage::name),
+        "time_ns": choice.time_ns,
+        "runner_up": choice.runner_up.map(|(algorithm, time_ns)| json!({
+            "algorithm": algorithm.name(),
+            "time_ns": time_ns,
+        })),
+        "limit": choice.bottleneck.to_string(),
+        "reason": reason(choice, file),
     })
 }
 
-/// Why an algorithm was taken, in words.
-pub fn reason(why: ChoiceWhy) -> String {
-    match why {
+/// Why an algorithm was taken, in words; by the table of `file`, where one was told.
+pub fn reason(choice: &Choice, file: Option<&str>) -> String {
+    let on = |Shape { nodes, ranks_per_node }: Shape| {
+        let s = |count| if count == 1 { "" } else { "s" };
+        format!("{nodes} node{} of {ranks_per_node} rank{}", s(nodes), s(ranks_per_node))
+    };
+    let why = match choice.why {
         ChoiceWhy::Canonical => "the order of reductions is to be canonical".into(),
         ChoiceWhy::Forced => "it is asked for".into(),
-        ChoiceWhy::Measured { most_ranks, most_bytes } => {
-            let ranks = most_ranks.map(|most| format!(" on up to {most} ranks"));
-            let bytes = most_bytes.map(|most| format!(" of up to {most} bytes in all"));
-            let (ranks, bytes) = (ranks.unwrap_or_default(), bytes.unwrap_or_default());
-            format!(
-                "measured fastest{ranks} for buffers{}",
-                if bytes.is_empty() { " of any size" } else { &bytes }
-            )
+        ChoiceWhy::Only => "there is no other".into(),
+        ChoiceWhy::NoRelay => "its messages pass no relay".into(),
+        ChoiceWhy::Tuned(shape) => {
+            format!("fastest by {}, measured on {}", file.unwrap_or("the tune file"), on(shape))
         }
-        ChoiceWhy::First => "no measurement favours another".into(),
+        ChoiceWhy::BuiltIn(shape) => {
+            format!("fastest by the built-in table, measured on {}", on(shape))
+        }
+        ChoiceWhy::Model => "fastest by the model".into(),
+    };
+    let next = choice
+        .runner_up
+        .map(|(next, time_ns)| format!("; next {} with {}", next.name(), time(time_ns)));
+    let (took, limit) = (time(choice.time_ns), choice.bottleneck);
+    format!("{why}: {took}, limited by {limit}{}", next.unwrap_or_default())
+}
+
+/// A time, to about three digits.
+fn time(time_ns: u64) -> String {
+    match time_ns {
+        0..10_000 => format!("{}.{:02} us", time_ns / 1000, time_ns % 1000 / 10),
+        10_000..10_000_000 => format!("{} us", time_ns / 1000),
+        _ => format!("{} ms", time_ns / 1_000_000),
     }
 }

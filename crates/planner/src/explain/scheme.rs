@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crosstie_ir::InputsFingerprint;
 use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
+use crate::cost::Tune;
 use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
 use crate::{MachinesError, Nodes, NodesError, inputs_fingerprint};
 
@@ -92,7 +93,7 @@ impl<'a> Scheme<'a> {
         let loads = loads(&node, &rings, 0)?;
         let shapes = kinds.iter().map(Shape::of).collect::<Result<Vec<_>, _>>()?;
         let world = world(kinds, kind_of, 0..kind_of.len() as u32)?;
-        let counts = Counts::of(kinds, kind_of, &world, pxn)?;
+        let counts = Counts::of(kinds, kind_of, &world, pxn, (&rings, None))?;
         let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
         let routes = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
         let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
@@ -112,6 +113,17 @@ impl<'a> Scheme<'a> {
             fingerprint,
             shapes,
         })
+    }
+
+    /// The same where `table`, of the file of that name, decides which algorithms are taken.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn tuned(mut self, file: &str, table: &Tune) -> Result<Self, Refused> {
+        let world = world(&self.kinds, &self.kind_of, 0..self.nodes)?;
+        let told = (&self.rings, Some((file, table)));
+        self.counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, told)?;
+        Ok(self)
     }
 
     /// As people read it.

@@ -688,7 +688,8 @@ fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     }
     if look.full {
         for chosen in &counts.chosen {
-            let (algorithm, why) = (chosen.choice.algorithm.name(), reason(chosen.choice.why));
+            let why = reason(&chosen.choice, counts.tune_file.as_deref());
+            let algorithm = chosen.choice.algorithm.name();
             let size = bytes(chosen.bytes);
             let _ =
                 writeln!(text, "    {:<14} {size:>5}  {algorithm:<12}  {why}", chosen.operation);

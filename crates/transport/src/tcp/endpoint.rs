@@ -30,7 +30,7 @@ use crate::seam::{
 use crate::{Region, TransportError};
 
 /// Bytes of the longest message that travels without a grant.
-const STANDING_SLOT_BYTES: usize = 4096;
+pub const EAGER_BYTES: usize = 4096;
 /// Rounds in which nothing moved before a message without a grant is copied aside. Fewer than
 /// an engine yields before it sleeps, so that a receiver a little behind costs no copy.
 ///
@@ -462,10 +462,10 @@ const fn shape(conn: u32, limits: Limits) -> Shape {
     let slots = if limits.slots > 1 { limits.slots } else { 1 };
     Shape {
         conn,
-        standing_bytes: if limits.slot_bytes < STANDING_SLOT_BYTES {
+        standing_bytes: if limits.slot_bytes < EAGER_BYTES {
             limits.slot_bytes
         } else {
-            STANDING_SLOT_BYTES
+            EAGER_BYTES
         },
         standing_slots: (2 * slots).next_power_of_two(),
         slots,

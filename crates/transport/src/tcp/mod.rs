@@ -30,7 +30,7 @@ mod service;
 mod wire;
 
 pub use connect::{TcpOptions, TcpPeer};
-pub use endpoint::{Relays, Stream, TcpEndpoint};
+pub use endpoint::{EAGER_BYTES, Relays, Stream, TcpEndpoint};
 pub(crate) use frame::MOST_GRANTS;
 pub use frame::PIECE_BYTES;
 #[doc(hidden)]

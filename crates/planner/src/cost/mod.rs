@@ -1,0 +1,126 @@
+//! Owns the cost model: the time that an algorithm is predicted to take, from what its plan does ([`Work`])
+//! and how fast the links of a world are ([`Links`]).
+//!
+//! ```text
+//! time = latencies of the longest chain of messages
+//!      + the longer of: the bytes of that chain, one message after the other,
+//!                       all bytes and messages of the busiest resource
+//! ```
+//!
+//! A resource is what a rank sends and receives inside its node, what its NIC does, or the memory of a node.
+//! Everything is an integer (ns, bytes, MB/s of 10⁶ bytes), and saturates: the same value on every rank.
+
+mod links;
+mod tune;
+mod tune_json;
+mod work;
+
+use core::fmt;
+
+pub use links::{Carriage, EAGER_BYTES, Hop, HopClass, LENT_BYTES, Links, Source};
+pub use tune::{Entry, Point, Provenance, Shape, Tune};
+pub use tune_json::TuneError;
+pub use work::{Pair, Work};
+
+/// What limits a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bottleneck {
+    /// That messages of a chain wait for each other, over hops of this class the most.
+    Latency(HopClass),
+    /// That a rank's messages go one after the other, over hops of this class the most.
+    Messages(HopClass),
+    /// The bytes of the busiest rank on its link.
+    Link(HopClass),
+    /// The bytes of the busiest NIC.
+    Nic(HopClass),
+    /// The bytes on the rings or trees that were found for the machine.
+    Searched,
+    /// The bytes that a node's ranks move through its memory.
+    Memory,
+}
+
+/// As part of a sentence: `latency of tcp`, `the memory of a node`.
+impl fmt::Display for Bottleneck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency(class) => write!(f, "the latency of {}", class.name()),
+            Self::Messages(class) => write!(f, "the number of messages over {}", class.name()),
+            Self::Link(class) => write!(f, "the bandwidth of {}", class.name()),
+            Self::Nic(class) => write!(f, "the bandwidth of NICs ({})", class.name()),
+            Self::Searched => f.write_str("what the machine's rings or trees carry"),
+            Self::Memory => f.write_str("the memory of a node"),
+        }
+    }
+}
+
+/// A time that the model predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Predicted {
+    /// Nanoseconds.
+    pub time_ns: u64,
+    /// What takes the most of it.
+    pub bottleneck: Bottleneck,
+}
+
+/// The time of work on a buffer of `whole` bytes: of the larger of what a rank sends and receives.
+pub fn predict(work: &Work, links: &Links, whole: u64) -> Predicted {
+    let chunk = u128::from(whole).div_ceil(u128::from(work.parts.max(1)));
+    let message = chunk.min(u128::from(links.message_bytes));
+    let hops = [(&links.inside, work.steps.inside), (&links.between, work.steps.between)];
+    let [inside, between] = hops.map(|(hop, steps)| hop_ns(hop, message) * u128::from(steps));
+    let chain = hops.map(|(hop, steps)| transfer_ns(message * u128::from(steps), hop.mb_s));
+    let (waits, chain) = (inside + between, chain[0] + chain[1]);
+    let (busy, resource) = busiest(work, links, chunk);
+    let slower = if between > inside { links.between.class } else { links.inside.class };
+    let bottleneck = match waits + chain.saturating_sub(busy) >= busy {
+        true => Bottleneck::Latency(slower),
+        false => resource,
+    };
+    let total = waits.saturating_add(chain.max(busy));
+    Predicted { time_ns: u64::try_from(total).unwrap_or(u64::MAX), bottleneck }
+}
+
+/// The resource that the longest takes to move chunks of so many bytes, and how long.
+fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
+    let Links { inside, between, .. } = links;
+    let bytes = |chunks: u64| chunk * u128::from(chunks);
+    // What exceeds a message travels as several.
+    let pieces = chunk.div_ceil(u128::from(links.message_bytes.max(1))).max(1);
+    let sends = |count: u64, hop: &Hop| u128::from(count) * pieces * u128::from(hop.message_ns);
+    let mut resources = [
+        (sends(work.messages.inside, inside), Bottleneck::Messages(inside.class)),
+        (sends(work.messages.between, between), Bottleneck::Messages(between.class)),
+        (0, Bottleneck::Searched),
+        (0, Bottleneck::Link(inside.class)),
+        (0, Bottleneck::Nic(between.class)),
+        (0, Bottleneck::Memory),
+    ];
+    match work.searched_mb_s(links) {
+        // The search loads every NIC, and no link with more than it bears.
+        Some(mb_s) => {
+            resources[2].0 = transfer_ns(bytes(work.rank.inside.max(work.rank.between)), mb_s);
+        }
+        None => {
+            let shared = bytes(work.node.between) / u128::from(links.nics.max(1));
+            let nic = bytes(work.rank.between).max(shared);
+            resources[3].0 = transfer_ns(bytes(work.rank.inside), inside.mb_s);
+            resources[4].0 = transfer_ns(nic, between.mb_s);
+        }
+    }
+    if let Some(mb_s) = links.memory_mb_s {
+        resources[5].0 = transfer_ns(bytes(work.node.inside), mb_s);
+    }
+    resources.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, Bottleneck::Memory))
+}
+
+/// What a message of so many bytes waits, beside its transfer.
+fn hop_ns(hop: &Hop, message: u128) -> u128 {
+    let grant = if message > u128::from(hop.eager_bytes) { hop.grant_ns } else { 0 };
+    u128::from(hop.latency_ns) + u128::from(grant)
+}
+
+/// 10⁶ bytes in a second are a byte in 1000 ns.
+fn transfer_ns(bytes: u128, mb_s: u64) -> u128 {
+    bytes.saturating_mul(1000) / u128::from(mb_s.max(1))
+}
