@@ -343,6 +343,7 @@ fn nothing_in_a_picture_overlaps() {
     for (machine, more) in [
         ("dgx-h100", "--nodes 2"),
         ("dgx-h100", "--nodes 40"),
+        ("dgx-h100", "--lost nic2@1"),
         ("dgx1-v100", "--nodes 3"),
         ("pcie-8gpu", "--nodes 2"),
         ("nvl72", "--nodes 2"),
@@ -392,4 +393,23 @@ fn a_file_of_another_kind_is_told_with_what_takes_it() {
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{line}: {}", done.err);
         assert!(done.err.contains(told), "{line} {file}: {}", done.err);
     }
+}
+
+#[test]
+fn what_is_asked_of_an_operation_is_told_alone() {
+    let more = "--op all_reduce,all_to_all --size 64K,1M";
+    let done = plan("dgx-h100.xml", more);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    let told = |line: &&str| line.contains("all_reduce") || line.contains("all_to_all");
+    assert_eq!(done.out.lines().filter(told).count(), 4, "{}", done.out);
+    assert!(!done.out.contains("Rings") && !done.out.contains("broadcast"), "{}", done.out);
+    let object = object("dgx-h100", more);
+    assert_eq!((&object["schema"], &object["rings"]), (&1.into(), &Value::Null));
+    let sizes = list(&object["choices"]).iter().map(|choice| choice["bytes"].as_u64().unwrap());
+    assert!(sizes.eq([65536, 1 << 20, 65536, 1 << 20]), "{object}");
+    let all = plan("dgx-h100.xml", "--op reduce").out;
+    assert_eq!(all.lines().filter(|line| line.starts_with("  reduce ")).count(), 8, "{all}");
+    let done = plan("dgx-h100.xml", "--op dance");
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("all_reduce"), "{}", done.err);
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
+use crosstie_planner::explain::OPERATIONS;
 
 use super::When;
 
@@ -63,6 +65,7 @@ Examples:
   crosstie plan --topo topology/dgx-h100.xml --nodes 2 --gpus 0,2,4,6 --pxn off
   crosstie plan --topo topology/dgx1-v100.xml --nodes 3 --full   each hop of each ring
   crosstie plan --topo dgx.xml --nodes 4 --json | jq .bound_mb_s
+  crosstie plan --topo dgx.xml --op all_reduce --size 64K,1M   by which algorithm, and why
   crosstie plan --topo dgx.xml --format graph > rings.graph.xml
   crosstie plan --topo dgx.xml --graph nccl.graph.xml   NCCL's rings beside ours
   crosstie plan --topo dgx.xml --lost nic2 --json | crosstie plan diff whole.json -
@@ -127,6 +130,15 @@ pub struct SearchArgs {
     /// over links of GPUs a model]
     #[arg(long, value_name = "FILE")]
     pub tune: Option<PathBuf>,
+
+    /// Tell the algorithm, protocol, predicted time and reason of these operations alone [default with --size: all]
+    #[arg(long = "op", value_delimiter = ',', value_name = "LIST")]
+    #[arg(value_parser = PossibleValuesParser::new(OPERATIONS.map(|operation| operation.name())))]
+    pub operations: Vec<String>,
+
+    /// At these sizes, 64K for one, of the buffer or of a block [default with --op: eight from 8 to 256M]
+    #[arg(long = "size", value_delimiter = ',', value_name = "LIST", value_parser = crosstie::parse_bytes)]
+    pub sizes: Vec<u64>,
 
     /// How to show it
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]

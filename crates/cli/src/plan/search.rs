@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use crosstie_ir::Collective;
 use crosstie_planner::cost::Tune;
-use crosstie_planner::explain::{Look, Refused, Scheme};
+use crosstie_planner::explain::{Look, OPERATIONS, Refused, SIZES, Scheme};
 use crosstie_planner::graph::{GraphFile, Unwritable};
 use crosstie_planner::search::{Node, SearchError, Swap};
 use crosstie_topo::{Topology, VertexId};
@@ -31,6 +32,9 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
         let tuned = scheme.tuned(&file.display().to_string(), &table);
         scheme = tuned.map_err(|error| refused(error, &kinds))?;
     }
+    if !args.operations.is_empty() || !args.sizes.is_empty() {
+        return choices(scheme, args);
+    }
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
             let color = crate::color(args.color, io::stdout().is_terminal());
@@ -40,9 +44,43 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
         PlanFormat::Json => format!("{}\n", scheme.json()),
         PlanFormat::Graph => graph(&scheme)?,
     };
+    print(&shown)
+}
+
+fn print(shown: &str) -> Result<Exit, Failure> {
     let mut out = io::stdout().lock();
     let written = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
     written.map(|()| Exit::Good).map_err(|e| Failure::host("write the plan", e))
+}
+
+/// How the operations that are asked for are carried out at the sizes that are.
+fn choices(mut scheme: Scheme<'_>, args: &SearchArgs) -> Result<Exit, Failure> {
+    let asked = |operation: &Collective| {
+        let mut names = args.operations.iter();
+        args.operations.is_empty() || names.any(|name| name == operation.name())
+    };
+    let sizes = if args.sizes.is_empty() { &SIZES[..] } else { &args.sizes };
+    let counts = &scheme.counts;
+    let at = |operation| sizes.iter().map(move |&bytes| counts.at(operation, bytes));
+    scheme.counts.chosen = OPERATIONS.into_iter().filter(asked).flat_map(at).collect();
+    match if args.json { PlanFormat::Json } else { args.format } {
+        PlanFormat::Text => {
+            let color = crate::color(args.color, io::stdout().is_terminal());
+            print(&scheme.choices_text(Look { color, full: args.full }))
+        }
+        PlanFormat::Json => {
+            let mut object = scheme.json();
+            const TOLD: [&str; 6] = ["schema", "nodes", "ranks", "pxn", "fingerprint", "choices"];
+            if let Some(object) = object.as_object_mut() {
+                object.retain(|key, _| TOLD.contains(&&**key));
+            }
+            print(&format!("{object}\n"))
+        }
+        PlanFormat::Svg | PlanFormat::Graph => {
+            let remedy = "leave --op and --size out, or give --format text or json";
+            Err(Failure::usage("algorithms have no form as a picture or graph file", remedy))
+        }
+    }
 }
 
 /// The plan with a graph file's rings and trees.

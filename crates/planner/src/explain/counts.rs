@@ -27,7 +27,7 @@ const TOGETHER: u8 = 8;
 pub const MOST_RANKS_COUNTED: u32 = 512;
 const ROOT: Rank = Rank(0);
 /// The operations that are counted.
-const OPERATIONS: [Collective; 6] = [
+pub const OPERATIONS: [Collective; 6] = [
     Collective::AllReduce,
     Collective::AllGather,
     Collective::ReduceScatter,
@@ -36,7 +36,8 @@ const OPERATIONS: [Collective; 6] = [
     Collective::Reduce { root: ROOT },
 ];
 /// The sizes at which algorithms are told: of the whole buffer, or of one block.
-const SIZES: [u64; 8] = [8, 1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20, 32 << 20, 256 << 20];
+pub const SIZES: [u64; 8] =
+    [8, 1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20, 32 << 20, 256 << 20];
 
 /// What one call of an operation puts on the network.
 pub struct Sent {
@@ -74,9 +75,16 @@ pub struct Counts {
     pub chosen: Vec<Chosen>,
     /// The file whose table decided that, if one was told.
     pub tune_file: Option<String>,
+    /// What decides.
+    selection: Selection,
 }
 
 impl Counts {
+    /// How an operation is carried out at any size: of the whole buffer, or of one block.
+    pub fn at(&self, operation: Collective, bytes: u64) -> Chosen {
+        chosen(&self.selection, operation, bytes)
+    }
+
     /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`, on these rings; a table that is told, with
     /// the name of its file, decides on algorithms.
     pub(super) fn of(
@@ -102,13 +110,9 @@ impl Counts {
             }
             _ => Vec::new(),
         };
-        let at = |operation: Collective| {
+        let at = |operation| {
             let selection = &selection;
-            SIZES.iter().map(move |&bytes| Chosen {
-                operation: operation.name(),
-                bytes,
-                choice: selection.choice(operation, bytes),
-            })
+            SIZES.iter().map(move |&bytes| chosen(selection, operation, bytes))
         };
         Ok(Self {
             wires: most(&relayed),
@@ -120,6 +124,7 @@ impl Counts {
             sent,
             chosen: OPERATIONS.into_iter().flat_map(at).collect(),
             tune_file: told.map(|(file, _)| file.to_string()),
+            selection,
         })
     }
 }
@@ -142,6 +147,10 @@ fn wires_of(node: usize, kind_of: &[u32], wires: &BTreeMap<(u32, u32), u64>) -> 
     let others = kind_of.iter().enumerate().filter(|&(other, _)| other != node);
     let wires = others.map(|(_, &to)| wires.get(&(kind_of[node], to)).copied().unwrap_or(0));
     wires.sum()
+}
+
+fn chosen(selection: &Selection, operation: Collective, bytes: u64) -> Chosen {
+    Chosen { operation: operation.name(), bytes, choice: selection.choice(operation, bytes) }
 }
 
 /// The choices on these nodes over these links.

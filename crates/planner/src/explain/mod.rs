@@ -9,7 +9,7 @@ mod routes;
 mod scheme;
 mod text;
 
-pub use counts::{BLOCK, Chosen, Counts, Sent};
+pub use counts::{BLOCK, Chosen, Counts, OPERATIONS, SIZES, Sent};
 pub use imported::Told;
 pub use routes::Way;
 pub use scheme::{Refused, Scheme};

@@ -131,6 +131,11 @@ impl<'a> Scheme<'a> {
         text::text(self, look)
     }
 
+    /// The machines, and the choices of [`Counts::chosen`] alone.
+    pub fn choices_text(&self, look: Look) -> String {
+        text::asked(self, look)
+    }
+
     /// As one object, for scripts: schema 1.
     pub fn json(&self) -> serde_json::Value {
         json::object(self)

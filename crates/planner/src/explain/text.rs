@@ -14,6 +14,7 @@ use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
 use super::json::reason;
 use super::routes::Way;
 use super::scheme::Scheme;
+use crate::cost::Carriage;
 use crate::graph::Pattern;
 use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap};
 
@@ -687,13 +688,30 @@ fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     if look.full {
-        for chosen in &counts.chosen {
-            let why = reason(&chosen.choice, counts.tune_file.as_deref());
-            let algorithm = chosen.choice.algorithm.name();
-            let size = bytes(chosen.bytes);
-            let _ =
-                writeln!(text, "    {:<14} {size:>5}  {algorithm:<12}  {why}", chosen.operation);
-        }
+        choices(scheme, text);
+    }
+}
+
+/// What was asked for, and nothing else of the plan.
+pub(super) fn asked(scheme: &Scheme<'_>, look: Look) -> String {
+    let mut text = String::new();
+    let (head, s) = (look.head(), if scheme.nodes == 1 { "" } else { "s" });
+    machines(scheme, s, &mut text);
+    let _ = writeln!(text, "\n{head}Algorithms{head:#} by size of the buffer or block");
+    choices(scheme, &mut text);
+    text
+}
+
+/// Each size of each operation, with what was decided and why.
+fn choices(scheme: &Scheme<'_>, text: &mut String) {
+    let counts = &scheme.counts;
+    for chosen in &counts.chosen {
+        let choice = &chosen.choice;
+        let protocol = choice.protocol.map_or("", Carriage::name);
+        let (size, why) = (bytes(chosen.bytes), reason(choice, counts.tune_file.as_deref()));
+        let (operation, algorithm) = (chosen.operation, choice.algorithm.name());
+        let name = format!("  {operation:<14} {size:>5}  {algorithm:<12} {protocol:<10} ");
+        wrapped(&name, &why, text);
     }
 }
 

@@ -15,10 +15,14 @@ const MOST_GPUS: usize = 16;
 
 /// Says where they end.
 pub fn draw(scheme: &Scheme<'_>, top: u32, canvas: &mut Canvas) -> u32 {
-    // Of nodes of several kinds there are routes of several pairs.
-    let Some(pair) = scheme.routes.first().map(|way| (way.node, way.remote_node)) else {
-        return top;
-    };
+    // Of nodes of several kinds there are routes of several pairs: the first of those that cross rails most.
+    let mut crossings: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    for way in &scheme.routes {
+        *crossings.entry((way.node, way.remote_node)).or_default() +=
+            usize::from(way.crosses_rail());
+    }
+    let most = crossings.iter().rev().max_by_key(|&(_, &count)| count);
+    let Some((&pair, _)) = most else { return top };
     let of_pair = || scheme.routes.iter().filter(|way| (way.node, way.remote_node) == pair);
     let devices: BTreeSet<u32> = of_pair().flat_map(|way| [way.gpu, way.remote_gpu]).collect();
     let all = devices.len();
