@@ -179,7 +179,8 @@ impl Communicator {
     /// play: rings take the order of channel 0's here, PXN the routes. Elsewhere rings go node by node in the order of
     /// ranks, and this says why. The same on all ranks; to make it takes some milliseconds, more on large machines.
     ///
-    /// Its fingerprint is that of `crosstie plan` for the same machines, devices, nodes and PXN.
+    /// Its fingerprint is that of `crosstie plan` for the same machines, devices, nodes and PXN. The algorithms and
+    /// their times are those of this world's own transports, not of the links that a described machine has.
     ///
     /// ```
     /// # use crosstie::{NoPlan, Settings, Threads};
@@ -197,7 +198,9 @@ impl Communicator {
     /// # Errors
     /// Where no devices are known, or the planner finds no rings on them.
     pub fn plan(&self) -> Result<Scheme<'_>, NoPlan> {
-        self.settings.rails.seats()?.scheme(&self.nodes, self.pxn() != Pxn::Off)
+        let scheme = self.settings.rails.seats()?.scheme(&self.nodes, self.pxn() != Pxn::Off)?;
+        let tune_file = self.settings.tune_file.as_ref().map(|file| file.display().to_string());
+        Ok(scheme.chosen_by(self.selection.clone(), tune_file)?)
     }
 
     /// By channel, the ranks in the order of its ring: those of [`plan`](Self::plan), or the one ring that goes node by

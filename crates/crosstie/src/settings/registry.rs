@@ -322,7 +322,7 @@ pub(crate) static ALGORITHM: Knob<Forced> = Knob::new(
     "CROSSTIE_ALGORITHM",
     Scope::World,
     "algorithm to take wherever it suits: `ring`, `direct`, `flat`, `tree`, `hierarchical`, \
-     `canonical`; `auto`: the fastest for each call",
+     `canonical`, `pat`; `auto`: the fastest for each call",
 )
 .default("auto")
 .nccl("NCCL_ALGO", algorithm_of_nccl);
@@ -562,8 +562,8 @@ fn interface_of_nccl(value: &str) -> Meant {
 fn algorithm_of_nccl(value: &str) -> Meant {
     match value.to_ascii_lowercase() {
         name if name.is_empty() => Meant::Default,
-        name if matches!(name.as_str(), "ring" | "tree") => Meant::Ours(name),
-        _ => Meant::NoEqual("Ring and Tree, one alone,"),
+        name if matches!(name.as_str(), "ring" | "tree" | "pat") => Meant::Ours(name),
+        _ => Meant::NoEqual("Ring, Tree and PAT, one alone,"),
     }
 }
 

@@ -2,7 +2,7 @@
 //! each at each size.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZero;
 
@@ -85,23 +85,19 @@ impl Counts {
         chosen(&self.selection, operation, bytes)
     }
 
-    /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`, on these rings; a table that is told, with
-    /// the name of its file, decides on algorithms.
+    /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`, whose algorithms `selection` chooses, by a
+    /// table of that file, if one was told.
     pub(super) fn of(
         kinds: &[Node<'_>],
         kind_of: &[u32],
         world: &Nodes,
         pxn: bool,
-        (rings, told): (&Rings, Option<(&str, &Tune)>),
+        (selection, tune_file): (Selection, Option<String>),
     ) -> Result<Self, Refused> {
         let sample = Sample::of(kinds, kind_of)?;
         let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
         let (relayed, direct) = (sample.wires(&rails, pxn), sample.wires(&rails, false));
         let most = |wires: &BTreeMap<(u32, u32), u64>| wires.values().max().copied().unwrap_or(0);
-        // Of nodes that differ the first speaks for all.
-        let first = kind_of.first().and_then(|&kind| kinds.get(kind as usize));
-        let links = first.map_or(Links::HOST, |node| Links::of_machine(node, rings));
-        let selection = selection(links, world, pxn, told.map(|(_, table)| table));
         let sent = match world.ranks() {
             ..=MOST_RANKS_COUNTED => {
                 let rails = Rails::of_machines(world, kinds, kind_of)?;
@@ -123,7 +119,7 @@ impl Counts {
                 .collect(),
             sent,
             chosen: OPERATIONS.into_iter().flat_map(at).collect(),
-            tune_file: told.map(|(file, _)| file.to_string()),
+            tune_file,
             selection,
         })
     }
@@ -153,8 +149,14 @@ fn chosen(selection: &Selection, operation: Collective, bytes: u64) -> Chosen {
     Chosen { operation: operation.name(), bytes, choice: selection.choice(operation, bytes) }
 }
 
-/// The choices on these nodes over these links.
-fn selection(links: Links, world: &Nodes, pxn: bool, told: Option<&Tune>) -> Selection {
+/// The choices on these nodes over the links of a machine; a table that is told comes first.
+pub(super) fn selection(
+    (machine, rings): (&Node<'_>, &Rings),
+    world: &Nodes,
+    pxn: bool,
+    told: Option<&Tune>,
+) -> Selection {
+    let links = Links::of_machine(machine, rings);
     let built_in = links.are_carried().then(Tune::built_in);
     let reach = if world.count() < 2 { Reach::Memory } else { Reach::Nodes };
     let (forced, order, built_in) = (None, ReductionOrder::Fast, built_in.as_ref());

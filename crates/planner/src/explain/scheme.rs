@@ -9,9 +9,9 @@ use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
 use crate::cost::Tune;
 use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
-use crate::{MachinesError, Nodes, NodesError, inputs_fingerprint};
+use crate::{MachinesError, Nodes, NodesError, Selection, inputs_fingerprint};
 
-use super::counts::Counts;
+use super::counts::{Counts, selection};
 use super::imported::Told;
 use super::json;
 use super::routes::{self, Way};
@@ -93,7 +93,9 @@ impl<'a> Scheme<'a> {
         let loads = loads(&node, &rings, 0)?;
         let shapes = kinds.iter().map(Shape::of).collect::<Result<Vec<_>, _>>()?;
         let world = world(kinds, kind_of, 0..kind_of.len() as u32)?;
-        let counts = Counts::of(kinds, kind_of, &world, pxn, (&rings, None))?;
+        // Of nodes that differ the first speaks for all.
+        let selection = selection((&node, &rings), &world, pxn, None);
+        let counts = Counts::of(kinds, kind_of, &world, pxn, (selection, None))?;
         let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
         let routes = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
         let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
@@ -119,10 +121,25 @@ impl<'a> Scheme<'a> {
     ///
     /// # Errors
     /// As [`Self::of`].
-    pub fn tuned(mut self, file: &str, table: &Tune) -> Result<Self, Refused> {
+    pub fn tuned(self, file: &str, table: &Tune) -> Result<Self, Refused> {
         let world = world(&self.kinds, &self.kind_of, 0..self.nodes)?;
-        let told = (&self.rings, Some((file, table)));
-        self.counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, told)?;
+        let selection = selection((&self.node, &self.rings), &world, self.pxn, Some(table));
+        self.chosen_by(selection, Some(file.to_string()))
+    }
+
+    /// The same where a running world's own choices are told, by the transports that its ranks have, of a table of that
+    /// file, if one was told.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn chosen_by(
+        mut self,
+        selection: Selection,
+        tune_file: Option<String>,
+    ) -> Result<Self, Refused> {
+        let world = world(&self.kinds, &self.kind_of, 0..self.nodes)?;
+        let chosen = (selection, tune_file);
+        self.counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, chosen)?;
         Ok(self)
     }
 
