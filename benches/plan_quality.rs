@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ struct Judged {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let reference: Value = serde_json::from_slice(&fs::read(&arguments.reference)?)?;
+    let reference: Value = serde_json::from_slice(&read(&arguments.reference)?)?;
     let cases = reference["cases"].as_array().ok_or("the reference has no cases")?;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
@@ -67,13 +67,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn read(file: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    fs::read(file).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
 fn judge(case: &Value, arguments: &Arguments) -> Result<Judged, Box<dyn Error>> {
     let file = case["file"].as_str().ok_or("a case names no file")?;
     let mode = case["mode"].as_str().ok_or("a case names no mode")?;
     let gpus = case["gpus"].as_array().ok_or("a case names no GPUs")?;
     let gpus: Vec<u32> = gpus.iter().filter_map(|gpu| Some(gpu.as_u64()? as u32)).collect();
     let theirs = case["ring"]["total_mb_s"].as_u64().ok_or("a case has no total")?;
-    let topology = Topology::read_bytes(&fs::read(arguments.topologies.join(file))?)?;
+    let topology = Topology::read_bytes(&read(&arguments.topologies.join(file))?)?;
     let node = Node::whole(&topology).with_gpus(&gpus);
     let nodes: &[u32] = if mode == "multi" { &[0, 0] } else { &[0] };
     let (found, took) = timed(&node, nodes, arguments.times)?;

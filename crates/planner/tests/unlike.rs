@@ -76,6 +76,22 @@ fn a_node_that_lacks_a_nic_crosses_that_rail_alone() {
 }
 
 #[test]
+fn a_gpu_that_has_lost_its_nic_takes_no_neighbours_rail_over() {
+    let machines =
+        [("dgx-h100.xml", "mlx5_0"), ("dgx-h100.xml", "mlx5_4"), ("hgx-h100-4nic.xml", "mlx5_1")];
+    for (file, lost) in machines {
+        let machine = without(file, lost);
+        let plan = Scheme::of(&[Node::whole(&machine)], &[0, 0], true).expect("a plan").json();
+        let near: u64 = if file.starts_with("hgx") { 2 } else { 1 };
+        for way in routes(&plan) {
+            let sender = way["relay_gpu"].as_u64().or(way["gpu"].as_u64()).expect("a GPU");
+            assert_eq!(way["nic"].as_u64(), Some(sender / near), "{file}: {way}");
+            assert_eq!(way["crosses_rail"], false, "{file}: {way}");
+        }
+    }
+}
+
+#[test]
 fn like_nodes_have_one_plan_however_their_kind_is_given() {
     let dgx = machine("dgx-a100.xml");
     let of = |pxn| Scheme::of(&[Node::whole(&dgx)], &[0, 0], pxn).expect("a plan");

@@ -126,17 +126,24 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// The local ranks that can send on a rail by a NIC of their own; where there is none, those that are nearest to
-    /// its NICs.
+    /// The local ranks that can send on a rail by a NIC of their own, of these only the nearest to it: a GPU that has
+    /// lost its NIC counts its neighbours' as its own. Where there is none, those that are nearest to the rail's NICs.
     fn senders(&self, rail: u32, rails_of: &[Vec<u32>]) -> Vec<u32> {
-        let own = (0..).zip(rails_of).filter(|(_, rails)| rails.contains(&rail));
-        let own: Vec<u32> = own.map(|(local, _)| local).collect();
-        if !own.is_empty() {
-            return own;
-        }
         let ports = self.node.rails.iter().find(|&(number, _)| number == rail);
+        let ports = ports.map_or(&[][..], |(_, ports)| ports);
+        let far = |local: u32| {
+            let member = self.members[local as usize];
+            let paths = ports.iter().filter_map(|&port| self.paths.between(member, port));
+            let kind = paths.map(|path| path.kind).min();
+            (kind.is_none(), kind)
+        };
+        let own = (0..).zip(rails_of).filter(|(_, rails)| rails.contains(&rail));
+        let own: Vec<(u32, _)> = own.map(|(local, _)| (local, far(local))).collect();
+        if let Some(nearest) = own.iter().map(|(_, far)| far).min() {
+            return own.iter().filter(|(_, far)| far == nearest).map(|&(local, _)| local).collect();
+        }
         let mut adopting = Vec::new();
-        for &port in ports.map_or(&[][..], |(_, ports)| ports) {
+        for &port in ports {
             let nearest = self.paths.nearest(port, self.members).first().copied();
             let local = self.members.iter().position(|&member| Some(member) == nearest);
             adopting.extend(local.map(|local| local as u32).filter(|it| !adopting.contains(it)));
