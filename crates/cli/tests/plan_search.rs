@@ -400,7 +400,7 @@ fn what_is_asked_of_an_operation_is_told_alone() {
     let more = "--op all_reduce,all_to_all --size 64K,1M";
     let done = plan("dgx-h100.xml", more);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
-    let told = |line: &&str| line.contains("all_reduce") || line.contains("all_to_all");
+    let told = |line: &&str| line.starts_with("  all_reduce") || line.starts_with("  all_to_all");
     assert_eq!(done.out.lines().filter(told).count(), 4, "{}", done.out);
     assert!(!done.out.contains("Rings") && !done.out.contains("broadcast"), "{}", done.out);
     let object = object("dgx-h100", more);

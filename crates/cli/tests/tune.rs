@@ -90,9 +90,14 @@ fn ranks_choose_by_the_table_that_rank_0_is_told() {
     };
     let told = plan(format!("--tune {}", file.display()));
     assert_eq!((&told["algorithm"], &told["time_ns"]), (&"ring".into(), &10.into()), "{told}");
-    let why = format!("fastest by {}, measured on 1 node of 4 ranks: 0.01 us", file.display());
+    let why = format!("fastest by {}, measured on 1 node of 4 ranks: 10 ns", file.display());
     assert!(told["reason"].as_str().unwrap().starts_with(&why), "{told}");
     assert_eq!(told["runner_up"]["algorithm"], "flat");
+    let gpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/dgx-h100.xml");
+    let done = run(&format!("plan --topo {gpus} --nodes 2 --tune {}", file.display()));
+    let told =
+        "its times were measured over shared memory, and messages here go over NVLink and RDMA";
+    assert!(done.code == Some(2) && done.err.contains(told), "{}", done.err);
     let built_in = plan(String::new());
     assert_ne!(built_in["algorithm"], "ring", "{built_in}");
     assert!(built_in["reason"].as_str().unwrap().contains("built-in table"), "{built_in}");

@@ -7,6 +7,7 @@
 //! that a call only looks up.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 use core::fmt;
@@ -14,7 +15,7 @@ use core::str::FromStr;
 
 use crosstie_ir::Collective;
 
-use crate::cost::{Bottleneck, Carriage, Entry, Links, Shape, Tune, Work, predict};
+use crate::cost::{Bottleneck, Carriage, Entry, HopClass, Links, Shape, Tune, Work, predict};
 use crate::{Algorithm, Nodes};
 
 /// In which order contributions are reduced.
@@ -84,6 +85,15 @@ impl Reach {
         }
     }
 
+    /// The links that messages take.
+    pub const fn hops(self) -> &'static [HopClass] {
+        match self {
+            Self::Memory => &[HopClass::SharedMemory],
+            Self::Nodes => &[HopClass::SharedMemory, HopClass::Tcp],
+            Self::Network => &[HopClass::Tcp],
+        }
+    }
+
     /// The reach of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reach| reach.name() == name)
@@ -148,6 +158,14 @@ impl Selection {
     /// In which order is reduced.
     pub fn order(&self) -> ReductionOrder {
         self.order
+    }
+
+    /// The links that messages take, inside nodes and between them.
+    pub fn hops(&self) -> BTreeSet<HopClass> {
+        let Shape { nodes, ranks_per_node } = self.shape;
+        let (inside, between) = (self.links.inside.class, self.links.between.class);
+        let inside = Some(inside).filter(|_| ranks_per_node > 1 || nodes == 1);
+        inside.into_iter().chain(Some(between).filter(|_| nodes > 1)).collect()
     }
 
     /// How `collective` is carried out, for `bytes` of a whole buffer ([`Collective::is_whole`]) or of one

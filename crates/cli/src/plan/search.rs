@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crosstie_ir::Collective;
 use crosstie_planner::cost::Tune;
-use crosstie_planner::explain::{Look, OPERATIONS, Refused, SIZES, Scheme};
+use crosstie_planner::explain::{Look, OPERATIONS, Refused, SIZES, Scheme, Untuned};
 use crosstie_planner::graph::{GraphFile, Unwritable};
 use crosstie_planner::search::{Node, SearchError, Swap};
 use crosstie_topo::{Topology, VertexId};
@@ -30,7 +30,13 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.tune {
         let table = table(file)?;
         let tuned = scheme.tuned(&file.display().to_string(), &table);
-        scheme = tuned.map_err(|error| refused(error, &kinds))?;
+        scheme = tuned.map_err(|error| match error {
+            Untuned::Refused(error) => refused(error, &kinds),
+            Untuned::OtherLinks { .. } => Failure::usage(
+                format!("--tune {}: {error}", file.display()),
+                "leave --tune out: over such links a model decides",
+            ),
+        })?;
     }
     if !args.operations.is_empty() || !args.sizes.is_empty() {
         return choices(scheme, args);
@@ -70,7 +76,8 @@ fn choices(mut scheme: Scheme<'_>, args: &SearchArgs) -> Result<Exit, Failure> {
         }
         PlanFormat::Json => {
             let mut object = scheme.json();
-            const TOLD: [&str; 6] = ["schema", "nodes", "ranks", "pxn", "fingerprint", "choices"];
+            const TOLD: [&str; 7] =
+                ["schema", "nodes", "ranks", "pxn", "fingerprint", "choices_over", "choices"];
             if let Some(object) = object.as_object_mut() {
                 object.retain(|key, _| TOLD.contains(&&**key));
             }

@@ -8,12 +8,13 @@
 //! 3. Where the shape is another than the world's, times are scaled by what the model makes of the difference.
 //! 4. Algorithms that were not measured do not compete with those that were.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crosstie_ir::Collective;
 
-use super::{Links, Work, predict};
+use super::{HopClass, Links, Work, predict};
 use crate::{Algorithm, Nodes, Reach};
 
 /// The form of a world, as far as it decides times.
@@ -104,6 +105,11 @@ impl Tune {
     /// What this library was measured to take, as `crosstie tune` wrote it; to be read once and kept.
     pub fn built_in() -> Self {
         Self::from_json(include_bytes!("built_in.json")).expect("a test reads it")
+    }
+
+    /// The links that its times were measured over.
+    pub fn hops(&self) -> BTreeSet<HopClass> {
+        self.entries.iter().flat_map(|entry| entry.reach.hops()).copied().collect()
     }
 
     /// The entries of the shape that counts in such a world, of algorithms that `suits` takes; none where the

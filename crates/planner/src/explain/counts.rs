@@ -10,7 +10,7 @@ use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
 use super::routes::Sample;
 use super::scheme::Refused;
-use crate::cost::{Links, Tune};
+use crate::cost::{HopClass, Links, Tune};
 use crate::search::{Node, Rings};
 use crate::{
     Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways,
@@ -83,6 +83,16 @@ impl Counts {
     /// How an operation is carried out at any size: of the whole buffer, or of one block.
     pub fn at(&self, operation: Collective, bytes: u64) -> Chosen {
         chosen(&self.selection, operation, bytes)
+    }
+
+    /// The names of the links that messages take, inside nodes and between them.
+    pub fn over(&self) -> Vec<&'static str> {
+        self.selection.hops().into_iter().map(HopClass::name).collect()
+    }
+
+    /// Whether such links are those that tables are measured over.
+    pub fn are_measured(&self) -> bool {
+        self.selection.hops().into_iter().all(HopClass::is_carried)
     }
 
     /// The counts of a world whose node i is of kind `kinds[kind_of[i]]`, whose algorithms `selection` chooses, by a

@@ -61,6 +61,7 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         "block_bytes": BLOCK,
         "messages": by_operation(|sent| sent.messages),
         "wire_messages": by_operation(|sent| sent.wire_messages),
+        "choices_over": counts.over(),
         "choices": counts.chosen.iter().map(|it| chosen(it, counts.tune_file.as_deref())).collect::<Vec<_>>(),
     })
 }
@@ -143,11 +144,50 @@ pub fn reason(choice: &Choice, file: Option<&str>) -> String {
     format!("{why}: {took}, limited by {limit}{}", next.unwrap_or_default())
 }
 
-/// A time, to about three digits.
+/// A time, rounded to three digits.
 fn time(time_ns: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    // What rounds to 1000 of a unit is one of the next.
+    let unit = UNITS.iter().find(|&&(ns, _)| time_ns >= ns - ns / 2000);
+    let Some(&(ns, unit)) = unit else { return format!("{time_ns} ns") };
+    let rounded = |step: u64| time_ns / step + u64::from(time_ns % step >= step.div_ceil(2));
     match time_ns {
-        0..10_000 => format!("{}.{:02} us", time_ns / 1000, time_ns % 1000 / 10),
-        10_000..10_000_000 => format!("{} us", time_ns / 1000),
-        _ => format!("{} ms", time_ns / 1_000_000),
+        few if few < 10 * ns - ns / 200 => {
+            let hundredths = rounded(ns / 100);
+            format!("{}.{:02} {unit}", hundredths / 100, hundredths % 100)
+        }
+        some if some < 100 * ns - ns / 20 => {
+            let tenths = rounded(ns / 10);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        _ => format!("{} {unit}", rounded(ns)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_to_three_digits() {
+        let told = [
+            (8, "8 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 us"),
+            (9_994, "9.99 us"),
+            (9_995, "10.0 us"),
+            (38_800, "38.8 us"),
+            (99_950, "100 us"),
+            (999_499, "999 us"),
+            (999_500, "1.00 ms"),
+            (42_960_000, "43.0 ms"),
+            (42_949_672, "42.9 ms"),
+            (171_800_000, "172 ms"),
+            (44_739_242_666, "44.7 s"),
+        ];
+        for (time_ns, text) in told {
+            assert_eq!(time(time_ns), text, "{time_ns}");
+        }
+        assert!(time(u64::MAX).ends_with(" s"));
     }
 }

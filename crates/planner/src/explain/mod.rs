@@ -12,5 +12,5 @@ mod text;
 pub use counts::{BLOCK, Chosen, Counts, OPERATIONS, SIZES, Sent};
 pub use imported::Told;
 pub use routes::Way;
-pub use scheme::{Refused, Scheme};
+pub use scheme::{Refused, Scheme, Untuned};
 pub use text::{Look, brief, bytes, numbers, speed};

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crosstie_ir::InputsFingerprint;
 use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
-use crate::cost::Tune;
+use crate::cost::{HopClass, Tune};
 use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
 use crate::{MachinesError, Nodes, NodesError, Selection, inputs_fingerprint};
 
@@ -80,6 +80,22 @@ pub enum Refused {
     Nodes(#[from] NodesError),
 }
 
+/// Why a table does not decide.
+#[derive(Debug, thiserror::Error)]
+pub enum Untuned {
+    /// Times of other links say nothing of these.
+    #[error("its times were measured over {}, and messages here go over {}", .measured.join(" and "), .here.join(" and "))]
+    OtherLinks {
+        /// What was measured.
+        measured: Vec<&'static str>,
+        /// What messages go over.
+        here: Vec<&'static str>,
+    },
+    /// There is no plan.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
 impl<'a> Scheme<'a> {
     /// The plan of nodes of which number i is of kind `kinds[kind_of[i]]`.
     ///
@@ -120,11 +136,15 @@ impl<'a> Scheme<'a> {
     /// The same where `table`, of the file of that name, decides which algorithms are taken.
     ///
     /// # Errors
-    /// As [`Self::of`].
-    pub fn tuned(self, file: &str, table: &Tune) -> Result<Self, Refused> {
-        let world = world(&self.kinds, &self.kind_of, 0..self.nodes)?;
+    /// As [`Self::of`], and where messages go over links that no table is measured over.
+    pub fn tuned(self, file: &str, table: &Tune) -> Result<Self, Untuned> {
+        if !self.counts.are_measured() {
+            let measured = table.hops().into_iter().map(HopClass::name).collect();
+            return Err(Untuned::OtherLinks { measured, here: self.counts.over() });
+        }
+        let world = world(&self.kinds, &self.kind_of, 0..self.nodes).map_err(Refused::from)?;
         let selection = selection((&self.node, &self.rings), &world, self.pxn, Some(table));
-        self.chosen_by(selection, Some(file.to_string()))
+        Ok(self.chosen_by(selection, Some(file.to_string()))?)
     }
 
     /// The same where a running world's own choices are told, by the transports that its ranks have, of a table of that

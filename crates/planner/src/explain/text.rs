@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use crosstie_ir::Collective;
 use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, render};
 
-use super::counts::{BLOCK, MOST_RANKS_COUNTED, Sent};
+use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, Sent};
 use super::json::reason;
 use super::routes::Way;
 use super::scheme::Scheme;
@@ -666,16 +667,19 @@ fn why_crossing(why: CrossingWhy) -> &'static str {
 
 /// By which algorithm calls are carried out, and what they put on the network.
 fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
-    let (counts, head) = (&scheme.counts, look.head());
+    let counts = &scheme.counts;
+    algorithms(scheme, look, text);
     let sent = match (scheme.nodes, counts.sent.is_empty()) {
         (1, _) => String::new(),
-        (_, true) => format!("; messages are not counted above {MOST_RANKS_COUNTED} ranks"),
+        (_, true) => format!("messages are not counted above {MOST_RANKS_COUNTED} ranks"),
         _ => format!(
-            "; messages between nodes with blocks of {}, in how many wire messages",
+            "then messages between nodes with blocks of {}, in how many wire messages",
             bytes(BLOCK)
         ),
     };
-    let _ = writeln!(text, "\n{head}Algorithms{head:#} by size of the buffer or block{sent}");
+    if !sent.is_empty() {
+        wrapped("  ", &sent, text);
+    }
     let mut operations: Vec<&str> = counts.chosen.iter().map(|chosen| chosen.operation).collect();
     operations.dedup();
     let rows: Vec<(&str, String)> =
@@ -692,12 +696,25 @@ fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     }
 }
 
+/// Over which links algorithms are chosen, and what their sizes are sizes of.
+fn algorithms(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+    let (counts, head) = (&scheme.counts, look.head());
+    let by = if counts.are_measured() { "" } else { ", by the model" };
+    let over = counts.over().join(" and ");
+    let blocks = OPERATIONS.into_iter().filter(|operation| !operation.is_whole());
+    let blocks = blocks.map(Collective::name).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(
+        text,
+        "\n{head}Algorithms{head:#} over {over}{by}; sizes of a block ({blocks}) or the whole buffer"
+    );
+}
+
 /// What was asked for, and nothing else of the plan.
 pub(super) fn asked(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
-    let (head, s) = (look.head(), if scheme.nodes == 1 { "" } else { "s" });
+    let s = if scheme.nodes == 1 { "" } else { "s" };
     machines(scheme, s, &mut text);
-    let _ = writeln!(text, "\n{head}Algorithms{head:#} by size of the buffer or block");
+    algorithms(scheme, look, &mut text);
     choices(scheme, &mut text);
     text
 }
