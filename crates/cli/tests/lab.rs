@@ -71,7 +71,7 @@ fn fabrics_that_no_lab_can_be_are_refused_with_what_it_can() {
         ("fabric-rail-2.toml", "", "a lab plays 10gbit at most: give --rate"),
         ("fabric-rail-2.toml", "--nodes 3", "cannot be used with"),
         ("none.toml", "", "No such file"),
-        ("dgx-h100.xml", "", "line 1, column 5: not a fabric"),
+        ("dgx-h100.xml", "", "is an NCCL topology file, not a fabric"),
     ] {
         let done = run(&format!("lab --fabric {} {more} -- bench all_to_all", file(name)));
         assert_eq!(done.code, Some(2), "{name}: {}", done.err);

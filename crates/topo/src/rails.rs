@@ -22,7 +22,7 @@ type Like = (bool, Option<u32>, Option<(u32, u32)>, Option<u64>);
 
 impl Rails {
     /// The rails that a description gives its ports; where it gives none, a port's rail is its number
-    /// among like ports of its host. Likest are those of which there are the most, then the fastest.
+    /// among like ports of its host. Of several kinds those are taken that carry the most together.
     pub fn of(topology: &Topology) -> Self {
         Self::explicit(topology, |port| topology.port(port).and_then(|port| port.rail))
             .unwrap_or_else(|| Self::by_index(topology))
@@ -56,8 +56,9 @@ impl Rails {
         }
         // Virtual cards come last, however many.
         let best = groups.iter().min_by_key(|((is_virtual, ..), ports)| {
-            let fastest = ports.iter().map(|&port| speed(topology, port)).max();
-            (*is_virtual, Reverse(ports.len()), Reverse(fastest))
+            let speeds = ports.iter().map(|&port| speed(topology, port).as_bytes_per_s());
+            let together = speeds.fold(0_u64, u64::saturating_add);
+            (*is_virtual, Reverse(together), Reverse(ports.len()))
         });
         let Some((best, _)) = best.map(|(key, ports)| (*key, ports.len())) else {
             return Self::new(BTreeMap::new(), Vec::new());

@@ -233,6 +233,32 @@ fn nics_of_a_node_without_gpus_have_paths_and_rails() {
 }
 
 #[test]
+fn rails_are_those_of_the_cards_that_carry_the_most_together() {
+    let card = |bus: &str, device: &str, mbit: u32| {
+        format!(
+            "<pci busid=\"{bus}\" class=\"0x020000\" vendor=\"0x15b3\" device=\"{device}\" link_speed=\"32.0 GT/s PCIe\" link_width=\"16\">
+             <nic><net name=\"n{bus}\" speed=\"{mbit}\" port=\"1\"/></nic></pci>"
+        )
+    };
+    let cards = [
+        card("0000:01:00.0", "0x1521", 1_000),
+        card("0000:01:00.1", "0x1521", 1_000),
+        card("0000:02:00.0", "0x1021", 400_000),
+    ];
+    let text = format!(
+        "<system version=\"1\"><cpu numaid=\"0\" arch=\"x86_64\">{}</cpu></system>",
+        cards.join("")
+    );
+    let topology = Topology::read(&text).unwrap();
+    let rails = Rails::of(&topology);
+    let names: Vec<String> = rails
+        .iter()
+        .flat_map(|(_, ports)| ports.iter().map(|&port| topology.label(port).to_string()))
+        .collect();
+    assert_eq!((names, rails.beside().len()), (vec!["n0000:02:00.0".to_owned()], 2));
+}
+
+#[test]
 fn a_rack_is_one_nvlink_domain_of_many_hosts() {
     let topology = read("nvl72.xml");
     assert_eq!(

@@ -5,6 +5,7 @@ mod run;
 mod written;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crosstie::Algorithm;
@@ -46,13 +47,14 @@ pub fn run(args: &TuneArgs) -> Result<Exit, Failure> {
     refuse_launchers()?;
     let operations = operations(args)?;
     let worlds = worlds(args)?;
+    let file = args.out.as_deref().map(target).transpose()?;
     let runs = runs(&worlds, &operations);
     let times = match run::measure(args, &runs)? {
         Ok(times) => times,
         Err(exit) => return Ok(exit),
     };
     let table = Tune { provenance: provenance(args), entries: times.into_entries() };
-    if let Some(file) = &args.out {
+    if let Some(file) = &file {
         written::replace(file, table.to_json().as_bytes())
             .map_err(|error| Failure::host(format!("write {}", file.display()), error))?;
     }
@@ -61,6 +63,13 @@ pub fn run(args: &TuneArgs) -> Result<Exit, Failure> {
     let told = out.write_all(report::text(&table, color).as_bytes()).and_then(|()| out.flush());
     told.map_err(|error| Failure::host("write the result", error))?;
     Ok(Exit::Good)
+}
+
+/// The file to write, which is looked at before minutes are spent on what goes into it.
+fn target(file: &Path) -> Result<PathBuf, Failure> {
+    written::target(file).map_err(|error| {
+        Failure::usage(format!("--out {}: {error}", file.display()), "name a file to write")
+    })
 }
 
 fn refuse_launchers() -> Result<(), Failure> {
