@@ -413,3 +413,21 @@ fn what_is_asked_of_an_operation_is_told_alone() {
     assert_eq!(done.code, Some(2));
     assert!(done.err.contains("all_reduce"), "{}", done.err);
 }
+
+#[test]
+fn no_exchange_is_predicted_to_take_less_than_its_fullest_nic_does() {
+    let time = |machine: &str, more: &str, size: &str| {
+        let plan = object(machine, &format!("--nodes 2 --op all_to_all --size {size} {more}"));
+        plan["choices"][0]["time_ns"].as_u64().unwrap()
+    };
+    // Each GPU has 8 blocks for the other node, and its NIC, or its four, carry 48 GB/s.
+    let floor = 8 * (256 << 20) / 48;
+    let (h100, p5) = (time("dgx-h100", "", "256M"), time("aws-p5", "", "256M"));
+    for time in [h100, p5] {
+        assert!((floor..floor + floor / 100).contains(&time), "{time}");
+    }
+    assert!(time("dgx-h100", "--lost nic0", "256M") > h100 * 8 / 7);
+    assert!(time("dgx-h100", "", "8") < time("dgx-h100", "--pxn off", "8"), "they leave together");
+    let p5 = plan("aws-p5.xml", "--nodes 2").out;
+    assert!(p5.contains("on other channels by a GPU's other NICs"), "{p5}");
+}

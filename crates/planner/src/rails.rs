@@ -129,6 +129,12 @@ impl Rails {
         rails.get(usize::from(channel.0).checked_rem(rails.len())?).copied()
     }
 
+    /// After so many channels each rank is on its first rail again.
+    pub fn channels(&self) -> u16 {
+        let most = self.rails_of.iter().map(Vec::len).max().unwrap_or(1);
+        u16::try_from(most).unwrap_or(u16::MAX)
+    }
+
     /// The first rail of `rank`, if it enters the network there itself, and so do those that it carries for.
     pub fn owned_by(&self, rank: Rank) -> Option<u32> {
         let rail = self.rail_of(rank)?;

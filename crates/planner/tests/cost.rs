@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crosstie_ir::{Collective, Plan};
 use crosstie_planner::cost::{
-    Bottleneck, Entry, Hop, HopClass, Links, Pair, Point, Predicted, Provenance, Shape, Tune,
-    TuneError, Work, predict,
+    Bottleneck, Entry, Exchange, Hop, HopClass, Links, Pair, Point, Predicted, Provenance, Shape,
+    Tune, TuneError, Work, predict,
 };
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, Reach, plan_world};
 use proptest::prelude::*;
@@ -184,7 +184,8 @@ fn links() -> impl Strategy<Value = Links> {
         Links {
             inside: HopClass::NvLinkHopper.hop(),
             between: HopClass::Rdma.hop(),
-            nics: 8,
+            node_mb_s: Some(200_000),
+            exchange: Some(Exchange { mb_s: 150_000, wires: 2, together: 8 }),
             memory_mb_s: None,
             rings_mb_s: Some(370_000),
             trees_mb_s: Some(300_000),
@@ -258,7 +259,7 @@ fn what_limits_a_call_is_named() {
     let work = Work::of(Collective::AllReduce, Algorithm::Hierarchical, shape);
     let limit = |bytes| predict(&work, &Links::HOST, bytes).bottleneck;
     assert_eq!(limit(8), Bottleneck::Latency(HopClass::Tcp));
-    let one_nic = Links { nics: 1, memory_mb_s: None, ..Links::HOST };
+    let one_nic = Links { node_mb_s: Some(4_800), memory_mb_s: None, ..Links::HOST };
     assert_eq!(predict(&work, &one_nic, 1 << 30).bottleneck, Bottleneck::Nic(HopClass::Tcp));
     let alone =
         Work::of(Collective::AllReduce, Algorithm::Ring, Shape { nodes: 1, ranks_per_node: 8 });

@@ -209,6 +209,43 @@ impl Carriage {
     }
 }
 
+/// What the ways of a cluster to the network carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// What a rank's own NICs carry, bounded by what joins its GPU to them; of all ranks the least.
+    pub rank_mb_s: u64,
+    /// What those of a node do together.
+    pub node_mb_s: u64,
+    /// What is on them where each rank has as much for each of other nodes.
+    pub exchange: Exchange,
+}
+
+/// An exchange of each rank with each rank of other nodes, by the routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// What a node sends, MB/s, when the fullest of the links to its NICs is full.
+    pub mb_s: u64,
+    /// Wires at which the busiest rank sends or receives.
+    pub wires: u64,
+    /// Ranks that share a wire, by a relay; 1 where none do.
+    pub together: u64,
+}
+
+impl Exchange {
+    /// Wire messages of the busiest rank, of chunks of so many bytes: of each sender at most one piece is in each, and
+    /// what is together does not exceed the longest piece.
+    pub(super) fn messages(&self, chunk: u128, piece_bytes: u64) -> u128 {
+        let (piece, together) = (u128::from(piece_bytes.max(1)), u128::from(self.together));
+        let pieces = chunk.div_ceil(piece).max(1);
+        let full = (together * pieces).div_ceil(u128::from(TOGETHER));
+        let long = together.saturating_mul(chunk).div_ceil(piece);
+        u128::from(self.wires) * full.max(long).max(pieces)
+    }
+}
+
+/// Messages that leave together at most.
+pub const TOGETHER: u8 = 8;
+
 /// The links of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Links {
@@ -216,8 +253,10 @@ pub struct Links {
     pub inside: Hop,
     /// Between nodes.
     pub between: Hop,
-    /// NICs of each node, at most as many as it has ranks.
-    pub nics: u32,
+    /// What the NICs of a node carry together, each rank by its own; `None` where ranks do not share any.
+    pub node_mb_s: Option<u64>,
+    /// What exchanges of each rank with each make of the routes, where these are known.
+    pub exchange: Option<Exchange>,
     /// What a node's memory bears for all of its ranks, where they share it.
     pub memory_mb_s: Option<u64>,
     /// What the rings that were found for the machine carry together.
@@ -237,7 +276,8 @@ impl Links {
     pub const HOST: Self = Self {
         inside: HopClass::SharedMemory.hop(),
         between: HopClass::Tcp.hop(),
-        nics: u32::MAX,
+        node_mb_s: None,
+        exchange: None,
         memory_mb_s: Some(HOST_MEMORY_MB_S),
         rings_mb_s: None,
         trees_mb_s: None,
@@ -247,9 +287,9 @@ impl Links {
     /// Of ranks that have but the network, inside their nodes too.
     pub const NETWORK: Self = Self { inside: HopClass::Tcp.hop(), ..Self::HOST };
 
-    /// Of nodes that are such a machine: of its GPUs' links and NICs, and of the rings and trees that were found.
-    /// Ranks without GPUs share their host's memory.
-    pub fn of_machine(node: &Node<'_>, rings: &Rings) -> Self {
+    /// Of nodes that are such a machine: of its GPUs' links, of its ways to the network where there are other nodes,
+    /// and of the rings and trees that were found. Ranks without GPUs share their host's memory.
+    pub fn of_machine(node: &Node<'_>, rings: &Rings, network: Option<Network>) -> Self {
         let topology = node.topology;
         let Some(gpu) =
             node.members.first().and_then(|&member| Some((member, topology.gpu(member)?)))
@@ -265,15 +305,14 @@ impl Links {
             (mb_s, GpuModel::Nvidia { sm }) => Hop { mb_s, ..HopClass::nvlink(*sm).hop() },
             (mb_s, _) => Hop { mb_s, ..HopClass::NvLinkVolta.hop() },
         };
-        let ports = || node.rails.iter().flat_map(|(_, ports)| ports.iter().copied());
-        let mbit = ports().filter_map(|port| topology.port(port)?.mbit);
-        let speeds = mbit.map(|mbit| mb_s(Bandwidth::mbit_per_s(mbit)));
         let between = HopClass::Rdma.hop();
+        let between = network.map_or(between, |it| Hop { mb_s: it.rank_mb_s.max(1), ..between });
         let trees_mb_s = rings.trees.iter().map(|tree| tree.bandwidth_mb_s).sum::<u64>();
         Self {
             inside,
-            between: Hop { mb_s: speeds.min().unwrap_or(between.mb_s), ..between },
-            nics: ports().count().try_into().unwrap_or(u32::MAX),
+            between,
+            node_mb_s: network.map(|network| network.node_mb_s),
+            exchange: network.map(|network| network.exchange),
             memory_mb_s: None,
             rings_mb_s: Some(rings.total_mb_s()).filter(|&mb_s| mb_s > 0),
             trees_mb_s: Some(trees_mb_s).filter(|&mb_s| mb_s > 0),

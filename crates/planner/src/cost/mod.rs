@@ -17,7 +17,9 @@ mod work;
 
 use core::fmt;
 
-pub use links::{Carriage, EAGER_BYTES, Hop, HopClass, LENT_BYTES, Links, Source};
+pub use links::{
+    Carriage, EAGER_BYTES, Exchange, Hop, HopClass, LENT_BYTES, Links, Network, Source, TOGETHER,
+};
 pub use tune::{Entry, Point, Provenance, Shape, Tune};
 pub use tune_json::TuneError;
 pub use work::{Pair, Work};
@@ -67,7 +69,10 @@ pub struct Predicted {
 pub fn predict(work: &Work, links: &Links, whole: u64) -> Predicted {
     let chunk = u128::from(whole).div_ceil(u128::from(work.parts.max(1)));
     let message = chunk.min(u128::from(links.message_bytes));
-    let hops = [(&links.inside, work.steps.inside), (&links.between, work.steps.between)];
+    let relays = work.exchange(links).is_some_and(|exchange| exchange.together > 1);
+    // What a relay sends has come to it.
+    let inside = work.steps.inside + if relays { work.exchanges } else { 0 };
+    let hops = [(&links.inside, inside), (&links.between, work.steps.between)];
     let [inside, between] = hops.map(|(hop, steps)| hop_ns(hop, message) * u128::from(steps));
     let chain = hops.map(|(hop, steps)| transfer_ns(message * u128::from(steps), hop.mb_s));
     let (waits, chain) = (inside + between, chain[0] + chain[1]);
@@ -88,9 +93,16 @@ fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
     // What exceeds a message travels as several.
     let pieces = chunk.div_ceil(u128::from(links.message_bytes.max(1))).max(1);
     let sends = |count: u64, hop: &Hop| u128::from(count) * pieces * u128::from(hop.message_ns);
+    let crossing = match work.exchange(links) {
+        Some(exchange) => {
+            let each = exchange.messages(chunk, links.message_bytes) * u128::from(work.exchanges);
+            each * u128::from(between.message_ns)
+        }
+        None => sends(work.messages.between, between),
+    };
     let mut resources = [
         (sends(work.messages.inside, inside), Bottleneck::Messages(inside.class)),
-        (sends(work.messages.between, between), Bottleneck::Messages(between.class)),
+        (crossing, Bottleneck::Messages(between.class)),
         (0, Bottleneck::Searched),
         (0, Bottleneck::Link(inside.class)),
         (0, Bottleneck::Nic(between.class)),
@@ -102,10 +114,16 @@ fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
             resources[2].0 = transfer_ns(bytes(work.rank.inside.max(work.rank.between)), mb_s);
         }
         None => {
-            let shared = bytes(work.node.between) / u128::from(links.nics.max(1));
-            let nic = bytes(work.rank.between).max(shared);
             resources[3].0 = transfer_ns(bytes(work.rank.inside), inside.mb_s);
-            resources[4].0 = transfer_ns(nic, between.mb_s);
+            resources[4].0 = match work.exchange(links) {
+                // Relays send for others, so that a rank's own NICs say little.
+                Some(exchange) => transfer_ns(bytes(work.node.between), exchange.mb_s),
+                None => {
+                    let rank = transfer_ns(bytes(work.rank.between), between.mb_s);
+                    let node = |mb_s| transfer_ns(bytes(work.node.between), mb_s);
+                    rank.max(links.node_mb_s.map_or(0, node))
+                }
+            };
         }
     }
     if let Some(mb_s) = links.memory_mb_s {

@@ -4,7 +4,7 @@
 
 use crosstie_ir::Collective;
 
-use super::{Links, Shape};
+use super::{Exchange, Links, Shape};
 use crate::Algorithm;
 
 /// A number for what stays inside nodes, and one for what goes between them.
@@ -43,6 +43,8 @@ pub struct Work {
     /// Chunks that all ranks of the busiest node send to each other, and to other nodes or receive from there,
     /// whatever is more.
     pub node: Pair,
+    /// How often each rank sends a chunk to each rank of other nodes.
+    pub exchanges: u64,
 }
 
 impl Work {
@@ -58,6 +60,7 @@ impl Work {
                 messages: none,
                 rank: none,
                 node: none,
+                exchanges: 0,
             };
         }
         let mut work = match algorithm {
@@ -80,6 +83,11 @@ impl Work {
             (work.rank, work.node) = (Pair::default(), Pair::default());
         }
         work
+    }
+
+    /// What the routes make of it, where each rank sends to each of other nodes and they are known.
+    pub(super) fn exchange(&self, links: &Links) -> Option<Exchange> {
+        links.exchange.filter(|_| self.exchanges > 0)
     }
 
     /// What the machine's own rings or trees carry, where this goes by such and they are known.
@@ -111,7 +119,8 @@ impl Form {
     }
 
     fn work(&self, parts: u64, steps: Pair, messages: Pair, rank: Pair, node: Pair) -> Work {
-        Work { algorithm: Algorithm::Ring, parts, steps, messages, rank, node }
+        let (algorithm, exchanges) = (Algorithm::Ring, 0);
+        Work { algorithm, parts, steps, messages, rank, node, exchanges }
     }
 
     /// Each of the n − 1 steps of a turn is a message to the next rank.
@@ -138,7 +147,8 @@ impl Form {
         let Self { n, nodes, m } = *self;
         let rank = Pair::new(m - 1, n - m).times(turns);
         let steps = if nodes > 1 { Pair::new(0, turns) } else { Pair::new(turns, 0) };
-        self.work(parts, steps, rank.times(2), rank, rank.times(m))
+        let work = self.work(parts, steps, rank.times(2), rank, rank.times(m));
+        Work { exchanges: if nodes > 1 { turns } else { 0 }, ..work }
     }
 
     /// The root has a message for each other rank, or from it: the whole buffer, or of gather and scatter a part.

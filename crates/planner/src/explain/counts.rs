@@ -10,7 +10,7 @@ use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
 use super::routes::Sample;
 use super::scheme::Refused;
-use crate::cost::{HopClass, Links, Tune};
+use crate::cost::{HopClass, Links, Network, TOGETHER, Tune};
 use crate::search::{Node, Rings};
 use crate::{
     Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways,
@@ -21,8 +21,6 @@ use crate::{
 pub const BLOCK: u64 = 1 << 10;
 /// Bytes of the longest piece.
 const PIECE: u64 = 128 << 10;
-/// Messages that leave together at most.
-const TOGETHER: u8 = 8;
 /// Plans of larger worlds have millions of messages.
 pub const MOST_RANKS_COUNTED: u32 = 512;
 const ROOT: Rank = Rank(0);
@@ -161,12 +159,12 @@ fn chosen(selection: &Selection, operation: Collective, bytes: u64) -> Chosen {
 
 /// The choices on these nodes over the links of a machine; a table that is told comes first.
 pub(super) fn selection(
-    (machine, rings): (&Node<'_>, &Rings),
+    (machine, rings, network): (&Node<'_>, &Rings, Option<Network>),
     world: &Nodes,
     pxn: bool,
     told: Option<&Tune>,
 ) -> Selection {
-    let links = Links::of_machine(machine, rings);
+    let links = Links::of_machine(machine, rings, network);
     let built_in = links.are_carried().then(Tune::built_in);
     let reach = if world.count() < 2 { Reach::Memory } else { Reach::Nodes };
     let (forced, order, built_in) = (None, ReductionOrder::Fast, built_in.as_ref());

@@ -5,6 +5,7 @@
 mod counts;
 mod imported;
 mod json;
+mod network;
 mod routes;
 mod scheme;
 mod text;

@@ -82,54 +82,65 @@ impl Sample {
     }
 
     /// The ranks of a node of the sample.
-    fn ranks(&self, place: usize) -> impl Iterator<Item = Rank> + '_ {
+    pub fn ranks(&self, place: usize) -> impl Iterator<Item = Rank> + '_ {
         let node = self.nodes[place];
         let ranks = (0..).zip(self.world.assignment()).filter(move |&(_, &other)| other == node);
         ranks.map(|(rank, _)| Rank(rank))
     }
 }
 
-/// The ways from each rank of a node to each of another, for each pair of kinds of nodes.
+/// The ways from each rank of a node to each of another, for each pair of kinds of nodes, and after how many channels
+/// ways are again those of the first.
 pub(super) fn between_kinds(
     kinds: &[Node<'_>],
     kind_of: &[u32],
     paths: &[&Paths],
     pxn: bool,
-) -> Result<Vec<Way>, Refused> {
+) -> Result<(Vec<Way>, u16), Refused> {
     let sample = Sample::of(kinds, kind_of)?;
     let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
     let world = World { kinds, paths, sample: &sample, rails: &rails, pxn };
-    let mut ways = Vec::new();
-    for (from, to) in sample.pairs() {
-        for src in sample.ranks(from) {
-            ways.extend(sample.ranks(to).filter_map(|dst| world.way((from, src), (to, dst))));
-        }
-    }
-    Ok(ways)
+    let ways = sample.pairs().into_iter().flat_map(|pair| world.ways(pair, FIRST)).collect();
+    Ok((ways, rails.channels()))
 }
 
-struct World<'a> {
-    kinds: &'a [Node<'a>],
-    paths: &'a [&'a Paths],
-    sample: &'a Sample,
-    rails: &'a Rails,
-    pxn: bool,
+/// A cluster's sample with what its ways depend on.
+pub(super) struct World<'a> {
+    pub kinds: &'a [Node<'a>],
+    pub paths: &'a [&'a Paths],
+    pub sample: &'a Sample,
+    pub rails: &'a Rails,
+    pub pxn: bool,
 }
 
 /// A node's place in the sample, and a rank of it.
-type On = (usize, Rank);
+pub(super) type On = (usize, Rank);
 
 impl World<'_> {
-    fn way(&self, (here, from): On, (there, to): On) -> Option<Way> {
+    /// The ways on a channel from each rank of a node to each of another.
+    pub fn ways(&self, (from, to): (usize, usize), channel: ChannelId) -> Vec<Way> {
+        let all = self.sample.ranks(from).flat_map(|src| {
+            self.sample.ranks(to).filter_map(move |dst| self.way((from, src), (to, dst), channel))
+        });
+        all.collect()
+    }
+
+    /// A rank's device, and its own NIC on a channel.
+    pub fn own(&self, on: On, channel: ChannelId) -> Option<(u32, u32)> {
+        let nic = self.nic(on, self.rails.rail_on(on.1, channel)?)?;
+        Some((self.device(on)?, nic))
+    }
+
+    fn way(&self, (here, from): On, (there, to): On, channel: ChannelId) -> Option<Way> {
         let nodes = &self.sample.world;
-        let route = route(from, to, FIRST, nodes, self.pxn.then_some(self.rails))?;
+        let route = route(from, to, channel, nodes, self.pxn.then_some(self.rails))?;
         let relay = match route {
             Route::Relayed(relay) => Some(relay),
             _ => None,
         };
-        let own = self.rails.rail_on(from, FIRST)?;
-        let remote_rail = self.rails.rail_on(to, FIRST)?;
-        let crossing = self.rails.crossing(from, to, FIRST).filter(|_| self.pxn);
+        let own = self.rails.rail_on(from, channel)?;
+        let remote_rail = self.rails.rail_on(to, channel)?;
+        let crossing = self.rails.crossing(from, to, channel).filter(|_| self.pxn);
         let rail = match self.pxn {
             false => own,
             true => crossing.map_or(remote_rail, |crossing| crossing.from),
@@ -148,7 +159,8 @@ impl World<'_> {
         })
     }
 
-    fn kind(&self, place: usize) -> usize {
+    /// The kind of a node of the sample.
+    pub fn kind(&self, place: usize) -> usize {
         self.sample.kind_of[place] as usize
     }
 

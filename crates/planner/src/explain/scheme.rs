@@ -14,6 +14,7 @@ use crate::{MachinesError, Nodes, NodesError, Selection, inputs_fingerprint};
 use super::counts::{Counts, selection};
 use super::imported::Told;
 use super::json;
+use super::network::network;
 use super::routes::{self, Way};
 use super::text::{self, Look};
 
@@ -38,6 +39,8 @@ pub struct Scheme<'a> {
     /// The ways from each rank of a node to each of another, of one pair of nodes for each pair of kinds; none where
     /// there is one node.
     pub routes: Vec<Way>,
+    /// NICs that a GPU takes in turn by channel, at most: routes are those of the first.
+    pub in_turn: u16,
     /// Wires and messages.
     pub counts: Counts,
     /// Names all that this depends on: each node's machine, which of its devices ranks play and in what order, the
@@ -109,11 +112,12 @@ impl<'a> Scheme<'a> {
         let loads = loads(&node, &rings, 0)?;
         let shapes = kinds.iter().map(Shape::of).collect::<Result<Vec<_>, _>>()?;
         let world = world(kinds, kind_of, 0..kind_of.len() as u32)?;
-        // Of nodes that differ the first speaks for all.
-        let selection = selection((&node, &rings), &world, pxn, None);
-        let counts = Counts::of(kinds, kind_of, &world, pxn, (selection, None))?;
         let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
-        let routes = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
+        let network = network(kinds, kind_of, &paths, pxn)?;
+        // Of nodes that differ the first speaks for all that is inside.
+        let selection = selection((&node, &rings, network), &world, pxn, None);
+        let counts = Counts::of(kinds, kind_of, &world, pxn, (selection, None))?;
+        let (routes, in_turn) = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
         let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
         let nodes = kind_of.len() as u32;
         let (kinds, kind_of) = (kinds.to_vec(), kind_of.to_vec());
@@ -127,6 +131,7 @@ impl<'a> Scheme<'a> {
             told: None,
             loads,
             routes,
+            in_turn,
             counts,
             fingerprint,
             shapes,
@@ -143,7 +148,7 @@ impl<'a> Scheme<'a> {
             return Err(Untuned::OtherLinks { measured, here: self.counts.over() });
         }
         let world = world(&self.kinds, &self.kind_of, 0..self.nodes).map_err(Refused::from)?;
-        let selection = selection((&self.node, &self.rings), &world, self.pxn, Some(table));
+        let selection = selection((&self.node, &self.rings, None), &world, self.pxn, Some(table));
         Ok(self.chosen_by(selection, Some(file.to_string()))?)
     }
 

@@ -511,6 +511,10 @@ fn routes(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         counts.wires,
         if counts.wires == 1 { "" } else { "s" }
     );
+    if scheme.in_turn > 1 {
+        let more = "of channel 0; on other channels by a GPU's other NICs, where it has several";
+        wrapped("  ", more, text);
+    }
     let mut pairs: Vec<(u32, u32)> =
         scheme.routes.iter().map(|way| (way.node, way.remote_node)).collect();
     pairs.dedup();

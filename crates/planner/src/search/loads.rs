@@ -1,11 +1,12 @@
 //! Owns what planned rings put on each link of a node, beside what it carries: what limits them is what is full.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crosstie_topo::VertexId;
 
 use super::model::{Leg, Model};
-use super::{Node, Rings, SearchError, Stretch};
+use super::{Node, Rings, SearchError, Side, Stretch};
 
 /// A link in one direction, and what rings put on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,37 @@ pub fn loads(kind: &Node<'_>, found: &Rings, node: u32) -> Result<Vec<Load>, Sea
         capacity_mb_s: link.capacity,
     };
     Ok(loaded.map(load).collect())
+}
+
+/// The links between the ranks of a node and its NICs.
+pub(crate) struct ToNics(Model);
+
+impl ToNics {
+    pub fn of(kind: &Node<'_>) -> Result<Self, SearchError> {
+        Ok(Self(Model::of(kind, 0)?))
+    }
+
+    /// What ways carry together, MB/s, each between a rank's device and a NIC, where each carries its weight of all:
+    /// the fullest link decides. `None` where some way leads nowhere.
+    pub fn carried(&self, ways: &BTreeMap<(u32, u32), u64>, side: Side) -> Option<u64> {
+        let Self(model) = self;
+        let mut loads = alloc::vec![0u64; model.links.len()];
+        for (&(device, nic), &weight) in ways {
+            let seat = model.seats.iter().position(|seat| seat.device == device)? as u32;
+            let port = model.ports.iter().position(|port| port.device == nic)? as u32;
+            let leg = match side {
+                Side::In => model.enter(port, seat)?,
+                Side::Out => model.leave(seat, port)?,
+            };
+            for &link in &leg.links {
+                loads[link as usize] += weight;
+            }
+        }
+        let all = ways.values().map(|&weight| u128::from(weight)).sum::<u128>();
+        let loaded = model.links.iter().zip(loads).filter(|&(_, load)| load > 0);
+        let carried = loaded.map(|(link, load)| u128::from(link.capacity) * all / u128::from(load));
+        u64::try_from(carried.min()?).ok()
+    }
 }
 
 /// The legs of a ring's way through a node: in, from seat to seat, to the relay, and out or back to the first.

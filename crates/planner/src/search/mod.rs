@@ -30,6 +30,7 @@ use crosstie_topo::{Rails, Topology, VertexId};
 use serde::Serialize;
 
 pub use cluster::rings;
+pub(crate) use loads::ToNics;
 pub use loads::{Load, loads};
 pub use model::device;
 
