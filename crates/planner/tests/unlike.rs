@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use crosstie_ir::{Collective, Options, Rank, verify};
 use crosstie_planner::explain::{Look, Scheme};
-use crosstie_planner::search::Node;
+use crosstie_planner::search::{Node, rings};
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, aligned_rails, plan_world};
 use crosstie_topo::Topology;
 use serde_json::Value;
@@ -87,6 +87,22 @@ fn a_gpu_that_has_lost_its_nic_takes_no_neighbours_rail_over() {
             let sender = way["relay_gpu"].as_u64().or(way["gpu"].as_u64()).expect("a GPU");
             assert_eq!(way["nic"].as_u64(), Some(sender / near), "{file}: {way}");
             assert_eq!(way["crosses_rail"], false, "{file}: {way}");
+        }
+    }
+}
+
+#[test]
+fn a_nic_more_makes_no_rings_worse() {
+    for file in ["cpu-4nic.xml", "pcie-8gpu.xml", "dgx1-v100.xml", "aws-p4d.xml"] {
+        let topology = machine(file);
+        let whole = Node::whole(&topology);
+        for nodes in [&[0, 0][..], &[0, 0, 0]] {
+            let all = rings(std::slice::from_ref(&whole), nodes).expect("rings").total_mb_s();
+            for (rail, _) in whole.rails.iter() {
+                let fewer = Node { rails: whole.rails.clone().without(rail), ..whole.clone() };
+                let fewer = rings(&[fewer], nodes).map_or(0, |found| found.total_mb_s());
+                assert!(all >= fewer, "{file}: {all} MB/s, and {fewer} without rail {rail}");
+            }
         }
     }
 }

@@ -85,6 +85,17 @@ impl Rails {
         Self { rails, beside, of_port }
     }
 
+    /// The same without a rail: its ports are beside the others.
+    #[must_use]
+    pub fn without(mut self, rail: u32) -> Self {
+        let ports = self.rails.remove(&rail).unwrap_or_default();
+        ports.iter().for_each(|port| {
+            self.of_port.remove(port);
+        });
+        self.beside.extend(ports);
+        self
+    }
+
     /// Each rail with its ports: one for each host, as a rule.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[VertexId])> {
         self.rails.iter().map(|(&rail, ports)| (rail, ports.as_slice()))
