@@ -105,7 +105,9 @@ impl Kind {
                 "`crosstie topo --captured FILE --format xml > machine.xml` makes a topology file of it"
             }
             Self::Fabric => "`crosstie topo FILE` shows it, `crosstie lab --fabric FILE` builds it",
-            Self::Explained => "`crosstie plan diff A B` compares two",
+            Self::Explained => {
+                "`crosstie plan diff A B` compares two; it has no steps of a collective to prove"
+            }
             Self::Shown => "nothing reads it back: give what --format xml printed",
             Self::Json => "give another file",
         }

@@ -61,3 +61,20 @@ fn what_is_no_plan_is_a_mistake_of_usage() {
         assert!(done.err.contains("MSCCL"), "{}", done.err);
     }
 }
+
+#[test]
+fn what_plan_prints_is_told_to_be_no_plan_that_can_be_proved() {
+    let done = verify("explained", "{\"schema\": 1, \"rings\": [], \"routes\": []}", false);
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{done:?}");
+    for told in ["as `crosstie plan --json` prints it", "schema crosstie.plan", "plan diff"] {
+        assert!(done.err.contains(told), "{}", done.err);
+    }
+}
+
+#[test]
+fn the_program_that_the_readme_names_is_right() {
+    let mut command = crosstie("plan verify");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/ring_all_reduce.xml"));
+    let done = Running::start(command).finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+}

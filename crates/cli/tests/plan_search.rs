@@ -431,3 +431,36 @@ fn no_exchange_is_predicted_to_take_less_than_its_fullest_nic_does() {
     let p5 = plan("aws-p5.xml", "--nodes 2").out;
     assert!(p5.contains("on other channels by a GPU's other NICs"), "{p5}");
 }
+
+#[test]
+fn what_a_description_leaves_open_is_told_before_what_rests_on_it() {
+    let machine = "<system version=\"1\"><cpu numaid=\"0\" arch=\"x86_64\" vendor=\"AuthenticAMD\" \
+        familyid=\"25\" modelid=\"1\"><pci busid=\"0000:01:00.0\" class=\"0x060400\" \
+        link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"><pci busid=\"0000:03:00.0\" class=\"0x030200\" \
+        link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"/><pci busid=\"0000:04:00.0\" class=\"0x030200\" \
+        link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"/></pci></cpu></system>";
+    let file = Scratch::new("open.xml", machine);
+    let shown = |more: &str| {
+        let mut command = crosstie("plan --nodes 1 --topo");
+        command.arg(file.path()).args(more.split_whitespace());
+        Running::start(command).finish().out
+    };
+    let text = shown("");
+    assert!(text.contains("left open: ") && text.contains("NVLinks are unknown"), "{text}");
+    assert!(text.contains("of what is described no rings are better"), "{text}");
+    let object: Value = serde_json::from_str(&shown("--json")).unwrap();
+    assert_eq!(object["warnings"][0]["rule"], "not-described", "{object}");
+    assert!(!plan("dgx-h100.xml", "").out.contains("left open"));
+}
+
+#[test]
+fn the_head_tells_which_gpus_have_ranks_and_counts_no_card_that_is_lost() {
+    let some = plan("dgx-h100.xml", "--gpus 0,2,4,6 --op all_reduce --size 8").out;
+    assert!(some.contains("ranks on GPUs 0 2 4 6\n8 ranks, PXN on, fingerprint"), "{some}");
+    let lost = plan("dgx-h100.xml", "--lost nic2").out;
+    assert!(lost.contains(", 7 NICs of 400 Gb/s on 7 rails"), "{lost}");
+    let done = plan("dgx-h100.xml", "--size 0");
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{}", done.err);
+    let rack = plan("nvl72.xml", "").out;
+    assert!(rack.contains("one node is all 18 hosts"), "{rack}");
+}

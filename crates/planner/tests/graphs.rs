@@ -18,12 +18,12 @@ fn machine(name: &str) -> Topology {
 }
 
 #[test]
-fn a_plan_written_as_a_graph_file_reads_back_as_the_same_rings() {
+fn a_plan_written_as_a_graph_file_reads_back_as_the_same_rings_and_trees() {
     for name in ["dgx1-v100.xml", "dgx-h100.xml", "pcie-8gpu.xml", "hgx-h100-4nic.xml", "nvl72.xml"]
     {
         let machine = machine(name);
         let node = Node::whole(&machine);
-        for nodes in [1, 2, 4] {
+        for nodes in [1, 2, 3, 4, 5] {
             let Ok(found) = rings(std::slice::from_ref(&node), &vec![0; nodes]) else { continue };
             let file = GraphFile::of(&found, &node).unwrap();
             let read = GraphFile::read(file.to_string().as_bytes()).unwrap();
@@ -33,11 +33,15 @@ fn a_plan_written_as_a_graph_file_reads_back_as_the_same_rings() {
                 let all = rings.rings.iter().flat_map(|ring| &ring.nodes);
                 all.map(|way| (way.gpus.clone(), way.nic_in, way.nic_out)).collect()
             };
+            assert_eq!(on.rings.trees, found.trees, "{name} on {nodes} nodes");
+            // Rings that turn on an odd number of nodes have no form there.
+            if !matches!(found.swap, Swap::None | Swap::Pairs) {
+                continue;
+            }
             assert_eq!(ways(&on.rings), ways(&found), "{name} on {nodes} nodes");
             // Links bear at least what the search says that they do.
             assert!(on.rings.total_mb_s() >= found.total_mb_s(), "{name} on {nodes} nodes");
             assert!(on.rings.crossings.is_empty(), "{name} on {nodes} nodes");
-            assert_eq!(on.rings.trees.len(), found.trees.len());
         }
     }
 }

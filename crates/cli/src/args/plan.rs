@@ -12,6 +12,10 @@ use super::When;
 
 const VERIFY_HELP: &str = "\
 The file is a plan (JSON, schema crosstie.plan) or a program for MSCCL (XML, <algo>).
+Such a plan is written by the libraries: crosstie_ir::to_json of what
+crosstie_planner::plan_world made. What `crosstie plan --json` prints is not one: it
+tells rings, trees and routes, without the steps of a collective.
+
 What holds is proved for every order in which its blocks can run: that none waits for
 ever, that no two touch the same memory unordered, that each rank ends with what the
 collective demands, in every kind of call that it is for (inplace, outofplace). A
@@ -19,9 +23,8 @@ program's chunks divide the count, and hasdep and nop mean what MSCCL's runtime 
 them.
 
 Examples:
-  crosstie plan --topo dgx.xml --nodes 2 --format svg > plan.svg
-  crosstie plan verify all_reduce.xml
-  crosstie plan verify all_reduce.xml --json | jq .steps
+  crosstie plan verify examples/ring_all_reduce.xml
+  crosstie plan verify examples/ring_all_reduce.xml --json | jq .steps
 
 Exit code: 0 it is right; 1 it is not, and the message says where; 2 usage, a file that is
 neither, or one that cannot be judged.";
@@ -35,8 +38,9 @@ go by these rings yet: see the README.
 
 A ring of channel 0 on two nodes reads:
   nic 0 > 0 7 6 5 4 3 2 1 > nic 0     in by NIC 0, GPU 0 to GPU 1, out by NIC 0
-Numbers are the file's (dev); of a rack, which is one node here, places among all its
-GPUs or NICs. Links are of the kinds of `crosstie topo`: NVL, NVB, C2C, PIX, PXB, P2C,
+Numbers are the file's (dev); of a rack, places among all its GPUs or NICs. A rack of
+several hosts is one node here: --nodes N is N whole racks. To `bench` and `run` each
+host is a node: their --nodes N takes N hosts of such a file. Links are of the kinds of `crosstie topo`: NVL, NVB, C2C, PIX, PXB, P2C,
 PXN, PHB, SYS.
 
 Rails and relays: NICs of one number are on one rail, a network of its own. With
@@ -69,7 +73,7 @@ Examples:
   crosstie plan --topo dgx.xml --format graph > rings.graph.xml
   crosstie plan --topo dgx.xml --graph nccl.graph.xml   NCCL's rings beside ours
   crosstie plan --topo dgx.xml --lost nic2 --json | crosstie plan diff whole.json -
-  crosstie plan verify all_reduce.xml                 prove a plan
+  crosstie plan verify examples/ring_all_reduce.xml   prove a plan or program
 
 Exit code: 0 good; 1 verify found a plan wrong, or diff two that differ; 2 usage, a file
 that is no machine, or a machine that cannot be planned for.";
@@ -137,7 +141,7 @@ pub struct SearchArgs {
     pub operations: Vec<String>,
 
     /// At these sizes, 64K for one, of the buffer or of a block [default with --op: eight from 8 to 256M]
-    #[arg(long = "size", value_delimiter = ',', value_name = "LIST", value_parser = crosstie::parse_bytes)]
+    #[arg(long = "size", value_delimiter = ',', value_name = "LIST", value_parser = size)]
     pub sizes: Vec<u64>,
 
     /// How to show it
@@ -155,6 +159,13 @@ pub struct SearchArgs {
     /// Whether to colour the text
     #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match crosstie::parse_bytes(text)? {
+        0 => Err("nothing is sent of 0 bytes: give 1 or more".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 /// Whether something is done.

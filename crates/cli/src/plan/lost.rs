@@ -58,18 +58,24 @@ pub fn without_nics(topology: &Topology, lost: &[u32]) -> Result<Topology, Failu
     })
 }
 
-fn strip(element: &mut Element, lost: &[u32], rail: &dyn Fn(u32) -> Option<u32>) {
-    let dev = |element: &Element| -> Option<u32> {
-        (element.name == "net").then(|| element.attribute("dev")?.trim().parse().ok())?
-    };
-    element.items.retain(|item| match item {
-        Item::Element(inner) => dev(inner).is_none_or(|dev| !lost.contains(&dev)),
-        _ => true,
-    });
-    for inner in element.elements_mut() {
-        if let Some(rail) = dev(inner).and_then(rail) {
-            inner.set("rail", rail.to_string());
+/// Takes these NICs out, with cards that have no other port, and their places on PCI; says whether the element itself
+/// goes.
+fn strip(element: &mut Element, lost: &[u32], rail: &dyn Fn(u32) -> Option<u32>) -> bool {
+    if element.name == "net" {
+        let dev = element.attribute("dev").and_then(|dev| dev.trim().parse().ok());
+        if let Some(rail) = dev.and_then(rail) {
+            element.set("rail", rail.to_string());
         }
-        strip(inner, lost, rail);
+        return dev.is_some_and(|dev| lost.contains(&dev));
     }
+    let mut lacks = false;
+    element.items.retain_mut(|item| {
+        let goes = match item {
+            Item::Element(inner) => strip(inner, lost, rail),
+            _ => false,
+        };
+        lacks |= goes;
+        !goes
+    });
+    lacks && matches!(&*element.name, "nic" | "pci") && element.elements().next().is_none()
 }

@@ -76,8 +76,16 @@ fn choices(mut scheme: Scheme<'_>, args: &SearchArgs) -> Result<Exit, Failure> {
         }
         PlanFormat::Json => {
             let mut object = scheme.json();
-            const TOLD: [&str; 7] =
-                ["schema", "nodes", "ranks", "pxn", "fingerprint", "choices_over", "choices"];
+            const TOLD: [&str; 8] = [
+                "schema",
+                "nodes",
+                "ranks",
+                "pxn",
+                "fingerprint",
+                "warnings",
+                "choices_over",
+                "choices",
+            ];
             if let Some(object) = object.as_object_mut() {
                 object.retain(|key, _| TOLD.contains(&&**key));
             }

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use crate::args::VerifyArgs;
 use crate::exit::{Exit, Failure};
 use crate::file;
+use crate::kind::Kind;
+
+const WANTED: &str = "a plan (JSON, schema crosstie.plan) or a program for MSCCL (XML, <algo>)";
 
 /// What a file holds.
 enum Subject {
@@ -23,11 +26,14 @@ impl Subject {
     /// Where it is neither; what is wrong in a program comes as the second kind.
     fn read(path: &Path) -> Result<Result<Self, Wrong>, Failure> {
         let bad = |error: String| {
-            let remedy =
-                "give a plan (JSON, schema crosstie.plan) or a program for MSCCL (XML, <algo>)";
-            Failure::usage(format!("{}: {error}", path.display()), remedy)
+            Failure::usage(format!("{}: {error}", path.display()), format!("give {WANTED}"))
         };
         let bytes = file::read(path).map_err(|error| bad(error.to_string()))?;
+        let kind = Kind::of(&bytes);
+        // What only ends early, or is nothing, is better told by its reader.
+        if !matches!(kind, Kind::Plan | Kind::Program | Kind::Topology | Kind::Json) {
+            return Err(kind.refusal("", path, WANTED));
+        }
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'<') {
             let plan = from_json(&bytes).map_err(|error| bad(error.to_string()))?;
             return Ok(Ok(Self::Plan(plan)));

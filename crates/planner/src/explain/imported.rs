@@ -1,7 +1,7 @@
 //! Owns a plan with the rings and trees of a graph file, beside what the search finds itself.
 
 use super::scheme::Scheme;
-use crate::graph::{GraphFile, Pattern, Unfit};
+use crate::graph::{GraphFile, TreesTold, Unfit};
 use crate::search::loads;
 
 /// What a graph file says, and what the search finds in its place.
@@ -9,8 +9,8 @@ use crate::search::loads;
 pub struct Told {
     /// What the file says that each ring carries, MB/s.
     pub ring_mb_s: u64,
-    /// How its trees use the network, where it has some.
-    pub trees: Option<Pattern>,
+    /// What it says of its trees, where it has some.
+    pub trees: Option<TreesTold>,
     /// The search's rings.
     pub found_rings: usize,
     /// What those carry together, MB/s.

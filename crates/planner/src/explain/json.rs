@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 use super::counts::{BLOCK, Chosen, Sent};
+use super::header::warnings;
 use super::routes::Way;
 use super::scheme::Scheme;
 use crate::cost::{Carriage, Shape};
@@ -37,6 +38,11 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         "fingerprint": scheme.fingerprint.to_string(),
         "total_mb_s": rings.total_mb_s(),
         "bound_mb_s": rings.bound_mb_s,
+        "warnings": warnings(scheme).iter().map(|it| json!({
+            "rule": it.rule,
+            "evidence": it.evidence,
+            "remedy": it.remedy,
+        })).collect::<Vec<_>>(),
         "rings": rings.rings.iter().map(|ring| json!({
             "channel": ring.channel,
             "bandwidth_mb_s": ring.bandwidth_mb_s,

@@ -3,6 +3,7 @@
 //! one code.
 
 mod counts;
+mod header;
 mod imported;
 mod json;
 mod network;

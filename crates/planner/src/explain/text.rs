@@ -9,15 +9,16 @@ use core::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use crosstie_ir::Collective;
-use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, render};
+use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, VertexKind};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, Sent};
+use super::header::{header, warnings};
 use super::json::reason;
 use super::routes::Way;
 use super::scheme::Scheme;
 use crate::cost::Carriage;
 use crate::graph::Pattern;
-use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap};
+use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap, Tree};
 
 /// How the text is to look.
 #[derive(Debug, Clone, Copy)]
@@ -49,33 +50,14 @@ impl Look {
 /// All of it. Writing to a String cannot fail.
 pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
-    let pxn = if scheme.pxn { "on" } else { "off" };
-    let s = if scheme.nodes == 1 { "" } else { "s" };
-    machines(scheme, s, &mut text);
-    let _ =
-        writeln!(text, "{} ranks, PXN {pxn}, fingerprint {}", scheme.ranks(), scheme.fingerprint);
-    rings(scheme, look, &mut text);
+    let warnings = warnings(scheme);
+    header(scheme, &warnings, &mut text);
+    rings(scheme, !warnings.is_empty(), look, &mut text);
     trees(scheme, look, &mut text);
     routes(scheme, look, &mut text);
     crossings(scheme, look, &mut text);
     calls(scheme, look, &mut text);
     text
-}
-
-/// How many nodes there are, and what each is.
-fn machines(scheme: &Scheme<'_>, s: &str, text: &mut String) {
-    let headline = render::headline(scheme.node.topology);
-    if scheme.kinds.len() == 1 {
-        let _ = writeln!(text, "{} node{s}, each {headline}", scheme.nodes);
-        return;
-    }
-    let _ = writeln!(text, "{} node{s} of {} kinds", scheme.nodes, scheme.kinds.len());
-    for (kind, number) in scheme.kinds.iter().zip(0..) {
-        let of_kind = (0..scheme.nodes).zip(&scheme.kind_of).filter(|&(_, &other)| other == number);
-        let nodes: Vec<u32> = of_kind.map(|(node, _)| node).collect();
-        let (ranks, headline) = (kind.members.len(), render::headline(kind.topology));
-        let _ = writeln!(text, "  node {}: {ranks} ranks of {headline}", numbers(&nodes));
-    }
 }
 
 /// Numbers with runs put together: `0-3 6`.
@@ -95,7 +77,6 @@ pub fn numbers(all: &[u32]) -> String {
     runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
 }
 
-/// So many MB/s (10⁶ bytes) in words.
 /// Bytes as sizes are written on a command line: `64K`.
 pub fn bytes(number: u64) -> String {
     let units = [(30, "G"), (20, "M"), (10, "K")];
@@ -103,7 +84,7 @@ pub fn bytes(number: u64) -> String {
     unit.map_or_else(|| number.to_string(), |(power, unit)| format!("{}{unit}", number >> power))
 }
 
-/// A bandwidth in words.
+/// So many MB/s (10⁶ bytes) in words.
 pub fn speed(mb_s: u64) -> String {
     Bandwidth::mb_per_s(mb_s).to_string()
 }
@@ -113,15 +94,18 @@ fn tenths(number: u64) -> String {
     format!("{}.{}", number / 10, number % 10)
 }
 
-fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
+/// Of a machine of which something that decides is left open, the bound is of the rest.
+fn rings(scheme: &Scheme<'_>, left_open: bool, look: Look, text: &mut String) {
     let (found, head) = (&scheme.rings, look.head());
     let (count, total) = (found.rings.len(), found.total_mb_s());
     let each = found.rings.first().map_or(0, |ring| ring.bandwidth_mb_s);
     let bound = match found.bound_mb_s {
         None => "no link limits them".to_owned(),
-        Some(bound) if bound == total => {
+        Some(bound) if found.reach_bound() => {
             let good = look.good();
-            format!("{good}the bound: no rings are better{good:#}")
+            let but = if bound == total { "" } else { ", but for rounding" };
+            let of = if left_open { "of what is described " } else { "" };
+            format!("{good}the bound{but}: {of}no rings are better{good:#}")
         }
         Some(bound) => format!("{} of the bound, {}", percent(total, bound), speed(bound)),
     };
@@ -145,6 +129,11 @@ fn rings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         );
         wrapped("  ", &more, text);
     }
+    if scheme.told.is_none() && found.bound_mb_s.is_some() && !found.reach_bound() {
+        let loose =
+            "the bound may lie above what any rings reach, and the search does not try all rings";
+        wrapped("  ", loose, text);
+    }
     let groups = groups(scheme);
     for group in &groups {
         let swapped = scheme.rings.swap == Swap::Pairs && is_swapped(&groups[0], group);
@@ -167,7 +156,14 @@ fn percent(part: u64, whole: u64) -> String {
 
 /// The links that leave the least to other rings, alike ones together. They need not be the cut that bounds all.
 fn fullest(scheme: &Scheme<'_>, text: &mut String) {
-    let share = |load: &Load| load.load_mb_s * 100 / load.capacity_mb_s.max(1);
+    // Rings are of whole MB/s, so each may leave a part of one.
+    let each = scheme.rings.rings.first().map_or(1, |ring| ring.bandwidth_mb_s.max(1));
+    let is_full =
+        |load: &Load| load.capacity_mb_s.saturating_sub(load.load_mb_s) < load.load_mb_s / each;
+    let share = |load: &Load| match load.load_mb_s == load.capacity_mb_s || is_full(load) {
+        true => 100,
+        false => (load.load_mb_s * 100 / load.capacity_mb_s.max(1)).min(99),
+    };
     let Some(most) = scheme.loads.iter().map(share).max() else { return };
     let mut alike: BTreeMap<(u64, u64), BTreeMap<String, u32>> = BTreeMap::new();
     for load in scheme.loads.iter().filter(|load| share(load) == most) {
@@ -185,11 +181,18 @@ fn fullest(scheme: &Scheme<'_>, text: &mut String) {
     wrapped("  busiest: ", &format!("{full} on node 0: {told}"), text);
 }
 
-/// What a vertex is, without its number.
+/// What a vertex is, in a word.
 fn kind(scheme: &Scheme<'_>, vertex: VertexId) -> String {
-    let label = scheme.node.topology.label(vertex).to_string();
-    let name = label.rsplit('/').next().unwrap_or(&label);
-    name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
+    let word = match scheme.node.topology.vertex(vertex).kind {
+        VertexKind::Cpu(_) => "CPU",
+        VertexKind::Switch(_) => "SW",
+        VertexKind::Gpu(_) => "GPU",
+        VertexKind::Nic(_) => "NIC",
+        VertexKind::Port(_) => "port",
+        VertexKind::NvSwitch(_) => "NVSwitch",
+        _ => "device",
+    };
+    word.to_owned()
 }
 
 /// Whether channels 2k and 2k + 1 go each other's ways.
@@ -424,7 +427,7 @@ fn why_relay(why: RelayWhy) -> &'static str {
 }
 
 /// A sentence in lines of at most so many columns, the first after its name.
-fn wrapped(name: &str, sentence: &str, text: &mut String) {
+pub(super) fn wrapped(name: &str, sentence: &str, text: &mut String) {
     const WIDTH: usize = 96;
     let (mut line, indent) = (name.to_owned(), " ".repeat(name.len()));
     for word in sentence.split(' ') {
@@ -443,13 +446,20 @@ fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let Some(one) = trees.first().filter(|_| scheme.nodes > 1) else { return };
     let _ = writeln!(
         text,
-        "\n{head}Trees{head:#}: {} of {}{}, two a channel; in each node a chain from its NIC on",
+        "\n{head}Trees{head:#}: {} of {}, two a channel; in each node a chain from its NIC on",
         trees.len(),
         speed(one.bandwidth_mb_s),
-        if scheme.told.is_some() { ", as the graph file says" } else { "" },
     );
-    if let Some(pattern) = scheme.told.and_then(|told| told.trees) {
-        match pattern {
+    if let Some(told) = scheme.told.and_then(|told| told.trees) {
+        let more = format!(
+            "the graph file gives a channel {} inside the node, which its two trees share, and {} of a NIC, which {} streams of theirs share on {} nodes",
+            speed(told.inside_mb_s),
+            speed(told.nic_mb_s),
+            told.streams,
+            scheme.nodes,
+        );
+        wrapped("  ", &more, text);
+        match told.pattern {
             Pattern::BalancedTree => wrapped(
                 "  ",
                 "the second child of a node is joined to the second GPU of the chain",
@@ -464,7 +474,12 @@ fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         }
     }
     let most = if look.full { usize::MAX } else { 8 };
-    for tree in trees.iter().filter(|tree| look.full || tree.channel == one.channel) {
+    let children = |tree: &Tree| -> Vec<Vec<u32>> {
+        tree.nodes.iter().map(|branch| branch.children.clone()).collect()
+    };
+    let alike = !look.full && trees.iter().take(2).all(|tree| children(tree) == children(one));
+    let shown = trees.iter().filter(|tree| look.full || tree.channel == one.channel);
+    for tree in shown.take(if alike { 1 } else { usize::MAX }) {
         let inner = tree.nodes.iter().filter(|branch| !branch.children.is_empty());
         let below: Vec<String> = inner
             .take(most)
@@ -472,7 +487,8 @@ fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
             .collect();
         let more = if below.len() == most { ", …" } else { "" };
         let channel = if look.full { format!("channel {} ", tree.channel) } else { String::new() };
-        let name = format!("  {channel}half {}: ", tree.half);
+        let half = if alike { "both halves".to_owned() } else { format!("half {}", tree.half) };
+        let name = format!("  {channel}{half}: ");
         wrapped(&name, &format!("{}{more}", below.join(", ")), text);
         if look.full {
             for branch in &tree.nodes {
@@ -716,8 +732,7 @@ fn algorithms(scheme: &Scheme<'_>, look: Look, text: &mut String) {
 /// What was asked for, and nothing else of the plan.
 pub(super) fn asked(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
-    let s = if scheme.nodes == 1 { "" } else { "s" };
-    machines(scheme, s, &mut text);
+    header(scheme, &warnings(scheme), &mut text);
     algorithms(scheme, look, &mut text);
     choices(scheme, &mut text);
     text

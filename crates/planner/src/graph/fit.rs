@@ -9,7 +9,8 @@ use crosstie_topo::xml::Position;
 use crosstie_topo::{Paths, VertexId};
 
 use super::{
-    Channel, CrossNic, Device, Graph, GraphError, GraphFault, GraphFile, Pattern, Place, RING, TREE,
+    Channel, CrossNic, Device, Graph, GraphError, GraphFault, GraphFile, Pattern, Place, RING,
+    TREE, streams,
 };
 use crate::MachinesError;
 use crate::algo::tree::{TREES, place};
@@ -21,12 +22,26 @@ use crate::search::{
 /// What a graph file makes of nodes of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// Its rings and trees. A ring carries what the most loaded link leaves it; a tree what the file says.
+    /// Its rings and trees. A ring carries what the most loaded link leaves it; a tree its part of what the file
+    /// says.
     pub rings: Rings,
     /// What the file says that each ring carries, MB/s.
     pub told_mb_s: u64,
-    /// How its trees use the network, where it has some.
-    pub trees: Option<Pattern>,
+    /// What it says of its trees, where it has some.
+    pub trees: Option<TreesTold>,
+}
+
+/// What a graph file says of its trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreesTold {
+    /// How they use the network.
+    pub pattern: Pattern,
+    /// What a channel's two take of a link inside the node together, MB/s.
+    pub inside_mb_s: u64,
+    /// What they take of a NIC together, MB/s.
+    pub nic_mb_s: u64,
+    /// Streams that share what they take of the NIC, on these nodes.
+    pub streams: u64,
 }
 
 /// Why a graph file cannot be taken for a machine.
@@ -84,7 +99,14 @@ impl GraphFile {
             1 => graph.speed_intra_mb_s,
             _ => graph.speed_intra_mb_s.min(graph.speed_inter_mb_s),
         };
-        Ok(Imported { rings, told_mb_s, trees: self.trees().map(|graph| graph.pattern) })
+        let told = |graph: &Graph| TreesTold {
+            pattern: graph.pattern,
+            inside_mb_s: graph.speed_intra_mb_s,
+            nic_mb_s: graph.speed_inter_mb_s,
+            streams: streams(&rings.trees),
+        };
+        let trees = self.trees().map(told);
+        Ok(Imported { rings, told_mb_s, trees })
     }
 
     fn trees(&self) -> Option<&Graph> {
@@ -281,20 +303,19 @@ impl Machine<'_> {
     fn trees(&self, graph: Option<&Graph>) -> Result<Vec<Tree>, GraphError> {
         let mut trees = Vec::new();
         let Some(graph) = graph else { return Ok(trees) };
-        // What a channel takes of a NIC is four streams of half of its data each, of two nodes two.
-        let bandwidth_mb_s = match self.nodes {
-            1 | 2 => graph.speed_intra_mb_s / 2,
-            _ => (graph.speed_inter_mb_s / 4).min(graph.speed_intra_mb_s / 2),
-        };
         for (channel, told) in (0..).zip(&graph.channels) {
             let (seats, nets) = (self.seats(told)?, self.nets(told)?);
             let nic = nets.map(|[into, _]| self.number(into));
             for half in 0..TREES {
                 let nodes = (0..self.nodes).map(|node| self.branch(half, node, &seats, nic));
                 let nodes = nodes.collect();
-                trees.push(Tree { channel, half, bandwidth_mb_s, nodes });
+                trees.push(Tree { channel, half, bandwidth_mb_s: 0, nodes });
             }
         }
+        // Both halves share what a channel takes of a link, and their streams what it takes of a NIC.
+        let (inside, nic) = (graph.speed_intra_mb_s / 2, graph.speed_inter_mb_s / streams(&trees));
+        let speed = if self.nodes > 1 { inside.min(nic) } else { inside };
+        trees.iter_mut().for_each(|tree| tree.bandwidth_mb_s = speed);
         Ok(trees)
     }
 

@@ -6,7 +6,7 @@ use crosstie_topo::{PathKind, PathTree, VertexId};
 
 use super::{
     Channel, CrossNic, Device, Graph, GraphFile, MOST_ELEMENTS, Pattern, Place, RING, TREE,
-    Unwritable,
+    Unwritable, streams,
 };
 use crate::search::{Branch, Node, Rings, Stretch, Swap, device, rings};
 
@@ -103,14 +103,6 @@ impl<'a> Source<'a> {
             .map(|chain| self.channel(&chain.local_ranks, chain.nic.zip(chain.nic)))
             .collect();
         let speed = found.trees.first().map_or(0, |tree| tree.bandwidth_mb_s);
-        let streams = |node: usize| -> usize {
-            let branches = found.trees.iter().take(2).filter_map(|tree| tree.nodes.get(node));
-            branches
-                .map(|branch| branch.children.len() + usize::from(branch.parent.is_some()))
-                .sum()
-        };
-        let nodes = found.trees.first().map_or(0, |tree| tree.nodes.len());
-        let streams = (0..nodes).map(streams).max().unwrap_or(0) as u64;
         let nics = chains.iter().filter_map(|chain| {
             let (nic, &first) = (chain.nic?, chain.local_ranks.first()?);
             self.to_nic(first, nic)
@@ -120,7 +112,7 @@ impl<'a> Source<'a> {
             pattern: Pattern::Tree,
             cross_nic: CrossNic::No,
             speed_intra_mb_s: 2 * speed,
-            speed_inter_mb_s: streams.max(2) * speed,
+            speed_inter_mb_s: streams(&found.trees) * speed,
             latency_inter_ns: 0,
             type_intra: self.worst(chains.iter().flat_map(|chain| hops(&chain.local_ranks))),
             type_inter: nics.max().unwrap_or(PathKind::Pix),

@@ -24,8 +24,10 @@ use alloc::vec::Vec;
 use crosstie_topo::PathKind;
 use crosstie_topo::xml::Position;
 
+use crate::search::{Branch, Tree};
+
 pub use error::{GraphError, GraphFault, Unwritable};
-pub use fit::{Imported, Unfit};
+pub use fit::{Imported, TreesTold, Unfit};
 
 /// All that a search found for one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -140,6 +142,18 @@ impl PartialEq for Place {
 }
 
 impl Eq for Place {}
+
+/// How many streams, of half of a channel's data each, the busiest node's NIC carries each way for a channel's two
+/// trees; on one node, whose trees are chains, those that a link of the chain carries.
+fn streams(trees: &[Tree]) -> u64 {
+    let of = |node: usize| {
+        let branches = trees.iter().take(2).filter_map(|tree| tree.nodes.get(node));
+        let each = |branch: &Branch| branch.children.len() + usize::from(branch.parent.is_some());
+        branches.map(each).sum::<usize>()
+    };
+    let nodes = trees.first().map_or(0, |tree| tree.nodes.len());
+    (0..nodes).map(of).max().map_or(2, |most| most.max(2)) as u64
+}
 
 /// The id of rings, and that of trees.
 const RING: u32 = 0;

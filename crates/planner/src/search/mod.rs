@@ -115,6 +115,12 @@ impl Rings {
     pub fn total_mb_s(&self) -> u64 {
         self.rings.iter().map(|ring| ring.bandwidth_mb_s).sum()
     }
+
+    /// Whether they reach the bound, but for what is left because each carries whole MB/s.
+    pub fn reach_bound(&self) -> bool {
+        let (total, rings) = (self.total_mb_s(), self.rings.len() as u64);
+        self.bound_mb_s.is_some_and(|bound| bound == total || bound.saturating_sub(total) < rings)
+    }
 }
 
 /// One channel's ring: through the nodes in order, and back to the first.

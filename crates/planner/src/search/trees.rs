@@ -8,9 +8,12 @@
 //!        node 1  node 3                 in each node: nic ═ g0 ─ g1 ─ … (the ring's order)
 //! ```
 //!
-//! The shape is that of the tree algorithms (`algo/tree.rs`), over nodes in place of ranks. A channel's trees
-//! use the NIC by which its ring comes in at nodes of even place: the same rail on all nodes, so trees never
-//! swap. A tree's bandwidth is what its links bear when it reduces upwards and broadcasts downwards at once.
+//! The shape is that of the tree algorithms (`algo/tree.rs`), over nodes in place of ranks: both halves have their
+//! root on node 0, which has one child in each, so on two nodes they are alike. NCCL gives the second another root,
+//! by mirroring or moving on all nodes; the busiest NIC carries as many streams there, for data go up and come down.
+//!
+//! A channel's trees use the NIC by which its ring comes in at nodes of even place: the same rail on all nodes, so
+//! trees never swap. A tree's bandwidth is what its links bear when it reduces upwards and broadcasts downwards at once.
 
 use alloc::vec::Vec;
 

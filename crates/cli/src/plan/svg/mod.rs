@@ -56,7 +56,7 @@ fn rings_title(scheme: &Scheme<'_>) -> String {
     let (found, total) = (&scheme.rings, scheme.rings.total_mb_s());
     let each = found.rings.first().map_or(0, |ring| ring.bandwidth_mb_s);
     let bound = match found.bound_mb_s {
-        Some(bound) if bound == total => ", the bound: no rings are better".to_owned(),
+        Some(_) if found.reach_bound() => ", the bound: no rings are better".to_owned(),
         Some(bound) => format!(", of at most {}", speed(bound)),
         None => String::new(),
     };
