@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Done, Running, crosstie};
+use support::{Done, Running, crosstie, run};
 
 /// A file of the workspace.
 fn file(path: &str) -> PathBuf {
@@ -451,6 +451,20 @@ fn what_a_description_leaves_open_is_told_before_what_rests_on_it() {
     let object: Value = serde_json::from_str(&shown("--json")).unwrap();
     assert_eq!(object["warnings"][0]["rule"], "not-described", "{object}");
     assert!(!plan("dgx-h100.xml", "").out.contains("left open"));
+}
+
+#[test]
+fn devices_that_no_number_tells_apart_are_refused() {
+    let machine = fs::read_to_string(file("topology/dgx-h100.xml")).unwrap();
+    let twice = Scratch::new("twice.xml", &machine.replace("dev=\"1\" speed", "dev=\"0\" speed"));
+    let done = run(&format!("plan --topo {} --nodes 2", twice.path()));
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.contains("2 ports have the number dev=\"0\""), "{}", done.err);
+    // A card that only PCI tells of.
+    let bare = machine.lines().filter(|line| !line.contains("mlx5_0\""));
+    let bare = Scratch::new("bare.xml", &bare.collect::<Vec<_>>().join("\n"));
+    let done = run(&format!("plan --topo {} --nodes 2 --lost nic0", bare.path()));
+    assert_eq!(done.code, Some(2), "{}{}", done.out, done.err);
 }
 
 #[test]

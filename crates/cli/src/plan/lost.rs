@@ -50,12 +50,19 @@ pub fn without_nics(topology: &Topology, lost: &[u32]) -> Result<Topology, Failu
     };
     let mut document = topology.document().clone();
     strip(&mut document.root, lost, &rail);
-    Topology::from_document(document).map_err(|error| {
+    let left = Topology::from_document(document).map_err(|error| {
         Failure::usage(
             format!("without what is lost the machine makes no topology: {error}"),
             "lose less",
         )
-    })
+    })?;
+    if left.ports().len() + lost.len() != topology.ports().len() {
+        return Err(Failure::usage(
+            format!("--lost: the file gives no <net> to one of NICs {}", numbers(lost)),
+            "describe the <nic> and <net> of its <pci>, as `crosstie topo FILE --format xml` shows others",
+        ));
+    }
+    Ok(left)
 }
 
 /// Takes these NICs out, with cards that have no other port, and their places on PCI; says whether the element itself

@@ -9,7 +9,7 @@ use crosstie_planner::cost::Tune;
 use crosstie_planner::explain::{Look, OPERATIONS, Refused, SIZES, Scheme, Untuned};
 use crosstie_planner::graph::{GraphFile, Unwritable};
 use crosstie_planner::search::{Node, SearchError, Swap};
-use crosstie_topo::{Topology, VertexId};
+use crosstie_topo::{Rule, Topology, VertexId, lint};
 
 use super::cluster::Cluster;
 use super::svg;
@@ -167,6 +167,10 @@ fn machine(file: Option<&Path>) -> Result<Topology, Failure> {
     if topology.gpus().is_empty() && topology.ports().is_empty() {
         let remedy = "--topo FILE plans for a machine of a file: topology/dgx-h100.xml for one";
         return Err(Failure::usage("the machine has no GPU and no NIC to plan for", remedy));
+    }
+    // A plan names devices by their numbers.
+    if let Some(twice) = lint(&topology).iter().find(|it| it.rule == Rule::DuplicateNumber) {
+        return Err(Failure::usage(&twice.evidence, &twice.remedy));
     }
     Ok(topology)
 }

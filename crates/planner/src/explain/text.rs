@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use crosstie_ir::Collective;
 use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, VertexKind};
 
-use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, Sent};
+use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, SIZES, Sent};
 use super::header::{header, warnings};
 use super::json::reason;
 use super::routes::Way;
@@ -693,7 +693,8 @@ fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         (1, _) => String::new(),
         (_, true) => format!("messages are not counted above {MOST_RANKS_COUNTED} ranks"),
         _ => format!(
-            "then messages between nodes with blocks of {}, in how many wire messages",
+            "asked at {} sizes; then messages between nodes with blocks of {}, in how many wire messages",
+            SIZES.len(),
             bytes(BLOCK)
         ),
     };
