@@ -31,3 +31,22 @@ release_binary() {
         python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
     printf '%s/release/crosstie\n' "$target"
 }
+
+# install_missing PACKAGE:WHAT...: as root on Debian, installs the packages whose command, or file, WHAT is
+# missing; elsewhere names them. What stays missing is for the caller to look for.
+install_missing() {
+    local need missing=()
+    for need; do
+        has "${need#*:}" || [[ -e ${need#*:} ]] || missing+=("${need%%:*}")
+    done
+    ((${#missing[@]})) || return 0
+    if [[ $EUID -eq 0 ]] && has apt-get; then
+        echo "installing: ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -q >/dev/null
+        apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        echo "missing: ${missing[*]}"
+        echo "  as root: apt-get install ${missing[*]}"
+    fi
+}
