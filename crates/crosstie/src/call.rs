@@ -9,10 +9,11 @@ use crosstie_exec::{Buffers, Call, Program, Reducer, Submission};
 use crosstie_ir::{ChunkMap, Collective, DataType, ReduceOp};
 use crosstie_planner::{Algorithm, ReductionOrder};
 
+use crate::call_name::CallName;
 use crate::counts::{Place, Sizes};
 use crate::operation::Operation;
 use crate::programs::Form;
-use crate::standing::{CallName, Watched};
+use crate::standing::Watched;
 use crate::{Communicator, Error, select, tag};
 
 /// A call that has been checked and has its number: what to run it takes.

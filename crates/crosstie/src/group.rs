@@ -9,8 +9,9 @@ use crosstie_exec::{Buffers, Call, Message, Program, Submission};
 use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
 use crosstie_planner::Messages;
 
+use crate::call_name::CallName;
 use crate::counts::no_such;
-use crate::standing::{CallName, Watched};
+use crate::standing::Watched;
 use crate::{Communicator, Element, Error, select, tag};
 
 /// Sends and receives that are carried out together; made by [`Communicator::group`].

@@ -27,9 +27,6 @@ use crate::ways::Ways;
 use crate::{Communicator, Error, Settings, Transport, select, tag};
 use connect::{Connected, Neighbourhood};
 
-/// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
-pub(crate) const CHANNELS: u16 = 2;
-
 impl Settings {
     /// Meets the other ranks and sets up all connections.
     ///

@@ -40,6 +40,7 @@
 mod abort;
 mod buffer;
 mod call;
+mod call_name;
 mod communicator;
 mod counts;
 mod element;

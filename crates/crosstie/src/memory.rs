@@ -4,8 +4,8 @@ use crosstie_exec::{Buffers, Reducer};
 use crosstie_ir::ChunkMap;
 use crosstie_transport::tcp::TcpEndpoint;
 
-use crate::init::CHANNELS;
 use crate::programs::Form;
+use crate::select::CHANNELS;
 use crate::settings::Resolved;
 use crate::{Communicator, Error};
 

@@ -1,6 +1,6 @@
 //! Owns asynchronous calls whose buffers move into them: the typed forms.
 
-mod buffer;
+pub(crate) mod buffer;
 mod messages;
 
 use std::panic::Location;

@@ -7,8 +7,8 @@ use crosstie_exec::{Known, Program};
 use crosstie_ir::{Collective, Rank};
 use crosstie_planner::Algorithm;
 
-use crate::init::CHANNELS;
-use crate::standing::CallName;
+use crate::call_name::CallName;
+use crate::select::CHANNELS;
 use crate::{Communicator, Error, select};
 
 /// The plans resolved so far, found by index: one for each collective and algorithm, out of place

@@ -12,6 +12,9 @@ use crosstie_transport::{SHORTEST_LENT, tcp};
 use crate::Transport;
 use crate::settings::Resolved;
 
+/// Channels that plans use: two for the algorithms that need most (`Algorithm::channels`).
+pub(crate) const CHANNELS: u16 = 2;
+
 /// Where the chunks of a call lie, and how much of them one repetition of the plan covers.
 ///
 /// `count` is what the operation's size counts: elements of the buffer where it is whole, to be cut

@@ -1,19 +1,17 @@
 //! Owns how a communicator stands: what it, its calls under way and its abort handles share, and the way
 //! from what one rank saw to the verdict that all ranks share.
 
-use std::fmt;
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crosstie_bootstrap::{CallMark, Cause, Monitor, Report, Verdict, Wait, WaitOn};
 use crosstie_exec::{ExecError, Oversight, Waiting, WaitingFor, Watch};
-use crosstie_ir::Collective;
 use crosstie_transport::{Doorbell, ForkMark, TransportError};
 
 use crate::Error;
+use crate::call_name::CallName;
 use crate::error::Failure;
 use crate::ways::Ways;
 
@@ -33,31 +31,6 @@ pub(crate) struct Standing {
     completed: AtomicU64,
     /// The number of the last of them that has one.
     last: AtomicU64,
-}
-
-/// A call, for messages.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CallName {
-    pub collective: Collective,
-    pub name: &'static str,
-    /// Its number on the communicator, from 1. Groups of sends and receives have none, for not all ranks
-    /// take part in them: the number of the call that it stands before.
-    pub sequence: u64,
-    /// Where the program made it, of a group: other calls have it in their mark.
-    pub site: Option<&'static Location<'static>>,
-}
-
-impl CallName {
-    pub fn is_group(&self) -> bool {
-        self.collective == Collective::SendRecv
-    }
-}
-
-impl fmt::Display for CallName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let before = if self.is_group() { " before call" } else { "" };
-        write!(f, "{}{before} #{}", self.name, self.sequence)
-    }
 }
 
 /// The first failure that this rank saw itself.

@@ -7,7 +7,7 @@ use std::thread;
 use crosstie_launch::emulated_node;
 use crosstie_transport::loopback::Fabric;
 
-use crate::init::CHANNELS;
+use crate::select::CHANNELS;
 use crate::{Communicator, Error, Meeting, Settings, Transport};
 
 /// A world whose ranks are threads of this process.

@@ -5,7 +5,7 @@ use std::thread;
 
 use crosstie_transport::loopback::Fabric;
 
-use crate::init::CHANNELS;
+use crate::select::CHANNELS;
 use crate::{Communicator, Error, Meeting, Settings, Transport};
 
 impl Communicator {

@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use crosstie_exec::{Owned, Ticket};
 
 use crate::Error;
-use crate::owned::Returned;
-use crate::standing::{CallName, Standing};
+use crate::call_name::CallName;
+use crate::owned::buffer::Returned;
+use crate::standing::Standing;
 
 /// An asynchronous call under way, whose buffers come back from [`wait`](Self::wait), or from awaiting
 /// it.

@@ -7,7 +7,7 @@ use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Statement, Verdict};
 use crosstie_ir::Collective;
 
 use super::{Blame, code};
-use crate::standing::CallName;
+use crate::call_name::CallName;
 use crate::ways::Ways;
 
 /// What ended an operation: the verdict that all ranks share, and where this rank stood.

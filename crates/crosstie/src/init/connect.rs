@@ -13,7 +13,7 @@ use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
 
-use super::CHANNELS;
+use crate::select::CHANNELS;
 use crate::settings::Resolved;
 use crate::ways::Ways;
 use crate::{Error, Flush, Pxn, Transport, memory};

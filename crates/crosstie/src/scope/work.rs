@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crosstie_exec::ScopedTicket;
 
-use crate::standing::{CallName, Standing};
+use crate::call_name::CallName;
+use crate::standing::Standing;
 use crate::{Element, Error};
 
 /// A call under way in a [`Scope`](super::Scope), whose result comes back from [`wait`](Self::wait).
