@@ -238,6 +238,21 @@ impl Communicator {
         if self.settings.has_relays() { self.settings.rails.pxn } else { Pxn::Off }
     }
 
+    /// With [`Pxn::Auto`], from how many bytes on messages go past relays, wherever there is a way past them: as
+    /// [`Settings::relay_below`](crate::Settings::relay_below) says, else by the planner's cost model. `None` where none do.
+    ///
+    /// ```
+    /// # use crosstie::{Pxn, Settings, Threads, Transport};
+    /// let settings = Settings::default().transport(Transport::Auto).pxn(Pxn::Auto);
+    /// let below = Threads::new(8).nodes(2).settings(settings).run(|comm| Ok(comm.relay_below()))?;
+    /// assert!(below[0].is_some_and(|bytes| bytes > 1024));
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn relay_below(&self) -> Option<u64> {
+        let rails = &self.settings.rails;
+        (self.settings.has_relays() && rails.has_ways_past()).then_some(rails.relay_below)
+    }
+
     /// The algorithm that a call takes whose blocks are of one length; `count` is in elements: of the buffer where
     /// it is whole, as in all_reduce, else of one rank's block.
     ///

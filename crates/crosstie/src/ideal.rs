@@ -2,7 +2,7 @@
 //! many others as can be, as it was set up.
 
 use crosstie_ir::{ChannelId, Collective, DataType, Plan, Rank};
-use crosstie_planner::{Ideal, Message, Nodes, Rails, Ways, ideal, messages, wires};
+use crosstie_planner::{Ideal, Message, Nodes, Rails, Relayed, Ways, ideal, messages, wires};
 use crosstie_transport::tcp::PIECE_BYTES;
 
 use crate::{Communicator, Transport, select};
@@ -16,7 +16,7 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn ways(&self, relays: bool) -> Ways<'_> {
+    fn ways(&self, relays: Relayed) -> Ways<'_> {
         let Self { nodes, rails, memory, most } = self;
         let piece_bytes = PIECE_BYTES as u64;
         Ways { nodes, rails, relays, memory: *memory, most: *most, piece_bytes }
@@ -48,8 +48,8 @@ impl Communicator {
         let map = select::chunk_map(collective, data_type, count, parts, self.slot_bytes);
         let block = select::message_bytes(collective, data_type, count, self.size());
         let past = self.goes_past_relays(collective, algorithm, Some(block));
-        let relays = self.settings.has_relays() && !past;
-        ideal(messages(&plan, &map), &self.ideal_world().ways(relays))
+        let relays = if past { self.settings.rails.relayed_past() } else { Relayed::Always };
+        ideal(messages(&plan, &map), &self.ideal_world().ways(self.if_any(relays)))
     }
 
     /// As [`ideal`](Self::ideal), for messages between pairs: (sender, receiver, bytes).
@@ -63,18 +63,22 @@ impl Communicator {
                 bytes: longest.min(bytes - place * longest),
             })
         };
-        let ways = self.settings.has_relays();
+        let ways = self.if_any(Relayed::Always);
         ideal(blocks.into_iter().flat_map(cut), &self.ideal_world().ways(ways))
     }
 
     /// The wires that the ranks of all nodes need to send each other, ideally.
     pub fn ideal_wires(&self) -> u64 {
         let world = self.ideal_world();
-        let mut all = wires(&world.ways(self.settings.has_relays()));
+        let mut all = wires(&world.ways(self.if_any(Relayed::Always)));
         if self.settings.has_relays() && self.settings.rails.has_ways_past() {
-            all.extend(wires(&world.ways(false)));
+            all.extend(wires(&world.ways(self.settings.rails.relayed_past())));
         }
         all.len() as u64
+    }
+
+    fn if_any(&self, relays: Relayed) -> Relayed {
+        if self.settings.has_relays() { relays } else { Relayed::Never }
     }
 
     fn ideal_world(&self) -> World<'_> {

@@ -103,6 +103,7 @@ pub(crate) fn join(
     let (rank, size) = (world.rank, world.size);
     let _span = tracing::info_span!("connecting", rank, size, nodes = nodes.count()).entered();
     check_reach(&settings, &nodes)?;
+    settings.rails.weigh_relays(&nodes, &select::links(&settings));
     settings.fit_slots(settings.transport == Transport::Tcp || nodes.count() == world.size);
 
     let started = Instant::now();
@@ -265,6 +266,7 @@ fn inputs(
     let mut scope = settings.world_scope();
     let cluster = topology.map(|topology| topology.cluster().fingerprint().to_string());
     scope.push(("cluster", cluster.unwrap_or_else(|| "not known".to_owned())));
+    scope.push(("relays_pay_below", settings.rails.relay_below.to_string()));
     let tune = settings.tune.as_ref().map(|table| table.to_json());
     scope.push(("tune", tune.unwrap_or_else(|| "built in".to_owned())));
     let pairs = scope.iter().map(|(name, value)| (*name, value.as_str()));

@@ -83,6 +83,15 @@ static BUILT_IN: LazyLock<Tune> = LazyLock::new(Tune::built_in);
 const _: () = assert!(cost::EAGER_BYTES == tcp::EAGER_BYTES as u64);
 const _: () = assert!(cost::LENT_BYTES == SHORTEST_LENT as u64);
 
+/// The links that messages take.
+pub(crate) fn links(settings: &Resolved) -> Links {
+    let links = match settings.transport {
+        Transport::Tcp => Links::NETWORK,
+        _ => Links::HOST,
+    };
+    Links { message_bytes: settings.limits.slot_bytes as u64, ..links }
+}
+
 /// The choices of a world on these nodes; the same on all ranks.
 pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
     let reach = match settings.transport {
@@ -90,11 +99,9 @@ pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
         _ if nodes.count() == 1 => Reach::Memory,
         _ => Reach::Nodes,
     };
-    let links = if reach == Reach::Network { Links::NETWORK } else { Links::HOST };
-    let message_bytes = settings.limits.slot_bytes as u64;
     let basis = Basis {
         reach,
-        links: Links { message_bytes, ..links },
+        links: links(settings),
         forced: settings.algorithm,
         order: settings.reduction_order,
         relays: settings.has_relays(),

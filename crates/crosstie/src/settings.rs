@@ -186,7 +186,7 @@ impl Resolved {
             ("reduction_order", self.reduction_order.name().to_owned()),
             ("pxn", self.rails.pxn.name().to_owned()),
             ("rails", self.rails.count.map_or("auto".to_owned(), |count| count.to_string())),
-            ("relay_below", Bound(self.rails.relay_below).to_string()),
+            ("relay_below", self.rails.relay_told()),
             (
                 "topology",
                 self.rails

@@ -21,6 +21,17 @@ pub struct Message {
     pub bytes: u64,
 }
 
+/// Which messages go by the relays that there are for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relayed {
+    /// None.
+    Never,
+    /// Those whose direct way crosses rails.
+    Crossing,
+    /// All.
+    Always,
+}
+
 /// How messages travel.
 #[derive(Debug, Clone, Copy)]
 pub struct Ways<'a> {
@@ -28,8 +39,8 @@ pub struct Ways<'a> {
     pub nodes: &'a Nodes,
     /// The NICs.
     pub rails: &'a Rails,
-    /// Whether messages enter the network on their receiver's rail (PXN).
-    pub relays: bool,
+    /// Which messages enter the network on their receiver's rail (PXN).
+    pub relays: Relayed,
     /// Whether ranks of a node reach each other without the network.
     pub memory: bool,
     /// Messages in one wire message, at most, on wires that several ranks share.
@@ -65,9 +76,11 @@ impl Ways<'_> {
     /// The rank whose NIC sends what `from` has for `to`; `None` where the network is not needed.
     fn sender(&self, from: Rank, to: Rank) -> Option<Rank> {
         let apart = self.nodes.node_of(from)? != self.nodes.node_of(to)?;
+        let crosses = || self.rails.sharing(from, to).is_some_and(|sharing| sharing.crosses);
         match (apart, self.relays) {
-            (true, true) => self.rails.carrier(from, to),
-            (true, false) => Some(from),
+            (true, Relayed::Always) => self.rails.carrier(from, to),
+            (true, Relayed::Crossing) if crosses() => self.rails.carrier(from, to),
+            (true, _) => Some(from),
             (false, _) => (!self.memory && from != to).then_some(from),
         }
     }
@@ -75,8 +88,10 @@ impl Ways<'_> {
     /// The rail on which what `sender` has for `to` enters the network.
     fn rail(&self, sender: Rank, to: Rank) -> Option<u32> {
         let apart = self.nodes.node_of(sender) != self.nodes.node_of(to);
-        let crosses = self.rails.crossing(sender, to, ChannelId(0)).is_some();
-        self.rails.rail_of(if apart && self.relays && !crosses { to } else { sender })
+        let carries = self.rails.carrier(sender, to) == Some(sender)
+            && self.rails.crossing(sender, to, ChannelId(0)).is_none();
+        let relays = apart && self.relays != Relayed::Never;
+        self.rails.rail_of(if relays && carries { to } else { sender })
     }
 
     fn crosses(&self, sender: Rank, to: Rank) -> bool {
@@ -87,7 +102,7 @@ impl Ways<'_> {
     /// Wire messages of a load: of a connection at most one piece is in each, and pieces that are together
     /// do not exceed the longest one.
     fn wire_messages(&self, (sender, to): (Rank, Rank), load: &Load) -> u64 {
-        let shared = self.relays && self.rails.carried(sender, to).len() > 1;
+        let shared = self.relays != Relayed::Never && self.rails.carried(sender, to).len() > 1;
         let most = if shared { u64::from(self.most.max(1)) } else { load.pieces };
         let longest = load.by_connection.values().max().copied().unwrap_or(0);
         let together = load.pieces.div_ceil(most.max(1));
@@ -167,6 +182,7 @@ mod tests {
     fn of(nodes: &Nodes, relays: bool, most: u8, block: u64) -> (Ideal, usize) {
         let rails = Rails::new(nodes, None);
         let piece_bytes = 128 * KIB;
+        let relays = if relays { Relayed::Always } else { Relayed::Never };
         let ways = Ways { nodes, rails: &rails, relays, memory: true, most, piece_bytes };
         let request = PlanRequest {
             collective: Collective::AllToAll,
@@ -215,7 +231,7 @@ mod tests {
         let ways = Ways {
             nodes: &nodes,
             rails: &rails,
-            relays: false,
+            relays: Relayed::Never,
             memory: false,
             most: 8,
             piece_bytes: KIB,

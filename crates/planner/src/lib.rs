@@ -23,7 +23,7 @@ pub mod search;
 mod select;
 
 pub use algo::exchange::Messages;
-pub use ideal::{Ideal, Message, Ways, ideal, messages, wires};
+pub use ideal::{Ideal, Message, Relayed, Ways, ideal, messages, wires};
 pub use nodes::{Nodes, NodesError};
 pub use rails::{MachinesError, RailCrossing, Rails, aligned_rails};
 pub use request::{Algorithm, PlanRequest, inputs_fingerprint, plan, plan_group, plan_world};
@@ -32,4 +32,4 @@ pub use select::{Basis, Choice, ChoiceWhy, Reach, ReductionOrder, Selection, Unk
 
 /// The planner's version: it goes up whenever the same request gives another plan or route, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;

@@ -19,13 +19,14 @@
 //! their ways. Where the sender's node has no NIC on the receiver's rail, or nobody there whom NVLink joins to
 //! the sender, the connection goes from its sender's own NIC and crosses rails, and [`Rails::crossing`] says why.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::num::NonZero;
 
 use crosstie_ir::{ChannelId, Rank};
 
 use crate::Nodes;
+use crate::cost::Sharing;
 use crate::search::CrossingWhy;
 
 mod align;
@@ -59,6 +60,8 @@ pub struct Rails {
     owners: BTreeMap<(u32, u32), Rank>,
     /// By rail and sender: who carries in place of that owner, if anyone does.
     others: BTreeMap<(u32, Rank), Option<Rank>>,
+    /// Whether each is known to be a network of its own, with NICs on it; else they only number the ranks of nodes.
+    have_nics: bool,
 }
 
 impl Rails {
@@ -74,7 +77,13 @@ impl Rails {
             }
         }
         let rails_of = rail_of.into_iter().map(|rail| alloc::vec![rail]).collect();
-        Self::with(count, places, members, rails_of)
+        Self { have_nics: false, ..Self::with(count, places, members, rails_of) }
+    }
+
+    /// The same where somebody named a NIC for each.
+    #[must_use]
+    pub fn of_named_nics(self) -> Self {
+        Self { have_nics: true, ..self }
     }
 
     /// The rails of a cluster whose rank r is on rail `rail_of[r]`, of `count`; ranks of a node may share
@@ -102,7 +111,8 @@ impl Rails {
         }
         let used = rails_of.iter().flatten().map(|rail| rail.saturating_add(1)).max();
         let count = count.max(used.unwrap_or(1));
-        Self { count, places, members, rails_of, owners, others: BTreeMap::new() }
+        let others = BTreeMap::new();
+        Self { count, places, members, rails_of, owners, others, have_nics: true }
     }
 
     /// The same for ranks that take no NICs in turn: each is on its first rail on every channel, and what it owns it
@@ -180,6 +190,51 @@ impl Rails {
         };
         let crosses = self.entry(src, to).is_none() && !self.node_of(src).contains(&dst);
         crosses.then_some(RailCrossing { from, to, why })
+    }
+
+    /// By what the two ways of a pair differ on the first channel; `None` where it has no relay.
+    pub fn sharing(&self, src: Rank, dst: Rank) -> Option<Sharing> {
+        let here = self.node_of(src);
+        if here.contains(&dst) {
+            return None;
+        }
+        let place = here.iter().position(|&rank| rank == src)?;
+        self.sharings_to(here, self.rail_of(dst)?).get(place).copied().flatten()
+    }
+
+    /// The same of each rank of a node, to a rail of others.
+    fn sharings_to(&self, here: &[Rank], rail: u32) -> Vec<Option<Sharing>> {
+        let entries: Vec<_> = here.iter().map(|&src| self.entry(src, rail)).collect();
+        let sharing = |(&src, &entry): (&Rank, &Option<Rank>)| {
+            entry.filter(|&relay| relay != src)?;
+            let together = entries.iter().filter(|&&other| other == entry).count() as u64;
+            let crosses = self.have_nics && self.rail_of(src) != Some(rail);
+            Some(Sharing { together, crosses })
+        };
+        here.iter().zip(&entries).map(sharing).collect()
+    }
+
+    /// All that pairs differ by, if there are several nodes.
+    pub fn sharings(&self) -> BTreeSet<Sharing> {
+        // Each node looks to the rails that others have ranks on.
+        let mut first_on: BTreeMap<u32, [Option<u32>; 2]> = BTreeMap::new();
+        for (&node, rank) in self.places.iter().zip(0..) {
+            let Some(rail) = self.rail_of(Rank(rank)) else { continue };
+            let [one, other] = first_on.entry(rail).or_default();
+            match *one {
+                None => *one = Some(node),
+                Some(first) if first != node => *other = Some(node),
+                Some(_) => {}
+            }
+        }
+        let mut found = BTreeSet::new();
+        for (here, node) in self.members.iter().zip(0..) {
+            let others = |on: &[Option<u32>; 2]| on.iter().flatten().any(|&other| other != node);
+            for (&rail, _) in first_on.iter().filter(|(_, on)| others(on)) {
+                found.extend(self.sharings_to(here, rail).into_iter().flatten());
+            }
+        }
+        found
     }
 
     /// The ranks whose connections to `dst` enter the network from `carrier`, in order. Empty inside a node.

@@ -160,6 +160,11 @@ impl Selection {
         self.order
     }
 
+    /// How fast the links are.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// The links that messages take, inside nodes and between them.
     pub fn hops(&self) -> BTreeSet<HopClass> {
         let Shape { nodes, ranks_per_node } = self.shape;

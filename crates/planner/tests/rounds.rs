@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crosstie_ir::{ChannelId, ChunkMap, Collective, Layout, Plan, Rank};
 use crosstie_planner::search::Node;
 use crosstie_planner::{
-    Algorithm, Nodes, PlanRequest, Rails, Ways, ideal, messages, plan, plan_world,
+    Algorithm, Nodes, PlanRequest, Rails, Relayed, Ways, ideal, messages, plan, plan_world,
 };
 use crosstie_topo::{Topology, fabric::Fabric};
 
@@ -139,7 +139,7 @@ impl World<'_> {
         let ways = Ways {
             nodes: self.nodes,
             rails: self.rails,
-            relays: true,
+            relays: Relayed::Always,
             memory: true,
             most: TOGETHER,
             piece_bytes: 128 << 10,

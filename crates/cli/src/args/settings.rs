@@ -65,8 +65,8 @@ pub struct SettingFlags {
     #[arg(long, value_name = "on|off|auto", help_heading = BETWEEN)]
     pub pxn: Option<Pxn>,
 
-    /// With --pxn auto, bytes of a block from which on it goes past relays; unlimited: none does [default: 64K;
-    /// unlimited in a lab whose uplinks carry less than its NICs]
+    /// With --pxn auto, bytes of a block from which on it goes past relays; unlimited: none does [default: as many
+    /// as relays pay for by the cost model; none that would cross rails does]
     #[arg(long, value_name = "SIZE|unlimited", value_parser = RELAY_BELOW, help_heading = BETWEEN)]
     #[arg(hide_possible_values = true)]
     pub relay_below: Option<u64>,

@@ -69,7 +69,12 @@ fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
         Ok(plan) => plan.text(Look { color, full: false }),
         Err(why) => format!("No plan of rings and routes: {why}.\n"),
     };
-    writeln!(io::stdout(), "{shown}").map_err(|e| Failure::host("write the plan", e))
+    let past = comm.relay_below().map_or_else(String::new, |bytes| {
+        format!(
+            "Messages of {bytes} bytes or more go past relays, wherever that crosses no rail.\n"
+        )
+    });
+    writeln!(io::stdout(), "{shown}{past}").map_err(|e| Failure::host("write the plan", e))
 }
 
 /// What of a row falls short of --fail-below, in words.

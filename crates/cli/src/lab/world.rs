@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crosstie_lab::{Cluster, Description, LabError};
+use crosstie_lab::{Cluster, LabError};
 
 use crate::exit::Failure;
 use crate::launch::Place;
@@ -15,8 +15,6 @@ const PORTS: u16 = 3000;
 const NICS: &str = "CROSSTIE_NICS";
 /// Limits what a rank offers to others as its addresses: to its own NIC.
 const INTERFACE: &str = "CROSSTIE_INTERFACE";
-/// With `CROSSTIE_PXN=auto`, from which length on messages go past relays.
-const RELAY_BELOW: &str = "CROSSTIE_RELAY_BELOW";
 
 /// What holds outside alone: where another world meets, and machines with other rails.
 const WITHHELD: &[&str] = &["CROSSTIE_ID", "CROSSTIE_SECRET", TOPOLOGIES[0], TOPOLOGIES[1]];
@@ -31,13 +29,6 @@ pub fn tell_of_what_is_withheld() {
             let _ = writeln!(io::stderr(), "crosstie: {name} {what}");
         }
     }
-}
-
-/// Whether relays are worth it at any length: from rail to rail there is no way, or one that carries less than
-/// the NICs.
-fn is_narrow(lab: &Description) -> bool {
-    let limited = lab.rate.0.is_some();
-    lab.oversubscription.is_none_or(|times| limited && times > 1)
 }
 
 /// A world that fills a cluster.
@@ -79,32 +70,6 @@ impl<'a> World<'a> {
         }
         let nics: Vec<String> = lab.nics(number).iter().map(ToString::to_string).collect();
         told.push((NICS, nics.join(",")));
-        if is_narrow(lab) && std::env::var_os(RELAY_BELOW).is_none() {
-            told.push((RELAY_BELOW, "unlimited".to_owned()));
-        }
         Ok(Place { told, withheld: WITHHELD, node: Some(node) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crosstie_lab::{Description, Rate};
-
-    use super::is_narrow;
-
-    #[test]
-    fn relays_are_always_worth_it_where_rails_are_joined_by_less_or_by_nothing() {
-        let lab = |rate, oversubscription| Description {
-            nodes: 2,
-            ranks_per_node: 4,
-            rails: 4,
-            rate: Rate(rate),
-            oversubscription,
-            mtu: 1500,
-        };
-        let rate = Some(200_000_000);
-        assert!(is_narrow(&lab(rate, Some(4))) && is_narrow(&lab(rate, None)));
-        assert!(is_narrow(&lab(None, None)));
-        assert!(!is_narrow(&lab(rate, Some(1))) && !is_narrow(&lab(None, Some(4))));
     }
 }

@@ -100,8 +100,9 @@ impl<'a> Neighbourhood<'a> {
     pub fn check_memory(&self) -> Result<(), Error> {
         let (remote, local) = self.peers();
         let boxes = self.boxes().map_or(0, |shape| (shape.box_bytes() * local.len()) as u64);
-        let twice = self.settings.rails.has_ways_past();
-        let past = remote.iter().filter(|&&peer| twice && self.relayed(peer).is_some()).count();
+        let has_two =
+            |peer: u32| self.relayed(peer).is_some() && self.has_way_past(self.world.rank, peer);
+        let past = remote.iter().filter(|&&peer| has_two(peer)).count();
         let slots = memory::slots(self.settings, local.len(), remote.len() + past);
         memory::check(self.settings, "slots of all connections", slots.saturating_add(boxes), 0)
     }
@@ -201,19 +202,20 @@ impl<'a> Neighbourhood<'a> {
         let carried = |from, to| self.rails.carried(from, to).into_iter().map(|Rank(r)| r);
         let mut outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
         let mut incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
-        if self.settings.rails.has_ways_past() {
-            // A wire past relays, where there is none yet.
-            let alone = |ranks: &mut Vec<u32>, rank| {
-                if ranks.is_empty() {
-                    ranks.push(rank);
-                }
-            };
-            alone(&mut outgoing, self.world.rank);
-            alone(&mut incoming, peer);
+        // A wire past relays, where there is none yet.
+        let own = self.world.rank;
+        for (ranks, from, to) in [(&mut outgoing, own, peer), (&mut incoming, peer, own)] {
+            if ranks.is_empty() && self.has_way_past(from, to) {
+                ranks.push(from);
+            }
         }
         let used = !outgoing.is_empty() || !incoming.is_empty();
         let source = self.nic(self.ends(peer).0);
         used.then_some(TcpPeer { rank: peer, addresses, source, outgoing, incoming })
+    }
+
+    fn has_way_past(&self, from: u32, to: u32) -> bool {
+        self.settings.rails.has_way_past(&self.rails, from, to)
     }
 
     /// (`peer`, the relay to it, ranks that share the wire), if messages to it go by way of a relay.

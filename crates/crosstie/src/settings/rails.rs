@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crosstie_bootstrap::World;
 use crosstie_ir::{MOST_OPEN, Rank};
-use crosstie_planner::{Nodes, NodesError};
+use crosstie_planner::cost::{Links, RelayPays};
+use crosstie_planner::{Nodes, NodesError, Relayed};
 
 use super::Value;
 use super::registry::{AGGREGATE, FLUSH, NICS, OPEN_AHEAD, PXN, RAILS, RELAY_BELOW, TOPO_FILE};
@@ -43,6 +44,9 @@ pub(crate) struct Rails {
     /// Receives of a connection over a network that are opened early.
     pub open_ahead: usize,
     pub flush: Flush,
+    /// From which length on messages go past relays, where somebody said it.
+    pub relay_said: Option<u64>,
+    /// The same, decided: nothing does before the world is known.
     pub relay_below: u64,
     /// The machine that each node is.
     pub machine: Option<Arc<Machine>>,
@@ -61,7 +65,10 @@ impl Rails {
     /// The rails of a world: as many as somebody said, else those of the machines, if they have any.
     pub fn of(&self, nodes: &Nodes) -> crosstie_planner::Rails {
         let placed = self.seats.as_ref().and_then(|placed| placed.rails.clone());
-        placed.unwrap_or_else(|| crosstie_planner::Rails::new(nodes, self.count))
+        placed.unwrap_or_else(|| {
+            let rails = crosstie_planner::Rails::new(nodes, self.count);
+            if self.nics.is_empty() { rails } else { rails.of_named_nics() }
+        })
     }
 
     /// How it is known on which rails ranks are, in words.
@@ -119,6 +126,41 @@ impl Rails {
         }
     }
 
+    /// Decides from which length on messages go past relays, where nobody said it: of the pairs that relays pay for up
+    /// to some length, the shortest decides for all, since the messages of a call all go one way.
+    pub fn weigh_relays(&mut self, nodes: &Nodes, links: &Links) {
+        let by_cost = || {
+            let sharings = self.of(nodes).sharings().into_iter();
+            let lengths = sharings.filter_map(|sharing| match RelayPays::of(sharing, links) {
+                RelayPays::Below(bytes) => Some(bytes),
+                RelayPays::Always => None,
+            });
+            lengths.min().unwrap_or(Bound::UNLIMITED.0)
+        };
+        self.relay_below = match self.pxn {
+            Pxn::Auto => self.relay_said.unwrap_or_else(by_cost),
+            _ => Bound::UNLIMITED.0,
+        };
+    }
+
+    /// From which length on messages were told to go past relays, in words.
+    pub fn relay_told(&self) -> String {
+        self.relay_said.map_or("auto".to_owned(), |bytes| Bound(bytes).to_string())
+    }
+
+    /// Whether there is a way past the relay between two ranks: where the length of messages is to decide alone, always;
+    /// else not where it would cross rails.
+    pub fn has_way_past(&self, rails: &crosstie_planner::Rails, from: u32, to: u32) -> bool {
+        let sharing = || rails.sharing(Rank(from), Rank(to));
+        self.has_ways_past()
+            && (self.relay_said.is_some() || !sharing().is_some_and(|sharing| sharing.crosses))
+    }
+
+    /// Which messages relays carry, of those that go past these wherever there is a way past.
+    pub fn relayed_past(&self) -> Relayed {
+        if self.relay_said.is_some() { Relayed::Never } else { Relayed::Crossing }
+    }
+
     /// Whether blocks of so many bytes go past relays.
     pub fn goes_past(&self, bytes: u64) -> bool {
         self.has_ways_past() && bytes >= self.relay_below
@@ -148,6 +190,7 @@ impl Sharing {
             Machine::read(&file).map_err(wrong)
         };
         let machine = file.map(read).transpose()?;
+        let relay_said = RELAY_BELOW.optional(self.relay_below.map(Bound), environment)?;
         Ok(Rails {
             pxn: PXN.value(self.pxn, environment)?,
             count: rails_of(count, machine.as_ref(), &nics)?,
@@ -155,7 +198,8 @@ impl Sharing {
             most: AGGREGATE.value(most, environment)?.0,
             open_ahead: OPEN_AHEAD.value(ahead, environment)?.0.into(),
             flush: waits(self.flush, environment)?,
-            relay_below: RELAY_BELOW.value(self.relay_below.map(Bound), environment)?.0,
+            relay_said: relay_said.map(|Bound(bytes)| bytes),
+            relay_below: Bound::UNLIMITED.0,
             machine: machine.map(Arc::new),
             seats: None,
         })
@@ -278,8 +322,8 @@ impl Settings {
     }
 
     /// With [`Pxn::Auto`], bytes of a block from which on it goes past relays (`CROSSTIE_RELAY_BELOW`); equal
-    /// on all ranks; default 64 KiB. Where the way from rail to rail is narrow, longer blocks gain too, and
-    /// where there is none, they need relays: `u64::MAX` (`unlimited`).
+    /// on all ranks; `u64::MAX` (`unlimited`): none does. By default as many as relays pay for by the planner's cost
+    /// model; and where rails have NICs of their own, nothing goes past a relay that would cross rails.
     ///
     /// ```
     /// # use crosstie::{Pxn, Settings};
@@ -550,11 +594,40 @@ mod tests {
         assert!(Bound::from_text("much").unwrap_err().contains("unlimited"));
         let rails = |relay_below| {
             let sharing = Sharing { pxn: Some(Pxn::Auto), relay_below, ..Sharing::default() };
-            sharing.resolve(&BTreeMap::new()).unwrap()
+            let mut rails = sharing.resolve(&BTreeMap::new()).unwrap();
+            rails.weigh_relays(&nodes(2, 4), &Links::HOST);
+            rails
         };
-        let (by_default, unlimited) = (rails(None), rails(Some(u64::MAX)));
-        assert!(by_default.goes_past(64 << 10) && !by_default.goes_past((64 << 10) - 1));
+        let (told, unlimited) = (rails(Some(64 << 10)), rails(Some(u64::MAX)));
+        assert!(told.goes_past(64 << 10) && !told.goes_past((64 << 10) - 1));
         assert!(!unlimited.goes_past(u64::MAX) && !unlimited.has_ways_past());
+    }
+
+    fn nodes(nodes: u32, each: u32) -> Nodes {
+        Nodes::new((0..nodes * each).map(|rank| rank / each).collect()).unwrap()
+    }
+
+    #[test]
+    fn where_nobody_says_it_the_cost_of_a_copy_decides_and_no_rail_is_crossed() {
+        let rails = |nics: Option<&str>, nodes: &Nodes| {
+            let nics = nics.map(|nics| ("CROSSTIE_NICS".to_owned(), nics.to_owned()));
+            let environment = nics.into_iter().collect();
+            let sharing = Sharing { pxn: Some(Pxn::Auto), ..Sharing::default() };
+            let mut rails = sharing.resolve(&environment).unwrap();
+            rails.weigh_relays(nodes, &Links::HOST);
+            (rails.of(nodes), rails)
+        };
+        let two = nodes(2, 4);
+        let (of, numbers) = rails(None, &two);
+        assert!(numbers.goes_past(64 << 10) && !numbers.goes_past(32 << 10));
+        assert!(numbers.has_way_past(&of, 0, 5), "rails that only number ranks");
+        // A NIC for each rank: what is not on its receiver's rail goes by a relay, however long it is.
+        let (of, four) = rails(Some("10.0.0.1,10.1.0.1,10.2.0.1,10.3.0.1"), &two);
+        assert!(!four.goes_past(u64::MAX - 1) && !four.has_way_past(&of, 0, 5));
+        // A NIC for two ranks: on their own rail one goes by the other, while that pays.
+        let (of, shared) = rails(Some("10.0.0.1,10.1.0.1"), &two);
+        assert!(shared.goes_past(64 << 10) && shared.has_way_past(&of, 2, 4));
+        assert!(!shared.has_way_past(&of, 2, 5));
     }
 
     #[test]

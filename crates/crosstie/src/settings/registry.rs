@@ -419,7 +419,8 @@ pub(crate) static PXN: Knob<Pxn> = Knob::new(
     "CROSSTIE_PXN",
     Scope::World,
     "`on`: messages between nodes go by way of the rank whose NIC is on the receiver's rail; `off`: each rank \
-     sends from its own; `auto`: `on` below CROSSTIE_RELAY_BELOW, where all ranks of a node send to the same",
+     sends from its own; `auto`: `on` below CROSSTIE_RELAY_BELOW, where all ranks of a node send to the same, and where \
+     messages would cross rails",
 )
 .default("off");
 pub(crate) static RAILS: Knob<RailCount> = Knob::new(
@@ -439,14 +440,12 @@ pub(crate) static REDUCTION_ORDER: Knob<ReductionOrder> = Knob::new(
     "`fast`, or `canonical`: the same bits on any nodes, transports and algorithms",
 )
 .default("fast");
-// Measured with `benches/rails` on 2 nodes of 4 ranks over loopback, 2 cores, direct and with relays in µs: 16 KiB
-// 343 and 284, 32 KiB 383 and 359, 64 KiB 607 and 713, 128 KiB 1248 and 1468, 1 MiB 11200 and 11800.
 pub(crate) static RELAY_BELOW: Knob<Bound> = Knob::new(
     "CROSSTIE_RELAY_BELOW",
     Scope::World,
-    "with `CROSSTIE_PXN=auto`, bytes of a block from which on it goes past relays; `unlimited`: none does",
-)
-.default("64K");
+    "with `CROSSTIE_PXN=auto`, bytes of a block from which on it goes past relays; `unlimited`: none does; unset: \
+     as many as relays pay for by the cost model, and all blocks that would cross rails go by relays",
+);
 static ROOT: Knob<String> = Knob::new(
     "CROSSTIE_ROOT",
     Scope::World,

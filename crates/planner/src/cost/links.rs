@@ -90,6 +90,11 @@ pub struct Hop {
     pub grant_ns: u64,
     /// How long a rank is busy with each message that it sends or receives.
     pub message_ns: u64,
+    /// What a call takes longer for each wire message between two nodes, all of their ranks together: 0 where messages
+    /// have no wires.
+    pub wire_message_ns: u64,
+    /// Bytes of the longest group of messages that leave as one wire message.
+    pub group_bytes: u64,
     /// Payload of one rank or NIC, each direction.
     pub mb_s: u64,
     /// Where these come from.
@@ -107,14 +112,25 @@ const fn measured(
         eager_bytes,
         grant_ns,
         message_ns,
+        wire_message_ns: 0,
+        group_bytes: u64::MAX,
         mb_s,
         source: Source::Measured(command),
     }
 }
 
 const fn public(class: HopClass, [latency_ns, mb_s]: [u64; 2], source: &'static str) -> Hop {
-    let source = Source::Public(source);
-    Hop { class, latency_ns, eager_bytes: u64::MAX, grant_ns: 0, message_ns: 0, mb_s, source }
+    Hop {
+        class,
+        latency_ns,
+        eager_bytes: u64::MAX,
+        grant_ns: 0,
+        message_ns: 0,
+        wire_message_ns: 0,
+        group_bytes: u64::MAX,
+        mb_s,
+        source: Source::Public(source),
+    }
 }
 
 /// Messages longer than this travel as several, where nobody says otherwise.
@@ -129,8 +145,14 @@ const COMMAND: &str = "crosstie tune --budget-ms 4 --rounds 5";
 const HOPS: &[Hop] = &[
     // 2 ranks: all_reduce flat 8 B 337 ns, ring 456; ring 2 MiB 129 us.
     measured(HopClass::SharedMemory, [130, u64::MAX, 0, 90, 16_000], COMMAND),
-    // 2 ranks: all_reduce flat 8 B 8.7 us, ring 15.7; flat 32 KiB 33 us; direct 2 MiB 437 us.
-    measured(HopClass::Tcp, [7_000, EAGER_BYTES, 17_000, 800, 4_800], COMMAND),
+    // 2 ranks: all_reduce flat 8 B 8.7 us, ring 15.7; flat 32 KiB 33 us; direct 2 MiB 437 us. Of wire messages: all_to_all
+    // of 64 B to 8 KiB on 2 nodes of 4 and of 8 ranks, direct and by relays (`benches/rails`), takes 3.6 to 5.8 us longer
+    // for each; with 4 ranks to a node relays win at 32 KiB (359 us to 383) and lose at 64 (713 to 607).
+    Hop {
+        wire_message_ns: 4_700,
+        group_bytes: MESSAGE_BYTES,
+        ..measured(HopClass::Tcp, [7_000, EAGER_BYTES, 17_000, 800, 4_800], COMMAND)
+    },
     public(
         HopClass::NvLinkVolta,
         [3_400, 120_000],
@@ -158,6 +180,7 @@ const HOPS: &[Hop] = &[
     ),
     Hop {
         message_ns: 1_000,
+        wire_message_ns: 1_000,
         ..public(
             HopClass::Rdma,
             [14_000, 25_000],

@@ -11,6 +11,7 @@
 //! Everything is an integer (ns, bytes, MB/s of 10⁶ bytes), and saturates: the same value on every rank.
 
 mod links;
+mod relay;
 mod tune;
 mod tune_json;
 mod work;
@@ -20,6 +21,7 @@ use core::fmt;
 pub use links::{
     Carriage, EAGER_BYTES, Exchange, Hop, HopClass, LENT_BYTES, Links, Network, Source, TOGETHER,
 };
+pub use relay::{RelayPays, Sharing};
 pub use tune::{Entry, Point, Provenance, Shape, Tune};
 pub use tune_json::TuneError;
 pub use work::{Pair, Work};

@@ -10,11 +10,11 @@ use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
 use super::routes::Sample;
 use super::scheme::Refused;
-use crate::cost::{HopClass, Links, Network, TOGETHER, Tune};
+use crate::cost::{HopClass, Links, Network, RelayPays, Sharing, TOGETHER, Tune};
 use crate::search::{Node, Rings};
 use crate::{
-    Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Selection, Ways,
-    ideal, messages, plan_world, wires,
+    Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Relayed, Selection,
+    Ways, ideal, messages, plan_world, wires,
 };
 
 /// Bytes of a block in the calls whose messages are counted: each is one piece.
@@ -86,6 +86,16 @@ impl Counts {
     /// The names of the links that messages take, inside nodes and between them.
     pub fn over(&self) -> Vec<&'static str> {
         self.selection.hops().into_iter().map(HopClass::name).collect()
+    }
+
+    /// Up to which length a relay pays between a pair whose ways differ so.
+    pub fn relay_pays(&self, sharing: Sharing) -> RelayPays {
+        RelayPays::of(sharing, self.selection.links())
+    }
+
+    /// The links that messages take.
+    pub(super) fn links(&self) -> &Links {
+        self.selection.links()
     }
 
     /// Whether such links are those that tables are measured over.
@@ -174,6 +184,7 @@ pub(super) fn selection(
 }
 
 fn ways<'a>(nodes: &'a Nodes, rails: &'a Rails, relays: bool) -> Ways<'a> {
+    let relays = if relays { Relayed::Always } else { Relayed::Never };
     Ways { nodes, rails, relays, memory: true, most: TOGETHER, piece_bytes: PIECE }
 }
 

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value, json};
 
-use super::counts::{BLOCK, Chosen, Sent};
+use super::counts::{BLOCK, Chosen, Counts, Sent};
 use super::header::warnings;
 use super::routes::Way;
 use super::scheme::Scheme;
-use crate::cost::{Carriage, Shape};
+use crate::cost::{Carriage, RelayPays, Shape};
 use crate::search::Stretch;
 use crate::{Choice, ChoiceWhy};
 
@@ -62,7 +62,7 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         })).collect::<Vec<_>>(),
         "swap": rings.swap,
         "crossings": rings.crossings,
-        "routes": scheme.routes.iter().map(|route| way(route, alike)).collect::<Vec<_>>(),
+        "routes": scheme.routes.iter().map(|route| way(route, counts, alike)).collect::<Vec<_>>(),
         "wires": wires.collect::<Vec<_>>(),
         "block_bytes": BLOCK,
         "messages": by_operation(|sent| sent.messages),
@@ -86,7 +86,12 @@ fn stretch(stretch: &Stretch) -> Value {
 }
 
 /// With its nodes, where these are not all alike.
-fn way(way: &Way, alike: bool) -> Value {
+fn way(way: &Way, counts: &Counts, alike: bool) -> Value {
+    let pays = way.sharing.map(|sharing| counts.relay_pays(sharing));
+    let below = match pays {
+        Some(RelayPays::Below(bytes)) => Some(bytes),
+        _ => None,
+    };
     let mut told = json!({
         "gpu": way.gpu,
         "remote_gpu": way.remote_gpu,
@@ -98,6 +103,9 @@ fn way(way: &Way, alike: bool) -> Value {
         "remote_rail": way.remote_rail,
         "crosses_rail": way.crosses_rail(),
         "crosses_why": way.why,
+        "relay_pays": pays.map(RelayPays::name),
+        "relay_below_bytes": below,
+        "relay_ranks": way.sharing.map(|sharing| sharing.together),
     });
     if let Some(told) = told.as_object_mut().filter(|_| !alike) {
         told.insert("node".to_owned(), way.node.into());

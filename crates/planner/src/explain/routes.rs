@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crosstie_ir::{ChannelId, Rank};
 use crosstie_topo::{Paths, VertexId};
 
+use crate::cost::Sharing;
 use crate::search::{CrossingWhy, Node, device};
 use crate::{Nodes, NodesError, Rails, Route, route};
 
@@ -38,6 +39,8 @@ pub struct Way {
     pub remote_rail: u32,
     /// Where it crosses rails in spite of PXN: why.
     pub why: Option<CrossingWhy>,
+    /// Where there is a relay for it, with PXN or without: by what the two ways differ.
+    pub sharing: Option<Sharing>,
 }
 
 impl Way {
@@ -156,6 +159,7 @@ impl World<'_> {
             rail,
             remote_rail,
             why: crossing.map(|crossing| crossing.why),
+            sharing: self.rails.sharing(from, to),
         })
     }
 
