@@ -21,32 +21,17 @@ use crate::plan::{
     After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, Instr, MAX_RANKS, Plan, Rank,
     Space,
 };
+use crate::schema::{Schema, SchemaError};
 
-const SCHEMA: &str = "crosstie.plan";
-const VERSION: u32 = 2;
+const SCHEMA: Schema = Schema { name: "crosstie.plan", version: 2, of: "a plan" };
 
 /// Why a text is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// It is no JSON, or not of the form of a plan.
-    #[error("not a plan: {message}, at line {line} column {column}")]
-    Syntax {
-        /// What is wrong.
-        message: String,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-    },
-    /// It is a plan of another schema or version.
-    #[error("a {schema} of version {version}; this library reads {SCHEMA} of version {VERSION}")]
-    Version {
-        /// The schema it names.
-        schema: String,
-        /// The version it names.
-        version: u32,
-    },
+    /// It is no JSON, not of the form of a plan, or of another schema or version.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// It names a collective that does not exist.
     #[error("no collective is named {name:?}")]
     Collective {
@@ -139,19 +124,11 @@ struct InstrForm {
 fn is_unset(mark: &bool) -> bool {
     !mark
 }
-
-/// The schema's name and version alone, whatever else the object has.
-#[derive(Deserialize)]
-struct Header {
-    schema: String,
-    version: u32,
-}
-
 /// The plan as one line of JSON; equal plans give equal text.
 pub fn to_json(plan: &Plan) -> String {
     let form = PlanForm {
-        schema: SCHEMA.to_string(),
-        version: VERSION,
+        schema: SCHEMA.name.to_string(),
+        version: SCHEMA.version,
         collective: plan.collective.name().to_string(),
         root: plan.collective.root().map(|root| root.0),
         ranks: plan.ranks,
@@ -200,11 +177,7 @@ fn instr_form(instr: &Instr) -> InstrForm {
 /// When it is no JSON, has fields that are unknown, twice or missing, is of another schema or
 /// version, or holds numbers that a plan has no room for.
 pub fn from_json(json: &[u8]) -> Result<Plan, JsonError> {
-    let Header { schema, version } = serde_json::from_slice(json).map_err(syntax)?;
-    if (schema.as_str(), version) != (SCHEMA, VERSION) {
-        return Err(JsonError::Version { schema, version });
-    }
-    let form: PlanForm = serde_json::from_slice(json).map_err(syntax)?;
+    let form: PlanForm = SCHEMA.read(json)?;
     let collective = collective(&form)?;
     let limits =
         Limits { connections: form.connections.len() as u64, blocks: form.blocks.len() as u64 };
@@ -241,10 +214,6 @@ fn collective(form: &PlanForm) -> Result<Collective, JsonError> {
         }
         (_, given) => Err(JsonError::Root { collective: collective.name(), given }),
     }
-}
-
-fn syntax(error: serde_json::Error) -> JsonError {
-    JsonError::Syntax { message: error.to_string(), line: error.line(), column: error.column() }
 }
 
 /// Checks that `value` is at most `limit`.

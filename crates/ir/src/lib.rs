@@ -24,6 +24,7 @@ mod reduce_op;
 mod reject;
 mod replay;
 pub mod scalar;
+pub mod schema;
 mod settle;
 mod slice;
 mod structure;

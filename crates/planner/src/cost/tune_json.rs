@@ -17,14 +17,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crosstie_ir::schema::{Schema, SchemaError, quoted};
 use crosstie_ir::{Collective, MAX_RANKS};
 use serde::{Deserialize, Serialize};
 
 use super::tune::{Entry, Point, Provenance, Shape, Tune};
 use crate::{Algorithm, Reach};
 
-const SCHEMA: &str = "crosstie.tune";
-const VERSION: u32 = 1;
+const SCHEMA: Schema = Schema { name: "crosstie.tune", version: 1, of: "a tune table" };
 /// Longer texts are refused unread.
 const MOST_BYTES: usize = 1 << 20;
 const MOST_ENTRIES: usize = 4096;
@@ -40,24 +40,9 @@ pub enum TuneError {
         /// Its length.
         bytes: usize,
     },
-    /// It is no JSON, or not of the form of a tune table.
-    #[error("not a tune table: {message}, at line {line} column {column}")]
-    Syntax {
-        /// What is wrong.
-        message: String,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-    },
-    /// It is of another schema or version.
-    #[error("a {schema} of version {version}; this library reads {SCHEMA} of version {VERSION}")]
-    Version {
-        /// The schema it names.
-        schema: String,
-        /// The version it names.
-        version: u32,
-    },
+    /// It is no JSON, not of the form of a tune table, or of another schema or version.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// What a place holds cannot be.
     #[error("{place}: {found}; expected {expected}")]
     Value {
@@ -77,13 +62,6 @@ struct Document {
     version: u32,
     provenance: ProvenanceForm,
     entries: Vec<EntryForm>,
-}
-
-/// Schema and version of a document whose form may be another.
-#[derive(Deserialize)]
-struct Head {
-    schema: String,
-    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,11 +94,7 @@ impl Tune {
         if text.len() > MOST_BYTES {
             return Err(TuneError::TooLong { bytes: text.len() });
         }
-        let Head { schema, version } = serde_json::from_slice(text).map_err(syntax)?;
-        if schema != SCHEMA || version != VERSION {
-            return Err(TuneError::Version { schema: shown(&schema), version });
-        }
-        let document: Document = serde_json::from_slice(text).map_err(syntax)?;
+        let document: Document = SCHEMA.read(text)?;
         if document.entries.len() > MOST_ENTRIES {
             let found = format!("{} entries", document.entries.len());
             return Err(wrong("entries".into(), found, "4096 at most"));
@@ -143,17 +117,19 @@ impl Tune {
 
     /// The text of the table: equal tables have equal texts. Each entry has a line.
     pub fn to_json(&self) -> String {
-        let quoted = |value: &str| serde_json::to_string(value).unwrap_or_default();
+        let text = |value: &str| serde_json::to_string(value).unwrap_or_default();
         let Provenance { cpu, cores, date, version, command } = &self.provenance;
         let entries: Vec<String> = self.entries.iter().map(line).collect();
         format!(
-            "{{\n \"schema\": \"{SCHEMA}\",\n \"version\": {VERSION},\n \"provenance\": {{\n  \"cpu\": {},\n  \
+            "{{\n \"schema\": \"{}\",\n \"version\": {},\n \"provenance\": {{\n  \"cpu\": {},\n  \
              \"cores\": {cores},\n  \"date\": {},\n  \"version\": {},\n  \"command\": {}\n }},\n \"entries\": \
              [\n  {}\n ]\n}}\n",
-            quoted(cpu),
-            quoted(date),
-            quoted(version),
-            quoted(command),
+            SCHEMA.name,
+            SCHEMA.version,
+            text(cpu),
+            text(date),
+            text(version),
+            text(command),
             entries.join(",\n  "),
         )
     }
@@ -177,7 +153,7 @@ fn line(entry: &Entry) -> String {
 fn entry(at: usize, form: EntryForm) -> Result<Entry, TuneError> {
     let place = |field: &str| format!("entries[{at}].{field}");
     let reach = Reach::named(&form.transport)
-        .ok_or_else(|| wrong(place("transport"), shown(&form.transport), "shm, shm+tcp or tcp"))?;
+        .ok_or_else(|| wrong(place("transport"), quoted(&form.transport), "shm, shm+tcp or tcp"))?;
     let shape = Shape { nodes: form.nodes, ranks_per_node: form.ranks_per_node };
     if shape.nodes == 0 || shape.ranks_per_node == 0 || shape.ranks() > u64::from(MAX_RANKS) {
         let found = format!("{} nodes of {} ranks", shape.nodes, shape.ranks_per_node);
@@ -189,12 +165,12 @@ fn entry(at: usize, form: EntryForm) -> Result<Entry, TuneError> {
     }
     let collective = Collective::ALL.into_iter().find(|one| one.name() == form.collective);
     let collective = collective.ok_or_else(|| {
-        wrong(place("collective"), shown(&form.collective), "the name of a collective")
+        wrong(place("collective"), quoted(&form.collective), "the name of a collective")
     })?;
     let algorithm = Algorithm::named(&form.algorithm)
         .filter(|algorithm| Algorithm::of(collective).contains(algorithm))
         .ok_or_else(|| {
-            wrong(place("algorithm"), shown(&form.algorithm), "an algorithm of that collective")
+            wrong(place("algorithm"), quoted(&form.algorithm), "an algorithm of that collective")
         })?;
     let points = points(at, &form.points)?;
     Ok(Entry { reach, shape, collective, algorithm, points })
@@ -220,18 +196,4 @@ fn points(at: usize, points: &[(u64, u64)]) -> Result<Vec<Point>, TuneError> {
 
 fn wrong(place: String, found: String, expected: &'static str) -> TuneError {
     TuneError::Value { place, found, expected }
-}
-
-/// A text from outside, as far as a message has room for it.
-fn shown(text: &str) -> String {
-    const MOST: usize = 40;
-    format!("{:?}", text.chars().take(MOST).collect::<String>())
-}
-
-fn syntax(error: serde_json::Error) -> TuneError {
-    let (line, column) = (error.line(), error.column());
-    let full = error.to_string();
-    let suffix = format!(" at line {line} column {column}");
-    let message = full.strip_suffix(&suffix).unwrap_or(&full).to_string();
-    TuneError::Syntax { message, line, column }
 }
