@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crosstie_ir::SLOTS;
 use crosstie_launch::{Explicit, Launcher};
 use crosstie_net::{Secret, UniqueId};
 use crosstie_planner::cost::Tune;
@@ -117,9 +118,6 @@ impl std::fmt::Debug for SharedFabric {
 
 /// Times beyond this mean "for ever", and leave room to add them to a clock's reading.
 const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Messages that may be under way on one connection.
-const SLOTS: u32 = 8;
 
 /// The settings of one communicator, all of them decided.
 #[derive(Debug, Clone)]

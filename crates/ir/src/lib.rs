@@ -43,7 +43,7 @@ pub use json::{JsonError, from_json, to_json};
 pub use lower::{Lowering, lower};
 pub use plan::{
     After, Block, BlockId, ChannelId, Chunk, ConnId, Connection, End, Instr, MAX_RANKS, Plan, Port,
-    Rank, Space,
+    Rank, SLOTS, Space,
 };
 pub use reduce_op::{Factor, FactorMisfit, ReduceOp};
 pub use reject::{Access, Event, Fault, Reject, Site, Size, Wait, WaitFor};

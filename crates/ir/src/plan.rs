@@ -9,6 +9,9 @@ use crate::slice::Renumber;
 /// The most ranks that a plan may name: bounds what a decoder or verifier is made to allocate.
 pub const MAX_RANKS: u32 = 1 << 16;
 
+/// Slots of a connection: messages that may be under way on it. A plan that needs more is not run.
+pub const SLOTS: u32 = 8;
+
 /// A member of the communicator, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(pub u32);

@@ -293,6 +293,20 @@ pub enum Reject {
         /// Who waits for what: every block that has not finished.
         waits: Vec<Wait>,
     },
+    /// Connections have fewer slots than the plan needs.
+    #[error(
+        "{needed} slots a connection are needed, and there are {there}: {}; receive before so much is sent, or in \
+         a block beside the one that sends",
+        Waits(.waits)
+    )]
+    Slots {
+        /// How many it needs.
+        needed: u32,
+        /// How many there are.
+        there: u32,
+        /// Who waits for one where nobody can go on with those that there are.
+        waits: Vec<Wait>,
+    },
     /// Two accesses to the same memory, one of them a write, are not ordered.
     #[error("race: {first} and {second} are the same memory, and nothing orders them")]
     Race {
@@ -363,7 +377,9 @@ impl Reject {
             Self::StaleInput { at, .. } | Self::Sizes { at, .. } | Self::Lengths { at, .. } => {
                 alloc::vec![at.site]
             }
-            Self::Deadlock { waits, .. } => waits.iter().map(|wait| wait.event.site).collect(),
+            Self::Deadlock { waits, .. } | Self::Slots { waits, .. } => {
+                waits.iter().map(|wait| wait.event.site).collect()
+            }
             Self::Race { first, second } => alloc::vec![first.event.site, second.event.site],
             _ => Vec::new(),
         }

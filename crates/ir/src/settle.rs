@@ -29,7 +29,7 @@ pub struct Settled {
 /// is added to it, so that the plan suits calls in place and others.
 ///
 /// # Errors
-/// When its form is broken, or it deadlocks with `slots` slots a connection.
+/// When its form is broken, or it stands still, with `slots` slots a connection or any.
 pub fn settle(draft: &Plan, slots: u32, in_place: bool) -> Result<Settled, Reject> {
     let structure = Structure::check(draft)?;
     let reduces = matches!(draft.collective.demand(Rank(0), 0), Demand::Reduced { .. });

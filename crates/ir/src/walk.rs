@@ -7,7 +7,9 @@
 //!
 //! Depth is found on the way: the run starts with no slots, and whenever nobody can go on while
 //! somebody waits only for a slot, every connection gets one more. What was executed so far would
-//! have been executed with that slot from the start, so the last depth is the least that suffices.
+//! have been executed with that slot from the start, so the last depth is the least that suffices. The run
+//! therefore goes on beyond the depth that there is: what fails for want of slots is told apart from what
+//! stands still at every depth, with how many it needs.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -15,6 +17,9 @@ use alloc::vec::Vec;
 use crate::plan::{BlockId, ConnId, Instr, Plan};
 use crate::reject::{Event, Reject, Site, Wait, WaitFor};
 use crate::structure::Structure;
+
+/// Slots up to which it is found out how many are needed where there are fewer: each may take a turn of all blocks.
+const DEEPEST: u32 = 4096;
 
 /// What instructions do, as far as somebody is interested in it.
 pub(crate) trait Meaning {
@@ -44,7 +49,8 @@ pub(crate) trait Meaning {
 /// needs a free slot before it starts.
 ///
 /// # Errors
-/// [`Reject::Deadlock`] when not even `slot_limit` slots suffice, and whatever `meaning` finds.
+/// [`Reject::Slots`] when more than `slot_limit` slots are needed, [`Reject::Deadlock`] when no depth suffices,
+/// and whatever `meaning` finds.
 pub(crate) fn walk<M: Meaning>(
     plan: &Plan,
     structure: &Structure,
@@ -53,14 +59,21 @@ pub(crate) fn walk<M: Meaning>(
     meaning: &mut M,
 ) -> Result<u32, Reject> {
     let mut walk = Walk::new(plan, structure, windows, meaning);
+    let mut short = None;
     loop {
         while let Some(block) = walk.ready.pop_front() {
             walk.advance(block)?;
         }
         if walk.waits.iter().all(Option::is_none) {
-            return Ok(walk.slots);
+            return match short {
+                None => Ok(walk.slots),
+                Some(waits) => Err(Reject::Slots { needed: walk.slots, there: slot_limit, waits }),
+            };
         }
-        if walk.slots >= slot_limit || !walk.deepen() {
+        if walk.slots >= slot_limit && short.is_none() {
+            short = Some(walk.waits_for_slots());
+        }
+        if walk.slots >= slot_limit.max(DEEPEST) || !walk.deepen() {
             return Err(walk.deadlock(slot_limit));
         }
     }
@@ -220,11 +233,18 @@ impl<'a, M: Meaning> Walk<'a, M> {
     /// What stands still when nobody waits for a slot stands still at every depth, `slots` too.
     #[cold]
     fn deadlock(&self, slots: u32) -> Reject {
-        let wait = |(block, wait): (usize, &Option<WaitFor>)| {
+        Reject::Deadlock { slots, waits: self.all_waits().collect() }
+    }
+
+    #[cold]
+    fn waits_for_slots(&self) -> Vec<Wait> {
+        self.all_waits().filter(|wait| matches!(wait.wait_for, WaitFor::Slot(_))).collect()
+    }
+
+    fn all_waits(&self) -> impl Iterator<Item = Wait> {
+        self.waits.iter().enumerate().filter_map(|(block, wait)| {
             let (event, _) = self.event(block)?;
             Some(Wait { event, wait_for: (*wait)? })
-        };
-        let waits = self.waits.iter().enumerate().filter_map(wait).collect();
-        Reject::Deadlock { slots, waits }
+        })
     }
 }

@@ -277,7 +277,7 @@ fn a_fused_ring_with_one_slot_deadlocks_with_everyone_waiting_for_a_slot() {
         in_place: false,
     });
     let reject = verify(&plan, &Options::copy(1)).unwrap_err();
-    let Reject::Deadlock { slots: 1, waits } = &reject else { panic!("{reject}") };
+    let Reject::Slots { needed: 2, there: 1, waits } = &reject else { panic!("{reject}") };
     assert_eq!(waits.len(), 4);
     for wait in waits {
         assert_eq!(wait.event.site.step, 1, "each has sent once: {reject}");

@@ -3,7 +3,8 @@
 #![cfg(test)]
 
 use crosstie_ir::{
-    ChunkMap, DataType, Fault, Layout, Options, Plan, Rank, ReduceOp, Reject, Space, replay, verify,
+    ChunkMap, DataType, Fault, Layout, Options, Plan, Rank, ReduceOp, Reject, SLOTS, Space, replay,
+    verify,
 };
 use crosstie_planner::msccl::{Error, Forms, Program};
 use crosstie_testkit::msccl;
@@ -178,7 +179,8 @@ fn what_is_no_program_is_refused_with_its_line() {
     ];
     for (from, to, expected) in cases {
         let error = refused(&with(&ring, 0, from, to));
-        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+        let (line, what) = expected.split_once(": ").unwrap_or(("", expected));
+        assert!(error.starts_with(line) && error.contains(what), "{error}\nexpected: {expected}");
     }
     assert!(refused("<system/>").contains("<system>, expected <algo>"));
     assert!(matches!(Program::read("{}"), Err(Error::Xml(_))));
@@ -274,4 +276,55 @@ fn one_gpu_alone_reduces_by_copying() {
     let text = "<algo nchunksperloop=\"1\" ngpus=\"1\" coll=\"allreduce\" inplace=\"0\"><gpu id=\"0\"><tb id=\"0\" send=\"-1\" recv=\"-1\" chan=\"0\">\
         <step s=\"0\" type=\"cpy\" srcbuf=\"i\" srcoff=\"0\" dstbuf=\"o\" dstoff=\"0\" cnt=\"1\"/></tb></gpu></algo>";
     assert!(read(text).prove().is_ok());
+}
+
+/// An exchange of two GPUs, each with one thread block that sends all its chunks and then receives.
+fn exchange(chunks: u32) -> String {
+    msccl::direct_all_to_all(2, chunks)
+}
+
+#[test]
+fn a_program_that_needs_more_slots_than_connections_have_is_refused_with_the_step_that_fills_them()
+{
+    assert_eq!(accepted(&read(&exchange(SLOTS))), Ok(SLOTS));
+    let error = Program::read(&exchange(20)).expect_err("each sends 20 before it receives");
+    let Error::Plan(refused) = &error else { panic!("{error}") };
+    let Reject::Slots { needed: 20, there: SLOTS, waits } = &refused.reject else {
+        panic!("{error}")
+    };
+    assert_eq!(waits.len(), 2);
+    assert!(error.to_string().contains("20 slots a connection are needed, and there are 8"));
+    assert!(error.to_string().contains("gpu 0, tb 1, step 0"), "{error}");
+}
+
+#[test]
+fn calls_that_no_runtime_takes_are_refused_with_their_place() {
+    let ring = msccl::ring_all_reduce(3);
+    for (from, to, expected) in [
+        ("proto=\"Simple\"", "proto=\"Nonsense\"", "proto=\"Nonsense\" of <algo>, expected Simple"),
+        (
+            "minBytes=\"0\"",
+            "minBytes=\"-1\"",
+            "minBytes=\"-1\" of <algo>, expected a number from 0",
+        ),
+        (
+            "minBytes=\"0\" maxBytes=\"0\"",
+            "minBytes=\"9\" maxBytes=\"8\"",
+            "minBytes is 9 and maxBytes 8",
+        ),
+        ("nchannels=\"1\"", "nchannels=\"0\"", "nchannels=\"0\" of <algo>, expected a number"),
+        ("s_chunks=\"0\"", "s_chunks=\"x\"", "s_chunks=\"x\" of <gpu>, expected a number"),
+        ("chan=\"0\"", "chan=\"1\"", "chan=\"1\" of <tb>, expected a number from 0 to 0"),
+        ("dstbuf=\"i\"", "dstbuf=\"q\"", "dstbuf=\"q\" of <step>, expected i, o or s"),
+        ("deps=\"-1\"", "deps=\"-2\"", "deps=\"-2\" of <step>, expected a number"),
+        ("hasdep=\"1\"", "hasdep=\"2\"", "hasdep=\"2\" of <step>, expected a number from 0 to 1"),
+    ] {
+        let text = with(&ring, 0, from, to);
+        let error = Program::read(&text).expect_err(to).to_string();
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+        let (before, _) = text.split_at(text.find(to).expect("it is there"));
+        let line = before.lines().count().max(1);
+        let column = before.lines().last().map_or(0, str::len) + 1;
+        assert!(error.starts_with(&format!("line {line}, column {column}: ")), "{error}");
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use crosstie_ir::{Options, Plan, Report, from_json, verify};
-use crosstie_planner::msccl::{self, Error, Forms, MOST_SLOTS, Origin, Program, Refused};
+use crosstie_ir::{Options, Plan, Report, SLOTS, from_json, verify};
+use crosstie_planner::msccl::{self, Error, Forms, Origin, Program, Refused};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -63,7 +63,7 @@ impl Subject {
                 return Ok(Proof { report, repeats, forms: program.forms });
             }
         };
-        let options = Options::copy(MOST_SLOTS);
+        let options = Options::copy(SLOTS);
         let outside = verify(plan, &options);
         let out_of_place = outside.is_ok();
         let report = outside.or_else(|reject| {
@@ -164,7 +164,7 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
         ),
         ("steps", format!("{} messages, each after the one before", report.steps)),
         ("sent by a rank", format!("at most {messages} messages, {} {unit}", busiest(report))),
-        ("slots", slots(report)),
+        ("slots", format!("{} of the {SLOTS} of each connection", report.min_slots)),
         ("scratch", format!("{} chunks", report.scratch_chunks)),
         ("in place", if proof.forms.in_place { "yes" } else { "no" }.to_owned()),
         ("longer than scratch", repeats(proof).to_owned()),
@@ -174,16 +174,6 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
         let _ = writeln!(text, "  {name:<21} {value}");
     }
     text
-}
-
-/// NCCL's connections have 8, and a step over several chunks is one message there.
-fn slots(report: &Report) -> String {
-    match report.min_slots {
-        needed @ 0..=8 => format!("{needed} of each connection suffice"),
-        needed => format!(
-            "{needed} of each connection are needed, a chunk in each; with fewer it would stand still"
-        ),
-    }
 }
 
 fn repeats(proof: &Proof) -> &'static str {

@@ -6,13 +6,14 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crosstie_ir::{
-    Block, ChannelId, Chunk, Collective, ConnId, Connection, Instr, Plan, Rank, Settled, Space,
-    settle,
+    Block, ChannelId, Chunk, Collective, ConnId, Connection, Instr, Plan, Rank, SLOTS, Settled,
+    Space, settle,
 };
+use crosstie_topo::xml::Position;
 
 use super::read::{Algo, Buffer, Place, Step, StepKind, ThreadBlock};
 use super::scratch::Scratch;
-use super::{Error, MOST_SLOTS, Origin, Program, Refused, waits};
+use super::{Error, Origin, Program, Refused, waits};
 
 /// Instructions of a plan, at most: a program for 512 GPUs that sends from all to all takes half as many.
 const MOST_INSTRUCTIONS: usize = 1 << 20;
@@ -51,10 +52,10 @@ pub(super) fn program(algo: &Algo) -> Result<Program, Error> {
     let origin = |block: usize, step: u32| {
         let (gpu, of) = places[block];
         let number = numbers[block][step as usize];
-        let line = of.steps[number as usize].line;
+        let line = of.steps[number as usize].at.line;
         Origin { gpu, thread_block: of.id, step: number, line }
     };
-    let settled = settle(&draft, MOST_SLOTS, algo.is_in_place()).map_err(|reject| {
+    let settled = settle(&draft, SLOTS, algo.is_in_place()).map_err(|reject| {
         let sites = reject.sites().into_iter();
         let origins = sites.map(|site| origin(site.block.0 as usize, site.step)).collect();
         Error::Plan(Refused { reject, origins })
@@ -94,7 +95,7 @@ impl Shape {
                     "{chunks} chunks for {ranks} GPUs: each GPU's block is cut into equally many, 1 to {}",
                     u16::MAX
                 );
-                Err(Error::Contradiction { line: algo.line, what })
+                Err(Error::Contradiction { at: algo.at, what })
             }
         }
     }
@@ -106,9 +107,9 @@ impl Shape {
     }
 }
 
-/// Every connection that has a sender, with how many chunks each of its messages carries, and the lines.
+/// Every connection that has a sender, with how many chunks each of its messages carries, and where.
 fn connections(algo: &Algo) -> Result<BTreeMap<Connection, ConnId>, Error> {
-    let mut messages: BTreeMap<Connection, [Vec<(u32, u32)>; 2]> = BTreeMap::new();
+    let mut messages: BTreeMap<Connection, [Vec<(u32, Position)>; 2]> = BTreeMap::new();
     for (gpu, rank) in algo.gpus.iter().zip((0..).map(Rank)) {
         for block in &gpu.blocks {
             for step in &block.steps {
@@ -118,20 +119,20 @@ fn connections(algo: &Algo) -> Result<BTreeMap<Connection, ConnId>, Error> {
                     let (src, dst) = if end == 0 { (rank, peer) } else { (peer, rank) };
                     let connection = Connection { src, dst, channel: ChannelId(block.channel) };
                     let ends = messages.entry(connection).or_default();
-                    ends[end].push((step.count, step.line));
+                    ends[end].push((step.count, step.at));
                 }
             }
         }
     }
     for (connection, [sent, received]) in &messages {
         let differs = sent.iter().zip(received).find(|(sent, received)| sent.0 != received.0);
-        if let Some(((sends, at), (receives, line))) = differs {
+        if let Some(((sends, sender), (receives, at))) = differs {
             let Connection { src, dst, channel } = connection;
             let what = format!(
-                "receives {receives} chunks where gpu {src} sends {sends} to gpu {dst} on channel {} (line {at})",
-                channel.0
+                "receives {receives} chunks where gpu {src} sends {sends} to gpu {dst} on channel {} (line {})",
+                channel.0, sender.line
             );
-            return Err(Error::Contradiction { line: *line, what });
+            return Err(Error::Contradiction { at: *at, what });
         }
     }
     Ok(messages.into_keys().zip((0..).map(ConnId)).collect())
@@ -140,7 +141,7 @@ fn connections(algo: &Algo) -> Result<BTreeMap<Connection, ConnId>, Error> {
 fn no_peer(step: &Step, sends: bool) -> Error {
     let (verb, attribute) = if sends { ("sends", "send") } else { ("receives", "recv") };
     let what = format!("the step {verb}, but its <tb> has {attribute}=\"-1\"");
-    Error::Contradiction { line: step.line, what }
+    Error::Contradiction { at: step.at, what }
 }
 
 struct Lowering<'a> {
@@ -193,7 +194,7 @@ impl Lowering<'_> {
                     "chunks {offset} to {} of gpu {rank}'s {name}, which has {chunks}",
                     end - 1
                 );
-                return Err(Error::Contradiction { line: step.line, what });
+                return Err(Error::Contradiction { at: step.at, what });
             }
         }
         Ok(())

@@ -16,7 +16,8 @@
 //! As there, a step that others wait for has `hasdep`: else they wait for the next one that has; and a `nop`
 //! only adds to what the step after it waits for, which waits for something itself.
 //!
-//! A thread block is a block, a step over `cnt` chunks as many instructions. Where a collective's buffer is
+//! A thread block is a block, a step over `cnt` chunks as many instructions, each with a message of its own,
+//! so that more chunks than a connection has slots are sent only while somebody receives. Where a collective's buffer is
 //! whole, its chunks are the plan's parts; where it is made of a block for each rank, a program's chunks
 //! are slices of blocks. MSCCL runs a program only where its chunks divide the count, so a plan that is
 //! made here is right for such counts ([`crosstie_ir::Options::even`]).
@@ -31,12 +32,9 @@ pub use read::Forms;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crosstie_ir::{Options, Plan, Reject, Report, Site, verify};
+use crosstie_ir::{Options, Plan, Reject, Report, SLOTS, Site, verify};
 use crosstie_topo::ReadError;
-
-/// Slots of a connection with which a program may need to be run: a step over several chunks is as many
-/// messages here, all of which may be under way before one is received.
-pub const MOST_SLOTS: u32 = 4096;
+use crosstie_topo::xml::Position;
 
 /// A program as a plan.
 #[derive(Debug)]
@@ -83,18 +81,24 @@ pub enum Error {
     #[error("line {}, column {}: {}", .0.at.line, .0.at.column, .0.fault)]
     Xml(ReadError),
     /// The outermost element is another.
-    #[error("line {line}: the outermost element is <{found}>, expected <algo>: an MSCCL program")]
+    #[error(
+        "line {}, column {}: the outermost element is <{found}>, expected <algo>: an MSCCL program",
+        at.line, at.column
+    )]
     Root {
         /// Where.
-        line: u32,
+        at: Position,
         /// Its name.
         found: String,
     },
     /// An attribute is missing, or holds what it cannot.
-    #[error("line {line}: {attribute}={value:?} of <{element}>, expected {expected}")]
+    #[error(
+        "line {}, column {}: {attribute}={value:?} of <{element}>, expected {expected}",
+        at.line, at.column
+    )]
     Value {
         /// Where.
-        line: u32,
+        at: Position,
         /// The element.
         element: &'static str,
         /// The attribute.
@@ -105,18 +109,18 @@ pub enum Error {
         expected: String,
     },
     /// A number that counts or names things contradicts what is there.
-    #[error("line {line}: {what}")]
+    #[error("line {}, column {}: {what}", at.line, at.column)]
     Contradiction {
         /// Where.
-        line: u32,
+        at: Position,
         /// What contradicts what.
         what: String,
     },
     /// A plan cannot say what it says, though it may be right.
-    #[error("line {line}: {what}")]
+    #[error("line {}, column {}: {what}", at.line, at.column)]
     Beyond {
         /// Where.
-        line: u32,
+        at: Position,
         /// What no plan says.
         what: String,
     },
@@ -163,8 +167,8 @@ impl Program {
     /// Reads a program.
     ///
     /// # Errors
-    /// Where the text is none, with the line; where its form is no plan's, or its steps stand still with
-    /// [`MOST_SLOTS`] slots a connection, with the steps. Whether it computes its collective is for
+    /// Where the text is none, with the place; where its form is no plan's, or its steps stand still with
+    /// [`SLOTS`] slots a connection, with the steps. Whether it computes its collective is for
     /// [`crosstie_ir::verify()`] to say.
     pub fn read(text: &str) -> Result<Self, Error> {
         let algo = read::algo(text)?;
@@ -184,7 +188,7 @@ impl Program {
     pub fn prove(&self) -> Result<Proof, Refused> {
         let Forms { in_place, out_of_place } = self.forms;
         let prove = |windows, inside| {
-            let options = Options { windows, in_place: inside, ..Options::copy(MOST_SLOTS).even() };
+            let options = Options { windows, in_place: inside, ..Options::copy(SLOTS).even() };
             verify(&self.plan, &options)
         };
         let forms = [in_place.then_some(true), out_of_place.then_some(false)];

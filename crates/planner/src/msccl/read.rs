@@ -4,14 +4,18 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Display;
+use core::str::FromStr;
 
 use crosstie_ir::{Collective, MAX_RANKS, Rank};
-use crosstie_topo::xml::{Document, Element};
+use crosstie_topo::xml::{Document, Element, Position};
 
 use super::Error;
 
 /// Chunks of a buffer, at most: more than any program has, and few enough to count with.
 const MOST_CHUNKS: u32 = 1 << 17;
+/// The largest size of a call, 2^62 bytes.
+const MOST_BYTES: u64 = 1 << 62;
 /// The largest number of a thread block, channel or step.
 const MOST: u32 = 1 << 16;
 
@@ -26,7 +30,7 @@ pub(super) struct Algo {
     pub chunks: u32,
     /// By rank.
     pub gpus: Vec<Gpu>,
-    pub line: u32,
+    pub at: Position,
 }
 
 /// For which calls a program is: those in place, those with two buffers, or both.
@@ -56,7 +60,7 @@ pub(super) struct ThreadBlock {
     pub recv: Option<Rank>,
     pub channel: u16,
     pub steps: Vec<Step>,
-    pub line: u32,
+    pub at: Position,
 }
 
 pub(super) struct Step {
@@ -68,7 +72,7 @@ pub(super) struct Step {
     pub after: Option<(u32, u32)>,
     /// Whether the runtime tells others that it is complete.
     pub tells: bool,
-    pub line: u32,
+    pub at: Position,
 }
 
 /// The first chunk of a step.
@@ -134,12 +138,10 @@ pub(super) fn algo(text: &str) -> Result<Algo, Error> {
     let document = Document::read(text)?;
     let root = &document.root;
     if root.name != "algo" {
-        return Err(Error::Root {
-            line: root.at.line,
-            found: root.name.chars().take(60).collect(),
-        });
+        return Err(Error::Root { at: root.at, found: root.name.chars().take(60).collect() });
     }
     let fields = Fields { element: "algo", of: root };
+    calls(&fields)?;
     let ranks = fields.number("ngpus", 1, MAX_RANKS)?;
     let gpus = gpus(&fields, ranks)?;
     let longest = root.named("gpu").map(|gpu| {
@@ -156,8 +158,26 @@ pub(super) fn algo(text: &str) -> Result<Algo, Error> {
         forms: forms(&fields)?,
         chunks: told.unwrap_or(longest),
         gpus,
-        line: root.at.line,
+        at: root.at,
     })
+}
+
+/// What the runtime refuses of the calls that the program is for; a plan is for all protocols and sizes.
+fn calls(fields: &Fields<'_>) -> Result<(), Error> {
+    const PROTOCOLS: [&str; 3] = ["Simple", "LL", "LL128"];
+    if fields.of.attribute("proto").is_some_and(|proto| !PROTOCOLS.contains(&proto)) {
+        return Err(fields.wrong("proto", PROTOCOLS.join(", ")));
+    }
+    let size = |name| fields.optional(name, 0, MOST_BYTES);
+    let (least, most) = (size("minBytes")?.unwrap_or(0), size("maxBytes")?.unwrap_or(0));
+    // 0 is no limit.
+    if most > 0 && least > most {
+        let what =
+            format!("minBytes is {least} and maxBytes {most}: no call would take the program");
+        let at = fields.of.find("minBytes").map_or(fields.of.at, |found| found.at);
+        return Err(Error::Contradiction { at, what });
+    }
+    Ok(())
 }
 
 /// Programs of older tools only tell whether they are in place.
@@ -167,7 +187,7 @@ fn forms(fields: &Fields<'_>) -> Result<Forms, Error> {
     let forms = Forms { in_place: inside, out_of_place: outside.unwrap_or(!inside) };
     if !forms.in_place && !forms.out_of_place {
         let what = "inplace and outofplace are both 0: no call would take the program".to_owned();
-        return Err(Error::Contradiction { line: fields.of.at.line, what });
+        return Err(Error::Contradiction { at: fields.of.at, what });
     }
     Ok(forms)
 }
@@ -197,7 +217,7 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
     let mut gpus: Vec<Option<Gpu>> = elements.iter().map(|_| None).collect();
     if elements.len() != ranks as usize {
         let what = format!("ngpus is {ranks}, but there are {} <gpu>", elements.len());
-        return Err(Error::Contradiction { line: algo.of.at.line, what });
+        return Err(Error::Contradiction { at: algo.of.at, what });
     }
     let most = u32::from(u16::MAX);
     let channels = algo.optional("nchannels", 1, most)?.unwrap_or(most);
@@ -206,7 +226,7 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
         let id = fields.number("id", 0, ranks - 1)?;
         if gpus[id as usize].is_some() {
             let what = format!("a second <gpu id=\"{id}\">");
-            return Err(Error::Contradiction { line: of.at.line, what });
+            return Err(Error::Contradiction { at: of.at, what });
         }
         let scratch = fields.optional("s_chunks", 0, MOST_CHUNKS)?.unwrap_or(0);
         let blocks = of.named("tb").map(|tb| thread_block(tb, id, ranks, channels));
@@ -214,7 +234,7 @@ fn gpus(algo: &Fields<'_>, ranks: u32) -> Result<Vec<Gpu>, Error> {
         blocks.sort_by_key(|block| block.id);
         if let Some(pair) = blocks.windows(2).find(|pair| pair[0].id == pair[1].id) {
             let what = format!("a second <tb id=\"{}\"> of gpu {id}", pair[1].id);
-            return Err(Error::Contradiction { line: pair[1].line, what });
+            return Err(Error::Contradiction { at: pair[1].at, what });
         }
         gpus[id as usize] = Some(Gpu { scratch, blocks });
     }
@@ -241,7 +261,7 @@ fn thread_block(of: &Element, gpu: u32, ranks: u32, channels: u32) -> Result<Thr
         recv: peer("recv")?,
         channel: fields.or_none("chan", channels - 1)?.unwrap_or(0) as u16,
         steps,
-        line: of.at.line,
+        at: of.at,
     })
 }
 
@@ -256,12 +276,12 @@ fn step(of: &Element, number: u32) -> Result<Step, Error> {
     };
     let place = |used, buffer, offset| match used {
         true => fields.place(buffer, offset),
-        false => Ok(Place { buffer: Buffer::Input, offset: 0 }),
+        false => fields.no_place(buffer, offset),
     };
     let block = fields.or_none("depid", MOST)?;
     let after = match block {
         Some(block) => Some((block, fields.number("deps", 0, MOST)?)),
-        None => None,
+        None => fields.or_none("deps", MOST)?.and(None),
     };
     let least = u32::from(kind != StepKind::Nothing);
     Ok(Step {
@@ -271,7 +291,7 @@ fn step(of: &Element, number: u32) -> Result<Step, Error> {
         count: fields.optional("cnt", least, MOST_CHUNKS)?.unwrap_or(1),
         after,
         tells: fields.optional("hasdep", 0, 1)? == Some(1),
-        line: of.at.line,
+        at: of.at,
     })
 }
 
@@ -285,8 +305,8 @@ impl Fields<'_> {
     fn wrong(&self, attribute: &'static str, expected: String) -> Error {
         let found = self.of.find(attribute);
         let value = found.map_or("", |found| found.value.as_str()).chars().take(60).collect();
-        let line = found.map_or(self.of.at, |found| found.at).line;
-        Error::Value { line, element: self.element, attribute, value, expected }
+        let at = found.map_or(self.of.at, |found| found.at);
+        Error::Value { at, element: self.element, attribute, value, expected }
     }
 
     fn number(&self, name: &'static str, least: u32, most: u32) -> Result<u32, Error> {
@@ -294,7 +314,10 @@ impl Fields<'_> {
         found.ok_or_else(|| self.wrong(name, format!("a number from {least} to {most}")))
     }
 
-    fn optional(&self, name: &'static str, least: u32, most: u32) -> Result<Option<u32>, Error> {
+    fn optional<T>(&self, name: &'static str, least: T, most: T) -> Result<Option<T>, Error>
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
         let Some(text) = self.of.attribute(name) else { return Ok(None) };
         match text.trim().parse() {
             Ok(value) if (least..=most).contains(&value) => Ok(Some(value)),
@@ -310,13 +333,25 @@ impl Fields<'_> {
         }
     }
 
+    /// Where no place is used, one may be named all the same.
+    fn no_place(&self, buffer: &'static str, offset: &'static str) -> Result<Place, Error> {
+        if self.of.attribute(buffer).is_some() {
+            self.buffer(buffer)?;
+        }
+        self.or_none(offset, MOST_CHUNKS)?;
+        Ok(Place { buffer: Buffer::Input, offset: 0 })
+    }
+
     fn place(&self, buffer: &'static str, offset: &'static str) -> Result<Place, Error> {
-        let kind = match self.of.attribute(buffer).unwrap_or_default() {
-            "i" => Buffer::Input,
-            "o" => Buffer::Output,
-            "s" => Buffer::Scratch,
-            _ => return Err(self.wrong(buffer, "i, o or s".to_owned())),
-        };
-        Ok(Place { buffer: kind, offset: self.number(offset, 0, MOST_CHUNKS)? })
+        Ok(Place { buffer: self.buffer(buffer)?, offset: self.number(offset, 0, MOST_CHUNKS)? })
+    }
+
+    fn buffer(&self, name: &'static str) -> Result<Buffer, Error> {
+        match self.of.attribute(name).unwrap_or_default() {
+            "i" => Ok(Buffer::Input),
+            "o" => Ok(Buffer::Output),
+            "s" => Ok(Buffer::Scratch),
+            _ => Err(self.wrong(name, "i, o or s".to_owned())),
+        }
     }
 }

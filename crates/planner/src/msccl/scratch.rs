@@ -98,14 +98,15 @@ impl Groups {
         }
         let what = format!(
             "step {} of tb {} of gpu {}: chunk {} meets another part of a block than its own, of {} parts; a plan \
-             keeps parts apart, so this cannot be judged",
+             keeps parts apart, so this cannot be judged: give each part a scratch chunk of its own, and copy \
+             between chunks of one part",
             at.number,
             at.block,
             at.rank,
             step.src.offset + index,
             shape.slices
         );
-        Err(Error::Beyond { line: step.line, what })
+        Err(Error::Beyond { at: step.at, what })
     }
 
     /// Whether the two groups are in different slices, and so cannot be one.

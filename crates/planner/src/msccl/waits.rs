@@ -26,7 +26,7 @@ pub(super) fn fill(
         chains(block)?;
         for (step, number) in block.steps.iter().zip(0..) {
             let Some((of, awaited)) = step.after else { continue };
-            let wrong = |what| Error::Contradiction { line: step.line, what };
+            let wrong = |what| Error::Contradiction { at: step.at, what };
             let none = || wrong(format!("waits for tb {of} of gpu {gpu}, which is not there"));
             let &other = index.get(&(*gpu, of)).ok_or_else(none)?;
             if other == at {
@@ -71,7 +71,7 @@ fn chains(block: &ThreadBlock) -> Result<(), Error> {
         if waits(&pair[0]) && follows {
             let what =
                 "follows a nop, and has no depid: the last wait of a chain is the step's own";
-            return Err(Error::Contradiction { line: pair[1].line, what: what.into() });
+            return Err(Error::Contradiction { at: pair[1].at, what: what.into() });
         }
     }
     Ok(())

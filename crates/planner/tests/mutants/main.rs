@@ -82,7 +82,7 @@ fn judge(
             let held = Schedule::holding(plan, &[first.event, second.event]);
             witness(plan, unlimited, Some(held), &reject, random).map(|()| "race")
         }
-        Err(reject @ Reject::Deadlock { .. }) => {
+        Err(reject @ (Reject::Deadlock { .. } | Reject::Slots { .. })) => {
             witness(plan, limited, None, &reject, random).map(|()| "deadlock")
         }
         Err(reject @ Reject::Result { .. }) => {
@@ -129,7 +129,7 @@ fn witness(
         let broken = run(plan, setting, schedule, random).err();
         let witnessed = match reject {
             Reject::Race { .. } => broken.is_some(),
-            Reject::Deadlock { .. } => broken == Some(Break::Deadlock),
+            Reject::Deadlock { .. } | Reject::Slots { .. } => broken == Some(Break::Deadlock),
             _ => matches!(broken, Some(Break::WrongResult { .. })),
         };
         if witnessed {
