@@ -422,6 +422,11 @@ fn each_rule_finds_its_fault_with_evidence_and_remedy() {
             "GPU1 has 17 NVLinks, others of the same model 18",
         ),
         (
+            gpu(0, &link(1, 2)) + &gpu(1, &link(0, 2)) + &gpu(2, "") + &nic(0, 400_000),
+            vec![Rule::FlatTree, Rule::AsymmetricNvlink],
+            "GPU2 has 0 NVLinks, others of the same model 2",
+        ),
+        (
             nic(0, 400_000) + &nic(1, 400_000).replace("width=\"16\"", "width=\"8\""),
             vec![Rule::LinkBelowDevice],
             "NIC1 (0000:81:00.0) has 8 lanes at 32 GT/s and could have 16 at 32 GT/s",

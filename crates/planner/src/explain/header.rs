@@ -14,8 +14,9 @@ use crate::search::{Node, device};
 
 /// What lint finds that bandwidths, and so rings and bound, rest on: links that a description leaves out, or speeds
 /// that are guessed.
-const DECISIVE: [Rule; 6] = [
+const DECISIVE: [Rule; 7] = [
     Rule::NotDescribed,
+    Rule::AsymmetricNvlink,
     Rule::SelfLink,
     Rule::LinkToNowhere,
     Rule::SpeedUnknown,

@@ -80,7 +80,7 @@ fn check_ends(topology: &Topology, findings: &mut Findings<'_>) {
     }
 }
 
-/// GPUs of one model that reach NVSwitches have equally many links to them.
+/// GPUs of one model that reach NVSwitches have equally many links to them; of those that reach each other none has none.
 fn check_counts(topology: &Topology, findings: &mut Findings<'_>) {
     let mut counts: BTreeMap<(&str, u32), BTreeMap<u32, Vec<VertexId>>> = BTreeMap::new();
     for &id in topology.gpus() {
@@ -95,9 +95,18 @@ fn check_counts(topology: &Topology, findings: &mut Findings<'_>) {
         counts.entry(model).or_default().entry(count).or_default().push(id);
     }
     let has_switch = topology.vertices().iter().any(|vertex| vertex.host.is_none());
-    for of_model in counts.into_values().filter(|counts| has_switch && counts.len() > 1) {
+    for of_model in counts.into_values().filter(|counts| counts.len() > 1) {
         let most = of_model.keys().next_back().copied().unwrap_or(0);
-        for (count, ids) in of_model.into_iter().filter(|&(count, _)| count < most) {
+        // Without a switch GPUs may well have different counts, but hardly some links and some none.
+        let odd = |&(count, _): &(u32, _)| count < most && (has_switch || count == 0);
+        for (count, mut ids) in of_model.into_iter().filter(odd) {
+            if !has_switch {
+                // Of a link that the other end tells of it is told already.
+                ids.retain(|&gpu| !is_linked_to(topology, gpu));
+            }
+            if ids.is_empty() {
+                continue;
+            }
             findings.add(
                 Severity::Warning,
                 Rule::AsymmetricNvlink,
@@ -112,6 +121,11 @@ fn check_counts(topology: &Topology, findings: &mut Findings<'_>) {
             );
         }
     }
+}
+
+/// Whether another GPU tells of NVLinks to this one.
+fn is_linked_to(topology: &Topology, gpu: VertexId) -> bool {
+    topology.gpus().iter().any(|&other| topology.link(other, gpu, LinkKind::Nvl).is_some())
 }
 
 pub fn check_reach(topology: &Topology, paths: &Paths, found: &mut Vec<Finding>) {
