@@ -15,13 +15,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crosstie::{Code, DataType, ReduceOp, Setting};
 
-use crate::bench::matrix::{Lengths, Skew};
-use crate::bench::operation::{self, Operation};
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
+use crate::matrix::{Lengths, Skew};
+use crate::operation::{self, Operation};
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
 pub use plan::{
-    Loss, OnOff, Part, PlanArgs, PlanCommand, PlanDiffArgs, PlanFormat, SearchArgs, VerifyArgs,
+    Loss, Part, PlanArgs, PlanCommand, PlanDiffArgs, PlanFormat, PlanPxn, SearchArgs, VerifyArgs,
 };
 pub use settings::SettingFlags;
 pub use topo::{
@@ -124,6 +124,8 @@ ranks share wires, a wire message leaves because
   alone     nothing else was expected
   aged      what was expected did not come in time (--flush)
   pressed   a sender had no room left
+--show-plan prints the plan first, or with --json adds it to the object as plan: that of
+`crosstie plan --json`, or an object with error where there is none.
 With --json a benchmark that fails prints {\"schema\": 1, \"error\": {...}}.
 
 Examples:
@@ -251,9 +253,13 @@ pub struct BenchArgs {
     pub csv: bool,
 
     /// Print the world's plan before the table, as `crosstie plan` shows it: rings, trees and routes of the
-    /// machines that ranks play
-    #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "csv"])]
+    /// machines that ranks play; with --json, as plan in the object
+    #[arg(long, help_heading = "Output", conflicts_with = "csv")]
     pub show_plan: bool,
+
+    /// Of --show-plan, show each hop, node, tree and route, however many; the object of --json has them all
+    #[arg(long, help_heading = "Output", requires = "show_plan")]
+    pub full: bool,
 
     /// Also draw time and bus bandwidth against size, both axes logarithmic
     #[arg(long, value_name = "FILE.svg", value_parser = svg, help_heading = "Output")]
@@ -446,6 +452,15 @@ pub enum When {
     Never,
 }
 
+/// Whether to colour what goes to a place that is, or is no, terminal; <https://no-color.org>.
+pub fn color(when: When, terminal: bool) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
 /// Which ranks are the root, in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
@@ -567,7 +582,7 @@ fn in_a_folder(text: &str) -> Result<PathBuf, String> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder.filter(|folder| !folder.is_dir()) {
-        Some(folder) => Err(format!("there is no folder {}", folder.display())),
+        Some(folder) => Err(format!("there is no folder {}", crate::file::shown(folder))),
         None => Ok(path),
     }
 }

@@ -67,7 +67,7 @@ pub fn run(args: &ConfigArgs) -> Result<Exit, Failure> {
         let document = Document { schema: 1, settings, unknown, ignored, problems };
         written(json(out, &document))?;
     } else {
-        let color = crate::color(args.color, io::stdout().is_terminal());
+        let color = crate::args::color(args.color, io::stdout().is_terminal());
         written(text(out, &entries, color))?;
         warn(&unknown, &ignored);
         complain(&problems);

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use crosstie_topo::shown;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Summary;
@@ -34,12 +35,22 @@ pub enum Event {
 /// Tells the launcher. When it has gone there is nobody left to tell.
 pub fn send(event: &Event) {
     if let Ok(text) = serde_json::to_string(event) {
-        write_whole(&format!("{}{text}\n", char::from(MARK)));
+        write(&format!("{}{text}\n", char::from(MARK)));
     }
 }
 
-/// Tells people, or the launcher, in one piece: a rank that is ended meanwhile leaves all of it, or nothing.
-pub fn write_whole(text: &str) {
+/// Tells people: lines in which nothing is left that a terminal would obey, whoever wrote what they quote.
+pub fn tell(text: &str) {
+    write(&printable(text));
+}
+
+/// The same lines without what a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+}
+
+/// In one piece: a rank that is ended meanwhile leaves all of it, or nothing.
+fn write(text: &str) {
     // Whoever read it may be gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -102,7 +102,7 @@ impl Kind {
             }
             Self::Program | Self::Plan => "`crosstie plan verify FILE` proves it",
             Self::Capture => {
-                "`crosstie topo --captured FILE --format xml > machine.xml` makes a topology file of it"
+                "`crosstie topo --captured FILE --format xml > machine.xml` makes a topology file of it, which ranks of bench and run can play"
             }
             Self::Fabric => "`crosstie topo FILE` shows it, `crosstie lab --fabric FILE` builds it",
             Self::Explained => {
@@ -115,9 +115,10 @@ impl Kind {
 
     /// The refusal of a file that is of this kind where another is wanted.
     pub fn refusal(self, option: &str, path: &Path, wanted: &str) -> Failure {
-        let path = path.display();
+        let path = crate::file::shown(path);
         let option = if option.is_empty() { String::new() } else { format!("{option} ") };
-        Failure::usage(format!("{option}{path} is {}, not {wanted}", self.name()), self.remedy())
+        let remedy = self.remedy().replace("FILE", &path);
+        Failure::usage(format!("{option}{path} is {}, not {wanted}", self.name()), remedy)
     }
 }
 

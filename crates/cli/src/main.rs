@@ -12,7 +12,10 @@ mod fabric;
 mod file;
 mod kind;
 mod lab;
+mod lab_facts;
 mod launch;
+mod matrix;
+mod operation;
 mod picture;
 mod plan;
 mod run;
@@ -27,7 +30,7 @@ use clap::{CommandFactory, Parser};
 use crosstie::Setting;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, When};
+use args::{Cli, Command};
 use events::Event;
 use exit::{Exit, Failure};
 
@@ -70,6 +73,11 @@ fn refuse(error: clap::Error) -> Exit {
         // What is wrong is told on standard error, whatever becomes of this.
         let _ = bench::print_failure(&Failure::usage(message, "").summary());
     }
+    let text = error.to_string();
+    if error.use_stderr() && events::printable(&text) != text {
+        events::tell(&text);
+        return Exit::Usage;
+    }
     error.exit()
 }
 
@@ -77,9 +85,12 @@ fn refuse(error: clap::Error) -> Exit {
 fn tell(failure: &Failure, events: bool) -> Exit {
     let exit = failure.exit();
     if events {
-        events::send(&Event::Failure { text: failure.to_string(), summary: failure.summary() });
+        events::send(&Event::Failure {
+            text: events::printable(&failure.to_string()),
+            summary: failure.summary(),
+        });
     } else if exit != Exit::OutputClosed {
-        events::write_whole(&format!("crosstie: {failure}\n"));
+        events::tell(&format!("crosstie: {failure}\n"));
     }
     exit
 }
@@ -110,13 +121,4 @@ fn start_log() -> Result<(), Failure> {
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
     Ok(())
-}
-
-/// Whether to colour what goes to a place that is, or is no, terminal; <https://no-color.org>.
-fn color(when: When, terminal: bool) -> bool {
-    match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    }
 }

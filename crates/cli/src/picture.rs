@@ -53,7 +53,7 @@ impl Picture {
         let drawn = self.draw().map_err(|e| io::Error::other(e.to_string()));
         drawn
             .and_then(|svg| fs::write(path, svg))
-            .map_err(|e| Failure::host(format!("draw {}", path.display()), e))
+            .map_err(|e| Failure::host(format!("draw {}", crate::file::shown(path)), e))
     }
 
     /// The picture, as the text of an SVG.

@@ -47,7 +47,7 @@ pub fn run_in_lab(args: RunArgs, places: Vec<Place>) -> Result<Exit, Failure> {
 fn utf8(file: &Path) -> Result<String, Failure> {
     let path = file.canonicalize().map_err(|e| Failure::host("find the file of --topo", e))?;
     path.into_os_string().into_string().map_err(|path| {
-        let what = format!("--topo: the path {} is not UTF-8", path.display());
+        let what = format!("--topo: the path {} is not UTF-8", crate::file::shown(path));
         Failure::usage(what, "give the file another name")
     })
 }
@@ -87,9 +87,9 @@ fn refuse_what_cannot_run(name: &OsStr) -> Result<(), Failure> {
         "give the path of an executable file (./NAME for one in this folder), or a name on PATH"
     };
     let what = match is_path && Path::new(name).exists() {
-        true if Path::new(name).is_dir() => format!("{} is a folder", name.display()),
-        true => format!("{} is not executable", name.display()),
-        false => format!("there is no program {}", name.display()),
+        true if Path::new(name).is_dir() => format!("{} is a folder", crate::file::shown(name)),
+        true => format!("{} is not executable", crate::file::shown(name)),
+        false => format!("there is no program {}", crate::file::shown(name)),
     };
     Err(Failure::usage(what, remedy))
 }
@@ -121,8 +121,8 @@ impl Prefixed {
     fn new(ranks: usize, color: When, at_once: bool) -> Self {
         Self {
             width: (ranks - 1).to_string().len(),
-            output_color: crate::color(color, io::stdout().is_terminal()),
-            error_color: crate::color(color, io::stderr().is_terminal()),
+            output_color: crate::args::color(color, io::stdout().is_terminal()),
+            error_color: crate::args::color(color, io::stderr().is_terminal()),
             at_once,
             reports: BTreeMap::new(),
             ends: Reasons::default(),

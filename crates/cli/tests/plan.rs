@@ -3,26 +3,20 @@
 
 mod support;
 
-use std::fs;
-
 use crosstie_testkit::msccl;
 use serde_json::Value;
-use support::{Done, Running, crosstie};
+use support::{Done, Running, Scratch, crosstie};
 
-fn verify(name: &str, text: &str, json: bool) -> Done {
-    let name = format!("crosstie-plan-test-{}-{name}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    fs::write(&path, text).unwrap();
+fn verify(text: &str, json: bool) -> Done {
+    let file = Scratch::new(text);
     let mut command = crosstie("plan verify");
-    command.arg(&path).args(json.then_some("--json"));
-    let done = Running::start(command).finish();
-    fs::remove_file(path).unwrap();
-    done
+    command.arg(file.path()).args(json.then_some("--json"));
+    Running::start(command).finish()
 }
 
 #[test]
 fn a_right_program_is_told_to_be_right() {
-    let done = verify("right", &msccl::ring_all_reduce(4), false);
+    let done = verify(&msccl::ring_all_reduce(4), false);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(
         done.out.contains("right: all_reduce of 4 ranks, for calls in place alone\n"),
@@ -32,7 +26,7 @@ fn a_right_program_is_told_to_be_right() {
     // 2(n - 1) messages around a ring, of a quarter each.
     assert!(done.out.contains("at most 6 messages, 6 parts"), "{}", done.out);
     let object: Value =
-        serde_json::from_str(&verify("json", &msccl::ring_all_reduce(4), true).out).unwrap();
+        serde_json::from_str(&verify(&msccl::ring_all_reduce(4), true).out).unwrap();
     assert_eq!((&object["right"], &object["steps"]), (&true.into(), &6.into()), "{object}");
 }
 
@@ -40,23 +34,23 @@ fn a_right_program_is_told_to_be_right() {
 fn a_wrong_program_is_told_with_its_place() {
     let sends = msccl::direct_all_to_all(2, 1).replace("type=\"s\"", "type=\"?\"");
     let waiting = sends.replace("type=\"r\"", "type=\"s\"").replace("type=\"?\"", "type=\"r\"");
-    let done = verify("deadlock", &waiting, false);
+    let done = verify(&waiting, false);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.out.contains("wrong: deadlock"), "{}", done.out);
     let pairs = msccl::pairs_all_reduce(4, 1);
     let early = pairs.replace("depid=\"1\" deps=\"1\"", "depid=\"2\" deps=\"1\"");
-    let done = verify("race", &early, false);
+    let done = verify(&early, false);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.out.contains("race") && done.out.contains("tb 3, step"), "{}", done.out);
-    let object: Value = serde_json::from_str(&verify("race-json", &early, true).out).unwrap();
+    let object: Value = serde_json::from_str(&verify(&early, true).out).unwrap();
     assert!(object["places"][0]["line"].as_u64() > Some(1), "{object}");
 }
 
 #[test]
 fn what_is_no_plan_is_a_mistake_of_usage() {
     let texts = ["<system/>", "none", "{\"schema\": 1", ""];
-    for (text, name) in texts.iter().zip(["other", "text", "cut", "empty"]) {
-        let done = verify(name, text, false);
+    for text in texts {
+        let done = verify(text, false);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{done:?}");
         assert!(done.err.contains("MSCCL"), "{}", done.err);
     }
@@ -64,7 +58,7 @@ fn what_is_no_plan_is_a_mistake_of_usage() {
 
 #[test]
 fn what_plan_prints_is_told_to_be_no_plan_that_can_be_proved() {
-    let done = verify("explained", "{\"schema\": 1, \"rings\": [], \"routes\": []}", false);
+    let done = verify("{\"schema\": 1, \"rings\": [], \"routes\": []}", false);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{done:?}");
     for told in ["as `crosstie plan --json` prints it", "schema crosstie.plan", "plan diff"] {
         assert!(done.err.contains(told), "{}", done.err);
@@ -77,4 +71,30 @@ fn the_program_that_the_readme_names_is_right() {
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/ring_all_reduce.xml"));
     let done = Running::start(command).finish();
     assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn a_program_that_fills_more_slots_than_there_are_is_told_to_be_wrong() {
+    let done = verify(&msccl::direct_all_to_all(2, 20), false);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    for told in ["wrong: 20 slots a connection are needed, and there are 8", "gpu 0, tb 1, step 0"]
+    {
+        assert!(done.out.contains(told), "{}", done.out);
+    }
+}
+
+#[test]
+fn what_a_program_says_of_its_calls_is_told_with_file_line_and_column() {
+    let text = msccl::ring_all_reduce(2).replace("proto=\"Simple\"", "proto=\"Nonsense\"");
+    let done = verify(&text, false);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.err.contains(": line 1, column 19: proto=\"Nonsense\""), "{}", done.err);
+}
+
+#[test]
+fn a_programs_name_commands_no_terminal() {
+    let text = msccl::ring_all_reduce(2).replace("name=\"ring\"", "name=\"\u{9b}31mX\"");
+    let done = verify(&text, false);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.out.contains("\\u{9b}31mX"), "{}", done.out);
 }

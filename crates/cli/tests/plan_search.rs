@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Done, Running, crosstie, run};
+use support::{Done, Running, Scratch, crosstie, run};
 
 /// A file of the workspace.
 fn file(path: &str) -> PathBuf {
@@ -202,33 +202,11 @@ fn gpus_that_nothing_joins_are_named() {
     );
 }
 
-/// A file of this test alone, which goes with this value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, text: &str) -> Self {
-        let name = format!("crosstie-plan-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn a_graph_file_of_ours_is_shown_as_the_plan_that_it_was_written_of() {
     let written = plan("dgx1-v100.xml", "--nodes 2 --format graph");
     assert_eq!((written.code, written.err.as_str()), (Some(0), ""));
-    let file = Scratch::new("graph.xml", &written.out);
+    let file = Scratch::new(&written.out);
     let (own, read) = (
         object("dgx1-v100", "--nodes 2"),
         object("dgx1-v100", &format!("--nodes 2 --graph {}", file.path())),
@@ -255,8 +233,8 @@ fn diff(first: &str, second: &str, more: &str) -> Done {
 
 #[test]
 fn a_lost_nic_is_told_as_what_changed() {
-    let whole = Scratch::new("whole.json", &plan("dgx-h100.xml", "--json").out);
-    let lost = Scratch::new("lost.json", &plan("dgx-h100.xml", "--lost nic2 --json").out);
+    let whole = Scratch::new(&plan("dgx-h100.xml", "--json").out);
+    let lost = Scratch::new(&plan("dgx-h100.xml", "--lost nic2 --json").out);
     let same = diff(whole.path(), whole.path(), "");
     assert_eq!((same.code, same.err.as_str()), (Some(0), ""));
     assert!(same.out.contains("no difference"), "{}", same.out);
@@ -271,7 +249,7 @@ fn a_lost_nic_is_told_as_what_changed() {
     assert_eq!((&object["schema"], &object["equal"]), (&1.into(), &false.into()));
     let bound = list(&object["changes"]).iter().find(|change| change["what"] == "bound").unwrap();
     assert_eq!(bound["after"], "336 GB/s");
-    let one = Scratch::new("one-lost.json", &plan("dgx-h100.xml", "--lost nic2@1 --json").out);
+    let one = Scratch::new(&plan("dgx-h100.xml", "--lost nic2@1 --json").out);
     let done = diff(whole.path(), one.path(), "");
     assert_eq!((done.code, done.err.as_str()), (Some(1), ""));
     assert!(done.out.contains("384 GB/s -> 336 GB/s"), "{}", done.out);
@@ -281,14 +259,14 @@ fn a_lost_nic_is_told_as_what_changed() {
         assert!(shown.out.contains("of 2 kinds"), "{}", shown.out);
     }
     // The others keep their rails: what goes by them is as it was.
-    let lost: Value = serde_json::from_str(&fs::read_to_string(&lost.0).unwrap()).unwrap();
+    let lost: Value = serde_json::from_str(&fs::read_to_string(lost.path()).unwrap()).unwrap();
     let nics = |route: &Value| (route["nic"].clone(), route["rail"].clone());
     assert!(list(&lost["routes"]).iter().all(|route| nics(route).0 == nics(route).1), "{lost}");
 }
 
 #[test]
 fn what_cannot_be_compared_or_lost_is_refused() {
-    let whole = Scratch::new("one.json", &plan("dgx-h100.xml", "--json").out);
+    let whole = Scratch::new(&plan("dgx-h100.xml", "--json").out);
     let machine = file("topology/dgx-h100.xml");
     for (first, second, told) in [
         ("-", "-", "both plans"),
@@ -369,8 +347,8 @@ fn nothing_in_a_picture_overlaps() {
 
 #[test]
 fn a_file_of_another_kind_is_told_with_what_takes_it() {
-    let plan_file = Scratch::new("kind.json", &plan("dgx-h100.xml", "--json").out);
-    let capture = Scratch::new("kind.tree", "# A machine\n/nvml\n  refused = no\n");
+    let plan_file = Scratch::new(&plan("dgx-h100.xml", "--json").out);
+    let capture = Scratch::new("# A machine\n/nvml\n  refused = no\n");
     let fabric = file("topology/fabric-rail-2.toml");
     let machine = file("topology/dgx-h100.xml");
     let (fabric, machine) = (fabric.to_str().unwrap(), machine.to_str().unwrap());
@@ -381,11 +359,13 @@ fn a_file_of_another_kind_is_told_with_what_takes_it() {
         ("plan --topo", fabric, "is a fabric, not a machine"),
         ("bench all_reduce --topo", fabric, "is a fabric, not an NCCL topology file"),
         ("bench all_reduce --topo", capture.path(), "is a captured machine"),
+        ("run --topo", capture.path(), "--format xml > machine.xml` makes a topology file of it"),
         ("lab --fabric", machine, "is an NCCL topology file, not a fabric"),
         ("lab --fabric", capture.path(), "is a captured machine"),
     ] {
         let mut command = crosstie(line);
         command.arg(file);
+        command.args((line == "run --topo").then_some("true"));
         if line.starts_with("lab") {
             command.args(["--", "bench", "all_reduce"]);
         }
@@ -439,7 +419,7 @@ fn what_a_description_leaves_open_is_told_before_what_rests_on_it() {
         link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"><pci busid=\"0000:03:00.0\" class=\"0x030200\" \
         link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"/><pci busid=\"0000:04:00.0\" class=\"0x030200\" \
         link_speed=\"16.0 GT/s PCIe\" link_width=\"16\"/></pci></cpu></system>";
-    let file = Scratch::new("open.xml", machine);
+    let file = Scratch::new(machine);
     let shown = |more: &str| {
         let mut command = crosstie("plan --nodes 1 --topo");
         command.arg(file.path()).args(more.split_whitespace());
@@ -456,13 +436,13 @@ fn what_a_description_leaves_open_is_told_before_what_rests_on_it() {
 #[test]
 fn devices_that_no_number_tells_apart_are_refused() {
     let machine = fs::read_to_string(file("topology/dgx-h100.xml")).unwrap();
-    let twice = Scratch::new("twice.xml", &machine.replace("dev=\"1\" speed", "dev=\"0\" speed"));
+    let twice = Scratch::new(&machine.replace("dev=\"1\" speed", "dev=\"0\" speed"));
     let done = run(&format!("plan --topo {} --nodes 2", twice.path()));
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
     assert!(done.err.contains("2 ports have the number dev=\"0\""), "{}", done.err);
     // A card that only PCI tells of.
     let bare = machine.lines().filter(|line| !line.contains("mlx5_0\""));
-    let bare = Scratch::new("bare.xml", &bare.collect::<Vec<_>>().join("\n"));
+    let bare = Scratch::new(&bare.collect::<Vec<_>>().join("\n"));
     let done = run(&format!("plan --topo {} --nodes 2 --lost nic0", bare.path()));
     assert_eq!(done.code, Some(2), "{}{}", done.out, done.err);
 }
@@ -477,4 +457,103 @@ fn the_head_tells_which_gpus_have_ranks_and_counts_no_card_that_is_lost() {
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{}", done.err);
     let rack = plan("nvl72.xml", "").out;
     assert!(rack.contains("one node is all 18 hosts"), "{rack}");
+}
+
+/// A plan for a machine whose description comes by standard input.
+fn plan_of_stdin(text: &str, more: &str) -> Done {
+    let file = Scratch::new(text);
+    let mut command = crosstie("plan --topo -");
+    command.args(more.split_whitespace()).stdin(fs::File::open(file.path()).unwrap());
+    Running::start(command).finish()
+}
+
+#[test]
+fn gpus_are_named_by_ranges_and_a_machine_comes_by_standard_input() {
+    let listed = object("dgx-h100", "--gpus 0,1,2,3,6");
+    assert_eq!(object("dgx-h100", "--gpus 0-3,6"), listed);
+    let text = fs::read_to_string(file("topology/dgx-h100.xml")).unwrap();
+    let done = plan_of_stdin(&text, "--gpus 0-3,6 --json");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert_eq!(serde_json::from_str::<Value>(&done.out).unwrap(), listed);
+    let twice = plan_of_stdin(&text, "--graph -");
+    assert_eq!(twice.code, Some(2), "{twice:?}");
+    assert!(twice.err.contains("standard input is named twice"), "{}", twice.err);
+    let bad = plan("dgx-h100.xml", "--gpus 3-1");
+    assert_eq!((bad.code, bad.out.as_str()), (Some(2), ""));
+    assert!(bad.err.contains("ends before it begins"), "{}", bad.err);
+}
+
+#[test]
+fn pxn_is_told_as_bench_takes_it() {
+    let [auto, on, off] =
+        ["auto", "on", "off"].map(|pxn| object("dgx-h100", &format!("--pxn {pxn}")));
+    assert_eq!(auto["routes"], on["routes"]);
+    assert_ne!(off["routes"], on["routes"]);
+}
+
+#[test]
+fn a_changed_part_of_a_route_is_told_by_its_pair() {
+    let mut plan = object("dgx-h100", "");
+    let whole = Scratch::new(&plan.to_string());
+    for route in plan["routes"].as_array_mut().unwrap() {
+        route["remote_rail"] = 9.into();
+    }
+    let other = Scratch::new(&plan.to_string());
+    let done = diff(whole.path(), other.path(), "");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    for told in ["0 to 0: remote_rail 0 -> remote_rail 9", "61 more of route"] {
+        assert!(done.out.contains(told), "{told} is not in\n{}", done.out);
+    }
+    plan["loads"][1]["load_mb_s"] = 7.into();
+    let third = Scratch::new(&plan.to_string());
+    let done = diff(other.path(), third.path(), "");
+    assert!(
+        done.out.contains("loads[1].load_mb_s: ") && done.out.contains(" -> 7"),
+        "{}",
+        done.out
+    );
+}
+
+#[test]
+fn a_hostile_plan_is_refused_by_its_place_and_commands_no_terminal() {
+    let plan = object("dgx-h100", "");
+    let whole = Scratch::new(&plan.to_string());
+    let mut negative = plan.clone();
+    negative["nodes"] = (-1).into();
+    let negative = Scratch::new(&negative.to_string());
+    let done = diff(whole.path(), negative.path(), "");
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.contains(".nodes: -1, expected a whole number, 1 or more"), "{}", done.err);
+    let mut hostile = plan;
+    hostile["choices"][0]["algorithm"] = "\u{1b}]0;owned\u{7}".into();
+    hostile["swap"] = "\u{9b}2J".into();
+    hostile["messages"]["\u{1b}[31m"] = 1.into();
+    let hostile = Scratch::new(&hostile.to_string());
+    let done = diff(whole.path(), hostile.path(), "--full");
+    assert_eq!(done.code, Some(1));
+    assert!(done.out.contains("\\u{1b}]0;owned\\u{7}"), "{}", done.out);
+    assert!(!done.out.chars().any(|c| c.is_control() && c != '\n'), "{:?}", done.out);
+}
+
+#[test]
+fn names_of_files_command_no_terminal() {
+    let name = "no\u{1b}[31m\u{9b}2Jsuch";
+    for line in [
+        "plan --topo",
+        "plan verify",
+        "plan diff x",
+        "plan --graph",
+        "topo",
+        "topo lint",
+        "bench all_reduce --topo",
+        "run --topo",
+        "plan --gpus",
+        "plan",
+    ] {
+        let mut command = crosstie(line);
+        command.arg(name).args((line == "run --topo").then_some("true"));
+        let done = Running::start(command).finish();
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{line}: {done:?}");
+        assert!(!done.err.chars().any(|c| c.is_control() && c != '\n'), "{line}: {:?}", done.err);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use serde_json::Value;
 use support::Running;
 use support::crosstie;
 
@@ -37,4 +38,25 @@ fn a_world_runs_the_plan_that_is_shown_offline() {
         "{}",
         unknown.out
     );
+}
+
+#[test]
+fn a_plan_is_told_in_full_where_that_is_asked_for_and_to_scripts_in_their_object() {
+    let line = "bench barrier --nodes 2 -n 1 -w 0 --show-plan";
+    let [brief, full] =
+        ["", "--full"].map(|more| printed(&format!("{line} {more}"), "dgx1-v100.xml"));
+    assert!(full.lines().count() > brief.lines().count() + 40, "{full}");
+    let object: Value =
+        serde_json::from_str(&printed(&format!("{line} --json"), "dgx1-v100.xml")).unwrap();
+    let offline: Value =
+        serde_json::from_str(&printed("plan --nodes 2 --pxn off --json", "dgx1-v100.xml")).unwrap();
+    for part in ["schema", "fingerprint", "rings", "trees", "routes"] {
+        assert_eq!(object["plan"][part], offline[part], "{part}");
+    }
+    let unknown = Running::start(crosstie(&format!("{line} --ranks 2 --json"))).finish();
+    let unknown: Value = serde_json::from_str(&unknown.out).unwrap();
+    let why = unknown["plan"]["error"]["message"].as_str().unwrap();
+    assert!(why.contains("which device"), "{why}");
+    let alone = Running::start(crosstie("bench barrier --full")).finish();
+    assert_eq!((alone.code, alone.out.as_str()), (Some(2), ""));
 }

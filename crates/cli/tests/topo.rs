@@ -6,10 +6,9 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use support::{Done, Running, crosstie, run};
+use support::{Done, Running, Scratch, crosstie, run};
 
 /// The command with arguments that may hold blanks.
 fn topo(args: &[&str]) -> Done {
@@ -26,30 +25,6 @@ fn file(path: &str) -> String {
 
 fn tree(name: &str) -> String {
     file(&format!("crates/probe/tests/trees/{name}.tree"))
-}
-
-/// A file that goes when the test ends.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(text: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("crosstie-topo-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 /// Two GPUs with NVLinks between them and a card for one of them, on one processor.

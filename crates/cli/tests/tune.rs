@@ -139,3 +139,17 @@ fn what_cannot_be_measured_is_refused() {
     let done = Running::start(command).finish();
     assert_eq!(done.code, Some(2), "{}", done.err);
 }
+
+#[test]
+fn sizes_and_dates_that_cannot_be_are_mistakes_of_usage() {
+    for (more, told) in [
+        ("-b 1G -e 8", "the smallest size (1073741824 bytes) exceeds the largest (8 bytes)"),
+        ("--date yesterday", "expected a day of the calendar"),
+        ("--date 2026-02-30", "expected a day of the calendar"),
+        ("-n 2 --nodes 1 --transport auto -b 6 -e 6", "-b 6 is no multiple"),
+    ] {
+        let done = run(&format!("tune {more}"));
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{more}: {done:?}");
+        assert!(done.err.contains(told), "{more}: {}", done.err);
+    }
+}

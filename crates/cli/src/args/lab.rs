@@ -260,7 +260,7 @@ impl FabricArgs {
         if let Some(file) = &self.fabric {
             let bad = |error: &dyn Display| {
                 let remedy = "`crosstie lab --help` tells what it reads; --print-fabric prints one";
-                Failure::usage(format!("--fabric {}: {error}", file.display()), remedy)
+                Failure::usage(format!("--fabric {}: {error}", crate::file::shown(file)), remedy)
             };
             let bytes = crate::file::read(file).map_err(|e| bad(&e))?;
             let kind = Kind::of(&bytes);

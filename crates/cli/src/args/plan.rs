@@ -40,22 +40,24 @@ A ring of channel 0 on two nodes reads:
   nic 0 > 0 7 6 5 4 3 2 1 > nic 0     in by NIC 0, GPU 0 to GPU 1, out by NIC 0
 Numbers are the file's (dev); of a rack, places among all its GPUs or NICs. A rack of
 several hosts is one node here: --nodes N is N whole racks. To `bench` and `run` each
-host is a node: their --nodes N takes N hosts of such a file. Links are of the kinds of `crosstie topo`: NVL, NVB, C2C, PIX, PXB, P2C,
-PXN, PHB, SYS.
+host is a node: their --nodes N takes N hosts of such a file. Links are of the kinds of
+`crosstie topo`: NVL, NVB, C2C, PIX, PXB, P2C, PXN, PHB, SYS.
 
 Rails and relays: NICs of one number are on one rail, a network of its own. With
 --pxn on a GPU whose peer is on another rail passes its data to the GPU of its own
 node that has the peer's rail (its relay), so nothing crosses rails. With --pxn off
 each GPU sends by its own NIC, and a switch above the rails has to pass the rest on.
+--pxn auto shows the routes of on: with it, a running world takes relays for short
+messages and lets long ones go past them.
 
 The bound is what no set of rings exceeds: the least cut between any two GPUs, or a
 GPU and the network. Where the rings reach it, there are no better ones.
 
 Times (--full, json) are predicted: over shared memory and TCP by measured tables
 (--tune, else one that is built in), over links of GPUs by a model, with the latencies
-that NCCL has published: --tune has no say there. A protocol is told where this library carries data: copy and
-lend (of buffers in shared memory; others are copied) inside a node, eager and
-rendezvous over TCP.
+that NCCL has published: --tune has no say there. A protocol is told where this library
+carries data: copy and lend (of buffers in shared memory; others are copied) inside a
+node, eager and rendezvous over TCP.
 
 Formats: text; json (schema 1); svg, a picture: each NIC in the colour of its rail on a
 row of its own, so that what crosses rails is aslant, dashed and red; graph, rings and
@@ -67,7 +69,9 @@ the machine: its rings carry what the most loaded link leaves each, not what it 
 Examples:
   crosstie plan --topo topology/dgx-h100.xml --nodes 2
   crosstie plan --topo topology/dgx-h100.xml --nodes 2 --gpus 0,2,4,6 --pxn off
+  crosstie plan --topo topology/dgx-h100.xml --gpus 0-3,6
   crosstie plan --topo topology/dgx1-v100.xml --nodes 3 --full   each hop of each ring
+  ssh host crosstie topo --format xml | crosstie plan --topo -   for another host
   crosstie plan --topo dgx.xml --nodes 4 --json | jq .bound_mb_s
   crosstie plan --topo dgx.xml --op all_reduce --size 64K,1M   by which algorithm, and why
   crosstie plan --topo dgx.xml --format graph > rings.graph.xml
@@ -106,7 +110,8 @@ pub struct PlanArgs {
 /// Arguments of `crosstie plan` without a command.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
-    /// The machine that each node is: an NCCL topology file, or a captured machine [default: this machine]
+    /// The machine that each node is: an NCCL topology file, or a captured machine; - is standard input [default: this
+    /// machine]
     #[arg(long, value_name = "FILE")]
     pub topo: Option<PathBuf>,
 
@@ -114,9 +119,9 @@ pub struct SearchArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub nodes: u32,
 
-    /// The GPUs of each node that have a rank, in this order [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    pub gpus: Vec<u32>,
+    /// The GPUs of each node that have a rank, in this order: 0,2,4,6 or 0-3,6 [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub gpus: Option<Numbers>,
 
     /// NICs and GPUs to plan without: nic2, gpu3; nic2@1 on node 1 alone
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -126,9 +131,10 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     pub graph: Option<PathBuf>,
 
-    /// Whether data enter the network on their receiver's rail, by a relay
-    #[arg(long, value_enum, default_value_t = OnOff::On, value_name = "WHICH")]
-    pub pxn: OnOff,
+    /// Whether data enter the network on their receiver's rail, by a relay; auto: where relays pay (the routes of on,
+    /// which long messages go past)
+    #[arg(long, value_enum, default_value_t = PlanPxn::On, value_name = "WHICH")]
+    pub pxn: PlanPxn,
 
     /// Measured times by which algorithms are chosen, as `crosstie tune` writes them [default: what is built in, and
     /// over links of GPUs a model]
@@ -161,6 +167,13 @@ pub struct SearchArgs {
     pub color: When,
 }
 
+impl SearchArgs {
+    /// The GPUs that are asked for; none where all are.
+    pub fn gpus(&self) -> &[u32] {
+        self.gpus.as_ref().map_or(&[], |numbers| &numbers.0)
+    }
+}
+
 fn size(text: &str) -> Result<u64, String> {
     match crosstie::parse_bytes(text)? {
         0 => Err("nothing is sent of 0 bytes: give 1 or more".to_owned()),
@@ -168,12 +181,43 @@ fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Whether something is done.
+/// Numbers of devices, in an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbers(pub Vec<u32>);
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        /// More than any rack has.
+        const MOST: usize = 1 << 16;
+        let mut numbers = Vec::new();
+        for part in text.split(',') {
+            let bounds = part.split_once('-').unwrap_or((part, part));
+            let (Ok(first), Ok(last)) = (bounds.0.trim().parse(), bounds.1.trim().parse::<u32>())
+            else {
+                return Err(format!("{part:?} is no number and no range: write 0,2,4,6 or 0-3,6"));
+            };
+            if first > last {
+                return Err(format!("{part} ends before it begins: write {last}-{first}"));
+            }
+            numbers.extend((first..=last).take(MOST + 1 - numbers.len()));
+            if numbers.len() > MOST {
+                return Err(format!("more than {MOST} numbers"));
+            }
+        }
+        Ok(Self(numbers))
+    }
+}
+
+/// Whether relays carry what connections send between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OnOff {
-    /// It is
+pub enum PlanPxn {
+    /// As far as they pay
+    Auto,
+    /// They do
     On,
-    /// It is not
+    /// They do not
     Off,
 }
 
@@ -289,4 +333,24 @@ pub struct VerifyArgs {
     /// Whether to colour the text
     #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Numbers;
+
+    #[test]
+    fn lists_of_devices_hold_numbers_and_ranges_in_their_order() {
+        for (text, numbers) in [
+            ("0,2,4,6", vec![0, 2, 4, 6]),
+            ("0-3,6", vec![0, 1, 2, 3, 6]),
+            ("7,0-1", vec![7, 0, 1]),
+            ("5-5", vec![5]),
+        ] {
+            assert_eq!(text.parse(), Ok(Numbers(numbers)), "{text}");
+        }
+        for text in ["", "a", "1-", "-1", "3-0", "1,,2", "0-4294967295"] {
+            assert!(text.parse::<Numbers>().is_err(), "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Choice, OPERATIONS, When, factor, in_a_folder};
-use crate::bench::operation::Operation;
+use crate::operation::Operation;
 
 const TUNE_HELP: &str = "\
 Measures each algorithm of each operation in worlds of local ranks, tells which is the
@@ -76,7 +76,7 @@ pub struct TuneArgs {
     pub rounds: u32,
 
     /// The day to note in the table [default: today, UTC]
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     pub date: Option<String>,
 
     /// The table to write; without it, it is only told what is the fastest
@@ -103,6 +103,61 @@ impl TunedTransport {
         match self {
             Self::Auto => "auto",
             Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// A day that the calendar has.
+fn date(text: &str) -> Result<String, String> {
+    let form = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u32>().ok();
+    match (number(0, 4), number(5, 7), number(8, 10)) {
+        (Some(year), Some(month), Some(day)) if form && (1..=days(year, month)).contains(&day) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("expected a day of the calendar: 2026-01-31".to_owned()),
+    }
+}
+
+/// How many days a month has; none, if there is no such month.
+fn days(year: u32, month: u32) -> u32 {
+    let leaps = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => 28 + u32::from(leaps),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn a_date_is_a_day_of_the_calendar() {
+        for text in ["2026-01-31", "2024-02-29", "2000-02-29", "2026-12-31"] {
+            assert_eq!(date(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "today",
+            "2026-1-31",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-04-31",
+            "2026-01-00",
+            "+026-01-01",
+            "2026/01/01",
+            "2026-01-311",
+        ] {
+            assert!(date(text).is_err(), "{text}");
         }
     }
 }

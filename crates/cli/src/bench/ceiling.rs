@@ -38,10 +38,10 @@ use std::io;
 use crosstie::{Collective, Communicator};
 use crosstie_launch::emulated_node;
 
-use super::matrix::Matrix;
 use super::sizes::{Counts, Row};
 use super::speeds::{Curve, Memory, Speeds};
 use crate::exit::Failure;
+use crate::matrix::Matrix;
 
 /// What ceilings are predicted from.
 #[derive(Debug, Clone)]
@@ -189,7 +189,7 @@ impl Ceiling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::operation::Operation;
+    use crate::operation::Operation;
 
     fn traffic(name: &str, ranks: u32, nodes: u32, in_place: bool) -> Traffic {
         let (ranks, networked) = (ranks.into(), nodes.into());

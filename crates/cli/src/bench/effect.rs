@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use crosstie::{Algorithm, DataType, Protocol, Pxn, ReduceOp};
 
-use super::matrix::{Lengths, Skew};
 use crate::args::{BenchArgs, BuffersArg, Root, TransportArg};
+use crate::matrix::{Lengths, Skew};
 
 /// Warns on standard error, a line for each flag; `nodes` where they are known.
 pub fn warn_of_none(args: &BenchArgs, nodes: Option<u32>) {

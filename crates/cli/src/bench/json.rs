@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::progress::Progress;
 use super::report::{Counters, Header, Measured, Nic, Report, Sent};
 use super::sizes::Row;
 use super::speeds::Speeds;
 use crate::exit::{Failure, Summary};
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
 
 /// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
 pub struct Json<W> {
@@ -43,6 +44,9 @@ struct Document<'a> {
     warmup_iters: u32,
     iters: Option<u32>,
     budget_ms: u32,
+    /// As `crosstie plan --json` prints it; why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<&'a Value>,
     ceiling: Option<&'a str>,
     speeds: Option<&'a Speeds>,
     rows: &'a [JsonRow],
@@ -156,6 +160,7 @@ impl<W: Write> Report for Json<W> {
             warmup_iters: header.warmup_iters,
             iters: header.iters,
             budget_ms: header.budget_ms,
+            plan: header.plan.as_ref(),
             ceiling: header.ceiling.as_deref(),
             speeds: header.speeds.as_ref(),
             rows: &self.rows,

@@ -64,7 +64,7 @@ fn warn_of_errors(file: &Path) {
         let _ = writeln!(
             io::stderr(),
             "crosstie: {count} error{s} by `crosstie topo lint {}`",
-            file.display()
+            crate::file::shown(file)
         );
     }
 }
@@ -95,7 +95,7 @@ pub fn processes(
 ) -> Result<Exit, Failure> {
     let this = std::env::current_exe().map_err(|e| Failure::host("find this program", e))?;
     let color =
-        if crate::color(args.color, io::stdout().is_terminal()) { "always" } else { "never" };
+        if crate::args::color(args.color, io::stdout().is_terminal()) { "always" } else { "never" };
     let program: Vec<OsString> = [this.into_os_string()]
         .into_iter()
         .chain(line.iter().cloned())

@@ -6,14 +6,12 @@ mod csv;
 mod effect;
 mod json;
 mod local;
-pub mod matrix;
-pub mod operation;
 mod plot;
 pub mod progress;
 mod rank;
 mod report;
 mod sent;
-mod sizes;
+pub mod sizes;
 mod speeds;
 mod table;
 mod task;
@@ -27,7 +25,7 @@ use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure, Summary};
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
 use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
 use report::Report;
@@ -232,7 +230,7 @@ fn report(args: &BenchArgs, watched: bool) -> Box<dyn Report + Send> {
         false if watched && io::stderr().is_terminal() => Progress::bar(),
         false => Progress::Silent,
     };
-    let color = crate::color(args.color, watched && io::stdout().is_terminal());
+    let color = crate::args::color(args.color, watched && io::stdout().is_terminal());
     let report: Box<dyn Report + Send> = match (args.json, args.csv) {
         (true, _) => Box::new(json::Json::new(io::stdout(), progress)),
         (_, true) => Box::new(csv::Csv::new(io::stdout(), progress)),

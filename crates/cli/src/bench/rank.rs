@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crosstie::{Communicator, Error, Look, ReduceOp};
 use crosstie_ir::Rank;
+use serde_json::{Value, json};
 
 use super::buffer::Buffer;
 use super::ceiling::Ceiling;
@@ -29,13 +30,14 @@ pub fn run(
     let mut bench = Bench::new(args, &comm, &rows)?;
     bench.predict(&mut comm, args, &rows)?;
     if let Some(report) = &mut report {
-        if args.show_plan {
+        if args.show_plan && !args.json {
             show_plan(&comm, args)?;
         }
         let mut header = Header::new(args, &comm, &rows, ranks_here);
         let ceiling = bench.ceiling.as_ref().filter(|ceiling| !ceiling.is_unknown());
         header.speeds = ceiling.map(|ceiling| ceiling.speeds().clone());
         header.ceiling = ceiling.map(|ceiling| ceiling.in_words(largest(&rows)));
+        header.plan = (args.show_plan && args.json).then(|| plan_object(&comm));
         report.begin(&header)?;
     }
     bench.settle(&mut comm, &rows)?;
@@ -64,9 +66,9 @@ pub fn run(
 
 /// The plan of the world's rings and routes, or why there is none.
 fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
-    let color = crate::color(args.color, io::stdout().is_terminal());
+    let color = crate::args::color(args.color, io::stdout().is_terminal());
     let shown = match comm.plan() {
-        Ok(plan) => plan.text(Look { color, full: false }),
+        Ok(plan) => plan.text(Look { color, full: args.full }),
         Err(why) => format!("No plan of rings and routes: {why}.\n"),
     };
     let past = comm.relay_below().map_or_else(String::new, |bytes| {
@@ -75,6 +77,14 @@ fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
         )
     });
     writeln!(io::stdout(), "{shown}{past}").map_err(|e| Failure::host("write the plan", e))
+}
+
+/// The same for scripts.
+fn plan_object(comm: &Communicator) -> Value {
+    match comm.plan() {
+        Ok(plan) => plan.json(),
+        Err(why) => json!({ "schema": 1, "error": { "message": why.to_string() } }),
+    }
 }
 
 /// What of a row falls short of --fail-below, in words.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use crosstie::{Algorithm, Communicator, Ideal, Protocol, Pxn};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::sizes::{self, Row};
 use super::speeds::Speeds;
 use crate::args::BenchArgs;
 use crate::exit::Failure;
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
 
 /// Where rank 0 tells its findings, as they come.
 pub trait Report {
@@ -75,6 +76,8 @@ pub struct Header {
     pub speeds: Option<Speeds>,
     /// The same in words.
     pub ceiling: Option<String>,
+    /// The world's plan, where it is to be told for scripts.
+    pub plan: Option<Value>,
     /// Rows to come.
     pub rows: usize,
     /// Calls before the clock starts.
@@ -127,6 +130,7 @@ impl Header {
             lab: args.lab.clone(),
             speeds: None,
             ceiling: None,
+            plan: None,
             rows: rows.len(),
             warmup_iters: args.warmup_iters,
             iters: args.iters,

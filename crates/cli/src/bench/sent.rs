@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crosstie::{Communicator, Error, Flushes, ReduceOp, TransportCounters};
 
-use super::operation::Kind;
 use super::report::{Counters, Nic, PerCall, Sent};
 use super::sizes::{Counts, Row};
+use crate::operation::Kind;
 
 /// Every transport there is: what the ranks add up their counters by.
 const TRANSPORTS: [&str; 3] = ["loopback", "shm", "tcp"];

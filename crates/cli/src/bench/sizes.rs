@@ -10,10 +10,10 @@ use crosstie::{Algorithm, Collective, DataType, ReduceOp};
 use crosstie_ir::Rank;
 use crosstie_ir::exact::Case;
 
-use super::matrix::{Lengths, Matrix};
-use super::operation::{Kind, Operation};
 use crate::args::{BenchArgs, Root};
 use crate::exit::Failure;
+use crate::matrix::{Lengths, Matrix};
+use crate::operation::{Kind, Operation};
 
 /// Where a sweep begins when -b does not say.
 const DEFAULT_MIN_BYTES: u64 = 8;
@@ -159,7 +159,11 @@ fn of_file(
 ) -> Result<Vec<BytesAndCounts>, Failure> {
     if operation.kind != Kind::Ragged(Collective::AllToAll) {
         return Err(Failure::usage(
-            format!("--matrix {}, but {} has one block for a rank", path.display(), operation.name),
+            format!(
+                "--matrix {}, but {} has one block for a rank",
+                crate::file::shown(path),
+                operation.name
+            ),
             "a file is for all_to_all_v; give uniform, zipf or one-hot",
         ));
     }
@@ -193,12 +197,7 @@ fn sizes(
         return Ok(vec![0]);
     }
     let (min, max) = range(args);
-    if min > max {
-        return Err(Failure::usage(
-            format!("the smallest size ({min} bytes) exceeds the largest ({max} bytes)"),
-            "give -b a size that is at most -e's",
-        ));
-    }
+    refuse_reversed(min, max)?;
     let unit = unit(operation, dtype, ranks);
     if let Some(asked) = args.min_bytes {
         refuse_broken_elements(asked, dtype, dtype.size() as u64)?;
@@ -224,6 +223,17 @@ fn sizes(
         return Err(uneven(max, operation, dtype, ranks, unit));
     }
     Ok(sizes)
+}
+
+/// Refuses a sweep that ends before it begins.
+pub fn refuse_reversed(min: u64, max: u64) -> Result<(), Failure> {
+    if min <= max {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("the smallest size ({min} bytes) exceeds the largest ({max} bytes)"),
+        "give -b a size that is at most -e's",
+    ))
 }
 
 /// What the sizes that were asked for had to be rounded down to multiples of: nothing where each

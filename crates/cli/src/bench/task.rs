@@ -7,8 +7,8 @@ use crosstie::{Buffers, Collective, Communicator, DataType, Error, ReduceOp};
 use crosstie_ir::exact::{Case, Exact};
 
 use super::buffer::Buffer;
-use super::operation::Kind;
 use super::sizes::{Counts, Row};
+use crate::operation::Kind;
 
 /// Out of place or in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

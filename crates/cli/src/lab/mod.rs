@@ -4,7 +4,6 @@
 //! arguments, builds the cluster and then does what the inner command says.
 
 mod cables;
-mod facts;
 mod report;
 mod traffic;
 mod world;
@@ -19,9 +18,9 @@ use crosstie_lab::{Cluster, Description, Ended, become_init, confine, require_to
 
 use crate::args::{Cli, Command, LabArgs, LabCommand, LabInsideArgs, RunArgs};
 use crate::exit::{Exit, Failure};
+use crate::lab_facts::LabFacts;
 use crate::{bench, run};
 use cables::Cables;
-pub use facts::LabFacts;
 use world::World;
 
 /// Runs the command.
@@ -111,7 +110,7 @@ fn inner(line: &[OsString]) -> Result<Command, Failure> {
     match parse(line)? {
         command @ (Command::Bench(_) | Command::Run(_)) => Ok(command),
         _ => {
-            let name = line.first().map_or(OsStr::new(""), |name| name).display();
+            let name = crate::file::shown(line.first().map_or(OsStr::new(""), |name| name));
             Err(Failure::usage(
                 format!("a lab runs bench or run, not {name}"),
                 "for another program: `crosstie lab -- run -- PROGRAM`",

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use crosstie_lab::{Counters, Description, Traffic};
 
+use crate::lab_facts::rates;
+
 /// Prints a line for each NIC with its leaf port, and one for each uplink: in millions of bytes.
 pub fn print(mut out: impl Write, lab: &Description, carried: &Counters) -> io::Result<()> {
     writeln!(out, "# carried, in MB ({}, MTU {}):", rates(lab), lab.mtu)?;
@@ -25,14 +27,6 @@ pub fn print(mut out: impl Write, lab: &Description, carried: &Counters) -> io::
         writeln!(out, "#   uplink of rail {rail}: {up} up to the spine, {down} down")?;
     }
     out.flush()
-}
-
-/// What limits there are, in words.
-pub fn rates(lab: &Description) -> String {
-    match lab.oversubscription {
-        Some(_) => format!("NICs {}, uplinks {}", lab.rate, lab.uplink()),
-        None => format!("NICs {}, no spine", lab.rate),
-    }
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -235,7 +235,7 @@ pub fn become_rank(args: BecomeRankArgs) -> Failure {
         return Failure::usage("no program to turn into", "name one after `--`");
     };
     let error = Command::new(name).args(arguments).exec();
-    Failure::host(format!("start {}", name.display()), error)
+    Failure::host(format!("start {}", crate::file::shown(name)), error)
 }
 
 fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

@@ -15,12 +15,12 @@ fn unread(file: &Path, error: &MachineError) -> Failure {
     let kind = crate::file::read(file).map(|bytes| Kind::of(&bytes));
     match kind {
         Ok(Kind::Topology) => Failure::usage(
-            format!("--topo {}: {error}", file.display()),
+            format!("--topo {}: {error}", crate::file::shown(file)),
             "`crosstie topo lint --file FILE` tells what is wrong with a topology file",
         ),
         Ok(other) => other.refusal("--topo", file, Kind::Topology.name()),
         Err(_) => Failure::usage(
-            format!("--topo {}: {error}", file.display()),
+            format!("--topo {}: {error}", crate::file::shown(file)),
             "give an NCCL topology file: topology/ has some, `crosstie topo --format xml` writes this machine's",
         ),
     }
@@ -45,7 +45,10 @@ pub fn played(
     let nodes = nodes.or(ranks.map(hold)).unwrap_or(all);
     if !machine.suits(nodes) {
         return Err(Failure::usage(
-            format!("--nodes {nodes} of {}, which describes {hosts} hosts", file.display()),
+            format!(
+                "--nodes {nodes} of {}, which describes {hosts} hosts",
+                crate::file::shown(file)
+            ),
             format!(
                 "give --nodes {hosts}, a number that divides it, or a multiple; or the file of one host"
             ),

@@ -27,7 +27,7 @@ impl Cluster {
             return Err(Failure::usage("--nodes 0: there is nothing to plan", remedy));
         }
         // Before anything is made for each node; what is lost makes it smaller.
-        let each = match args.gpus.len() {
+        let each = match args.gpus().len() {
             0 => Node::whole(&machine).members.len(),
             asked => asked,
         };

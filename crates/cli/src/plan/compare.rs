@@ -1,24 +1,24 @@
 //! Owns `crosstie plan diff`: which plans are compared, and how the command ends.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use crosstie_topo::shown;
 use serde_json::{Value, json};
 
 use super::difference::{Change, changes, text};
+use super::schema;
 use crate::args::PlanDiffArgs;
 use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::kind::Kind;
 
-/// The longest plan that is read from a pipe: 512 ranks' takes some MB.
-const LONGEST: u64 = 256 << 20;
 const WANTED: &str = "a plan of `crosstie plan --json`";
 
 /// Runs the command.
 pub fn run(args: &PlanDiffArgs) -> Result<Exit, Failure> {
     let files = [&args.first, &args.second];
-    if files.iter().all(|file| is_stdin(file)) {
+    if files.iter().all(|file| file::is_stdin(file)) {
         let remedy = "give one of them as a file";
         return Err(Failure::usage("both plans are to come from standard input", remedy));
     }
@@ -29,8 +29,8 @@ pub fn run(args: &PlanDiffArgs) -> Result<Exit, Failure> {
         let changes: Vec<Value> = found.iter().map(Change::object).collect();
         format!("{}\n", json!({ "schema": 1, "equal": found.is_empty(), "changes": changes }))
     } else {
-        let names = files.map(|file| file.display().to_string());
-        let color = crate::color(args.color, io::stdout().is_terminal());
+        let names = files.map(crate::file::shown);
+        let color = crate::args::color(args.color, io::stdout().is_terminal());
         text(&found, [&names[0], &names[1]], same_inputs, [color, args.full])
     };
     let mut out = io::stdout().lock();
@@ -39,28 +39,17 @@ pub fn run(args: &PlanDiffArgs) -> Result<Exit, Failure> {
     Ok(if found.is_empty() { Exit::Good } else { Exit::WrongResult })
 }
 
-fn is_stdin(file: &Path) -> bool {
-    file == Path::new("-")
-}
-
 fn read(file: &Path) -> Result<Value, Failure> {
     let failed = |error: io::Error| {
         let remedy = "give two files that `crosstie plan --json` printed, or - for standard input";
-        Failure::usage(format!("cannot read {}: {error}", file.display()), remedy)
+        Failure::usage(format!("cannot read {}: {error}", crate::file::shown(file)), remedy)
     };
-    let bytes = match is_stdin(file) {
-        false => file::read(file).map_err(failed)?,
-        true => {
-            let mut bytes = Vec::new();
-            io::stdin().lock().take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
-            bytes
-        }
-    };
+    let bytes = file::read(file).map_err(failed)?;
     let kind = Kind::of(&bytes);
     if kind != Kind::Explained {
         return Err(match kind {
             Kind::Topology | Kind::Json => Failure::usage(
-                format!("{} is not {WANTED}", file.display()),
+                format!("{} is not {WANTED}", crate::file::shown(file)),
                 "`crosstie plan --topo FILE --json > plan.json` writes one",
             ),
             other => other.refusal("", file, WANTED),
@@ -68,8 +57,24 @@ fn read(file: &Path) -> Result<Value, Failure> {
     }
     let value: Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     if value["schema"] != 1 {
-        let found = format!("{}: schema {}, expected 1", file.display(), value["schema"]);
+        let found = format!("{}: schema {}, expected 1", crate::file::shown(file), value["schema"]);
         return Err(Failure::usage(found, "write it anew with this `crosstie plan --json`"));
     }
-    Ok(value)
+    if let Some(fault) = schema::fault(&value) {
+        let found = format!("{}: {fault}", crate::file::shown(file));
+        return Err(Failure::usage(found, "write it anew with `crosstie plan --json`"));
+    }
+    Ok(printable(value))
+}
+
+/// The plan without what a terminal would obey: whoever wrote it may be anybody.
+fn printable(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(shown(&text)),
+        Value::Array(all) => all.into_iter().map(printable).collect(),
+        Value::Object(all) => {
+            all.into_iter().map(|(key, it)| (shown(&key), printable(it))).collect()
+        }
+        other => other,
+    }
 }

@@ -77,13 +77,34 @@ fn rest(plans: [&Value; 2], changes: &mut Vec<Change>) {
         plans.iter().filter_map(|plan| plan.as_object()).flat_map(|plan| plan.keys()).collect();
     for key in keys.into_iter().filter(|key| !INPUTS.contains(&&***key)) {
         if plans[0][key] != plans[1][key] {
-            let told = plans.map(|plan| {
-                let value = &plan[key];
-                let count = value.as_array().map(|all| format!("{} entries", all.len()));
-                count.unwrap_or_else(|| value.to_string().chars().take(60).collect())
-            });
-            changes.push(Change::of("other", key.clone(), told));
+            parts(key.clone(), [0, 1].map(|side: usize| &plans[side][key]), changes);
         }
+    }
+}
+
+/// The parts of a value that differ, each by its place in the JSON.
+fn parts(at: String, values: [&Value; 2], changes: &mut Vec<Change>) {
+    match values {
+        [one, other] if one == other => {}
+        [Value::Array(one), Value::Array(other)] if one.len() == other.len() => {
+            for (index, (one, other)) in one.iter().zip(other).enumerate() {
+                parts(format!("{at}[{index}]"), [one, other], changes);
+            }
+        }
+        [Value::Object(one), Value::Object(other)] => {
+            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            for key in keys {
+                parts(format!("{at}.{key}"), values.map(|value| &value[key]), changes);
+            }
+        }
+        _ => changes.push(Change::of("other", at, values.map(briefly))),
+    }
+}
+
+fn briefly(value: &Value) -> String {
+    match value {
+        Value::Array(all) => format!("{} entries", all.len()),
+        other => plain(other).chars().take(60).collect(),
     }
 }
 
@@ -264,16 +285,31 @@ fn routes(plans: [&Value; 2], changes: &mut Vec<Change>) {
     };
     counted("relays", "relay_gpu", &|relay| !relay.is_null());
     counted("crossings", "crosses_rail", &|crosses| crosses == true);
-    let ways = routes.map(|routes| {
-        routes.into_iter().map(|(ends, it)| (ends, route(it))).collect::<BTreeMap<_, _>>()
+    let ways = routes.each_ref().map(|routes| {
+        routes.iter().map(|(ends, it)| (*ends, route(it))).collect::<BTreeMap<_, _>>()
     });
     let name = |node: Option<u64>, gpu: Option<u64>| {
         let gpu = gpu.map_or("?".to_owned(), |gpu| gpu.to_string());
         node.map_or(gpu.clone(), |node| format!("{gpu} of node {node}"))
     };
-    for ((nodes, gpus), values) in paired(&ways) {
-        let which = format!("{} to {}", name(nodes[0], gpus[0]), name(nodes[1], gpus[1]));
-        changes.push(Change::of("route", which, values));
+    let pair = |(nodes, gpus): &Ends| {
+        format!("{} to {}", name(nodes[0], gpus[0]), name(nodes[1], gpus[1]))
+    };
+    for (ends, values) in paired(&ways) {
+        changes.push(Change::of("route", pair(&ends), values));
+    }
+    // What a route's own line does not tell.
+    let both =
+        routes[0].iter().filter_map(|(ends, one)| Some((ends, [*one, *routes[1].get(ends)?])));
+    for (ends, ways) in
+        both.filter(|(_, ways)| ways[0] != ways[1] && route(ways[0]) == route(ways[1]))
+    {
+        let differs = |key: &&String| ways[0][&***key] != ways[1][&***key];
+        let told = ways.map(|way| {
+            let keys = way.as_object().into_iter().flat_map(|way| way.keys()).filter(differs);
+            keys.map(|key| format!("{key} {}", plain(&way[key]))).collect::<Vec<_>>().join(", ")
+        });
+        changes.push(Change::of("route", pair(ends), told));
     }
 }
 
@@ -370,7 +406,7 @@ pub fn text(changes: &[Change], names: [&str; 2], same_inputs: bool, look: [bool
         let told: Vec<String> = alike.iter().map(arrow).collect();
         let lines = match what {
             "messages" | "wire messages" => vec![told.join(", ")],
-            "ring" | "route" if told.len() > MOST && !full => {
+            "ring" | "route" | "other" if told.len() > MOST && !full => {
                 left.push(format!("{} more of {what}", told.len() - MOST));
                 told[..MOST].to_vec()
             }

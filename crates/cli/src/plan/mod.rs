@@ -4,6 +4,7 @@ mod cluster;
 mod compare;
 mod difference;
 mod lost;
+mod schema;
 mod search;
 mod svg;
 mod verify;

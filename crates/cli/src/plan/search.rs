@@ -13,7 +13,7 @@ use crosstie_topo::{Rule, Topology, VertexId, lint};
 
 use super::cluster::Cluster;
 use super::svg;
-use crate::args::{OnOff, PlanFormat, SearchArgs};
+use crate::args::{PlanFormat, PlanPxn, SearchArgs};
 use crate::exit::{Exit, Failure};
 use crate::kind::Kind;
 use crate::topo::machine::Machine;
@@ -21,19 +21,19 @@ use crate::topo::machine::Machine;
 /// Runs the command.
 pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let cluster = Cluster::of(machine(args.topo.as_deref())?, args)?;
-    let kinds = cluster.kinds(&args.gpus)?;
-    let scheme = Scheme::of(&kinds, &cluster.kind_of, args.pxn == OnOff::On);
+    let kinds = cluster.kinds(args.gpus())?;
+    let scheme = Scheme::of(&kinds, &cluster.kind_of, args.pxn != PlanPxn::Off);
     let mut scheme = scheme.map_err(|error| refused(error, &kinds))?;
     if let Some(file) = &args.graph {
         scheme = by_graph(scheme, file)?;
     }
     if let Some(file) = &args.tune {
         let table = table(file)?;
-        let tuned = scheme.tuned(&file.display().to_string(), &table);
+        let tuned = scheme.tuned(&crate::file::shown(file), &table);
         scheme = tuned.map_err(|error| match error {
             Untuned::Refused(error) => refused(error, &kinds),
             Untuned::OtherLinks { .. } => Failure::usage(
-                format!("--tune {}: {error}", file.display()),
+                format!("--tune {}: {error}", crate::file::shown(file)),
                 "leave --tune out: over such links a model decides",
             ),
         })?;
@@ -43,7 +43,7 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     }
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
-            let color = crate::color(args.color, io::stdout().is_terminal());
+            let color = crate::args::color(args.color, io::stdout().is_terminal());
             scheme.text(Look { color, full: args.full })
         }
         PlanFormat::Svg => svg::svg(&scheme),
@@ -71,7 +71,7 @@ fn choices(mut scheme: Scheme<'_>, args: &SearchArgs) -> Result<Exit, Failure> {
     scheme.counts.chosen = OPERATIONS.into_iter().filter(asked).flat_map(at).collect();
     match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
-            let color = crate::color(args.color, io::stdout().is_terminal());
+            let color = crate::args::color(args.color, io::stdout().is_terminal());
             print(&scheme.choices_text(Look { color, full: args.full }))
         }
         PlanFormat::Json => {
@@ -102,7 +102,7 @@ fn choices(mut scheme: Scheme<'_>, args: &SearchArgs) -> Result<Exit, Failure> {
 fn by_graph<'a>(scheme: Scheme<'a>, file: &Path) -> Result<Scheme<'a>, Failure> {
     let remedy = "--graph takes what NCCL_GRAPH_DUMP_FILE or --format graph wrote for this machine";
     let wrong = |error: &dyn Display| {
-        Failure::usage(format!("--graph {}: {error}", file.display()), remedy)
+        Failure::usage(format!("--graph {}: {error}", crate::file::shown(file)), remedy)
     };
     let bytes = crate::file::read(file).map_err(|error| wrong(&error))?;
     match Kind::of(&bytes) {
@@ -150,7 +150,7 @@ fn graph(scheme: &Scheme<'_>) -> Result<String, Failure> {
 fn table(file: &Path) -> Result<Tune, Failure> {
     let bad = |what: String| {
         Failure::usage(
-            format!("--tune {}: {what}", file.display()),
+            format!("--tune {}: {what}", crate::file::shown(file)),
             "give a file that `crosstie tune --out` wrote",
         )
     };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crosstie_ir::{Options, Plan, Report, SLOTS, from_json, verify};
 use crosstie_planner::msccl::{self, Error, Forms, Origin, Program, Refused};
+use crosstie_topo::shown;
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -26,7 +27,10 @@ impl Subject {
     /// Where it is neither; what is wrong in a program comes as the second kind.
     fn read(path: &Path) -> Result<Result<Self, Wrong>, Failure> {
         let bad = |error: String| {
-            Failure::usage(format!("{}: {error}", path.display()), format!("give {WANTED}"))
+            Failure::usage(
+                format!("{}: {error}", crate::file::shown(path)),
+                format!("give {WANTED}"),
+            )
         };
         let bytes = file::read(path).map_err(|error| bad(error.to_string()))?;
         let kind = Kind::of(&bytes);
@@ -120,7 +124,7 @@ pub fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn paint(args: &VerifyArgs) -> bool {
-    crate::color(args.color, io::stdout().is_terminal())
+    crate::args::color(args.color, io::stdout().is_terminal())
 }
 
 /// Most bytes that a rank sends, in parts of its buffer or blocks.
@@ -137,7 +141,7 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
     let _ = writeln!(
         text,
         "{}: {bold}right{plain}: {} of {} ranks{}",
-        path.display(),
+        crate::file::shown(path),
         plan.collective.name(),
         plan.ranks,
         match (proof.forms.in_place, proof.forms.out_of_place) {
@@ -149,7 +153,7 @@ fn right(path: &Path, subject: &Subject, proof: &Proof, color: bool) -> String {
     if let Subject::Program(Program { name, .. }) = subject
         && !name.is_empty()
     {
-        let _ = writeln!(text, "  name                  {name}");
+        let _ = writeln!(text, "  name                  {}", shown(name));
     }
     let parts = if plan.collective.is_whole() { plan.parts } else { u32::from(report.slices) };
     let messages = report.sent.iter().map(|sent| sent.messages).max().unwrap_or(0);
@@ -189,7 +193,7 @@ fn wrong_text(path: &Path, wrong: &Wrong, color: bool) -> String {
     /// A deadlock of a large world would fill pages.
     const SHOWN: usize = 8;
     let (bold, plain) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let mut text = format!("{}: {bold}wrong{plain}: {}\n", path.display(), wrong.reason);
+    let mut text = format!("{}: {bold}wrong{plain}: {}\n", crate::file::shown(path), wrong.reason);
     for origin in wrong.origins.iter().take(SHOWN) {
         let _ = writeln!(text, "  {origin}");
     }

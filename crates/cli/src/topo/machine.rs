@@ -51,31 +51,33 @@ impl Subject {
         Self::Machine(Box::new(machine))
     }
 
+    fn of_bytes(file: &Path, bytes: Vec<u8>) -> Result<Self, Failure> {
+        match Kind::of(&bytes) {
+            Kind::Topology => Machine::described(&[(file, bytes)]).map(Self::machine),
+            Kind::Capture => Machine::captured(file, &bytes).map(Self::machine),
+            Kind::Fabric => {
+                let fabric = crate::fabric::read(file, &bytes);
+                Ok(Self::Fabric(Box::new(fabric.map_err(|e| bad_file(file, e))?)))
+            }
+            other => Err(other.refusal("", file, "a machine or a fabric")),
+        }
+    }
+
     fn of_files(files: &[PathBuf]) -> Result<Self, Failure> {
         match files {
             [] => Machine::here().map(Self::machine),
-            [file] => {
-                let bytes = read_file(file)?;
-                match Kind::of(&bytes) {
-                    Kind::Topology => Machine::described(&[(file, bytes)]).map(Self::machine),
-                    Kind::Capture => Machine::captured(file, &bytes).map(Self::machine),
-                    Kind::Fabric => {
-                        let fabric = crate::fabric::read(file, &bytes);
-                        Ok(Self::Fabric(Box::new(fabric.map_err(|e| bad_file(file, e))?)))
-                    }
-                    other => Err(other.refusal("", file, "a machine or a fabric")),
-                }
-            }
+            [file] => Self::of_bytes(file, read_file(file)?),
             files => {
                 let mut parts = Vec::new();
                 for file in files {
                     let bytes = read_file(file)?;
                     if Kind::of(&bytes) != Kind::Topology {
-                        let message = format!("{} is no NCCL topology file", file.display());
+                        let message =
+                            format!("{} is no NCCL topology file", crate::file::shown(file));
                         let remedy = "only those are merged: give a captured machine, or a fabric, by itself";
                         return Err(Failure::usage(message, remedy));
                     }
-                    parts.push((file, bytes));
+                    parts.push((file.as_path(), bytes));
                 }
                 Machine::described(&parts).map(Self::machine)
             }
@@ -97,11 +99,16 @@ impl Machine {
     /// The same for an option of another command.
     pub fn of_option(option: &str, file: &Path, remedy: &str) -> Result<Self, Failure> {
         let unread = |error| {
-            Failure::usage(format!("{option}: cannot read {}: {error}", file.display()), remedy)
+            Failure::usage(
+                format!("{option}: cannot read {}: {error}", crate::file::shown(file)),
+                remedy,
+            )
         };
         let bytes = file::read(file).map_err(unread)?;
         match Kind::of(&bytes) {
-            Kind::Topology | Kind::Capture | Kind::Fabric => Self::of_file(file),
+            Kind::Topology | Kind::Capture | Kind::Fabric => {
+                Self::only(Subject::of_bytes(file, bytes)?)
+            }
             other => Err(other.refusal(option, file, "a machine")),
         }
     }
@@ -141,7 +148,7 @@ impl Machine {
     }
 
     /// What files describe, each a part of one machine.
-    fn described(files: &[(&PathBuf, Vec<u8>)]) -> Result<Self, Failure> {
+    fn described(files: &[(&Path, Vec<u8>)]) -> Result<Self, Failure> {
         let mut documents = Vec::new();
         for (file, bytes) in files {
             documents.push(Document::read_bytes(bytes).map_err(|error| bad_file(file, error))?);
@@ -162,7 +169,7 @@ impl Machine {
             means: format!("{:?} is kept, {:?} is dropped", conflict.kept, conflict.dropped),
         };
         let notes = merged.conflicts.into_iter().map(note).collect();
-        let first = files.first().map_or(Path::new(""), |(file, _)| file.as_path());
+        let first = files.first().map_or(Path::new(""), |(file, _)| *file);
         let topology = Topology::from_document(merged.document);
         Ok(Self { topology: topology.map_err(|error| bad_file(first, error))?, notes })
     }
@@ -186,7 +193,9 @@ impl Folder {
     fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("crosstie-topo-{}", std::process::id()));
         let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|e| Failure::host(format!("make the folder {}", path.display()), e))?;
+        made.map_err(|e| {
+            Failure::host(format!("make the folder {}", crate::file::shown(&path)), e)
+        })?;
         Ok(Self(path))
     }
 }
@@ -209,7 +218,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
                 "its commands are show, lint, diff and remap; `crosstie topo --help` tells what it reads"
             }
         };
-        Failure::usage(format!("cannot read {}: {error}", path.display()), remedy)
+        Failure::usage(format!("cannot read {}: {error}", crate::file::shown(path)), remedy)
     };
     file::read(path).map_err(failed)
 }
@@ -217,5 +226,5 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 /// A file that does not hold what it should.
 pub fn bad_file(path: &Path, error: impl std::fmt::Display) -> Failure {
     let remedy = "`crosstie topo --help` tells what it reads";
-    Failure::usage(format!("{}: {error}", path.display()), remedy)
+    Failure::usage(format!("{}: {error}", crate::file::shown(path)), remedy)
 }

@@ -71,7 +71,7 @@ fn look(args: &ShowArgs) -> text::Look {
     let terminal = io::stdout().is_terminal();
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col.into());
     let width = columns.ok().filter(|&columns| terminal && columns > 0).unwrap_or(WIDTH_OF_A_FILE);
-    text::Look { color: crate::color(args.color, terminal), width, full: args.full }
+    text::Look { color: crate::args::color(args.color, terminal), width, full: args.full }
 }
 
 /// A file that ranks would play is not what is shown where none is named.
@@ -127,10 +127,10 @@ fn capture(path: &Path) -> Result<Exit, Failure> {
     let tree = Tree::at("/").map_err(|e| Failure::host("look at this machine", e))?;
     let text = Captured::of(tree, &Gpus::of_this_host(DRIVER)).to_string();
     let written = fs::write(path, text);
-    written.map_err(|e| Failure::host(format!("write {}", path.display()), e))?;
+    written.map_err(|e| Failure::host(format!("write {}", crate::file::shown(path)), e))?;
     print(&format!(
         "{0} has what detection reads here; `crosstie topo --captured {0}` shows it anywhere.\n",
-        path.display()
+        crate::file::shown(path)
     ))?;
     Ok(Exit::Good)
 }
@@ -156,10 +156,10 @@ fn judge(args: &LintArgs) -> Result<Exit, Failure> {
     } else {
         let files = args.machine.all();
         let file = match &files[..] {
-            [file] => Some(file.display().to_string()),
+            [file] => Some(crate::file::shown(file)),
             _ => None,
         };
-        let color = crate::color(When::Auto, io::stdout().is_terminal());
+        let color = crate::args::color(When::Auto, io::stdout().is_terminal());
         print(&text::findings(&findings, file.as_deref(), color))?;
     }
     Ok(if bad { Exit::WrongResult } else { Exit::Good })
@@ -168,7 +168,7 @@ fn judge(args: &LintArgs) -> Result<Exit, Failure> {
 fn compare(args: &DiffArgs) -> Result<Exit, Failure> {
     let first = Machine::of_file(&args.first)?;
     let (second, name) = match &args.second {
-        Some(file) => (Machine::of_file(file)?, file.display().to_string()),
+        Some(file) => (Machine::of_file(file)?, crate::file::shown(file)),
         None => (Machine::here()?, "this machine".to_owned()),
     };
     let found = diff(&first.topology, &second.topology)
@@ -176,7 +176,7 @@ fn compare(args: &DiffArgs) -> Result<Exit, Failure> {
     if args.json {
         print(&format!("{}\n", json!({ "schema": 1, "differences": found })))?;
     } else {
-        let names = [&args.first.display().to_string(), &*name];
+        let names = [&crate::file::shown(&args.first), &*name];
         let machines = [&first.topology, &second.topology];
         print(&difference::text(&found, machines, names, args.full))?;
     }

@@ -14,8 +14,9 @@ use crosstie_planner::cost::{Provenance, Shape, Tune};
 use crosstie_planner::{Nodes, Reach};
 
 use crate::args::{TuneArgs, TunedTransport};
-use crate::bench::operation::{self, Kind, Operation};
+use crate::bench::sizes;
 use crate::exit::{Exit, Failure};
+use crate::operation::{self, Kind, Operation};
 
 /// A world to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,7 @@ struct Run {
 /// Runs the command.
 pub fn run(args: &TuneArgs) -> Result<Exit, Failure> {
     refuse_launchers()?;
+    sizes::refuse_reversed(args.min_bytes, args.max_bytes)?;
     let operations = operations(args)?;
     let worlds = worlds(args)?;
     let file = args.out.as_deref().map(target).transpose()?;
@@ -56,9 +58,9 @@ pub fn run(args: &TuneArgs) -> Result<Exit, Failure> {
     let table = Tune { provenance: provenance(args), entries: times.into_entries() };
     if let Some(file) = &file {
         written::replace(file, table.to_json().as_bytes())
-            .map_err(|error| Failure::host(format!("write {}", file.display()), error))?;
+            .map_err(|error| Failure::host(format!("write {}", crate::file::shown(file)), error))?;
     }
-    let color = crate::color(args.color, io::stdout().is_terminal());
+    let color = crate::args::color(args.color, io::stdout().is_terminal());
     let mut out = io::stdout().lock();
     let told = out.write_all(report::text(&table, color).as_bytes()).and_then(|()| out.flush());
     told.map_err(|error| Failure::host("write the result", error))?;
@@ -68,7 +70,10 @@ pub fn run(args: &TuneArgs) -> Result<Exit, Failure> {
 /// The file to write, which is looked at before minutes are spent on what goes into it.
 fn target(file: &Path) -> Result<PathBuf, Failure> {
     written::target(file).map_err(|error| {
-        Failure::usage(format!("--out {}: {error}", file.display()), "name a file to write")
+        Failure::usage(
+            format!("--out {}: {error}", crate::file::shown(file)),
+            "name a file to write",
+        )
     })
 }
 

@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::{Run, World};
 use crate::args::TuneArgs;
-use crate::bench::operation::Operation;
 use crate::bench::progress;
 use crate::exit::{Exit, Failure};
+use crate::operation::Operation;
 
 /// The best time of each size, ns.
 #[derive(Debug, Default)]
@@ -112,6 +112,8 @@ fn bench(args: &TuneArgs, run: &Run, times: &mut Times) -> Result<Result<(), Exi
     match (output.status.code(), document) {
         (Some(0), Ok(document)) => note(run, &document, times).map(Ok),
         (Some(code), _) if code > 128 => Ok(Err(Exit::Program(code as u8))),
+        // It has said on standard error what it was asked for that cannot be.
+        (Some(2), _) => Ok(Err(Exit::Usage)),
         (_, Ok(Document { error: Some(told), .. })) => {
             Err(Failure::host(doing(), io::Error::other(told.message)))
         }

@@ -9,7 +9,7 @@ use super::Line;
 use super::output::share;
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
 
 /// From this much on a share of the limit says something: shorter bursts fit into the token buckets.
 const SHARES_FROM: u64 = 64 << 10;

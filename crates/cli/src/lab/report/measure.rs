@@ -11,10 +11,11 @@ use serde::Deserialize;
 
 use super::variant::Variant;
 use crate::args::{Command, ReportedOperation};
-use crate::bench::operation::Operation;
 use crate::bench::{self, Nic, PerCall};
 use crate::exit::{Exit, Failure};
-use crate::lab::{LabFacts, parse, world::World};
+use crate::lab::{parse, world::World};
+use crate::lab_facts::LabFacts;
+use crate::operation::Operation;
 
 /// What is to be measured.
 #[derive(Clone, Copy)]

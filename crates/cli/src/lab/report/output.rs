@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Line;
 use crate::bench::{Nic, PerCall};
 use crate::exit::Failure;
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
 
 /// Prints what comes before the lines; `settings` are those of the environment that ranks take over.
 pub fn begin(
@@ -183,7 +183,7 @@ pub fn json(path: &Path, lab: &Description, rounds: u32, lines: &[Line]) -> Resu
     };
     let text = serde_json::to_vec_pretty(&document).map_err(io::Error::from);
     let written = text.and_then(|text| fs::write(path, [&text[..], b"\n"].concat()));
-    written.map_err(|e| Failure::host(format!("write {}", path.display()), e))
+    written.map_err(|e| Failure::host(format!("write {}", crate::file::shown(path)), e))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use crosstie_lab::Description;
 use super::Line;
 use super::variant::VARIANTS;
 use crate::args::ReportedOperation;
-use crate::bench::operation::Operation;
 use crate::exit::Failure;
-use crate::lab::LabFacts;
+use crate::lab_facts::LabFacts;
+use crate::operation::Operation;
 use crate::picture::{self, Picture, Point};
 
 /// Draws each operation into a file of its own: `path` for one alone, else with its name at the end.

@@ -98,7 +98,15 @@ fn rows(scheme: &Scheme<'_>, nics: impl Iterator<Item = u32>) -> BTreeMap<u32, u
     all.into_iter().zip(0..).map(|((_, nic), row)| (nic, row)).collect()
 }
 
-/// What lines and colours mean.
+/// The rails of NICs that rings or routes take.
+fn drawn_rails(scheme: &Scheme<'_>) -> BTreeSet<u32> {
+    let rings = scheme.rings.rings.iter().flat_map(|ring| &ring.nodes);
+    let of_rings = rings.flat_map(|stretch| [stretch.nic_in, stretch.nic_out]).flatten();
+    let of_routes = scheme.routes.iter().flat_map(|way| [way.rail, way.remote_rail]);
+    of_rings.filter_map(|nic| rail(scheme, nic)).chain(of_routes).collect()
+}
+
+/// What boxes, lines and colours mean.
 fn legend(scheme: &Scheme<'_>, top: u32, canvas: &mut Canvas) {
     let mut lines = vec![(
         "2.5",
@@ -119,6 +127,13 @@ fn legend(scheme: &Scheme<'_>, top: u32, canvas: &mut Canvas) {
         lines.clear();
     }
     let mut y = top;
+    canvas.text(
+        (MARGIN, y + 4),
+        "start",
+        INK,
+        "numbers in a box: GPUs in the order of one channel's ring, or of its trees' chain",
+    );
+    y += 18;
     for (width, colour, dashed, words) in lines {
         let ends = ((MARGIN, y), (MARGIN + 30, y));
         match dashed {
@@ -128,9 +143,8 @@ fn legend(scheme: &Scheme<'_>, top: u32, canvas: &mut Canvas) {
         canvas.text((MARGIN + 40, y + 4), "start", INK, words);
         y += 18;
     }
-    let rails: BTreeSet<u32> = scheme.node.rails.iter().map(|(rail, _)| rail).collect();
     let mut x = MARGIN;
-    for rail in rails {
+    for rail in drawn_rails(scheme) {
         if x > 10 * (BOX + 40) {
             (x, y) = (MARGIN, y + ROW);
         }

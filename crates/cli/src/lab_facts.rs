@@ -6,7 +6,6 @@ use std::io;
 use crosstie_lab::{Description, Rate};
 use serde::{Deserialize, Serialize};
 
-use super::traffic;
 use crate::exit::Failure;
 
 /// A lab's cluster, as ranks are told of it and as JSON has it.
@@ -53,8 +52,16 @@ impl fmt::Display for LabFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lab = self.description();
         let Description { nodes, ranks_per_node, rails, mtu, .. } = lab;
-        let rates = traffic::rates(&lab);
+        let rates = rates(&lab);
         write!(f, "{nodes} nodes x {ranks_per_node} ranks, {rails} rails, {rates}, MTU {mtu}")
+    }
+}
+
+/// What limits there are, in words.
+pub fn rates(lab: &Description) -> String {
+    match lab.oversubscription {
+        Some(_) => format!("NICs {}, uplinks {}", lab.rate, lab.uplink()),
+        None => format!("NICs {}, no spine", lab.rate),
     }
 }
 

@@ -18,7 +18,7 @@ impl Lengths {
     /// As the command line has it.
     pub fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => crate::file::shown(path),
             Self::Skew(skew) => {
                 let named = Skew::NAMES.into_iter().find(|(_, it)| it == skew);
                 named.map_or("", |(name, _)| name).to_owned()
@@ -92,7 +92,7 @@ impl Matrix {
                 "write a line for each of the {ranks} senders, in it a number of elements for each \
                  receiver: 0 5 5, or 0 5.."
             );
-            Failure::usage(format!("--matrix {}: {what}", path.display()), remedy)
+            Failure::usage(format!("--matrix {}: {what}", crate::file::shown(path)), remedy)
         };
         let text = file::read_text(path).map_err(|error| refused(error.to_string()))?;
         Self::parse(&text, ranks as usize).map_err(refused)
