@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "every module is part of tests: a panic is their verdict")]
 
 pub mod conformance;
+pub mod direct;
 pub mod faulty;
 pub mod msccl;
 pub mod pairwise;

@@ -1,6 +1,7 @@
 //! How bytes travel between ranks: connections, wires, slots, grants and credits.
 //!
-//! [`seam`] is what every transport offers; [`loopback`], [`shm`] and [`tcp`] are the transports.
+//! [`seam`] is what every transport offers; [`loopback`], [`shm`] and [`tcp`] are the transports;
+//! [`wires`] is what those between hosts have in common.
 //! A rank has one [`seam::Endpoint`] per transport it uses, and the engine drives them all.
 #![cfg_attr(
     loom,
@@ -37,6 +38,8 @@ mod sender_word;
 pub mod shm;
 #[cfg(not(loom))]
 pub mod tcp;
+#[cfg(not(loom))]
+pub mod wires;
 
 #[cfg(not(loom))]
 pub use doorbell::Doorbell;

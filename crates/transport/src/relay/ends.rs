@@ -7,7 +7,7 @@ use super::layout::{Cell, Note, RelayBox};
 use super::words::{ALL, SLOTS};
 use crate::Region;
 use crate::doorbell::Doorbell;
-use crate::tcp::MOST_GRANTS;
+use crate::wires::MOST_GRANTS;
 
 /// What the source hears of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

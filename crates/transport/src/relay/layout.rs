@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 use super::words::{SLOTS, SlotWords};
 use crate::Region;
 use crate::mapping::Mapping;
-use crate::tcp::{MOST_GRANTS, PIECE_BYTES};
+use crate::wires::placing::Lasting;
+use crate::wires::{MOST_GRANTS, PIECE_BYTES};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -88,6 +89,16 @@ impl RelayBox {
 
     pub fn shape(&self) -> BoxShape {
         self.shape
+    }
+
+    /// All of it, for a medium that is to reach its pieces.
+    pub fn lasting(&self) -> Lasting {
+        // SAFETY: the box lies in the mapping that `_memory` keeps, and only raw pointers go there. The device's peers
+        // are told of no place in it.
+        unsafe {
+            let whole = Region::from_raw_parts(self.start, self.shape.box_bytes());
+            Lasting::new(whole, Box::new(Arc::clone(&self._memory)))
+        }
     }
 
     pub fn words(&self) -> &SlotWords {

@@ -10,9 +10,10 @@ use crosstie_net::{
     Dial, Inbox, Incoming, Interrupted, NetError, Purpose, Secret, Target, dial_unless,
 };
 
-use super::{Relays, Stream, TcpEndpoint};
+use super::{Stream, TcpEndpoint};
 use crate::TransportError;
 use crate::seam::Limits;
+use crate::wires::Relays;
 
 /// How often an interruption is looked for.
 const LOOK: Duration = Duration::from_millis(50);

@@ -10,13 +10,8 @@ use std::os::fd::AsFd;
 
 use rustix::io::{Errno, readv};
 
-use super::frame::{
-    GRANT_BYTES, GrantRecord, HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS,
-    Member, REFUSAL_BYTES, Refusal, STANDING_BYTES, Standing, Violation, WireHeader,
-};
-use super::out_end::OutEnd;
-use super::receiving::ReceivingEnd;
 use crate::Region;
+use crate::wires::{Ends, Group, MOST_HEAD_BYTES, Member, Violation};
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What is read beside a long payload, or where one is expected: enough for the next headers,
@@ -28,26 +23,17 @@ pub(super) struct Inbox {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    group: Option<Group>,
+    group: Option<Landing>,
 }
 
 /// A data group whose payloads are arriving.
 #[derive(Clone, Copy)]
-struct Group {
-    members: [Member; MOST_RECORDS],
-    count: usize,
+struct Landing {
+    group: Group,
     /// The member at hand, where it goes, and how much of it is there.
     current: usize,
     place: Option<Region>,
     filled: usize,
-}
-
-/// The connections of a wire, as its reading half sees them.
-pub(super) struct Ends<'a> {
-    pub sending: &'a mut [OutEnd],
-    pub receiving: &'a mut [ReceivingEnd],
-    /// Set when something can be written that could not be before.
-    pub woken: &'a mut bool,
 }
 
 /// What one read from the socket brought.
@@ -126,21 +112,11 @@ impl Inbox {
 
     /// Begins the next wire message; `false` while its header and records are not all here.
     fn next_wire_message(&mut self, ends: &mut Ends<'_>) -> Result<bool, Violation> {
-        let Some((header, rest)) = self.unread().split_first_chunk::<HEADER_BYTES>() else {
-            return Ok(false);
-        };
-        let header = WireHeader::decode(header)?;
-        let Some(records) = rest.get(..header.records_bytes()) else { return Ok(false) };
-        let consumed = HEADER_BYTES + records.len();
-        match header.kind {
-            Kind::Data => {
-                self.group = Some(Group::decode(&header, records, ends)?);
-            }
-            Kind::Grant => each::<GRANT_BYTES>(records, |r| ends.grant(GrantRecord::decode(r)))?,
-            Kind::Standing => each::<STANDING_BYTES>(records, |r| ends.offer(Standing::decode(r)))?,
-            Kind::Refusal => each::<REFUSAL_BYTES>(records, |r| ends.refuse(Refusal::decode(r)))?,
+        let Some(head) = ends.take_head(self.unread())? else { return Ok(false) };
+        self.start += head.bytes;
+        if let Some(group) = head.group {
+            self.group = Some(Landing::begin(group, ends)?);
         }
-        self.start += consumed;
         Ok(true)
     }
 
@@ -162,25 +138,15 @@ impl Inbox {
     }
 }
 
-impl Group {
-    fn decode(header: &WireHeader, records: &[u8], ends: &mut Ends<'_>) -> Result<Self, Violation> {
-        let mut members = [Member::NONE; MOST_RECORDS];
-        let (chunks, _) = records.as_chunks::<MEMBER_BYTES>();
-        let mut total = 0;
-        for (member, record) in members.iter_mut().zip(chunks) {
-            *member = Member::decode(record)?;
-            total += u64::from(member.len);
-        }
-        if total != u64::from(header.payload_bytes) {
-            return Err(Violation::PayloadBytes { header: header.payload_bytes, members: total });
-        }
-        let mut group = Self { members, count: chunks.len(), current: 0, place: None, filled: 0 };
-        group.place = ends.accept(group.member())?;
-        Ok(group)
+impl Landing {
+    fn begin(group: Group, ends: &mut Ends<'_>) -> Result<Self, Violation> {
+        let mut landing = Self { group, current: 0, place: None, filled: 0 };
+        landing.place = ends.accept(landing.member())?;
+        Ok(landing)
     }
 
     fn member(&self) -> &Member {
-        &self.members[self.current]
+        &self.group.members()[self.current]
     }
 
     /// Bytes of the member at hand that are still to come.
@@ -192,55 +158,11 @@ impl Group {
     fn after_current(mut self, ends: &mut Ends<'_>) -> Result<Option<Self>, Violation> {
         ends.landed(self.member());
         self.current += 1;
-        if self.current >= self.count {
+        if self.current >= self.group.members().len() {
             return Ok(None);
         }
         self.filled = 0;
         self.place = ends.accept(self.member())?;
         Ok(Some(self))
     }
-}
-
-impl Ends<'_> {
-    fn receiving(&mut self, conn: u32) -> Result<&mut ReceivingEnd, Violation> {
-        let connections = self.receiving.len() as u32;
-        self.receiving.get_mut(conn as usize).ok_or(Violation::Connection { conn, connections })
-    }
-
-    fn sending(&mut self, conn: u32) -> Result<&mut OutEnd, Violation> {
-        let connections = self.sending.len() as u32;
-        self.sending.get_mut(conn as usize).ok_or(Violation::Connection { conn, connections })
-    }
-
-    fn accept(&mut self, member: &Member) -> Result<Option<Region>, Violation> {
-        self.receiving(member.conn)?.accept(member)
-    }
-
-    fn landed(&mut self, member: &Member) {
-        if let Ok(end) = self.receiving(member.conn) {
-            end.landed(member);
-        }
-    }
-
-    fn grant(&mut self, grant: GrantRecord) -> Result<(), Violation> {
-        let present = self.sending(grant.conn)?.granted(grant)?;
-        *self.woken |= present;
-        Ok(())
-    }
-
-    fn offer(&mut self, standing: Standing) -> Result<(), Violation> {
-        self.sending(standing.conn)?.offered(standing)
-    }
-
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Violation> {
-        self.sending(refusal.conn)?.fail(refusal);
-        Ok(())
-    }
-}
-
-fn each<const N: usize>(
-    records: &[u8],
-    mut take: impl FnMut(&[u8; N]) -> Result<(), Violation>,
-) -> Result<(), Violation> {
-    records.as_chunks::<N>().0.iter().try_for_each(&mut take)
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use crosstie_ir::Rank;
 use crosstie_planner::{Nodes, Rails};
+use crosstie_testkit::direct::{Direct, DirectPair, Network};
 use crosstie_testkit::world::{Path, World};
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::{Endpoint, Limits};
-use crosstie_transport::tcp::{Aggregation, Relays, Stream, TcpEndpoint};
+use crosstie_transport::tcp::{Aggregation, Held, Relays, Stream, TcpEndpoint};
+use crosstie_transport::wires::Joint;
+use crosstie_transport::wires::placing::{PlacingEndpoint, Ring};
 use crosstie_transport::{BoxShape, Doorbell, RelayPeer};
 
 /// Which ways there are between nodes.
@@ -23,6 +26,39 @@ pub enum Ways {
     Both,
 }
 
+/// What carries the wires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Sockets; `short`: writes are cut short after a few kilobytes.
+    Sockets { short: bool },
+    /// Devices that place payloads, and do everything late; `known`: in any memory.
+    Devices { seed: u64, known: bool },
+}
+
+/// What these tests want of an endpoint besides what engines do.
+pub trait Wired: Endpoint {
+    fn number_from(&mut self, passed: u32);
+    fn held(&self) -> Held;
+}
+
+impl Wired for TcpEndpoint {
+    fn number_from(&mut self, passed: u32) {
+        Self::number_from(self, passed);
+    }
+    fn held(&self) -> Held {
+        Self::held(self)
+    }
+}
+
+impl Wired for PlacingEndpoint<Direct> {
+    fn number_from(&mut self, passed: u32) {
+        Self::number_from(self, passed);
+    }
+    fn held(&self) -> Held {
+        Self::held(self)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// Ranks of each node.
@@ -32,8 +68,7 @@ pub struct Shape {
     pub channels: u16,
     pub limits: Limits,
     pub aggregation: Aggregation,
-    /// Writes are cut short after a few kilobytes.
-    pub short_writes: bool,
+    pub over: Over,
     /// Messages that passed on each connection before the first: numbers may soon pass their end.
     pub passed: u32,
 }
@@ -46,7 +81,8 @@ impl Shape {
     /// The same ranks with room for everything, and a socket for each pair.
     pub fn ample(&self) -> Self {
         let limits = Limits { slots: 64, ..self.limits };
-        Self { ways: Ways::Direct, limits, short_writes: false, passed: 0, ..self.clone() }
+        let over = Over::Sockets { short: false };
+        Self { ways: Ways::Direct, limits, over, passed: 0, ..self.clone() }
     }
 
     fn rails(&self) -> Rails {
@@ -60,7 +96,7 @@ pub struct Cluster {
     pub shape: Shape,
     rails: Rails,
     /// The connections between nodes, and those inside them.
-    pub between: World<TcpEndpoint>,
+    pub between: World<dyn Wired>,
     pub inside: World,
 }
 
@@ -69,7 +105,7 @@ impl Cluster {
         let (rails, ranks) = (shape.rails(), shape.ranks());
         let bells: Vec<_> =
             (0..ranks).map(|_| Arc::new(Doorbell::new().expect("an eventfd"))).collect();
-        let mut streams: Vec<Vec<Stream>> = (0..ranks).map(|_| Vec::new()).collect();
+        let mut wires = Wires::new(shape);
         let mut relays: Vec<Relays> = (0..ranks)
             .map(|rank| Relays {
                 peers: Vec::new(),
@@ -86,19 +122,13 @@ impl Cluster {
                         RelayPeer::pair(ends[0], ends[1], boxes).expect("memory");
                     relays[low as usize].peers.push(of_low);
                     relays[high as usize].peers.push(of_high);
-                } else if let Some([at_low, at_high]) = wire(shape, &rails, low, high) {
-                    streams[low as usize].push(at_low);
-                    streams[high as usize].push(at_high);
+                } else if let Some(senders) = senders(shape, &rails, low, high) {
+                    wires.join([low, high], senders);
                 }
             }
         }
-        let connect = |(rank, (streams, relays))| {
-            let end = TcpEndpoint::with_relays(rank, streams, relays, shape.channels, shape.limits);
-            let mut end = Box::new(end.expect("sockets"));
-            end.number_from(shape.passed);
-            end
-        };
-        let between = (0..).zip(streams.into_iter().zip(relays)).map(connect).collect();
+        let mut between = wires.endpoints(shape, relays);
+        between.iter_mut().for_each(|end| end.number_from(shape.passed));
         let fabric = Fabric::new(ranks, shape.channels, shape.limits).expect("memory");
         let join = |(rank, bell): (u32, &Arc<Doorbell>)| -> Box<dyn Endpoint> {
             Box::new(fabric.endpoint(rank, Arc::clone(bell)).expect("each rank once"))
@@ -162,8 +192,9 @@ fn routes(shape: &Shape, rails: &Rails, rank: u32) -> Vec<(u32, u32, u16)> {
     remote.filter_map(route).collect()
 }
 
-/// The socket between two ranks of different nodes, as each of them has it; `None` where nobody uses it.
-fn wire(shape: &Shape, rails: &Rails, low: u32, high: u32) -> Option<[Stream; 2]> {
+/// The ranks that send on the wire between two ranks of different nodes, from the lower and from the higher one's
+/// node; `None` where nobody does.
+fn senders(shape: &Shape, rails: &Rails, low: u32, high: u32) -> Option<[Vec<u32>; 2]> {
     let senders = |from: u32, to: u32| -> Vec<u32> {
         let carried: Vec<_> =
             rails.carried(Rank(from), Rank(to)).into_iter().map(|Rank(rank)| rank).collect();
@@ -174,21 +205,81 @@ fn wire(shape: &Shape, rails: &Rails, low: u32, high: u32) -> Option<[Stream; 2]
         }
     };
     let (up, down) = (senders(low, high), senders(high, low));
-    if up.is_empty() && down.is_empty() {
-        return None;
+    (!up.is_empty() || !down.is_empty()).then_some([up, down])
+}
+
+/// What is to become the endpoints of all ranks.
+enum Wires {
+    Sockets { short: bool, streams: Vec<Vec<Stream>> },
+    Devices { network: Network, devices: Vec<Direct>, joints: Vec<Vec<Joint<Ring<DirectPair>>>> },
+}
+
+impl Wires {
+    fn new(shape: &Shape) -> Self {
+        let ranks = 0..shape.ranks();
+        match shape.over {
+            Over::Sockets { short } => {
+                Self::Sockets { short, streams: ranks.map(|_| Vec::new()).collect() }
+            }
+            Over::Devices { seed, known } => {
+                let network = Network::new(Some(seed), known);
+                let devices = ranks.clone().map(|_| network.device()).collect();
+                Self::Devices { network, devices, joints: ranks.map(|_| Vec::new()).collect() }
+            }
+        }
     }
+
+    fn join(&mut self, [low, high]: [u32; 2], [up, down]: [Vec<u32>; 2]) {
+        let (at_low, at_high) = (low as usize, high as usize);
+        let (up_in, down_in) = (up.clone(), down.clone());
+        match self {
+            Self::Sockets { short, streams } => {
+                let [one, other] = sockets(*short);
+                let stream =
+                    |peer, socket, outgoing, incoming| Stream { peer, socket, outgoing, incoming };
+                streams[at_low].push(stream(high, one, up, down_in));
+                streams[at_high].push(stream(low, other, down, up_in));
+            }
+            Self::Devices { network, devices, joints } => {
+                let (lower, upper) = devices.split_at_mut(at_high);
+                let [one, other] = network.wire(&mut lower[at_low], &mut upper[0]);
+                let joint =
+                    |peer, link, outgoing, incoming| Joint { peer, link, outgoing, incoming };
+                joints[at_low].push(joint(high, one, up, down_in));
+                joints[at_high].push(joint(low, other, down, up_in));
+            }
+        }
+    }
+
+    fn endpoints(self, shape: &Shape, relays: Vec<Relays>) -> Vec<Box<dyn Wired>> {
+        let (channels, limits) = (shape.channels, shape.limits);
+        match self {
+            Self::Sockets { streams, .. } => {
+                let end = |(rank, (streams, relays))| -> Box<dyn Wired> {
+                    let end = TcpEndpoint::with_relays(rank, streams, relays, channels, limits);
+                    Box::new(end.expect("sockets"))
+                };
+                (0..).zip(streams.into_iter().zip(relays)).map(end).collect()
+            }
+            Self::Devices { devices, joints, .. } => {
+                let end = |(rank, ((device, joints), relays))| -> Box<dyn Wired> {
+                    let end = PlacingEndpoint::new(device, rank, joints, relays, channels, limits);
+                    Box::new(end.expect("memory"))
+                };
+                (0..).zip(devices.into_iter().zip(joints).zip(relays)).map(end).collect()
+            }
+        }
+    }
+}
+
+fn sockets(short: bool) -> [TcpStream; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let one = TcpStream::connect(listener.local_addr().expect("its address"));
     let sockets = [one.expect("a connection"), listener.accept().expect("its other end").0];
-    if shape.short_writes {
+    if short {
         for socket in &sockets {
             rustix::net::sockopt::set_socket_send_buffer_size(socket, 4096).expect("SO_SNDBUF");
         }
     }
-    let [at_low, at_high] = sockets;
-    let (outgoing, incoming) = (up.clone(), down.clone());
-    Some([
-        Stream { peer: high, socket: at_low, outgoing, incoming },
-        Stream { peer: low, socket: at_high, outgoing: down, incoming: up },
-    ])
+    sockets
 }

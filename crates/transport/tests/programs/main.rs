@@ -28,7 +28,7 @@ use crosstie_transport::tcp::{Aggregation, Flush, Held};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use cluster::{Cluster, Shape, Ways};
+use cluster::{Cluster, Over, Shape, Ways};
 use program::{Allowed, Draw, Gone, Lane, Play};
 
 /// Cases of each test, for a few seconds; `PROPTEST_CASES` has it look further.
@@ -54,6 +54,13 @@ fn aggregation() -> impl Strategy<Value = Aggregation> {
     (1..=8u8, flush).prop_map(|(most, flush)| Aggregation { most, flush })
 }
 
+fn over() -> impl Strategy<Value = Over> {
+    prop_oneof![
+        any::<bool>().prop_map(|short| Over::Sockets { short }),
+        any::<(u64, bool)>().prop_map(|(seed, known)| Over::Devices { seed, known }),
+    ]
+}
+
 fn shape() -> impl Strategy<Value = Shape> {
     let nodes = proptest::collection::vec(1..=4u32, 1..=3);
     let ways = prop_oneof![
@@ -69,20 +76,11 @@ fn shape() -> impl Strategy<Value = Shape> {
         1..=2u16,
         limits(),
         aggregation(),
-        (any::<bool>(), prop_oneof![Just(0u32), Just(u32::MAX - 2)]),
+        (over(), prop_oneof![Just(0u32), Just(u32::MAX - 2)]),
     )
-        .prop_map(
-            |(nodes, rails, ways, channels, limits, aggregation, (short_writes, passed))| Shape {
-                nodes,
-                rails,
-                ways,
-                channels,
-                limits,
-                aggregation,
-                short_writes,
-                passed,
-            },
-        )
+        .prop_map(|(nodes, rails, ways, channels, limits, aggregation, (over, passed))| {
+            Shape { nodes, rails, ways, channels, limits, aggregation, over, passed }
+        })
 }
 
 fn draw() -> impl Strategy<Value = Draw> {
@@ -222,7 +220,7 @@ fn a_receiver_that_stops_reading_leaves_slots_for_the_others() {
         channels: 1,
         limits: Limits { slots: 2, slot_bytes: 16 << 20 },
         aggregation: Aggregation::default(),
-        short_writes: true,
+        over: Over::Sockets { short: true },
         passed: 0,
     };
     let mut cluster = Cluster::new(&shape);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crosstie_testkit::random::Random;
 use crosstie_testkit::world::{Incoming, Outgoing, Path, message};
 use crosstie_transport::TransportError;
-use crosstie_transport::seam::{Counters, Endpoint, Expect};
+use crosstie_transport::seam::{Counters, Expect};
 use crosstie_transport::tcp::Held;
 
 use super::cluster::Cluster;

@@ -4,14 +4,18 @@
 //! kind's size, then (data only) the members' payloads in the order of the members. Whatever is
 //! read comes from another process: decoding checks every field and never allocates.
 
+use super::medium::Place;
+
 /// Bytes of a [`WireHeader`].
-pub(super) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 16;
 /// Bytes of a [`Member`].
 pub(super) const MEMBER_BYTES: usize = 24;
 /// Bytes of a [`GrantRecord`].
 pub(super) const GRANT_BYTES: usize = 32;
 /// Bytes of a [`Standing`].
 pub(super) const STANDING_BYTES: usize = 8;
+/// Bytes of a [`Home`].
+pub(super) const HOME_BYTES: usize = 16;
 /// Bytes of a [`Refusal`] record.
 pub(super) const REFUSAL_BYTES: usize = 32;
 /// Records that one wire message may hold.
@@ -22,7 +26,7 @@ pub(crate) const MOST_GRANTS: usize = 8;
 /// Bytes of the longest piece of a message, and of the longest group of several.
 pub const PIECE_BYTES: usize = 128 * 1024;
 /// Bytes of the longest header with its records.
-pub(super) const MOST_HEAD_BYTES: usize = HEADER_BYTES + MOST_RECORDS * GRANT_BYTES;
+pub(crate) const MOST_HEAD_BYTES: usize = HEADER_BYTES + MOST_RECORDS * GRANT_BYTES;
 
 const MAGIC: u16 = 0x7843;
 /// The wire's first socket; a wire that replaced a lost one will count up from here.
@@ -30,7 +34,7 @@ const EPOCH: u16 = 0;
 
 /// What a peer sent that the protocol does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Violation {
+pub enum Violation {
     #[error("a wire message begins with {0:#06x} instead of the magic number")]
     Magic(u16),
     #[error("a wire message of unknown kind {0}")]
@@ -63,6 +67,14 @@ pub(super) enum Violation {
     NoStandingSlot { conn: u32, slots: u32 },
     #[error("connection {conn} takes back standing slots (serial {serial})")]
     Serial { conn: u32, serial: u32 },
+    #[error(
+        "connection {conn} says where its standing slots are, though it places payloads itself"
+    )]
+    Home { conn: u32 },
+    #[error("a head in slot {slot} instead of {expected}")]
+    Slot { slot: u32, expected: u32 },
+    #[error("{newly} heads emptied of {sent} sent")]
+    Emptied { newly: u32, sent: u32 },
     #[error("a grant for message {seq} on connection {conn}, whose next message is {next}")]
     GrantAhead { conn: u32, seq: u32, next: u32 },
 }
@@ -74,6 +86,7 @@ pub(super) enum Kind {
     Grant,
     Standing,
     Refusal,
+    Home,
 }
 
 impl Kind {
@@ -83,6 +96,7 @@ impl Kind {
             Self::Grant => 2,
             Self::Standing => 3,
             Self::Refusal => 4,
+            Self::Home => 5,
         }
     }
 
@@ -92,6 +106,7 @@ impl Kind {
             Self::Grant => GRANT_BYTES,
             Self::Standing => STANDING_BYTES,
             Self::Refusal => REFUSAL_BYTES,
+            Self::Home => HOME_BYTES,
         }
     }
 }
@@ -131,6 +146,7 @@ impl WireHeader {
             2 => Kind::Grant,
             3 => Kind::Standing,
             4 => Kind::Refusal,
+            5 => Kind::Home,
             other => return Err(Violation::Kind(other)),
         };
         if count == 0 || usize::from(count) > MOST_RECORDS {
@@ -158,7 +174,7 @@ impl WireHeader {
 
 /// How a member travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemberKind {
+pub enum MemberKind {
     /// A whole message into a standing slot.
     Eager,
     /// A piece of a granted message.
@@ -189,7 +205,7 @@ impl MemberKind {
 ///
 /// On the wire it has 24 bytes: connection 32 bits, number 32, offset 64, length 32, flags 8, tag 24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Member {
+pub struct Member {
     pub conn: u32,
     pub seq: u32,
     /// Where the piece lies in its message; the message's length for a notice.
@@ -237,14 +253,16 @@ impl Member {
 
 /// The receiver's permission for one message.
 ///
-/// On the wire it has 32 bytes: the landing address, key and group slot that ibverbs needs come
-/// behind these fields, and are zero here.
+/// On the wire it has 32 bytes: connection 32 bits, number 32, limit 64, and on media whose senders place payloads
+/// the address 64 and key 32 of its place, which are zero elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GrantRecord {
+pub struct GrantRecord {
     pub conn: u32,
     pub seq: u32,
     /// The most bytes that the message may have.
     pub limit: u64,
+    /// Where it lands.
+    pub place: Place,
 }
 
 impl GrantRecord {
@@ -253,17 +271,44 @@ impl GrantRecord {
         out[0..4].copy_from_slice(&self.conn.to_le_bytes());
         out[4..8].copy_from_slice(&self.seq.to_le_bytes());
         out[8..16].copy_from_slice(&self.limit.to_le_bytes());
+        out[16..24].copy_from_slice(&self.place.address.to_le_bytes());
+        out[24..28].copy_from_slice(&self.place.key.to_le_bytes());
         out
     }
 
     pub fn decode(bytes: &[u8; GRANT_BYTES]) -> Self {
-        Self { conn: u32_at(bytes, 0), seq: u32_at(bytes, 4), limit: u64_at(bytes, 8) }
+        let place = Place { address: u64_at(bytes, 16), key: u32_at(bytes, 24) };
+        Self { conn: u32_at(bytes, 0), seq: u32_at(bytes, 4), limit: u64_at(bytes, 8), place }
+    }
+}
+
+/// Where the standing slots of a connection begin, told once, on media whose senders place payloads.
+///
+/// On the wire it has 16 bytes: connection 32 bits, key 32, address 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Home {
+    pub conn: u32,
+    pub place: Place,
+}
+
+impl Home {
+    pub fn encode(&self) -> [u8; HOME_BYTES] {
+        let mut out = [0; HOME_BYTES];
+        out[0..4].copy_from_slice(&self.conn.to_le_bytes());
+        out[4..8].copy_from_slice(&self.place.key.to_le_bytes());
+        out[8..16].copy_from_slice(&self.place.address.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8; HOME_BYTES]) -> Self {
+        let place = Place { address: u64_at(bytes, 8), key: u32_at(bytes, 4) };
+        Self { conn: u32_at(bytes, 0), place }
     }
 }
 
 /// The receiver's standing offer: eager messages numbered below `serial` have a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub struct Standing {
     pub conn: u32,
     pub serial: u32,
 }
@@ -283,7 +328,7 @@ impl Standing {
 
 /// The receiver's word that a message did not fit its receive (the protocol's ERROR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     pub conn: u32,
     pub seq: u32,
     /// The message's length in bytes.
@@ -345,8 +390,11 @@ mod tests {
             let len = if kind == MemberKind::Notice { 0 } else { len };
             let member = Member { conn, seq, offset, len, kind, tag };
             prop_assert_eq!(Member::decode(&member.encode()), Ok(member));
-            let grant = GrantRecord { conn, seq, limit: offset };
+            let place = Place { address: offset.rotate_left(7), key: len };
+            let grant = GrantRecord { conn, seq, limit: offset, place };
             prop_assert_eq!(GrantRecord::decode(&grant.encode()), grant);
+            let home = Home { conn, place };
+            prop_assert_eq!(Home::decode(&home.encode()), home);
             let standing = Standing { conn, serial: seq };
             prop_assert_eq!(Standing::decode(&standing.encode()), standing);
             let refusal = Refusal { conn, seq, len: offset, limit: u64::from(len) };

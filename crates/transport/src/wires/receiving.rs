@@ -8,13 +8,20 @@
 //! `2 * slots` standing slots, and hears of emptied ones when half of them have been emptied, or
 //! earlier when something else goes its way: so `slots` messages may always be under way, and a
 //! stream of tiny messages costs no wire message each way.
+//!
+//! Where the sender places payloads, it writes eager messages to standing slots always, and longer ones to the place
+//! that their grant names: it cannot know what is posted meanwhile. A place that the medium does not reach is as
+//! good as none.
 
 use std::collections::VecDeque;
 
-use super::frame::{GrantRecord, MOST_GRANTS, Member, MemberKind, Refusal, Standing, Violation};
-use super::memory::Arena;
-use crate::Region;
+use super::frame::{
+    GrantRecord, Home, MOST_GRANTS, Member, MemberKind, Refusal, Standing, Violation,
+};
+use super::medium::{Keys, Place};
+use super::memory::{Arena, Source};
 use crate::seam::{Arrival, Grant};
+use crate::{Region, TransportError};
 
 /// What both ends of a connection know of it.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +36,8 @@ pub(super) struct Shape {
     pub slots: u32,
     /// Bytes of the longest message.
     pub slot_bytes: usize,
+    /// Whether the sender places payloads.
+    pub is_placed: bool,
 }
 
 /// The receiving end of one connection.
@@ -56,6 +65,8 @@ pub(super) struct ReceivingEnd {
     notice: Option<Notice>,
     refused: Option<Refusal>,
     refusal_due: bool,
+    /// The sender does not know yet where the standing slots are.
+    home_due: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +88,7 @@ struct Posted {
     seq: u32,
     limit: usize,
     place: Option<Region>,
+    keys: Keys,
     grant: Permission,
 }
 
@@ -100,11 +112,11 @@ struct Notice {
 }
 
 impl ReceivingEnd {
-    pub fn new(shape: Shape) -> Self {
-        Self {
+    pub fn new(shape: Shape, memory: Source<'_>) -> Result<Self, TransportError> {
+        Ok(Self {
             shape,
-            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes),
-            staging: Arena::new(STAGING_SLOTS, shape.slot_bytes),
+            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes, memory)?,
+            staging: Arena::new(STAGING_SLOTS, shape.slot_bytes, memory)?,
             arrived: VecDeque::with_capacity(shape.standing_slots as usize + 1),
             next_seq: 0,
             landing: None,
@@ -117,7 +129,14 @@ impl ReceivingEnd {
             notice: None,
             refused: None,
             refusal_due: false,
-        }
+            home_due: shape.is_placed,
+        })
+    }
+
+    /// What such an end asks its memory for.
+    pub const fn memory_of(shape: Shape) -> usize {
+        Arena::bytes(shape.standing_slots as usize, shape.standing_bytes)
+            + Arena::bytes(STAGING_SLOTS, shape.slot_bytes)
     }
 
     /// As if `passed` messages of every kind had passed.
@@ -126,8 +145,9 @@ impl ReceivingEnd {
         (self.eager, self.emptied, self.offered) = (passed, passed, passed);
     }
 
-    /// Makes room for one more message; whether the sender must be told at once.
-    pub fn post(&mut self, grant: &Grant) -> bool {
+    /// Makes room for one more message; whether the sender must be told at once. `keys` are the medium's for the
+    /// place; without them there is none.
+    pub fn post(&mut self, grant: &Grant, keys: Option<Keys>) -> bool {
         debug_assert!(self.posted.len() < MOST_GRANTS, "I1: more receives are posted than may be");
         let room = grant.place.map_or(self.shape.slot_bytes, |place| place.len());
         let (seq, limit) = (self.next_receive, grant.limit.min(room));
@@ -135,7 +155,8 @@ impl ReceivingEnd {
         // An eager message that is here already needs no grant, whatever the limit says.
         let needed = limit > self.shape.standing_bytes && !self.has_begun(seq);
         let permission = if needed { Permission::Due } else { Permission::Unneeded };
-        self.posted.push_back(Posted { seq, limit, place: grant.place, grant: permission });
+        let (place, keys) = (grant.place.filter(|_| keys.is_some()), keys.unwrap_or_default());
+        self.posted.push_back(Posted { seq, limit, place, keys, grant: permission });
         needed
     }
 
@@ -233,7 +254,8 @@ impl ReceivingEnd {
         let holds = |message: &Message| message.eager && message.bytes.as_ptr() == slot.as_ptr();
         debug_assert!(!self.arrived.iter().any(holds), "I6: a slot is used that was not emptied");
         self.eager = self.eager.wrapping_add(1);
-        let place = self.posted_for(seq).and_then(|posted| {
+        let posted = self.posted_for(seq).filter(|_| !self.shape.is_placed);
+        let place = posted.and_then(|posted| {
             posted.place.filter(|_| len <= posted.limit).and_then(|place| place.part(0, len))
         });
         let (bytes, placed) = (place.unwrap_or(slot), place.is_some());
@@ -311,15 +333,21 @@ impl ReceivingEnd {
     pub fn take_grant(&mut self) -> Option<GrantRecord> {
         let next = self.next_grant()?;
         let posted = &mut self.posted[next];
-        posted.grant = match posted.place {
-            Some(_) => Permission::Given,
+        let place = match posted.place {
+            Some(place) => {
+                posted.grant = Permission::Given;
+                Place::of(place, posted.keys)
+            }
             None => {
                 self.staged = self.staged.wrapping_add(1);
-                Permission::Staged(self.staged)
+                posted.grant = Permission::Staged(self.staged);
+                let slot = self.staging.slot(self.staged, posted.limit);
+                slot.map_or(Place::NONE, |slot| Place::of(slot, self.staging.keys()))
             }
         };
+        let place = if self.shape.is_placed { place } else { Place::NONE };
         let (seq, limit) = (posted.seq, posted.limit as u64);
-        Some(GrantRecord { conn: self.shape.conn, seq, limit })
+        Some(GrantRecord { conn: self.shape.conn, seq, limit, place })
     }
 
     /// The oldest receive that is to give a grant, if there is room for its message.
@@ -339,6 +367,12 @@ impl ReceivingEnd {
         self.offered = self.emptied;
         let serial = self.offered.wrapping_add(self.shape.standing_slots);
         Some(Standing { conn: self.shape.conn, serial })
+    }
+
+    /// Where the standing slots are, if the sender has not been told. Taken: the caller tells it.
+    pub fn take_home(&mut self) -> Option<Home> {
+        std::mem::take(&mut self.home_due)
+            .then(|| Home { conn: self.shape.conn, place: self.standing.place() })
     }
 
     /// The refusal that the sender has not been told of. Taken: the caller tells it.

@@ -6,17 +6,22 @@
 //! ([`set_aside`](SendingEnd::set_aside)): so a sender gets its memory back for up to `slots`
 //! messages whether the receiver has come or not, which plans are verified to rely on, and a
 //! receiver that is in time costs no copy.
+//!
+//! A medium that places payloads itself reads them from memory that it knows, and at any time until it says that it
+//! is done. So what lies elsewhere is copied aside at once, and a slot is used again only after that word.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::batch::Payload;
 use super::frame::{
-    GrantRecord, MOST_GRANTS, Member, MemberKind, PIECE_BYTES, Refusal, Standing, Violation,
+    GrantRecord, Home, MOST_GRANTS, Member, MemberKind, PIECE_BYTES, Refusal, Standing, Violation,
 };
-use super::memory::Arena;
+use super::medium::{Keys, Place};
+use super::memory::{Arena, Source as Memories, slot_offset};
 use super::receiving::Shape;
-use crate::Region;
 use crate::seam::SendSpace;
+use crate::{Region, TransportError};
 
 /// The sending end of one connection.
 pub(super) struct SendingEnd {
@@ -36,7 +41,11 @@ pub(super) struct SendingEnd {
     eager_made: u32,
     eager_put: u32,
     eager_emptied: u32,
-    /// Longer messages not yet written to the socket, and those ever copied aside.
+    /// Eager messages whose slots here are not read any more.
+    eager_written: u32,
+    /// Where the receiver's standing slots begin, once that is known.
+    home: Option<Place>,
+    /// Longer messages that have not left, and those ever copied aside.
     long: u32,
     set_aside: u32,
     /// Permissions for the oldest message and those behind it, by number (rule F2).
@@ -57,6 +66,8 @@ struct Begun {
 #[derive(Clone, Copy)]
 struct Outgoing {
     bytes: Region,
+    /// The local key of their memory.
+    key: u32,
     source: Source,
     /// The tag of the call in which the message was begun.
     tag: u32,
@@ -94,11 +105,11 @@ const NOTICE_AFTER: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
     pub member: Member,
-    pub payload: Region,
+    pub payload: Payload,
     pub written: Written,
 }
 
-/// What must be told to a sending end when a piece has been written to the socket.
+/// What must be told to a sending end when a piece has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     pub conn: u32,
@@ -106,6 +117,8 @@ pub(super) struct Written {
     lent: bool,
     /// The piece ended a message that needed a grant.
     long_done: bool,
+    /// The piece lay in a standing slot.
+    eager: bool,
     /// The piece ended a message.
     pub message_done: bool,
     /// The message is another rank's.
@@ -119,22 +132,29 @@ impl Written {
     pub fn carried(conn: u32, member: &Member) -> Self {
         let message_done =
             matches!(member.kind, MemberKind::Eager | MemberKind::Piece { last: true });
-        Self { conn, lent: false, long_done: false, message_done, carried: true, tag: member.tag }
+        let (lent, long_done, eager, tag) = (false, false, false, member.tag);
+        Self { conn, lent, long_done, eager, message_done, carried: true, tag }
     }
 }
 
+/// Where the `put`th eager message of a connection goes.
+pub(super) const fn eager_place(shape: &Shape, home: Place, put: u32) -> Place {
+    let slot = slot_offset(put, shape.standing_slots as usize, shape.standing_bytes);
+    home.behind(slot as u64)
+}
+
 /// Where the grant for message `seq` is kept.
-const fn cell(seq: u32) -> usize {
+pub(super) const fn cell(seq: u32) -> usize {
     seq as usize % MOST_GRANTS
 }
 
 impl SendingEnd {
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape, memory: Memories<'_>) -> Result<Self, TransportError> {
         let messages = shape.standing_slots as usize + shape.slots as usize;
-        Self {
+        Ok(Self {
             shape,
-            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes),
-            aside: Arena::new(shape.slots as usize, shape.slot_bytes),
+            standing: Arena::new(shape.standing_slots as usize, shape.standing_bytes, memory)?,
+            aside: Arena::new(shape.slots as usize, shape.slot_bytes, memory)?,
             queue: VecDeque::with_capacity(messages),
             head_seq: 0,
             head_put: 0,
@@ -142,19 +162,28 @@ impl SendingEnd {
             eager_made: 0,
             eager_put: 0,
             eager_emptied: 0,
+            eager_written: 0,
+            home: (!shape.is_placed).then_some(Place::NONE),
             long: 0,
             set_aside: 0,
             grants: [None; MOST_GRANTS],
             notice: Notice::Unneeded,
             lent_pieces: 0,
             refused: None,
-        }
+        })
+    }
+
+    /// What such an end asks its memory for.
+    pub const fn memory_of(shape: Shape) -> usize {
+        Arena::bytes(shape.standing_slots as usize, shape.standing_bytes)
+            + Arena::bytes(shape.slots as usize, shape.slot_bytes)
     }
 
     /// As if `passed` messages of every kind had passed.
     pub fn number_from(&mut self, passed: u32) {
         (self.head_seq, self.set_aside) = (passed, passed);
-        (self.eager_made, self.eager_put, self.eager_emptied) = (passed, passed, passed);
+        (self.eager_made, self.eager_put) = (passed, passed);
+        (self.eager_emptied, self.eager_written) = (passed, passed);
     }
 
     /// Room for a message of `len` bytes of the call `tag`, or the refusal that ended this connection.
@@ -167,7 +196,7 @@ impl SendingEnd {
         }
         let space = if len > self.shape.standing_bytes {
             (self.long < self.shape.slots).then_some(SendSpace::Direct)
-        } else if self.eager_made.wrapping_sub(self.eager_emptied) < self.shape.standing_slots {
+        } else if self.has_standing_slot() {
             self.standing.slot(self.eager_made, len).map(SendSpace::Slot)
         } else {
             None
@@ -176,25 +205,37 @@ impl SendingEnd {
         Ok(space)
     }
 
+    /// Whether the next slot is empty at the receiver, and not read here any more.
+    fn has_standing_slot(&self) -> bool {
+        let free = |done: u32| self.eager_made.wrapping_sub(done) < self.shape.standing_slots;
+        free(self.eager_emptied) && free(self.eager_written)
+    }
+
     /// Queues the message that was written to the slot given by `begin`.
     pub fn commit(&mut self) {
         let begun = self.begun.take();
         debug_assert!(begun.is_some(), "a message was committed for which no room was given");
         let Some(Begun { len, tag }) = begun else { return };
         if let Some(bytes) = self.standing.slot(self.eager_made, len) {
+            let key = self.standing.keys().local;
             self.eager_made = self.eager_made.wrapping_add(1);
-            self.queue.push_back(Outgoing { bytes, source: Source::Standing, tag });
+            self.queue.push_back(Outgoing { bytes, key, source: Source::Standing, tag });
         }
     }
 
-    /// Queues a message that stays in the caller's memory until it is written or set aside.
-    pub fn send_from(&mut self, bytes: Region) {
+    /// Queues a message that stays in the caller's memory until it is written or set aside, which it is at once
+    /// where the medium has no keys for that memory.
+    pub fn send_from(&mut self, bytes: Region, keys: Option<Keys>) {
         let begun = self.begun.take();
         let announced = begun.map(|begun| begun.len);
         debug_assert_eq!(announced, Some(bytes.len()), "a message of another length was announced");
         let Some(Begun { tag, .. }) = begun else { return };
         self.long += 1;
-        self.queue.push_back(Outgoing { bytes, source: Source::Caller, tag });
+        let key = keys.map_or(0, |keys| keys.local);
+        self.queue.push_back(Outgoing { bytes, key, source: Source::Caller, tag });
+        if keys.is_none() {
+            self.copy_aside();
+        }
     }
 
     /// Whether the caller's memory is still needed.
@@ -210,8 +251,9 @@ impl SendingEnd {
 
     /// Whether the next message can go into a group, or the receiver must hear of it.
     pub fn ready(&self) -> bool {
-        self.queue.front().is_some_and(|head| {
-            head.source == Source::Standing || self.grant().is_some() || self.notice == Notice::Due
+        self.queue.front().is_some_and(|head| match head.source {
+            Source::Standing => self.home.is_some(),
+            _ => self.grant().is_some() || self.notice == Notice::Due,
         })
     }
 
@@ -237,6 +279,10 @@ impl SendingEnd {
         if self.notice == Notice::Unneeded {
             self.notice = Notice::Late(now);
         }
+        self.copy_aside();
+    }
+
+    fn copy_aside(&mut self) {
         let Some(youngest) = self.queue.back_mut() else { return };
         if youngest.source != Source::Caller {
             return;
@@ -245,7 +291,8 @@ impl SendingEnd {
         let Some(slot) = self.aside.slot(self.set_aside, youngest.bytes.len()) else { return };
         if slot.copy_from(youngest.bytes) {
             self.set_aside = self.set_aside.wrapping_add(1);
-            *youngest = Outgoing { bytes: slot, source: Source::Aside, ..*youngest };
+            let key = self.aside.keys().local;
+            *youngest = Outgoing { bytes: slot, key, source: Source::Aside, ..*youngest };
         }
     }
 
@@ -272,8 +319,10 @@ impl SendingEnd {
     pub fn next_piece(&mut self) -> Option<Piece> {
         let head = *self.queue.front()?;
         if head.source == Source::Standing {
+            let to = eager_place(&self.shape, self.home?, self.eager_put);
             self.eager_put = self.eager_put.wrapping_add(1);
-            return Some(self.take(head, head.bytes, MemberKind::Eager));
+            let payload = Payload { bytes: head.bytes, key: head.key, to };
+            return Some(self.take(head, payload, MemberKind::Eager));
         }
         let Some(grant) = self.grant() else {
             if self.notice != Notice::Due {
@@ -287,16 +336,19 @@ impl SendingEnd {
         }
         let rest = head.bytes.len() - self.head_put;
         let len = rest.min(PIECE_BYTES);
-        let payload = head.bytes.part(self.head_put, len)?;
+        let bytes = head.bytes.part(self.head_put, len)?;
+        let to = grant.place.behind(self.head_put as u64);
+        let payload = Payload { bytes, key: head.key, to };
         Some(self.take(head, payload, MemberKind::Piece { last: len == rest }))
     }
 
-    fn take(&mut self, head: Outgoing, payload: Region, kind: MemberKind) -> Piece {
+    fn take(&mut self, head: Outgoing, payload: Payload, kind: MemberKind) -> Piece {
+        let len = payload.bytes.len();
         let member = Member {
             conn: self.shape.conn,
             seq: self.head_seq,
             offset: self.head_put as u64,
-            len: payload.len() as u32,
+            len: len as u32,
             kind,
             tag: head.tag,
         };
@@ -305,7 +357,7 @@ impl SendingEnd {
         debug_assert!(long || self.has_credits(), "I5: an eager message leaves without a slot");
         let lent = head.source == Source::Caller;
         self.lent_pieces += u32::from(lent);
-        self.head_put += payload.len();
+        self.head_put += len;
         let message_done = kind != MemberKind::Piece { last: false };
         if message_done {
             self.queue.pop_front();
@@ -315,8 +367,8 @@ impl SendingEnd {
             self.notice = Notice::Unneeded;
         }
         let (conn, long_done) = (self.shape.conn, long && message_done);
-        let tag = head.tag;
-        let written = Written { conn, lent, long_done, message_done, carried: false, tag };
+        let (eager, tag) = (!long, head.tag);
+        let written = Written { conn, lent, long_done, eager, message_done, carried: false, tag };
         Piece { member, payload, written }
     }
 
@@ -341,10 +393,10 @@ impl SendingEnd {
             tag: head.tag,
         };
         let conn = self.shape.conn;
-        let (lent, long_done, message_done) = (false, false, false);
+        let (lent, long_done, eager, message_done) = (false, false, false, false);
         let tag = head.tag;
-        let written = Written { conn, lent, long_done, message_done, carried: false, tag };
-        Piece { member, payload: Region::empty(), written }
+        let written = Written { conn, lent, long_done, eager, message_done, carried: false, tag };
+        Piece { member, payload: Payload::none(), written }
     }
 
     /// The message at hand exceeds its grant: this end fails, and the receiver learns why.
@@ -357,8 +409,9 @@ impl SendingEnd {
         piece
     }
 
-    /// Records that a group with a piece of this end has been written to the socket.
+    /// Records that a group with a piece of this end has left, and its memory is not read any more.
     pub fn written(&mut self, piece: Written) {
+        self.eager_written = self.eager_written.wrapping_add(u32::from(piece.eager));
         self.lent_pieces = self.lent_pieces.saturating_sub(u32::from(piece.lent));
         self.long = self.long.saturating_sub(u32::from(piece.long_done));
     }
@@ -383,6 +436,15 @@ impl SendingEnd {
             self.grants[cell(seq)] = Some(grant);
         }
         Ok(ahead == 0)
+    }
+
+    /// Learns where the receiver's standing slots are.
+    pub fn settle(&mut self, home: Home) -> Result<(), Violation> {
+        if !self.shape.is_placed {
+            return Err(Violation::Home { conn: self.shape.conn });
+        }
+        self.home = Some(home.place);
+        Ok(())
     }
 
     /// Takes back the slots that the receiver has emptied.

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::carried::CarriedEnd;
-use super::frame::{GrantRecord, Refusal, Standing, Violation};
+use super::frame::{GrantRecord, Home, Refusal, Standing, Violation};
 use super::held::Held;
 use super::sending::{Piece, SendingEnd, Written};
 
 pub(super) enum OutEnd {
     Own(Box<SendingEnd>),
-    Carried(CarriedEnd),
+    Carried(Box<CarriedEnd>),
 }
 
 impl OutEnd {
@@ -22,8 +22,9 @@ impl OutEnd {
 
     /// As if `passed` messages of every kind had passed.
     pub fn number_from(&mut self, passed: u32) {
-        if let Self::Own(end) = self {
-            end.number_from(passed);
+        match self {
+            Self::Own(end) => end.number_from(passed),
+            Self::Carried(end) => end.number_from(passed),
         }
     }
 
@@ -89,6 +90,14 @@ impl OutEnd {
                 end.offered(standing);
                 Ok(())
             }
+        }
+    }
+
+    /// Learns where the receiver's standing slots are.
+    pub fn settle(&mut self, home: Home) -> Result<(), Violation> {
+        match self {
+            Self::Own(end) => end.settle(home),
+            Self::Carried(end) => end.settle(home),
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::Instant;
 use super::frame::{GrantRecord, MOST_GRANTS, Refusal, Standing, Violation};
 use super::held::Held;
 use super::holding::Hint;
+use super::medium::Place;
+use super::memory::Memory;
 use super::receiving::Shape;
 use super::sending::{Piece, SendingEnd};
 use crate::TransportError;
@@ -44,19 +46,35 @@ pub(super) struct Lane {
 
 impl Feeder {
     /// To the receivers `(rank, ranks that share its wire)`.
-    pub fn new(end: FeedEnd, peers: &[(u32, u16)], shapes: &[Shape]) -> Self {
-        let lane = |&(peer, sources): &(u32, u16)| Lane {
-            peer,
-            sending: shapes.iter().map(|&shape| SendingEnd::new(shape)).collect(),
-            heard: vec![[0; MOST_GRANTS]; shapes.len()],
-            sources,
-            in_box: 0,
-            dirty: false,
-            ended: false,
-            broken: None,
+    ///
+    /// What they send is copied to the box: no medium need reach its memory, nor place it.
+    pub fn new(
+        end: FeedEnd,
+        peers: &[(u32, u16)],
+        shapes: &[Shape],
+    ) -> Result<Self, TransportError> {
+        let sending = || {
+            let new = |&shape: &Shape| {
+                let shape = Shape { is_placed: false, ..shape };
+                SendingEnd::new(shape, &mut |bytes| Ok(Memory::own(bytes)))
+            };
+            shapes.iter().map(new).collect::<Result<Vec<_>, _>>()
+        };
+        let lane = |&(peer, sources): &(u32, u16)| -> Result<Lane, TransportError> {
+            Ok(Lane {
+                peer,
+                sending: sending()?,
+                heard: vec![[0; MOST_GRANTS]; shapes.len()],
+                sources,
+                in_box: 0,
+                dirty: false,
+                ended: false,
+                broken: None,
+            })
         };
         let quota = Back::quota(peers.len());
-        Self { end, lanes: peers.iter().map(lane).collect(), lane_of: [0; SLOTS], quota }
+        let lanes = peers.iter().map(lane).collect::<Result<_, _>>()?;
+        Ok(Self { end, lanes, lane_of: [0; SLOTS], quota })
     }
 
     /// As if `passed` messages of every kind had passed.
@@ -121,7 +139,7 @@ impl Feeder {
                 let hint = Hint { expect, messages: lane.sources };
                 put(&mut self.end, slot, piece, (lane.peer, conn as u32), hint);
                 lane.sending[conn].written(piece.written);
-                counters.bytes += piece.payload.len() as u64;
+                counters.bytes += piece.payload.bytes.len() as u64;
                 counters.messages += u64::from(piece.written.message_done);
                 fed = true;
             }
@@ -183,7 +201,7 @@ impl Feeder {
 
 fn put(end: &mut FeedEnd, slot: u32, piece: Piece, (dst, channel): (u32, u32), hint: Hint) {
     let member = piece.member.encode();
-    end.put(slot, piece.payload, Note { dst, channel, hint: hint.encode(), member });
+    end.put(slot, piece.payload.bytes, Note { dst, channel, hint: hint.encode(), member });
 }
 
 impl Drop for Feeder {
@@ -214,7 +232,7 @@ impl Lane {
         let heard = std::mem::replace(&mut self.heard[channel], told.grants);
         for (grant, _) in told.grants.into_iter().zip(heard).filter(|(now, then)| now != then) {
             let (seq, limit) = (grant as u32, grant >> 32);
-            self.dirty |= sending.granted(GrantRecord { conn, seq, limit })?;
+            self.dirty |= sending.granted(GrantRecord { conn, seq, limit, place: Place::NONE })?;
         }
         if let Some((seq, len, limit)) = told.refused {
             sending.fail(Refusal { conn, seq, len, limit });

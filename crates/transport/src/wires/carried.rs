@@ -3,24 +3,39 @@
 //!
 //! It permits nothing itself. The source put only what its receiver had permitted, so all that is here may
 //! go at once, in the order in which it came.
+//!
+//! Where the sender places payloads, their places stay here: the source is told of numbers and limits alone. A place
+//! is kept in the cell of its message's number, which no other grant takes before that message has landed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::frame::{GrantRecord, Member, MemberKind, Refusal, Standing};
+use super::batch::Payload;
+use super::frame::{
+    GrantRecord, Home, MOST_GRANTS, Member, MemberKind, Refusal, Standing, Violation,
+};
 use super::holding::Hint;
-use super::sending::{Piece, Written};
+use super::medium::Place;
+use super::receiving::Shape;
+use super::sending::{Piece, Written, cell, eager_place};
 use crate::Region;
 use crate::relay::{Back, Note};
 
 pub(super) struct CarriedEnd {
-    /// Its number on the wire.
-    conn: u32,
+    /// As it is on the wire.
+    shape: Shape,
     dst: u32,
     channel: u32,
     back: Arc<Back>,
+    /// The local key of the box.
+    key: u32,
+    /// Where the receiver's standing slots begin, once that is known, and how many eager messages went there.
+    home: Option<Place>,
+    eager_put: u32,
+    /// Where the messages go that are permitted, by number.
+    places: [(u32, Place); MOST_GRANTS],
     ready: VecDeque<Ready>,
-    /// Slots whose pieces are in the batch under way, oldest first.
+    /// Slots whose pieces are in a batch under way, oldest first.
     writing: VecDeque<u32>,
     /// The wire is gone.
     ended: bool,
@@ -35,16 +50,25 @@ struct Ready {
 }
 
 impl CarriedEnd {
-    pub fn new(conn: u32, dst: u32, channel: u32, back: &Arc<Back>) -> Self {
+    pub fn new(shape: Shape, (dst, channel): (u32, u32), back: &Arc<Back>, key: u32) -> Self {
         Self {
-            conn,
+            shape,
             dst,
             channel,
             back: Arc::clone(back),
+            key,
+            home: (!shape.is_placed).then_some(Place::NONE),
+            eager_put: 0,
+            places: [(0, Place::NONE); MOST_GRANTS],
             ready: VecDeque::new(),
             writing: VecDeque::new(),
             ended: false,
         }
+    }
+
+    /// As if `passed` messages of every kind had passed.
+    pub fn number_from(&mut self, passed: u32) {
+        self.eager_put = passed;
     }
 
     /// Takes in the piece in `slot`. What no wire carries any more, or nobody can make sense of, is dropped:
@@ -56,12 +80,27 @@ impl CarriedEnd {
             self.back.free(slot);
             return;
         };
-        let member = Member { conn: self.conn, ..member };
+        let member = Member { conn: self.shape.conn, ..member };
         self.ready.push_back(Ready { slot, member, payload, hint: Hint::decode(note.hint) });
     }
 
     pub fn ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready.front().is_some_and(|ready| self.place(&ready.member).is_some())
+    }
+
+    /// Where a piece goes, as far as that is known.
+    fn place(&self, member: &Member) -> Option<Place> {
+        if !self.shape.is_placed {
+            return Some(Place::NONE);
+        }
+        match member.kind {
+            MemberKind::Notice => Some(Place::NONE),
+            MemberKind::Eager => Some(eager_place(&self.shape, self.home?, self.eager_put)),
+            MemberKind::Piece { .. } => {
+                let (seq, place) = self.places[cell(member.seq)];
+                (seq == member.seq).then(|| place.behind(member.offset))
+            }
+        }
     }
 
     /// How many pieces wait.
@@ -87,12 +126,15 @@ impl CarriedEnd {
     }
 
     pub fn next_piece(&mut self) -> Option<Piece> {
-        let Ready { slot, member, payload, .. } = self.ready.pop_front()?;
+        let to = self.place(&self.ready.front()?.member)?;
+        let Ready { slot, member, payload: bytes, .. } = self.ready.pop_front()?;
+        self.eager_put = self.eager_put.wrapping_add(u32::from(member.kind == MemberKind::Eager));
         self.writing.push_back(slot);
-        Some(Piece { member, payload, written: Written::carried(self.conn, &member) })
+        let payload = Payload { bytes, key: self.key, to };
+        Some(Piece { member, payload, written: Written::carried(self.shape.conn, &member) })
     }
 
-    /// The socket has taken the oldest piece of the batch: its slot is free.
+    /// The oldest piece has left: its slot is free.
     pub fn written(&mut self) {
         let slot = self.writing.pop_front();
         debug_assert!(slot.is_some(), "more pieces were written than were taken");
@@ -108,12 +150,22 @@ impl CarriedEnd {
         self.ready.len() + self.writing.len()
     }
 
-    pub fn granted(&self, grant: GrantRecord) {
+    pub fn granted(&mut self, grant: GrantRecord) {
+        self.places[cell(grant.seq)] = (grant.seq, grant.place);
         self.back.grant(self.dst, self.channel, grant.seq, grant.limit);
     }
 
     pub fn offered(&self, standing: Standing) {
         self.back.offer(self.dst, self.channel, standing.serial);
+    }
+
+    /// Learns where the receiver's standing slots are.
+    pub fn settle(&mut self, home: Home) -> Result<(), Violation> {
+        if !self.shape.is_placed {
+            return Err(Violation::Home { conn: self.shape.conn });
+        }
+        self.home = Some(home.place);
+        Ok(())
     }
 
     #[cold]

@@ -1,17 +1,14 @@
-//! Owns what leaves on a wire: grants, offers and refusals first, then groups of pieces, in one
-//! vectored write.
+//! Owns what leaves on a wire: grants, offers and refusals first, then groups of pieces, in one batch.
 //!
-//! A batch is what one write attempts. It is built only when the batch before it has left
+//! A batch is what one write attempts. It is built only when the link has taken the batch before it
 //! entirely, so nothing is ever queued here: what cannot go yet stays in its connection's own
-//! cells, and a grant waits behind no data but that of the batch under way.
+//! cells, and a grant waits behind no data but that of the batch under way. Where a link only says later that a
+//! batch has left, its pieces are remembered until then.
 
-use std::io::IoSlice;
+use std::collections::VecDeque;
 use std::iter;
-use std::os::fd::AsFd;
 
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
-
+use super::batch::{BATCH_HEAD_BYTES, Batch, MOST_SEGMENTS, Payload, Segment};
 use super::frame::{
     HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, Member, PIECE_BYTES,
     WireHeader,
@@ -19,40 +16,25 @@ use super::frame::{
 use super::out_end::OutEnd;
 use super::receiving::ReceivingEnd;
 use super::sending::{Piece, Written};
-use crate::Region;
 use crate::seam::Counters;
 
-/// Bytes of headers and records in a batch.
-const BATCH_HEAD_BYTES: usize = 4096;
 /// Payload bytes at which a batch is closed: two long pieces, so that connections still take
 /// turns often.
 const BATCH_PAYLOAD_BYTES: usize = 2 * PIECE_BYTES;
-/// Parts of a vectored write.
-const MOST_SEGMENTS: usize = 64;
 
-/// The batch that is being written.
+/// The batch that is being written, and those that are on their way.
 pub(super) struct Outbox {
-    heads: Vec<u8>,
-    segments: Vec<Segment>,
-    /// The first segment that has not left, and how much of it has.
-    next_segment: usize,
-    segment_sent: usize,
-    payload_bytes: usize,
+    batch: Batch,
     pieces: Vec<Written>,
+    /// The pieces of batches that the link has taken, oldest first, and how many each has.
+    posted: VecDeque<Written>,
+    posted_batches: VecDeque<usize>,
     /// Number of the next wire message.
     counter: u32,
     /// The connection whose turn it is.
     turn: usize,
-}
-
-#[derive(Clone, Copy)]
-enum Segment {
-    /// Part of `heads`.
-    Head {
-        start: usize,
-        end: usize,
-    },
-    Payload(Region),
+    /// The peer has not been told yet where all standing slots are.
+    homes_due: bool,
 }
 
 /// How many data groups go into a batch.
@@ -68,29 +50,16 @@ pub(super) enum Groups {
     Held,
 }
 
-/// How an attempt to write ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Push {
-    /// The batch has left entirely.
-    Done,
-    /// The socket takes no more at present.
-    Blocked {
-        /// Whether some bytes have left.
-        moved: bool,
-    },
-}
-
 impl Outbox {
-    pub fn new() -> Self {
+    pub fn new(homes_due: bool) -> Self {
         Self {
-            heads: Vec::with_capacity(BATCH_HEAD_BYTES),
-            segments: Vec::with_capacity(MOST_SEGMENTS),
-            next_segment: 0,
-            segment_sent: 0,
-            payload_bytes: 0,
+            batch: Batch::new(),
             pieces: Vec::with_capacity(MOST_SEGMENTS),
+            posted: VecDeque::new(),
+            posted_batches: VecDeque::new(),
             counter: 0,
             turn: 0,
+            homes_due,
         }
     }
 
@@ -99,19 +68,27 @@ impl Outbox {
         self.counter = passed;
     }
 
-    /// Whether no batch is under way.
+    /// Whether no batch is being written.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.batch.segments.is_empty()
     }
 
-    /// Drops the batch under way.
+    /// Batches that the link has taken and not sent yet.
+    pub fn posted(&self) -> usize {
+        self.posted_batches.len()
+    }
+
+    /// What is to be written.
+    pub fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    /// Drops everything under way.
     pub fn clear(&mut self) {
-        self.heads.clear();
-        self.segments.clear();
+        self.batch.clear();
         self.pieces.clear();
-        self.next_segment = 0;
-        self.segment_sent = 0;
-        self.payload_bytes = 0;
+        self.posted.clear();
+        self.posted_batches.clear();
     }
 
     /// Builds a batch from what the ends have ready; `false` when that is nothing.
@@ -122,6 +99,10 @@ impl Outbox {
         groups: Groups,
         counters: &mut Counters,
     ) -> bool {
+        if self.homes_due {
+            self.records(Kind::Home, receiving, |end| end.take_home().map(|h| h.encode()));
+            self.homes_due = !self.has_room();
+        }
         self.records(Kind::Refusal, receiving, |end| end.take_refusal().map(|r| r.encode()));
         self.records(Kind::Grant, receiving, |end| end.take_grant().map(|g| g.encode()));
         // Offers mostly travel beside data; what is held back leaves soon, and they with it.
@@ -139,9 +120,9 @@ impl Outbox {
     }
 
     fn has_room(&self) -> bool {
-        self.heads.len() + MOST_HEAD_BYTES <= BATCH_HEAD_BYTES
-            && self.segments.len() + 1 + MOST_RECORDS <= MOST_SEGMENTS
-            && self.payload_bytes < BATCH_PAYLOAD_BYTES
+        self.batch.heads.len() + MOST_HEAD_BYTES <= BATCH_HEAD_BYTES
+            && self.batch.segments.len() + 1 + MOST_RECORDS <= MOST_SEGMENTS
+            && self.batch.payload_bytes < BATCH_PAYLOAD_BYTES
     }
 
     /// Adds wire messages of one kind of record. An end beyond the room keeps its record.
@@ -170,13 +151,13 @@ impl Outbox {
                 return;
             }
             let start = self.head(kind, count, 0);
-            records[..count].iter().for_each(|record| self.heads.extend_from_slice(record));
-            self.segments.push(Segment::Head { start, end: self.heads.len() });
+            records[..count].iter().for_each(|record| self.batch.heads.extend_from_slice(record));
+            self.batch.segments.push(Segment::Head { start, end: self.batch.heads.len() });
         }
     }
 
     fn head(&mut self, kind: Kind, count: usize, payload: usize) -> usize {
-        let start = self.heads.len();
+        let start = self.batch.heads.len();
         let header = WireHeader {
             kind,
             count: count as u8,
@@ -184,7 +165,7 @@ impl Outbox {
             counter: self.counter,
         };
         self.counter = self.counter.wrapping_add(1);
-        self.heads.extend_from_slice(&header.encode());
+        self.batch.heads.extend_from_slice(&header.encode());
         start
     }
 
@@ -195,8 +176,8 @@ impl Outbox {
         let mut count = 0;
         let mut payload = 0;
         let start = self.head(Kind::Data, 0, 0);
-        let at_head = self.segments.len();
-        self.segments.push(Segment::Head { start, end: start });
+        let at_head = self.batch.segments.len();
+        self.batch.segments.push(Segment::Head { start, end: start });
         let connections = sending.len();
         for _ in 0..connections {
             if count == most || payload >= PIECE_BYTES {
@@ -212,12 +193,12 @@ impl Outbox {
             };
             members[count] = member;
             count += 1;
-            payload += bytes.len();
+            payload += bytes.bytes.len();
             self.add(bytes, written, counters);
         }
         if count == 0 {
-            self.segments.truncate(at_head);
-            self.heads.truncate(start);
+            self.batch.segments.truncate(at_head);
+            self.batch.heads.truncate(start);
             self.counter = self.counter.wrapping_sub(1);
             return false;
         }
@@ -226,32 +207,32 @@ impl Outbox {
         true
     }
 
-    fn add(&mut self, bytes: Region, written: Written, counters: &mut Counters) {
-        if !bytes.is_empty() {
-            self.segments.push(Segment::Payload(bytes));
+    fn add(&mut self, payload: Payload, written: Written, counters: &mut Counters) {
+        if !payload.bytes.is_empty() {
+            self.batch.segments.push(Segment::Payload(payload));
         }
         self.pieces.push(written);
         let (all_bytes, messages) = match written.carried {
             true => (&mut counters.carried_bytes, &mut counters.carried),
             false => (&mut counters.bytes, &mut counters.messages),
         };
-        *all_bytes += bytes.len() as u64;
+        *all_bytes += payload.bytes.len() as u64;
         *messages += u64::from(written.message_done);
     }
 
     /// Writes the header, now that the members are known, and the members behind it.
     fn close_group(&mut self, start: usize, at_head: usize, members: &[Member], payload: usize) {
-        self.heads.truncate(start);
+        self.batch.heads.truncate(start);
         self.counter = self.counter.wrapping_sub(1);
         self.head(Kind::Data, members.len(), payload);
-        members.iter().for_each(|member| self.heads.extend_from_slice(&member.encode()));
+        members.iter().for_each(|member| self.batch.heads.extend_from_slice(&member.encode()));
         debug_assert_eq!(
-            self.heads.len() - start,
+            self.batch.heads.len() - start,
             HEADER_BYTES + members.len() * MEMBER_BYTES,
             "a group's records follow its header"
         );
-        self.segments[at_head] = Segment::Head { start, end: self.heads.len() };
-        self.payload_bytes += payload;
+        self.batch.segments[at_head] = Segment::Head { start, end: self.batch.heads.len() };
+        self.batch.payload_bytes += payload;
     }
 
     /// Whether all data of the batch is other ranks'.
@@ -261,7 +242,7 @@ impl Outbox {
 
     /// Payload bytes of the batch.
     pub fn payload_bytes(&self) -> usize {
-        self.payload_bytes
+        self.batch.payload_bytes
     }
 
     /// The tags of the messages that end in the batch.
@@ -269,68 +250,29 @@ impl Outbox {
         self.pieces.iter().filter(|piece| piece.message_done).map(|piece| piece.tag)
     }
 
-    /// Writes as much of the batch as the socket takes.
-    pub fn push(&mut self, socket: impl AsFd) -> Result<Push, Errno> {
-        let mut moved = false;
-        while self.next_segment < self.segments.len() {
-            match self.write_once(&socket) {
-                Ok(0) | Err(Errno::AGAIN) => return Ok(Push::Blocked { moved }),
-                Ok(sent) => {
-                    moved = true;
-                    self.advance(sent);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Push::Done)
+    /// The link has taken the batch, and will say when it has left.
+    pub fn post(&mut self) {
+        self.posted_batches.push_back(self.pieces.len());
+        self.posted.extend(self.pieces.drain(..));
+        self.batch.clear();
     }
 
-    fn write_once(&self, socket: &impl AsFd) -> Result<usize, Errno> {
-        let mut slices = [IoSlice::new(&[]); MOST_SEGMENTS];
-        let mut count = 0;
-        let mut skip = self.segment_sent;
-        for (slice, segment) in slices.iter_mut().zip(&self.segments[self.next_segment..]) {
-            let bytes = match *segment {
-                Segment::Head { start, end } => &self.heads[start..end],
-                // SAFETY: the region is a standing slot, an aside slot, memory lent by `send_from`, or
-                // a slot of a relay box; its end keeps all four unchanged and alive until
-                // `written` is told of this piece, which happens after the batch has left.
-                Segment::Payload(r) => unsafe { std::slice::from_raw_parts(r.as_ptr(), r.len()) },
-            };
-            *slice = IoSlice::new(&bytes[skip..]);
-            skip = 0;
-            count += 1;
-        }
-        // A peer's end must be an error here, not a signal that kills the process.
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)
+    /// The oldest batch that the link has taken has left.
+    pub fn finish_posted(&mut self, sending: &mut [OutEnd]) {
+        let count = self.posted_batches.pop_front().unwrap_or(0);
+        self.posted.drain(..count).for_each(|piece| tell(sending, piece));
     }
 
-    fn advance(&mut self, mut sent: usize) {
-        while let Some(segment) = self.segments.get(self.next_segment) {
-            let len = match *segment {
-                Segment::Head { start, end } => end - start,
-                Segment::Payload(region) => region.len(),
-            };
-            let left = len - self.segment_sent;
-            if sent < left {
-                self.segment_sent += sent;
-                return;
-            }
-            sent -= left;
-            self.segment_sent = 0;
-            self.next_segment += 1;
-        }
-    }
-
-    /// The pieces of the batch that has left, oldest first; the batch is gone afterwards.
+    /// The batch has left; it is gone afterwards.
     pub fn finish(&mut self, sending: &mut [OutEnd]) {
-        for piece in &self.pieces {
-            if let Some(end) = sending.get_mut(piece.conn as usize) {
-                end.written(*piece);
-            }
-        }
-        self.clear();
+        self.pieces.drain(..).for_each(|piece| tell(sending, piece));
+        self.batch.clear();
+    }
+}
+
+/// Tells the end of a piece that it has left.
+fn tell(sending: &mut [OutEnd], piece: Written) {
+    if let Some(end) = sending.get_mut(piece.conn as usize) {
+        end.written(piece);
     }
 }

@@ -1,38 +1,33 @@
-//! Owns one wire: a socket shared by all connections to one peer, in both directions.
+//! Owns one wire: a link shared by all connections to one peer, in both directions.
 //!
 //! Data of this rank's sending ends goes out beside the grants and offers of its receiving ends.
 //! A blocked write never keeps the wire from reading (or two ranks that write to each other would
 //! wait for ever), and a wire whose peer has left still gives what had arrived.
 
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
 use super::carried::CarriedEnd;
-use super::frame::{Refusal, Violation};
+use super::ends::Ends;
+use super::frame::Refusal;
 use super::held::Held;
 use super::holding::Holding;
-use super::inbox::{Ends, Inbox, Read};
+use super::medium::{Ended, Link, Push};
 use super::out_end::OutEnd;
-use super::outbox::{Groups, Outbox, Push};
-use super::path::{Path, hasten_end};
+use super::outbox::{Groups, Outbox};
 use super::receiving::ReceivingEnd;
 use super::sending::SendingEnd;
 use crate::TransportError;
 use crate::seam::{Counters, Expect, WireCounters};
 
-/// Batches that one call writes, and bytes that it reads, before other wires get their turn.
+/// Batches that one call writes before other wires get their turn.
 const WRITE_TURN_BATCHES: usize = 8;
-const READ_TURN_BYTES: usize = 1024 * 1024;
 
-/// One socket, and the ends of the connections on it.
-pub(super) struct Wire {
+/// One link, and the ends of the connections on it.
+pub(super) struct Wire<L: Link> {
+    /// Before the ends, so that it ends before their memory does.
+    pub link: L,
     pub peer: u32,
-    socket: Arc<TcpStream>,
     /// Those of each rank of this node that sends on it, one after the other.
     sending: Vec<OutEnd>,
     /// Those ranks, in order.
@@ -42,46 +37,38 @@ pub(super) struct Wire {
     /// Where several ranks send on it: when it sends.
     holding: Option<Holding>,
     outbox: Outbox,
-    inbox: Inbox,
     /// Payload bytes that left, or are about to.
     sent_bytes: u64,
     /// Something may be written that has not been attempted.
     pub dirty: bool,
-    /// The socket took no more; epoll says when it does again.
+    /// The link took no more, and has not said that it does again.
     pub blocked: bool,
     /// Nothing more can be read, and why.
-    ended: Option<Ended>,
+    ended: Option<Ended<L::Error>>,
     /// Nothing more can be written: the peer has left, though what it sent may still be read.
-    deaf: Option<Errno>,
+    deaf: Option<L::Error>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Ended {
-    Closed,
-    Failed(Errno),
-    Misbehaved(Violation),
-}
-
-impl Wire {
+impl<L: Link> Wire<L> {
     /// `sending` has as many ends for each of `sources`, one after the other.
     pub fn new(
         peer: u32,
-        socket: TcpStream,
+        link: L,
         (sources, sending): (Vec<u32>, Vec<OutEnd>),
         receiving: Vec<ReceivingEnd>,
         holding: Option<Holding>,
     ) -> Self {
         Self {
+            link,
             peer,
-            socket: Arc::new(socket),
             sending,
             sources,
             receiving,
             holding,
-            outbox: Outbox::new(),
-            inbox: Inbox::new(),
+            outbox: Outbox::new(L::PLACES),
             sent_bytes: 0,
-            dirty: false,
+            // The peer does not know yet where standing slots are.
+            dirty: L::PLACES,
             blocked: false,
             ended: None,
             deaf: None,
@@ -125,21 +112,12 @@ impl Wire {
         (!self.sources.is_empty()).then_some(counters)
     }
 
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// The way that it takes.
-    pub fn path(&self) -> io::Result<Path> {
-        Path::new(self.peer, &self.socket)
-    }
-
     /// Whether nothing more can be read.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Writes what is ready, as far as the socket takes it; whether anything left.
+    /// Writes what is ready, as far as the link takes it; whether anything left.
     pub fn flush(&mut self, expect: Expect, counters: &mut Counters) -> bool {
         if self.deaf.is_some() || self.ended.is_some() {
             self.fall_silent(None);
@@ -152,9 +130,13 @@ impl Wire {
                 self.dirty = self.holding.as_ref().is_some_and(Holding::is_waiting);
                 return moved;
             }
-            match self.outbox.push(&self.socket) {
+            match self.link.push(self.outbox.batch()) {
                 Ok(Push::Done) => {
                     self.outbox.finish(&mut self.sending);
+                    moved = true;
+                }
+                Ok(Push::Posted) => {
+                    self.outbox.post();
                     moved = true;
                 }
                 Ok(Push::Blocked { moved: some }) => {
@@ -192,50 +174,57 @@ impl Wire {
         built
     }
 
-    /// Reads what has arrived; whether anything changed.
-    pub fn receive(&mut self) -> bool {
-        let mut budget = READ_TURN_BYTES;
-        let mut moved = false;
-        while self.ended.is_none() && budget > 0 {
-            let long = self.receiving.iter().any(ReceivingEnd::expects_pieces);
-            match self.inbox.read(&self.socket, long) {
-                Ok(Read::Bytes { count, full }) => {
-                    moved = true;
-                    budget = budget.saturating_sub(count);
-                    self.take_apart();
-                    if !full {
-                        break;
-                    }
-                }
-                Ok(Read::Nothing) => break,
-                Ok(Read::Closed) => self.end(Ended::Closed),
-                Err(error) => self.end(Ended::Failed(error)),
-            }
+    /// Takes note of what happened at its link; whether anything changed.
+    pub fn take_note(&mut self, event: L::Event) -> bool {
+        let may_read = self.link.note(event);
+        let mut moved = self.finish_sent();
+        if may_read {
+            moved |= self.receive();
         }
-        moved | self.ended.is_some()
+        if self.blocked && self.link.has_room() {
+            self.blocked = false;
+            self.dirty = true;
+        }
+        moved
     }
 
-    fn take_apart(&mut self) {
+    /// Gives back the memory of batches that have left; whether there are any.
+    fn finish_sent(&mut self) -> bool {
+        let sent = self.link.take_sent();
+        (0..sent).for_each(|_| self.outbox.finish_posted(&mut self.sending));
+        sent > 0
+    }
+
+    /// Reads what has arrived; whether anything changed.
+    fn receive(&mut self) -> bool {
+        if self.ended.is_some() {
+            return true;
+        }
         let mut ends = Ends {
             sending: &mut self.sending,
             receiving: &mut self.receiving,
             woken: &mut self.dirty,
         };
-        if let Err(violation) = self.inbox.parse(&mut ends) {
-            self.end(Ended::Misbehaved(violation));
+        match self.link.receive(&mut ends) {
+            Ok(moved) => moved,
+            Err(why) => {
+                self.end(why);
+                true
+            }
         }
     }
 
     #[cold]
-    fn end(&mut self, why: Ended) {
+    fn end(&mut self, why: Ended<L::Error>) {
         self.ended = Some(why);
         self.fall_silent(None);
     }
 
     /// Gives up everything that was to be written, and with it every hold on memory.
     #[cold]
-    fn fall_silent(&mut self, error: Option<Errno>) {
-        self.deaf = self.deaf.or(error);
+    fn fall_silent(&mut self, error: Option<L::Error>) {
+        self.deaf = self.deaf.take().or(error);
+        self.link.fall_silent();
         self.outbox.clear();
         self.sending.iter_mut().for_each(OutEnd::abandon);
         self.dirty = false;
@@ -284,8 +273,9 @@ impl Wire {
         let mut held = Held::default();
         self.sending.iter().for_each(|end| held += end.held());
         held.receiving = self.receiving.iter().map(ReceivingEnd::held).sum();
-        let amid = self.inbox.is_amid() && !self.has_ended();
-        held.wire_messages = usize::from(!self.outbox.is_empty()) + usize::from(amid);
+        let amid = self.link.is_amid() && !self.has_ended();
+        let writing = usize::from(!self.outbox.is_empty()) + self.outbox.posted();
+        held.wire_messages = writing + usize::from(amid);
         held
     }
 
@@ -300,12 +290,7 @@ impl Wire {
         if self.ended.is_some() || self.deaf.is_some() {
             return Ok(true);
         }
-        // SAFETY: SIOCOUTQ (the same number as TIOCOUTQ) writes one int.
-        let unacknowledged = unsafe {
-            type Outq = rustix::ioctl::Getter<{ linux_outq() }, std::ffi::c_int>;
-            rustix::ioctl::ioctl(&self.socket, Outq::new())
-        }?;
-        Ok(unacknowledged == 0)
+        self.link.is_acknowledged()
     }
 
     /// Whether a message can still be handed to this wire.
@@ -325,20 +310,14 @@ impl Wire {
     #[cold]
     fn error(&self, doing: &'static str) -> TransportError {
         let peer = self.peer;
-        let source = match self.ended {
+        let source = match &self.ended {
             Some(Ended::Misbehaved(violation)) => {
                 return TransportError::PeerMisbehaved { peer, what: violation.to_string() };
             }
             Some(Ended::Failed(error)) => Some(error),
-            Some(Ended::Closed) | None => self.deaf,
+            Some(Ended::Closed) | None => self.deaf.as_ref(),
         };
-        TransportError::PeerGone { peer, doing, source: source.map(io::Error::from) }
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        hasten_end(&self.socket);
+        TransportError::PeerGone { peer, doing, source: source.cloned().map(Into::into) }
     }
 }
 
@@ -347,9 +326,4 @@ impl Drop for Wire {
 pub(super) fn truncated(peer: u32, refusal: Refusal) -> TransportError {
     let Refusal { seq, len, limit, .. } = refusal;
     TransportError::Truncated { peer, sequence: seq, len, limit }
-}
-
-/// SIOCOUTQ, which is TIOCOUTQ.
-const fn linux_outq() -> rustix::ioctl::Opcode {
-    0x5411
 }

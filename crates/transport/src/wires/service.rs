@@ -1,10 +1,9 @@
 //! Owns what this rank does for the others of its node: it takes their pieces out of their boxes, and has
 //! them sent on the wires that it owns.
 
-use std::sync::Arc;
-
+use super::medium::Link;
 use super::wire::Wire;
-use crate::relay::{Back, RelayEnd};
+use crate::relay::RelayEnd;
 
 /// The boxes that feed this rank's wires.
 #[derive(Default)]
@@ -31,18 +30,13 @@ impl Service {
         Self { intakes, wires }
     }
 
-    /// The way back to a rank that is carried for.
-    pub fn back_to(boxes: &[(u32, RelayEnd)], rank: u32) -> Option<&Arc<Back>> {
-        boxes.iter().find(|(source, _)| *source == rank).map(|(_, end)| end.back())
-    }
-
     /// Whether it has work that the application does not know of.
     pub fn exists(&self) -> bool {
         !self.intakes.is_empty()
     }
 
     /// Takes out what has been put; whether there was anything.
-    pub fn take_in(&mut self, wires: &mut [Wire]) -> bool {
+    pub fn take_in<L: Link>(&mut self, wires: &mut [Wire<L>]) -> bool {
         let mut moved = false;
         for intake in &mut self.intakes {
             while let Some((slot, note)) = intake.end.next() {

@@ -1,0 +1,367 @@
+//! Owns a device that places payloads, of which all pairs are in one process: a write copies to the peer's memory.
+//!
+//! It keeps to what a reliable connection promises, and to no more. With delays, a chain is read and written any time
+//! after it was posted, whenever somebody polls, and its end is told later still; of one pair in order, of several in
+//! any. What a wire does wrong with memory that is still being read, or without a receive, shows as wrong bytes or a
+//! panic.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crosstie_transport::wires::placing::{
+    Completion, Device, Lasting, Pair, Ring, RingMemory, Write,
+};
+use crosstie_transport::wires::{Keys, Place};
+use crosstie_transport::{Region, TransportError};
+
+use crate::random::Random;
+
+/// The devices of a world, and what is on its way between them; clones are the same one.
+#[derive(Clone)]
+pub struct Network(Arc<Mutex<State>>);
+
+struct State {
+    /// When what is on its way arrives, and is told of; `None`: at once.
+    delays: Option<Random>,
+    /// Whether devices know all memory there is, as if their users had registered it.
+    knows_all: bool,
+    /// Memory by its key, of which 0 is none.
+    memory: Vec<Option<Known>>,
+    pairs: Vec<End>,
+    devices: Vec<Ears>,
+}
+
+struct Known {
+    region: Region,
+    device: usize,
+    /// Of memory that was registered; `None` for what everyone is said to know.
+    _owner: Option<Lasting>,
+}
+
+/// One pair.
+struct End {
+    device: usize,
+    peer: usize,
+    receives: usize,
+    on_way: VecDeque<Chain>,
+    /// Chains that have arrived, of which the end was not told.
+    untold: usize,
+    gone: bool,
+    posted: Posted,
+}
+
+struct Chain {
+    writes: Vec<Write>,
+    immediate: u32,
+}
+
+/// What a device has to tell.
+struct Ears {
+    events: VecDeque<(u32, Completion<Gone>)>,
+    bell: UnixStream,
+    armed: bool,
+}
+
+/// What was posted at a pair so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Posted {
+    /// Writes.
+    pub writes: u64,
+    /// Calls that posted them; each ends as one.
+    pub chains: u64,
+}
+
+/// The pair is at an end.
+#[derive(Debug, Clone)]
+pub struct Gone;
+
+impl From<Gone> for io::Error {
+    fn from(_: Gone) -> Self {
+        io::ErrorKind::ConnectionReset.into()
+    }
+}
+
+impl Network {
+    /// One that delays things as a seed says, or not at all. If it `knows_all`, payloads go to and come from memory
+    /// that nobody registered, too.
+    pub fn new(delays: Option<u64>, knows_all: bool) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            delays: delays.map(Random::new),
+            knows_all,
+            memory: vec![None],
+            pairs: Vec::new(),
+            devices: Vec::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more device.
+    ///
+    /// # Panics
+    /// When the host has no more descriptors.
+    pub fn device(&self) -> Direct {
+        let (ear, bell) = UnixStream::pair().expect("descriptors");
+        for end in [&ear, &bell] {
+            end.set_nonblocking(true).expect("a socket can be non-blocking");
+        }
+        let mut state = self.state();
+        state.devices.push(Ears { events: VecDeque::new(), bell, armed: false });
+        Direct { network: self.clone(), index: state.devices.len() - 1, ear }
+    }
+
+    /// The two ends of a wire between two devices.
+    ///
+    /// # Panics
+    /// Never: a pair that was just made takes receives.
+    pub fn wire(&self, one: &mut Direct, other: &mut Direct) -> [Ring<DirectPair>; 2] {
+        let memory = [RingMemory::new(one), RingMemory::new(other)];
+        let [ones, others] =
+            memory.map(|memory| memory.expect("a device of this kind knows any memory"));
+        let numbers = {
+            let mut state = self.state();
+            let first = state.pairs.len();
+            state.pairs.push(End::new(one.index, first + 1));
+            state.pairs.push(End::new(other.index, first));
+            [first, first + 1]
+        };
+        let [a, b] = numbers.map(|number| DirectPair { network: self.clone(), number });
+        let places = [ones.place(), others.place()];
+        let rings = [ones.link(a, places[1]), others.link(b, places[0])];
+        rings.map(|ring| ring.expect("nothing has failed"))
+    }
+
+    /// What was posted at all pairs of a device.
+    pub fn posted(&self, device: usize) -> Posted {
+        let state = self.state();
+        let pairs = state.pairs.iter().filter(|pair| pair.device == device);
+        pairs.fold(Posted::default(), |sum, pair| Posted {
+            writes: sum.writes + pair.posted.writes,
+            chains: sum.chains + pair.posted.chains,
+        })
+    }
+}
+
+impl End {
+    const fn new(device: usize, peer: usize) -> Self {
+        let posted = Posted { writes: 0, chains: 0 };
+        let on_way = VecDeque::new();
+        Self { device, peer, receives: 0, on_way, untold: 0, gone: false, posted }
+    }
+}
+
+impl State {
+    /// Memory that `device` knows by a key.
+    fn known(&self, device: usize, key: u32) -> Region {
+        let known = self.memory.get(key as usize).and_then(Option::as_ref);
+        let known = known.filter(|known| known.device == device);
+        known.expect("memory is named by a key that its device knows").region
+    }
+
+    fn find(&self, device: usize, region: Region) -> Option<usize> {
+        let holds = |known: &Known| {
+            known.device == device && part(known.region, Place::NONE, region).is_some()
+        };
+        self.memory.iter().position(|known| known.as_ref().is_some_and(holds))
+    }
+
+    fn know(&mut self, device: usize, region: Region, owner: Option<Lasting>) -> Keys {
+        let key = self.memory.len() as u32;
+        self.memory.push(Some(Known { region, device, _owner: owner }));
+        Keys { local: key, remote: key }
+    }
+
+    fn tell(&mut self, pair: usize, what: Completion<Gone>) {
+        let ears = &mut self.devices[self.pairs[pair].device];
+        ears.events.push_back((pair as u32, what));
+        if std::mem::take(&mut ears.armed) {
+            // A full pipe rings as well as one byte more would.
+            let _ = ears.bell.write(&[0]);
+        }
+    }
+
+    /// The oldest chain of a pair arrives.
+    fn deliver(&mut self, pair: usize) {
+        let Some(chain) = self.pairs[pair].on_way.pop_front() else { return };
+        let (device, peer) = (self.pairs[pair].device, self.pairs[pair].peer);
+        if self.pairs[peer].gone {
+            return;
+        }
+        for write in chain.writes {
+            let from = self.known(device, write.key);
+            assert!(
+                part(from, Place::NONE, write.from).is_some(),
+                "a write reads beyond its key's memory"
+            );
+            let to = self.known(self.pairs[peer].device, write.to.key);
+            let to = part(to, write.to, write.from).expect("a write stays in its key's memory");
+            assert!(to.copy_from(write.from), "the place has the payload's length");
+        }
+        let receives = &mut self.pairs[peer].receives;
+        *receives = receives.checked_sub(1).expect("a chain finds a receive");
+        self.tell(peer, Completion::Arrived(chain.immediate));
+        self.pairs[pair].untold += 1;
+    }
+
+    fn tell_sent(&mut self, pair: usize) {
+        self.pairs[pair].untold -= 1;
+        self.tell(pair, Completion::Sent);
+    }
+
+    /// Some of what is on its way arrives, and some of what has arrived is told of.
+    fn stir(&mut self) {
+        for pair in 0..self.pairs.len() {
+            while !self.pairs[pair].on_way.is_empty() && self.happens() {
+                self.deliver(pair);
+            }
+            while self.pairs[pair].untold > 0 && self.happens() {
+                self.tell_sent(pair);
+            }
+        }
+    }
+
+    fn happens(&mut self) -> bool {
+        self.delays.as_mut().is_none_or(|random| random.chance(40))
+    }
+
+    /// The pair ends. What it had posted is on the network, which does not lose it.
+    fn end(&mut self, pair: usize) {
+        if self.pairs[pair].gone {
+            return;
+        }
+        while !self.pairs[pair].on_way.is_empty() {
+            self.deliver(pair);
+        }
+        self.pairs[pair].gone = true;
+        self.tell(pair, Completion::Failed(Gone));
+        let peer = self.pairs[pair].peer;
+        if !self.pairs[peer].gone {
+            self.pairs[peer].gone = true;
+            self.pairs[peer].on_way.clear();
+            self.tell(peer, Completion::Left);
+        }
+    }
+}
+
+/// The part of `region` that is as long as `like` and begins at `place`, or where `like` does if that is none.
+fn part(region: Region, place: Place, like: Region) -> Option<Region> {
+    let start = region.as_ptr().addr() as u64;
+    let wanted = if place == Place::NONE { like.as_ptr().addr() as u64 } else { place.address };
+    region.part(usize::try_from(wanted.checked_sub(start)?).ok()?, like.len())
+}
+
+/// A device that copies.
+pub struct Direct {
+    network: Network,
+    index: usize,
+    ear: UnixStream,
+}
+
+/// Its end of one wire.
+pub struct DirectPair {
+    network: Network,
+    number: usize,
+}
+
+impl Device for Direct {
+    type Pair = DirectPair;
+
+    fn name(&self) -> &'static str {
+        "direct"
+    }
+
+    fn register(&mut self, memory: Lasting) -> Result<Keys, TransportError> {
+        Ok(self.network.state().know(self.index, memory.region(), Some(memory)))
+    }
+
+    fn keys_of(&self, region: Region) -> Option<Keys> {
+        let mut state = self.network.state();
+        if !state.knows_all {
+            return None;
+        }
+        let known = state.find(self.index, region).map(|key| key as u32);
+        Some(known.map_or_else(
+            || state.know(self.index, region, None),
+            |key| Keys { local: key, remote: key },
+        ))
+    }
+
+    fn poll(&mut self, mut each: impl FnMut(u32, Completion<Gone>)) -> Result<(), TransportError> {
+        let events = {
+            let mut state = self.network.state();
+            state.stir();
+            std::mem::take(&mut state.devices[self.index].events)
+        };
+        events.into_iter().for_each(|(pair, what)| each(pair, what));
+        Ok(())
+    }
+
+    fn arm(&mut self) -> Result<(), TransportError> {
+        let mut rung = [0; 16];
+        while matches!(self.ear.read(&mut rung), Ok(1..)) {}
+        self.network.state().devices[self.index].armed = true;
+        Ok(())
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        let index = self.index;
+        let mut state = self.network.state();
+        for known in &mut state.memory {
+            if known.as_ref().is_some_and(|known| known.device == index) {
+                *known = None;
+            }
+        }
+    }
+}
+
+impl Pair for DirectPair {
+    type Error = Gone;
+
+    fn number(&self) -> u32 {
+        self.number as u32
+    }
+
+    fn post(&mut self, writes: &[Write], last: &Write, immediate: u32) -> Result<(), Gone> {
+        let mut state = self.network.state();
+        let pair = &mut state.pairs[self.number];
+        if pair.gone {
+            return Err(Gone);
+        }
+        let writes: Vec<Write> = writes.iter().chain([last]).copied().collect();
+        pair.posted.writes += writes.len() as u64;
+        pair.posted.chains += 1;
+        pair.on_way.push_back(Chain { writes, immediate });
+        if state.delays.is_none() {
+            state.deliver(self.number);
+            state.tell_sent(self.number);
+        }
+        Ok(())
+    }
+
+    fn post_receives(&mut self, count: usize) -> Result<(), Gone> {
+        // A device takes them from a pair that has failed, and ends them.
+        self.network.state().pairs[self.number].receives += count;
+        Ok(())
+    }
+
+    fn fail(&mut self) {
+        self.network.state().end(self.number);
+    }
+}
+
+impl Drop for DirectPair {
+    fn drop(&mut self) {
+        self.fail();
+    }
+}

@@ -1,0 +1,115 @@
+//! Owns how a device carries wires: which pair is which wire's, one block for all slots, and when to be rung.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::device::{Completion, Device, Lasting, Pair};
+use super::link::Ring;
+use crate::seam::Limits;
+use crate::wires::memory::Block;
+use crate::wires::{Joint, Keys, Medium, Memory, Relays, Watch, WireEndpoint, system};
+use crate::{Region, TransportError};
+
+/// A rank's end of all its connections over a device.
+pub type PlacingEndpoint<D> = WireEndpoint<Placing<D>>;
+
+/// A device, and what it carries.
+pub struct Placing<D: Device> {
+    device: D,
+    /// The wires of its pairs, by their numbers.
+    wires: Vec<(u32, usize)>,
+    /// The memory of all slots, and how much of it was given out.
+    block: Option<(Arc<Block>, Keys)>,
+    given: usize,
+}
+
+/// Rounds in which nothing happened before a device is armed: fewer than those before anyone sleeps, and so many that
+/// who is about to be answered does not pay for it.
+const ARM_ROUND: u32 = 8;
+
+impl<D: Device> PlacingEndpoint<D> {
+    /// An endpoint of `rank` over `device`, with a link for each rank that it shares a wire with, and `channels`
+    /// connections each way; `limits` and `channels` are the same at both ends.
+    ///
+    /// # Errors
+    /// [`TransportError::System`].
+    pub fn new(
+        device: D,
+        rank: u32,
+        joints: Vec<Joint<Ring<D::Pair>>>,
+        relays: Relays,
+        channels: u16,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
+        let medium = Placing { device, wires: Vec::new(), block: None, given: 0 };
+        Self::over(medium, rank, joints, relays, (channels, limits))
+    }
+}
+
+impl<D: Device> Medium for Placing<D> {
+    type Link = Ring<D::Pair>;
+    const WATCHES_ROOM: bool = false;
+
+    fn name(&self) -> &'static str {
+        self.device.name()
+    }
+
+    fn reserve(&mut self, bytes: usize) -> Result<(), TransportError> {
+        let block = Arc::new(Block::new(bytes));
+        // SAFETY: the block keeps its memory, to which only raw pointers go: slots, each of which is written by its
+        // peer while it is the peer's.
+        let lasting = unsafe { Lasting::new(block.whole(), Box::new(Arc::clone(&block))) };
+        self.block = Some((block, self.device.register(lasting)?));
+        Ok(())
+    }
+
+    fn memory(&mut self, bytes: usize) -> Result<Memory, TransportError> {
+        let part = self
+            .block
+            .as_ref()
+            .and_then(|(block, keys)| Memory::part(block, *keys, self.given, bytes));
+        self.given += bytes;
+        part.ok_or_else(|| {
+            system("giving out reserved memory", std::io::ErrorKind::OutOfMemory.into())
+        })
+    }
+
+    fn register(&mut self, memory: Lasting) -> Result<Keys, TransportError> {
+        self.device.register(memory)
+    }
+
+    fn keys_of(&self, region: Region) -> Option<Keys> {
+        self.device.keys_of(region)
+    }
+
+    fn add(&mut self, index: usize, link: &mut Self::Link) -> Result<(), TransportError> {
+        let number = link.number();
+        let place = self.wires.partition_point(|&(other, _)| other < number);
+        self.wires.insert(place, (number, index));
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        mut each: impl FnMut(usize, Completion<<D::Pair as Pair>::Error>),
+    ) -> Result<(), TransportError> {
+        let wires = &self.wires;
+        self.device.poll(|number, completion| {
+            if let Ok(place) = wires.binary_search_by_key(&number, |&(number, _)| number) {
+                each(wires[place].1, completion);
+            }
+        })
+    }
+
+    fn watch(&mut self, _: usize, _: &mut Self::Link, _: Watch) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn rest(&mut self, idle_rounds: u32) -> Result<(), TransportError> {
+        if idle_rounds == ARM_ROUND { self.device.arm() } else { Ok(()) }
+    }
+
+    fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.device.fd()
+    }
+}

@@ -1,0 +1,145 @@
+//! Wires over a device that places payloads, against the suite of all transports and against what only they do.
+#![cfg(not(loom))]
+
+use crosstie_testkit::conformance;
+use crosstie_testkit::conformance::{LIMITS, Subject};
+use crosstie_testkit::direct::{Direct, DirectPair, Network};
+use crosstie_testkit::world::{Path, World, message};
+use crosstie_transport::seam::{Endpoint, Limits};
+use crosstie_transport::tcp::Relays;
+use crosstie_transport::wires::Joint;
+use crosstie_transport::wires::placing::{PlacingEndpoint, Ring};
+
+const BARE: Subject = Subject { connect: at_once, faults: None };
+
+conformance!(bare, BARE);
+conformance!(behind_delays, Subject { faults: Some(1), ..BARE });
+conformance!(with_late_ends, Subject { connect: late, ..BARE });
+conformance!(with_late_ends_behind_delays, Subject { connect: late, faults: Some(2) });
+conformance!(to_memory_of_the_caller, Subject { connect: late_and_anywhere, ..BARE });
+conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
+
+fn at_once(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(endpoints(&Network::new(None, false), ranks, channels, limits))
+}
+
+/// Chains arrive, and end, at some time.
+fn late(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(endpoints(&Network::new(Some(3), false), ranks, channels, limits))
+}
+
+/// Nothing needs to be copied, neither aside nor out of a slot.
+fn late_and_anywhere(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(endpoints(&Network::new(Some(4), true), ranks, channels, limits))
+}
+
+fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let mut ends = endpoints(&Network::new(Some(5), true), ranks, channels, limits);
+    ends.iter_mut().for_each(|end| end.number_from(u32::MAX - 2));
+    boxed(ends)
+}
+
+type Ends = Vec<PlacingEndpoint<Direct>>;
+
+fn boxed(ends: Ends) -> Vec<Box<dyn Endpoint>> {
+    ends.into_iter().map(|end| Box::new(end) as Box<dyn Endpoint>).collect()
+}
+
+fn endpoints(network: &Network, ranks: u32, channels: u16, limits: Limits) -> Ends {
+    let mut devices: Vec<Direct> = (0..ranks).map(|_| network.device()).collect();
+    let mut joints: Vec<Vec<Joint<Ring<DirectPair>>>> = (0..ranks).map(|_| Vec::new()).collect();
+    let join = |rank, peer, link| Joint { peer, link, outgoing: vec![rank], incoming: vec![peer] };
+    for low in 0..ranks {
+        for high in low + 1..ranks {
+            let (lower, upper) = devices.split_at_mut(high as usize);
+            let [at_low, at_high] = network.wire(&mut lower[low as usize], &mut upper[0]);
+            joints[low as usize].push(join(low, high, at_low));
+            joints[high as usize].push(join(high, low, at_high));
+        }
+    }
+    let end = |(rank, (device, joints))| {
+        let end = PlacingEndpoint::new(device, rank, joints, Relays::default(), channels, limits);
+        end.expect("memory")
+    };
+    (0..).zip(devices.into_iter().zip(joints)).map(end).collect()
+}
+
+/// What is to be reached over ibverbs: a group of 8 is one chain of 8 payloads and a head, and ends once.
+#[test]
+fn a_group_of_eight_is_nine_writes_of_one_call() {
+    for len in [8, 16_000] {
+        let network = Network::new(None, true);
+        let mut world = World::new(boxed(endpoints(&network, 2, 8, LIMITS)));
+        let paths: Vec<Path> = (0..8).map(|channel| Path { src: 0, dst: 1, channel }).collect();
+        let mut incoming: Vec<_> =
+            paths.iter().map(|&path| world.incoming(path, len, true)).collect();
+        for receive in &mut incoming {
+            assert_eq!(receive.step(&mut world).expect("the peer is alive"), None);
+        }
+        (0..4).for_each(|_| world.progress());
+        let before = network.posted(0);
+        for &path in &paths {
+            let mut outgoing = world.outgoing(path, &message(path, 0, len));
+            outgoing.step(&mut world).expect("the peer is alive");
+        }
+        world.end(0).progress().expect("no failure");
+        let after = network.posted(0);
+        let (writes, chains) = (after.writes - before.writes, after.chains - before.chains);
+        assert_eq!((writes, chains), (9, 1), "writes and calls for 8 messages of {len} bytes");
+        world.end(1).progress().expect("no failure");
+        for (mut receive, &path) in incoming.into_iter().zip(&paths) {
+            let got = receive.step(&mut world).expect("the peer is alive");
+            assert!(got == Some(message(path, 0, len)), "a message of {len} bytes on {path:?}");
+        }
+    }
+}
+
+/// A long message fills the ring many times over, while nothing else goes the other way: its receiver says what it has
+/// emptied once for half a ring.
+#[test]
+fn a_stream_one_way_costs_few_heads_the_other_way() {
+    let (network, limits) = (Network::new(None, true), Limits { slots: 1, slot_bytes: 16 << 20 });
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, limits)));
+    let path = Path { src: 0, dst: 1, channel: 0 };
+    (0..4).for_each(|_| world.progress());
+    let before = [0, 1].map(|device| network.posted(device).chains);
+    let expected = message(path, 0, limits.slot_bytes);
+    let mut incoming = world.incoming(path, expected.len(), true);
+    let mut outgoing = world.outgoing(path, &expected);
+    let mut sent = false;
+    let got = world.until("a long message", |world| {
+        sent = sent || outgoing.step(world).expect("the peer is alive");
+        incoming.step(world).expect("the peer is alive")
+    });
+    assert!(got == expected, "a message of {} bytes", expected.len());
+    let after = [0, 1].map(|device| network.posted(device).chains);
+    let [pieces, back] = [0, 1].map(|device| after[device] - before[device]);
+    assert_eq!(pieces, 128, "chains for as many pieces");
+    assert!((2..=6).contains(&back), "{back} chains back for {pieces}");
+}
+
+/// An engine looks 16 times before it sleeps.
+#[test]
+fn a_sleeper_is_woken_by_what_arrives() {
+    let network = Network::new(None, false);
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+    let path = Path { src: 0, dst: 1, channel: 0 };
+    let is_rung = |world: &mut World| {
+        let fd = world.end(1).wake_fd().expect("there is one");
+        let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&timeout)).expect("poll") > 0
+    };
+    for number in 0..3 {
+        let mut idle = 0;
+        while idle < 16 {
+            let moved = world.end(1).progress().expect("no failure");
+            idle = if moved { 0 } else { idle + 1 };
+        }
+        assert!(!is_rung(&mut world), "nothing has come");
+        world.send(path, &message(path, number, 100));
+        world.end(0).progress().expect("no failure");
+        assert!(is_rung(&mut world), "a message has come");
+        assert!(world.receive(path, 100, false) == message(path, number, 100));
+    }
+}
