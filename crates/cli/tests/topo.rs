@@ -453,3 +453,30 @@ fn help_explains_every_kind_of_path() {
         }
     }
 }
+
+#[test]
+fn verbs_devices_are_shown_on_their_nics_in_every_format() {
+    let rxe = tree("rxe");
+    let told = "port 1 ACTIVE, Ethernet, MTU 4096, GID 1 RoCE v2, IPv4 (of 2), n0r1";
+    for format in ["text", "svg"] {
+        let done = topo(&[&rxe, "--format", format]);
+        assert!(done.out.contains(&format!("rxe_n0r1: 10 Gb/s, rail 1, {told}")), "{done:?}");
+    }
+    let json: Value = serde_json::from_str(&topo(&[&rxe, "--json"]).out).unwrap();
+    let vertices = json["vertices"].as_array().unwrap();
+    let port = vertices.iter().find(|it| it["label"] == "rxe_n0r1").unwrap();
+    let verbs = &port["verbs"];
+    assert_eq!((&verbs["state"], &verbs["mtu"]), (&"ACTIVE".into(), &4096.into()));
+    assert_eq!((&verbs["gid"], &verbs["gids"]), (&"1 RoCE v2, IPv4".into(), &2.into()));
+    assert_eq!(verbs["interface"], "n0r1");
+}
+
+#[test]
+fn lint_names_sick_ports_of_verbs_devices() {
+    let done = topo(&["lint", &tree("rxe-sick")]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.out.contains("rxe_n0r2 sends packets of 1024 bytes"), "{done:?}");
+    assert!(done.out.contains("[rail-mtus]"), "{done:?}");
+    assert!(done.err.contains("port 1 of rxe_n0r0 is DOWN, cable Polling: left out"), "{done:?}");
+    assert!(done.err.contains("port 1 of rxe_n0r1 has link-local GIDs alone"), "{done:?}");
+}

@@ -191,8 +191,10 @@ impl Masked {
     fn masked(&mut self, text: &str, kept: usize) -> String {
         let number = self.number(text);
         let words: Vec<&str> = text.split(':').take(kept).collect();
-        // Of a GUID's second word the upper half is the vendor's; of an address all that names a host goes.
+        // Of a GUID's second word the upper half is the vendor's; of an address all that names a host goes, but not
+        // that it is one of IPv4.
         let words = match words.as_slice() {
+            ["0000", "0000", "0000", "0000", "0000", "ffff"] => words.join(":"),
             [first, second] => format!("{first}:{}00", second.get(..2).unwrap_or("00")),
             [first, ..] => format!("{first}:0000:0000:0000:0000:0000"),
             [] => String::new(),

@@ -8,8 +8,9 @@ use crate::Machine;
 use crate::captured::hardware_address;
 
 /// What a port tells beside NCCL's attributes: names that the kernel deals out as it boots, or made of hardware
-/// addresses. By them one finds the port on its own host, which nobody does from elsewhere.
-const OF_ONE_HOST: [&str; 2] = ["interface", "members"];
+/// addresses, by which one finds the port on its own host; and what verbs tells of it, which changes with its
+/// addresses.
+const OF_ONE_HOST: [&str; 7] = ["interface", "members", "state", "layer", "mtu", "gids", "gid"];
 
 impl Machine {
     /// The description that all machines like this one have, in canonical form: GUIDs are counted from 1, so that ports of

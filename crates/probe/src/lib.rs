@@ -22,6 +22,7 @@
 
 use std::time::Duration;
 
+mod ailment;
 mod assemble;
 mod captured;
 mod file;
@@ -35,6 +36,7 @@ mod rdma;
 mod text;
 mod tree;
 
+pub use ailment::Ailment;
 pub use assemble::{Machine, assemble};
 pub use captured::{Captured, Malformed};
 pub use file::{Pipes, read_file};

@@ -4,12 +4,13 @@ use std::net::Ipv6Addr;
 
 use crosstie_topo::BusId;
 
+use crate::net::Interface;
 use crate::pci;
 use crate::text;
 use crate::tree::Tree;
 
 /// An RDMA device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RdmaDevice {
     /// Its name, such as `mlx5_0`.
     pub name: String,
@@ -19,12 +20,14 @@ pub struct RdmaDevice {
     pub system_guid: Option<u64>,
     /// The PCI device behind it; `None` for one made of software.
     pub pci: Option<BusId>,
+    /// Its file in `/dev/infiniband`, by which programs reach it: `uverbs0`.
+    pub uverbs: Option<String>,
     /// Its ports.
     pub ports: Vec<RdmaPort>,
 }
 
 /// A port of an RDMA device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RdmaPort {
     /// Its number, from 1.
     pub number: u32,
@@ -36,6 +39,8 @@ pub struct RdmaPort {
     pub mbit: Option<u64>,
     /// `InfiniBand` or `Ethernet`.
     pub layer: Option<String>,
+    /// Its address on InfiniBand, from the subnet manager; `None` before that, and on Ethernet.
+    pub lid: Option<u32>,
     /// The network interface of the same port.
     pub interface: Option<String>,
     /// The first 16 places of its table of addresses, without the empty ones.
@@ -76,7 +81,7 @@ impl RdmaPort {
     /// The address to send from: of InfiniBand the first; of Ethernet the first that routers pass on, IPv4 before
     /// IPv6 before what is good on its cable alone, else the first of all, as NCCL chooses by default.
     pub fn gid(&self) -> Option<Gid> {
-        let on_ethernet = self.layer.as_deref() == Some("Ethernet");
+        let on_ethernet = self.is_ethernet();
         let worse = |gid: &&Gid| {
             let far = gid.kind == Some(GidKind::RoceV2);
             let ipv4 = gid.address.to_ipv4_mapped().is_some();
@@ -89,9 +94,42 @@ impl RdmaPort {
     pub fn is_up(&self) -> bool {
         self.state.as_deref() == Some("ACTIVE")
     }
+
+    /// Whether its packets go over Ethernet: RoCE.
+    pub fn is_ethernet(&self) -> bool {
+        self.layer.as_deref() == Some("Ethernet")
+    }
+
+    /// Bytes of the longest packet's data over Ethernet: what the interface of the port has room for, without the
+    /// headers. No file tells it; of InfiniBand it is not known.
+    pub fn mtu(&self, interface: Option<&Interface>) -> Option<u32> {
+        let room = interface.filter(|_| self.is_ethernet())?.mtu?.checked_sub(ROCE_HEADERS)?;
+        MTUS.into_iter().rev().find(|&mtu| mtu <= room)
+    }
+}
+
+/// What the kernel keeps free for the headers of RoCE (`iboe_get_mtu`).
+const ROCE_HEADERS: u32 = 96;
+
+/// Those that InfiniBand has.
+const MTUS: [u32; 5] = [256, 512, 1024, 2048, 4096];
+
+impl Gid {
+    /// Its kind and family, in words: `RoCE v2, IPv4`.
+    pub fn words(&self) -> &'static str {
+        let ipv4 = self.address.to_ipv4_mapped().is_some();
+        match self.kind {
+            Some(GidKind::RoceV2) if ipv4 => "RoCE v2, IPv4",
+            Some(GidKind::RoceV2) if self.address.is_unicast_link_local() => "RoCE v2, link-local",
+            Some(GidKind::RoceV2) => "RoCE v2, IPv6",
+            Some(GidKind::Native) => "native",
+            None => "of a kind that is not told",
+        }
+    }
 }
 
 pub(crate) const DEVICES: &str = "sys/class/infiniband";
+const UVERBS: &str = "sys/class/infiniband_verbs";
 
 /// Tables have up to 256 places, of which a host fills a few; each takes two reads.
 const MOST_GIDS: u32 = 16;
@@ -102,10 +140,17 @@ pub(crate) fn read(tree: &Tree) -> Option<Vec<RdmaDevice>> {
         return None;
     }
     let all = tree.devices(DEVICES).into_iter();
-    Some(all.map(|(name, place)| device(tree, name, &place)).collect())
+    let files = tree.names(UVERBS).into_iter().filter(|file| file.starts_with("uverbs"));
+    let files: Vec<(Option<String>, String)> =
+        files.map(|file| (tree.word(&format!("{UVERBS}/{file}/ibdev")), file)).collect();
+    let uverbs = |name: &String| {
+        let of = files.iter().find(|(device, _)| device.as_ref() == Some(name));
+        of.map(|(_, file)| file.clone())
+    };
+    Some(all.map(|(name, place)| device(tree, uverbs(&name), name, &place)).collect())
 }
 
-fn device(tree: &Tree, name: String, place: &str) -> RdmaDevice {
+fn device(tree: &Tree, uverbs: Option<String>, name: String, place: &str) -> RdmaDevice {
     let guid = |file| {
         let words = tree.word(&format!("{place}/{file}"))?;
         text::hexadecimal(&words.replace(':', "")).filter(|&guid| guid != 0)
@@ -118,6 +163,7 @@ fn device(tree: &Tree, name: String, place: &str) -> RdmaDevice {
         node_guid: guid("node_guid"),
         system_guid: guid("sys_image_guid"),
         pci: pci::behind(tree, &format!("{place}/device")),
+        uverbs,
         ports: ports.into_iter().map(|number| port(tree, place, number)).collect(),
     }
 }
@@ -136,9 +182,15 @@ fn port(tree: &Tree, device: &str, number: u32) -> RdmaPort {
         physical: state("phys_state"),
         mbit: word("rate").as_deref().and_then(text::thousandths).map(u64::from),
         layer: word("link_layer"),
+        lid: word("lid").as_deref().and_then(lid),
         interface: word("gid_attrs/ndevs/0").or_else(|| interface(tree, device, number)),
         gids: (0..MOST_GIDS).filter_map(|index| gid(tree, &place, index)).collect(),
     }
+}
+
+fn lid(told: &str) -> Option<u32> {
+    let lid = u32::try_from(text::hexadecimal(told)?).ok();
+    lid.filter(|lid| (1..=0xffff).contains(lid))
 }
 
 /// The interface of a port whose table does not name one: InfiniBand's, or that which software is laid over.

@@ -5,7 +5,7 @@ mod support;
 
 use std::net::Ipv4Addr;
 
-use crosstie_probe::{Gid, GidKind, InterfaceKind, Machine, RdmaPort, Source, assemble};
+use crosstie_probe::{Ailment, Gid, GidKind, InterfaceKind, Machine, RdmaPort, Source, assemble};
 use crosstie_topo::xml::{Document, Element};
 use crosstie_topo::{Severity, Topology, lint};
 use support::{all, facts, machine};
@@ -147,6 +147,8 @@ fn a_dgx_has_its_links_and_the_order_of_its_cards() {
         [
             "port 1 of mlx5_5 is DOWN, cable Disabled: left out",
             "port 1 of mlx5_11 is DOWN, cable Disabled: left out",
+            "port 1 of mlx5_4 has link-local GIDs alone: give its interface an address: `ip addr add ADDRESS/LENGTH dev enp97s0f0np0`",
+            "port 1 of mlx5_10 has link-local GIDs alone: give its interface an address: `ip addr add ADDRESS/LENGTH dev enp225s0f0np0`",
             "no RDMA, which other ports have: enp226s0: left out",
         ]
     );
@@ -362,11 +364,8 @@ fn the_address_to_send_from_is_one_that_routers_pass_on() {
             kind: *kind,
         };
         let gids = (0..).zip(gids).map(gid).collect();
-        let (state, physical, mbit, interface) = (None, None, None, None);
         let layer = Some(layer.to_owned());
-        RdmaPort { number: 1, state, physical, mbit, layer, interface, gids }
-            .gid()
-            .map(|gid| gid.index)
+        RdmaPort { number: 1, layer, gids, ..RdmaPort::default() }.gid().map(|gid| gid.index)
     };
     let (native, v2) = (Some(GidKind::Native), Some(GidKind::RoceV2));
     let roce = [
@@ -384,6 +383,64 @@ fn the_address_to_send_from_is_one_that_routers_pass_on() {
     assert_eq!(port("Ethernet", &[]), None);
     let bond = &facts("bond-roce").rdma.unwrap()[0].ports[0];
     assert_eq!(bond.gid().map(|gid| gid.index), Some(3));
+}
+
+#[test]
+fn ports_of_rdma_devices_tell_what_verbs_would() {
+    let machine = machine("rxe");
+    let net = elements(&machine, "net")[1];
+    let told = ["name", "interface", "state", "layer", "mtu", "gids", "gid"];
+    assert_eq!(
+        told.map(|name| net.attribute(name).unwrap_or("-")),
+        ["rxe_n0r1", "n0r1", "ACTIVE", "Ethernet", "4096", "2", "1 RoCE v2, IPv4"]
+    );
+    let devices = facts("rxe").rdma.unwrap();
+    let uverbs: Vec<_> = devices.iter().map(|device| device.uverbs.as_deref().unwrap()).collect();
+    assert_eq!(uverbs, ["uverbs0", "uverbs1", "uverbs2"]);
+    assert!(!machine.kind().to_string().contains("gid="), "addresses are no part of a kind");
+}
+
+#[test]
+fn sick_ports_are_named_with_a_remedy() {
+    let facts = facts("rxe-sick");
+    let machine = assemble(&facts);
+    assert_eq!(
+        notes(&machine)[1..],
+        [
+            "port 1 of rxe_n0r0 is DOWN, cable Polling: left out",
+            "port 1 of rxe_n0r1 has link-local GIDs alone: give its interface an address: `ip addr add ADDRESS/LENGTH dev n0r1`",
+        ]
+    );
+    assert_eq!(ports(&machine), [("rxe_n0r1", 10_000), ("rxe_n0r2", 10_000)]);
+    let topology = Topology::from_document(machine.document).unwrap();
+    let found: Vec<_> = lint(&topology).into_iter().map(|it| it.evidence).collect();
+    let expected = "rxe_n0r2 sends packets of 1024 bytes (RDMA's MTU), others of 4096";
+    assert!(found.iter().any(|evidence| evidence == expected), "{found:?}");
+}
+
+#[test]
+fn what_ails_a_port_is_told_from_its_state_and_addresses() {
+    let gid = |address: &str, kind| Gid { index: 0, address: address.parse().unwrap(), kind };
+    let (v1, v2) = (Some(GidKind::Native), Some(GidKind::RoceV2));
+    let port = |layer: &str, state: &str, gids: &[Gid]| RdmaPort {
+        number: 1,
+        state: Some(state.to_owned()),
+        layer: Some(layer.to_owned()),
+        gids: gids.to_vec(),
+        ..RdmaPort::default()
+    };
+    let ipv4 = "::ffff:10.0.0.1";
+    let roce = |state: &str, gids: &[Gid]| port("Ethernet", state, gids).ailment();
+    assert_eq!(roce("ACTIVE", &[gid("fe80::1", v2), gid(ipv4, v2)]), None);
+    assert_eq!(roce("ACTIVE", &[gid("2001:db8::1", v2)]), None);
+    assert_eq!(roce("ACTIVE", &[]), Some(Ailment::NoGid));
+    assert_eq!(roce("ACTIVE", &[gid(ipv4, v1)]), Some(Ailment::NoRoceV2));
+    assert_eq!(roce("ACTIVE", &[gid("fe80::1", v2), gid(ipv4, v1)]), Some(Ailment::LinkLocal));
+    assert_eq!(roce("DOWN", &[gid(ipv4, v2)]), Some(Ailment::Down));
+    let mut infiniband = port("InfiniBand", "INIT", &[gid("fe80::1", v1)]);
+    assert_eq!(infiniband.ailment(), Some(Ailment::Unmanaged));
+    infiniband.state = Some("ACTIVE".to_owned());
+    assert_eq!(infiniband.ailment(), None);
 }
 
 #[test]

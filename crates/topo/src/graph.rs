@@ -206,6 +206,27 @@ pub struct Port {
     pub coll: bool,
     /// The rail that the description gives it.
     pub rail: Option<u32>,
+    /// What verbs tells of it; `None` where the description says nothing of that, as NCCL's do.
+    pub verbs: Option<Verbs>,
+}
+
+/// A port of an RDMA device, as verbs tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Verbs {
+    /// Its number on the device, from 1.
+    pub port: Option<u32>,
+    /// `ACTIVE`.
+    pub state: String,
+    /// `InfiniBand` or `Ethernet`.
+    pub layer: Option<String>,
+    /// Bytes of the longest packet's data.
+    pub mtu: Option<u32>,
+    /// How many addresses it has.
+    pub gids: u32,
+    /// The address that is taken: its place in the table and what it is, `3 RoCE v2, IPv4`.
+    pub gid: Option<String>,
+    /// The network interface of the same port.
+    pub interface: Option<String>,
 }
 
 /// The NVSwitches of a machine or rack.

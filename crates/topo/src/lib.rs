@@ -66,7 +66,7 @@ pub use diff::{Difference, MOST_TOLD, diff};
 pub use error::{Fault, ReadError};
 pub use graph::{
     Arch, Cpu, Gpu, GpuModel, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology,
-    Vertex, VertexId, VertexKind,
+    Verbs, Vertex, VertexId, VertexKind,
 };
 pub use lint::{Finding, Rule, Severity, lint, lint_nodes, lint_with_paths};
 pub use path::{Hop, Path, PathKind, PathTree};

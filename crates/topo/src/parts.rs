@@ -10,7 +10,7 @@ use crate::build::{Builder, Far, Pending, c2c, gpu_model};
 use crate::bus_id::BusId;
 use crate::devices::{self, Class};
 use crate::error::ReadError;
-use crate::graph::{Gpu, LinkKind, Nic, Pci, Port, VertexId, VertexKind};
+use crate::graph::{Gpu, LinkKind, Nic, Pci, Port, Verbs, VertexId, VertexKind};
 use crate::rates;
 use crate::shown;
 use crate::unit::Bandwidth;
@@ -141,6 +141,7 @@ pub fn derived_port(pci: &Pci) -> Port {
         gdr: true,
         coll: false,
         rail: None,
+        verbs: None,
     }
 }
 
@@ -167,12 +168,28 @@ pub fn add_ports(
             gdr: flag(element, "gdr")?.unwrap_or(true),
             coll: flag(element, "coll")?.unwrap_or(false),
             rail: small_or_minus_one(element, "rail")?,
+            verbs: verbs(element)?,
         };
         let unknown = Bandwidth::mbit_per_s(rates::UNKNOWN_PORT_MBIT).min(bus);
         add_port(to, port, card, element.at, unknown);
         ports += 1;
     }
     Ok(ports)
+}
+
+/// What detection tells of a port of an RDMA device; a `state` says that it is one.
+fn verbs(element: &Element) -> Result<Option<Verbs>, ReadError> {
+    let told = |name| element.attribute(name).filter(|told| !told.is_empty()).map(shown);
+    let Some(state) = told("state") else { return Ok(None) };
+    Ok(Some(Verbs {
+        port: small_or_minus_one(element, "port")?,
+        state,
+        layer: told("layer"),
+        mtu: small(element, "mtu")?,
+        gids: small(element, "gids")?.unwrap_or(0),
+        gid: told("gid"),
+        interface: told("interface"),
+    }))
 }
 
 /// Adds a port, which carries `unknown` where it tells no speed.

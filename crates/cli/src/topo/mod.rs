@@ -138,6 +138,7 @@ fn capture(path: &Path) -> Result<Exit, Failure> {
 fn judge(args: &LintArgs) -> Result<Exit, Failure> {
     let (findings, forms) = match Subject::of(&args.machine)? {
         Subject::Machine(machine) => {
+            tell(&machine.notes);
             let findings = lint(&machine.topology);
             let forms = render::json_findings(&machine.topology, findings.iter().cloned());
             (findings, forms)

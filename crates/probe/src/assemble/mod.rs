@@ -20,7 +20,8 @@ pub struct Machine {
     /// NCCL's topology document: `system`, `cpu`, `pci`, `gpu`, `nvlink`, `c2c`, `nic`, `net`.
     ///
     /// Beside NCCL's attributes it has, of a `pci`, `max_link_speed` and `max_link_width` (what the device
-    /// could have), and of a `net` the `interface` by which TCP reaches the same port, and a bond's `members`.
+    /// could have), and of a `net` the `interface` by which TCP reaches the same port, a bond's `members`, and, of
+    /// a port of an RDMA device, its `state`, `layer`, `mtu`, how many `gids` it has and which one is taken (`gid`).
     pub document: Document,
     /// What was not found or was left out.
     pub notes: Vec<Note>,

@@ -6,7 +6,7 @@ use crosstie_topo::BusId;
 use crosstie_topo::xml::Element;
 
 use super::{Parts, called, listed};
-use crate::{Facts, Interface, InterfaceKind, RdmaDevice, RdmaPort};
+use crate::{Ailment, Facts, Gid, Interface, InterfaceKind, RdmaDevice, RdmaPort};
 
 /// A port that messages can take.
 struct Port {
@@ -18,6 +18,16 @@ struct Port {
     guid: Option<u64>,
     interface: Option<String>,
     members: Vec<String>,
+    verbs: Option<Verbs>,
+}
+
+/// What verbs tells of a port.
+struct Verbs {
+    state: Option<String>,
+    layer: Option<String>,
+    mtu: Option<u32>,
+    gids: usize,
+    gid: Option<Gid>,
 }
 
 /// Puts the ports where they hang: RDMA's, or, where there are none, network interfaces.
@@ -62,7 +72,25 @@ fn element(dev: usize, port: &Port) -> Element {
     if !port.members.is_empty() {
         net.set("members", port.members.join(","));
     }
+    if let Some(verbs) = &port.verbs {
+        tell_verbs(&mut net, verbs);
+    }
     net
+}
+
+fn tell_verbs(net: &mut Element, verbs: &Verbs) {
+    let told = [
+        ("state", verbs.state.clone()),
+        ("layer", verbs.layer.clone()),
+        ("mtu", verbs.mtu.map(|mtu| mtu.to_string())),
+        ("gids", Some(verbs.gids.to_string())),
+        ("gid", verbs.gid.map(|gid| format!("{} {}", gid.index, gid.words()))),
+    ];
+    for (name, value) in told {
+        if let Some(value) = value {
+            net.set(name, value);
+        }
+    }
 }
 
 fn rdma_ports(parts: &mut Parts<'_>) -> Vec<Port> {
@@ -82,11 +110,15 @@ fn rdma_ports(parts: &mut Parts<'_>) -> Vec<Port> {
         .collect();
     let (up, down): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, port)| port.is_up());
     for (device, port) in down {
-        let state = port.state.as_deref().unwrap_or("in no state that it tells");
-        let cable = port.physical.as_deref().map(|cable| format!(", cable {cable}"));
-        let cable = cable.unwrap_or_default();
-        let found = format!("port {} of {} is {state}{cable}", port.number, device.name);
+        let found = port.ailment().unwrap_or(Ailment::Down).found(port);
+        let found = format!("port {} of {} {found}", port.number, device.name);
         parts.note(found, "left out");
+    }
+    for (device, port) in &up {
+        if let Some(ailment) = port.ailment() {
+            let found = format!("port {} of {} {}", port.number, device.name, ailment.found(port));
+            parts.note(found, ailment.remedy(&device.name, port));
+        }
     }
     up.into_iter().map(|(device, port)| rdma_port(facts, device, port)).collect()
 }
@@ -110,6 +142,13 @@ fn rdma_port(facts: &Facts, device: &RdmaDevice, port: &RdmaPort) -> Port {
         guid: device.system_guid.or(device.node_guid),
         interface: port.interface.clone(),
         members: interface.map(|interface| members(facts, interface)).unwrap_or_default(),
+        verbs: Some(Verbs {
+            state: port.state.clone(),
+            layer: port.layer.clone(),
+            mtu: port.mtu(interface),
+            gids: port.gids.len(),
+            gid: port.gid(),
+        }),
     }
 }
 
@@ -137,6 +176,7 @@ fn interfaces(parts: &mut Parts<'_>) -> Vec<Port> {
         guid: None,
         interface: Some(interface.name.clone()),
         members: members(facts, interface),
+        verbs: None,
     };
     chosen.iter().map(port).collect()
 }

@@ -81,6 +81,8 @@ pub enum Rule {
     GpuWithoutNic,
     /// Ports of one rail, or like ports of one host, with different speeds.
     RailSpeeds,
+    /// RDMA ports of one host with different MTUs.
+    RailMtus,
     /// NVLinks that one end counts otherwise than the other, or one GPU otherwise than its like.
     AsymmetricNvlink,
     /// A link from a GPU to itself.
@@ -118,6 +120,7 @@ impl Rule {
             Self::NoNic => "no-nic",
             Self::GpuWithoutNic => "gpu-without-nic",
             Self::RailSpeeds => "rail-speeds",
+            Self::RailMtus => "rail-mtus",
             Self::AsymmetricNvlink => "asymmetric-nvlink",
             Self::SelfLink => "self-link",
             Self::LinkToNowhere => "link-to-nowhere",
@@ -172,6 +175,7 @@ pub fn lint_with_paths(topology: &Topology, paths: Result<&Paths, &TooLarge>) ->
     links::check_nvlinks(topology, &mut findings);
     network::check_numbers(topology, &mut findings);
     network::check_rails(topology, &mut findings);
+    network::check_mtus(topology, &mut findings);
     match paths {
         Ok(paths) => {
             links::check_reach(topology, paths, &mut findings);

@@ -113,6 +113,38 @@ pub fn check_rails(topology: &Topology, found: &mut Vec<Finding>) {
     }
 }
 
+/// Two ends of a connection agree on the smaller MTU: one port with less slows its whole rail.
+pub fn check_mtus(topology: &Topology, found: &mut Vec<Finding>) {
+    let mut hosts: BTreeMap<_, BTreeMap<u32, Vec<VertexId>>> = BTreeMap::new();
+    for &id in topology.ports() {
+        let vertex = topology.vertex(id);
+        if let VertexKind::Port(port) = &vertex.kind
+            && let Some(mtu) = port.verbs.as_ref().and_then(|verbs| verbs.mtu)
+        {
+            hosts.entry(vertex.host).or_default().entry(mtu).or_default().push(id);
+        }
+    }
+    let mut findings = Findings::new(topology, found);
+    for mtus in hosts.values() {
+        if let (Some((least, ports)), Some((most, _))) =
+            (mtus.first_key_value(), mtus.last_key_value())
+            && least < most
+        {
+            findings.add(
+                Severity::Warning,
+                Rule::RailMtus,
+                ports,
+                format!(
+                    "{} {} packets of {least} bytes (RDMA's MTU), others of {most}",
+                    list(topology, ports),
+                    verb(ports.len(), "sends", "send")
+                ),
+                "set one MTU on all NICs and on the switches between them: `ip link set INTERFACE mtu 9000` has room for RDMA's 4096",
+            );
+        }
+    }
+}
+
 /// Rails of several nodes: whether all have as many, and each is as fast everywhere.
 pub fn check_nodes(nodes: &[(&str, &Topology)], found: &mut Vec<Finding>) {
     let mut speeds: BTreeMap<u32, Vec<(Bandwidth, &str)>> = BTreeMap::new();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::bus_id::BusId;
-use crate::graph::{GpuModel, Link, LinkKind, Topology, VertexId, VertexKind};
+use crate::graph::{GpuModel, Link, LinkKind, Topology, Verbs, VertexId, VertexKind};
 use crate::lint::{Finding, Rule, Severity, lint_with_paths};
 use crate::path::PathKind;
 use crate::paths::{Paths, TooLarge};
@@ -62,6 +62,9 @@ struct VertexForm {
     mbit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gdr: Option<bool>,
+    /// Of a port of an RDMA device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbs: Option<Verbs>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bus_ids: Vec<String>,
 }
@@ -162,6 +165,7 @@ fn vertex(topology: &Topology, of: VertexId) -> VertexForm {
         }
         VertexKind::Port(port) => {
             (form.dev, form.mbit, form.gdr) = (Some(port.dev), port.mbit, Some(port.gdr));
+            form.verbs = port.verbs.clone();
         }
         VertexKind::NvSwitch(nvswitch) => {
             form.bus_ids = nvswitch.bus_ids.iter().map(BusId::to_string).collect();

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::devices;
-use crate::graph::{GpuModel, LinkKind, Pci, Topology, VertexId, VertexKind};
+use crate::graph::{GpuModel, LinkKind, Pci, Topology, Verbs, VertexId, VertexKind};
 use crate::rails::Rails;
 use crate::rates;
 use crate::unit::Bandwidth;
@@ -97,12 +97,27 @@ pub fn detail(topology: &Topology, rails: &Rails, id: VertexId) -> String {
         VertexKind::Port(port) => {
             parts.push(speed(port.mbit));
             parts.extend(rails.rail_of(id).map(|rail| format!("rail {rail}")));
+            parts.extend(port.verbs.as_ref().map(verbs));
         }
         VertexKind::NvSwitch(nvswitch) if !nvswitch.bus_ids.is_empty() => {
             parts.push(format!("{} seen", nvswitch.bus_ids.len()));
         }
         VertexKind::NvSwitch(_) => {}
     }
+    parts.join(", ")
+}
+
+/// `port 1 ACTIVE, MTU 4096, GID 3 RoCE v2, IPv4 (of 4), enp1s0f0`.
+fn verbs(verbs: &Verbs) -> String {
+    let number = verbs.port.map(|number| format!("port {number} ")).unwrap_or_default();
+    let mut parts = Vec::from([format!("{number}{}", verbs.state)]);
+    parts.extend(verbs.layer.clone());
+    parts.extend(verbs.mtu.map(|mtu| format!("MTU {mtu}")));
+    parts.push(match &verbs.gid {
+        Some(gid) => format!("GID {gid} (of {})", verbs.gids),
+        None => "no GID".into(),
+    });
+    parts.extend(verbs.interface.clone());
     parts.join(", ")
 }
 
