@@ -92,7 +92,7 @@ pub use registered::{Registered, Unregistered};
 pub use scope::{Scope, ScopedWork};
 pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};
 pub use settings::{
-    Detect, Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration,
+    Detect, Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration, parse_ports,
 };
 pub use threads::Threads;
 pub use topology::seats::NoPlan;

@@ -7,7 +7,7 @@ use crosstie_transport::tcp::TcpEndpoint;
 use crate::programs::Form;
 use crate::select::CHANNELS;
 use crate::settings::Resolved;
-use crate::{Communicator, Error};
+use crate::{Communicator, Error, Settings, Transport};
 
 /// Bytes that the slots of connections to so many ranks may grow to: of this node, and of others.
 pub(crate) fn slots(settings: &Resolved, local: usize, remote: usize) -> u64 {
@@ -42,6 +42,32 @@ fn wide_bytes(reducer: Option<&Reducer>, buffers: &Buffers<'_>) -> u64 {
         Buffers::Messages { .. } => 0,
     };
     bytes / narrow.size() as u64 * size_of::<f32>() as u64
+}
+
+impl Settings {
+    /// Bytes that the slots of one rank's connections may grow to, in a world of `ranks` on `nodes` like nodes, by these
+    /// settings and the environment: what `CROSSTIE_MEMORY_LIMIT` is held against first. Ways by relays take more.
+    ///
+    /// ```
+    /// use crosstie::Settings;
+    ///
+    /// let short = Settings::default().slot_bytes(64 << 10);
+    /// let long = Settings::default().slot_bytes(1 << 20);
+    /// assert!(short.slot_memory(8, 1)? < long.slot_memory(8, 1)?);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where a value cannot be used.
+    pub fn slot_memory(&self, ranks: u32, nodes: u32) -> Result<u64, Error> {
+        let environment = crosstie_launch::environment(std::env::vars_os());
+        let mut settings = self.clone().resolve(environment)?;
+        let by_network = settings.transport == Transport::Tcp || nodes >= ranks;
+        settings.fit_slots(by_network);
+        let on_node = ranks.div_ceil(nodes.max(1)).max(1);
+        let local = if by_network { 1 } else { on_node };
+        Ok(slots(&settings, local as usize - 1, ranks.saturating_sub(local) as usize))
+    }
 }
 
 impl Communicator {
@@ -96,6 +122,19 @@ mod tests {
             for result in Threads::new(3).settings(short).run_each(|_| Ok(())) {
                 assert_eq!(numbers(&result.unwrap_err()), (slots[0], 0, slots[0] - 1));
             }
+        }
+    }
+
+    #[test]
+    fn memory_for_slots_is_told_before_as_it_is_after() {
+        for (transport, nodes) in
+            [(Transport::SharedMemory, 1), (Transport::Tcp, 1), (Transport::Auto, 2)]
+        {
+            let settings = Settings::default().transport(transport);
+            let told = settings.slot_memory(4, nodes).unwrap();
+            let threads = Threads::new(4).nodes(nodes).settings(settings);
+            let slots = threads.run(|comm| Ok(comm.metrics().slot_bytes)).unwrap();
+            assert_eq!(slots, [told; 4], "{transport:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! then the default. The only reader of the environment.
 
 mod detect;
+mod ports;
 mod protocol;
 mod rails;
 pub(crate) mod registry;
@@ -25,6 +26,7 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 pub use detect::Detect;
+pub use ports::parse_ports;
 pub use protocol::Protocol;
 pub(crate) use rails::{Ahead, Bound, Most, Nics, RailCount, Rails, Sharing};
 pub use rails::{Flush, Pxn};
@@ -593,16 +595,6 @@ impl Value for u16 {
 impl Value for UniqueId {
     fn from_text(text: &str) -> Result<Self, String> {
         text.trim().parse().map_err(|error: crosstie_net::NetError| error.to_string())
-    }
-}
-
-impl Value for RangeInclusive<u16> {
-    fn from_text(text: &str) -> Result<Self, String> {
-        let wrong = || "expected FIRST-LAST, such as 40000-40100".to_owned();
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let first: u16 = first.trim().parse().map_err(|_| wrong())?;
-        let last: u16 = last.trim().parse().map_err(|_| wrong())?;
-        if first > last { Err(wrong()) } else { Ok(first..=last) }
     }
 }
 

@@ -29,38 +29,62 @@ pub struct Interface {
 pub fn interface_at(ip: IpAddr) -> Option<Interface> {
     let mut all = getifaddrs().ok()?;
     let at = all.find(|interface| self::ip(interface) == Some(ip.to_canonical()))?;
-    Some(Interface {
+    Some(interface(at))
+}
+
+fn interface(at: InterfaceAddress) -> Interface {
+    Interface {
         is_up: at.flags.contains(InterfaceFlags::IFF_UP),
         has_carrier: at.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING),
         name: at.interface_name,
-    })
+    }
 }
 
-/// The addresses of all interfaces that are up and whose name begins with `wanted`, best first: IPv4, IPv6, then
-/// the loopback addresses. Which of them a peer can really reach is found by trying, not by names.
-pub(crate) fn addresses(wanted: Option<&str>) -> Result<Vec<IpAddr>, NetError> {
+/// An address of this host that peers could use, and the interface that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// It.
+    pub ip: IpAddr,
+    /// Who has it.
+    pub interface: Interface,
+}
+
+/// All of them, in the system's order.
+///
+/// # Errors
+/// [`NetError::System`] when the system does not say.
+pub fn all_addresses() -> Result<Vec<Address>, NetError> {
     let all = getifaddrs().map_err(|errno| NetError::System {
         call: "getifaddrs".to_owned(),
         source: errno.into(),
     })?;
-    let up: Vec<(String, IpAddr)> = all
-        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
-        .filter_map(|interface| Some((interface.interface_name.clone(), ip(&interface)?)))
-        .collect();
-    let mut chosen: Vec<IpAddr> = up
-        .iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| name.starts_with(wanted)))
-        .map(|(_, ip)| *ip)
-        .collect();
+    Ok(all.filter_map(|at| Some(Address { ip: ip(&at)?, interface: interface(at) })).collect())
+}
+
+/// Of all addresses those that a listener tells its peers: of interfaces that are up and whose name begins with
+/// `wanted`; best first: IPv4, IPv6, then the loopback addresses. Which of them a peer can really reach is found by
+/// trying, not by names.
+///
+/// # Errors
+/// [`NetError::NoInterface`] where none is left.
+pub fn offered<'a>(all: &'a [Address], wanted: Option<&str>) -> Result<Vec<&'a Address>, NetError> {
+    let up = || all.iter().filter(|address| address.interface.is_up);
+    let named = |it: &&Address| wanted.is_none_or(|wanted| it.interface.name.starts_with(wanted));
+    let mut chosen: Vec<&Address> = up().filter(named).collect();
     if chosen.is_empty() {
         let wanted = wanted.unwrap_or("").to_owned();
         // An interface has an entry for each of its addresses.
-        let names: BTreeSet<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
+        let names: BTreeSet<&str> = up().map(|address| &*address.interface.name).collect();
         let present = names.into_iter().collect::<Vec<_>>().join(" ");
         return Err(NetError::NoInterface { wanted, present });
     }
-    chosen.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    chosen.sort_by_key(|address| (address.ip.is_loopback(), address.ip.is_ipv6()));
     Ok(chosen)
+}
+
+/// The addresses that a listener tells its peers.
+pub(crate) fn addresses(wanted: Option<&str>) -> Result<Vec<IpAddr>, NetError> {
+    Ok(offered(&all_addresses()?, wanted)?.into_iter().map(|address| address.ip).collect())
 }
 
 /// The address of the interface of this name, IPv4 before IPv6; `None` where it has none that others could use.
@@ -92,5 +116,29 @@ mod tests {
         assert_eq!(loopback, expected);
         // Addresses of documentation are nobody's.
         assert_eq!(interface_at(Ipv4Addr::new(192, 0, 2, 1).into()), None);
+    }
+
+    #[test]
+    fn addresses_of_what_is_up_and_named_are_offered_the_loopback_ones_last() {
+        let address = |name: &str, ip: &str, is_up| {
+            let interface = Interface { name: name.to_owned(), is_up, has_carrier: is_up };
+            Address { ip: ip.parse().unwrap(), interface }
+        };
+        let all = [
+            address("lo", "127.0.0.1", true),
+            address("eth0", "2001:db8::1", true),
+            address("eth0", "192.0.2.1", true),
+            address("eth1", "198.51.100.1", false),
+        ];
+        let ips = |wanted| {
+            let offered = offered(&all, wanted).unwrap();
+            offered.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ips(None), ["192.0.2.1", "2001:db8::1", "127.0.0.1"]);
+        assert_eq!(ips(Some("eth")), ["192.0.2.1", "2001:db8::1"]);
+        assert!(matches!(
+            offered(&all, Some("eth1")),
+            Err(NetError::NoInterface { present, .. }) if present == "eth0 lo"
+        ));
     }
 }

@@ -26,7 +26,9 @@ pub use dial::{Dial, dial, dial_unless};
 pub use error::NetError;
 pub use hello::{Purpose, Target, Version};
 pub use inbox::{Inbox, Incoming};
-pub use interfaces::{Interface, address_of, host_name, interface_at};
+pub use interfaces::{
+    Address, Interface, address_of, all_addresses, host_name, interface_at, offered,
+};
 pub use link::Link;
 pub use listener::{ListenOptions, Listener};
 pub use probe::is_deserted;

@@ -357,7 +357,7 @@ const ENTRIES: &[Explanation] = &[
         title: "a peer cannot be reached",
         blame: Blame::Network,
         remedy: "see that the peer runs and that no firewall is between; CROSSTIE_PORTS and CROSSTIE_INTERFACE \
-                 choose where to listen",
+                 choose where to listen; `crosstie doctor` on both hosts tells more",
         meaning: "No address of the peer led to it before the deadline. Every attempt is listed with its reason.",
         causes: &[
             "the peer has ended: `connection refused`",
@@ -385,7 +385,7 @@ const ENTRIES: &[Explanation] = &[
         number: 35,
         title: "there is nowhere to listen",
         blame: Blame::Host,
-        remedy: "set CROSSTIE_PORTS and CROSSTIE_INTERFACE to what is there",
+        remedy: "set CROSSTIE_PORTS and CROSSTIE_INTERFACE to what is there: `crosstie doctor` tells what that is",
         meaning: "All ports of the range are taken, or no interface has the name asked for.",
         causes: &[
             "more processes on the host than CROSSTIE_PORTS has ports",
@@ -404,11 +404,11 @@ const ENTRIES: &[Explanation] = &[
         number: 40,
         title: "this host refused a system call",
         blame: Blame::Host,
-        remedy: "look at this host's limits (ulimit -n, ulimit -l), memory and /proc permissions",
+        remedy: "`crosstie doctor` holds this host's limits and memory against what ranks need",
         meaning: "The operating system said no. The call and its reason are in the message.",
         causes: &[
             "too many open files: raise ulimit -n",
-            "no memory, or a full /dev/shm in a container (--shm-size)",
+            "no memory, or a container's limit of it",
             "a seccomp profile that forbids the call",
         ],
     },
