@@ -1,5 +1,6 @@
 //! Owns the command line: every flag, its meaning, and how its value is read.
 
+mod doctor;
 mod foreign;
 mod lab;
 mod plan;
@@ -18,6 +19,7 @@ use crosstie::{Code, DataType, ReduceOp, Setting};
 use crate::lab_facts::LabFacts;
 use crate::matrix::{Lengths, Skew};
 use crate::operation::{self, Operation};
+pub use doctor::DoctorArgs;
 use foreign::ForeignFlags;
 pub use lab::{Change, LabArgs, LabCommand, LabInsideArgs, ReportArgs, ReportedOperation};
 pub use plan::{
@@ -58,6 +60,8 @@ pub enum Command {
     Topo(Box<TopoArgs>),
     /// Plan for a described machine: rings, trees, routes, and why; or prove that a plan is right
     Plan(PlanArgs),
+    /// Check this host: limits, memory, network, RDMA devices, GPUs; each finding with what to do
+    Doctor(DoctorArgs),
     /// Measure which algorithms are the fastest here, and write the table by which ranks choose
     Tune(TuneArgs),
     /// Show every setting: its value, where that comes from, and what it means
@@ -497,7 +501,7 @@ impl BuffersArg {
 pub struct Choice<T>(pub Vec<T>);
 
 /// Subcommands that are designed and to come.
-const LATER_COMMANDS: [&str; 2] = ["sim", "doctor"];
+const LATER_COMMANDS: [&str; 1] = ["sim"];
 
 /// What an unknown subcommand is to be answered with, if it is one to come.
 pub fn later_command(error: &clap::Error) -> Option<String> {

@@ -2,6 +2,7 @@
 //! warnings of what an environment says in vain.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -47,6 +48,13 @@ struct JsonSetting {
 struct Unknown {
     name: String,
     suggestion: Option<&'static str>,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is no setting of this version", self.name)?;
+        self.suggestion.map_or(Ok(()), |meant| write!(f, "; is {meant} meant?"))
+    }
 }
 
 /// Runs the command: exit code 2 where a value cannot be used.
@@ -152,22 +160,35 @@ fn problems(entries: &[Entry], environment: &BTreeMap<String, String>) -> Vec<St
     problems
 }
 
+/// What of an environment is in vain, in sentences: names that are no settings, and what NCCL's variables say that has no
+/// equal here.
+pub fn in_vain(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let unknown = Setting::unknown(environment).map(|name| unknown(name).to_string());
+    unknown.chain(ignored(environment)).collect()
+}
+
+/// What of an environment cannot be used, in sentences.
+pub fn unusable(environment: &BTreeMap<String, String>) -> Vec<String> {
+    entries(&[], environment).map(|all| problems(&all, environment)).unwrap_or_default()
+}
+
 /// Warns of names that are no settings and of what NCCL's variables say in vain, once for all ranks that are
 /// to be started in this environment: a program that does not subscribe to `tracing` tells nothing of it.
 pub fn warn_of_what_is_in_vain() {
     let environment = crosstie_launch::environment(std::env::vars_os());
     let unknown: Vec<Unknown> = Setting::unknown(&environment).map(unknown).collect();
-    let ignored: Vec<String> =
-        Setting::all().iter().filter_map(|setting| setting.told(&environment).ignored).collect();
-    warn(&unknown, &ignored);
+    warn(&unknown, &ignored(&environment).collect::<Vec<_>>());
+}
+
+fn ignored(environment: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    Setting::all().iter().filter_map(|setting| setting.told(environment).ignored)
 }
 
 fn warn(unknown: &[Unknown], ignored: &[String]) {
     let mut error = io::stderr().lock();
     // Nothing stands in the way when nobody reads it.
-    for Unknown { name, suggestion } in unknown {
-        let meant = suggestion.map(|meant| format!("; is {meant} meant?")).unwrap_or_default();
-        let _ = writeln!(error, "crosstie: {name} is no setting of this version{meant}");
+    for unknown in unknown {
+        let _ = writeln!(error, "crosstie: {unknown}");
     }
     for what in ignored {
         let _ = writeln!(error, "crosstie: {what}");

@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod config;
+mod doctor;
 mod events;
 mod exit;
 mod explain;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start_log().and_then(|()| run::run(args)),
         Command::Topo(args) => start_log().and_then(|()| topo::run(&args)),
         Command::Plan(args) => plan::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
