@@ -1,0 +1,186 @@
+//! Owns what can go wrong with verbs, with the numbers and the remedy that a reader of the error needs.
+
+use std::fmt;
+use std::io;
+
+use crate::Status;
+
+/// A queue pair as people know it: by its device, its port, and who is at its other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The device, such as `mlx5_0`.
+    pub device: String,
+    /// Its port, from 1.
+    pub port: u8,
+    /// The rank at the other end.
+    pub peer: u32,
+    /// Which of the node's NICs it is, where nodes have rails.
+    pub rail: Option<u32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, port, peer, rail } = self;
+        write!(f, "device {device} port {port}")?;
+        if let Some(rail) = rail {
+            write!(f, " (rail {rail})")?;
+        }
+        write!(f, " to rank {peer}")
+    }
+}
+
+/// A failure of the verbs library, of a device, or of a queue pair.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerbsError {
+    /// The library could not be loaded.
+    #[error(
+        "{library} cannot be loaded ({reason}): install libibverbs (Debian: libibverbs1 ibverbs-providers)"
+    )]
+    NoLibrary {
+        /// The library's name.
+        library: String,
+        /// What the loader says.
+        reason: String,
+    },
+    /// The library is older than the calls that are needed.
+    #[error("libibverbs has no {symbol}: install rdma-core 32 or newer")]
+    NoSymbol {
+        /// The first call that it lacks.
+        symbol: String,
+    },
+    /// The kernel has no part for verbs.
+    #[error(
+        "the kernel gives no access to RDMA devices: load the module ib_uverbs, and in a container pass /dev/infiniband on"
+    )]
+    NoKernelSupport,
+    /// There is no device of that name.
+    #[error("there is no RDMA device {name}; there are: {present}")]
+    NoDevice {
+        /// The name that was asked for.
+        name: String,
+        /// The names of those there are, separated by blanks.
+        present: String,
+    },
+    /// The library, the kernel or the device refused a call.
+    #[error("{call} on {device} was refused: {source}{}", hint(.source))]
+    Refused {
+        /// What was asked for.
+        call: &'static str,
+        /// The device.
+        device: String,
+        /// The reason that was given.
+        source: io::Error,
+    },
+    /// A port takes no traffic.
+    #[error(
+        "{device} port {port} is {state}, not active: check its cable and switch, and `ip link`"
+    )]
+    PortDown {
+        /// The device.
+        device: String,
+        /// The port, from 1.
+        port: u8,
+        /// The state that it is in.
+        state: &'static str,
+    },
+    /// A device broke down.
+    #[error("{device} reports that it broke down: see the kernel's log, and reset the device")]
+    DeviceFatal {
+        /// The device.
+        device: String,
+    },
+    /// Two ports have no addresses by which they could reach each other.
+    #[error(
+        "no GID of {device} port {port} can reach one of rank {peer}'s ({ours} of ours, {theirs} of theirs): \
+             give both ports an address of the same family"
+    )]
+    NoGid {
+        /// The device.
+        device: String,
+        /// The port, from 1.
+        port: u8,
+        /// The rank at the other end.
+        peer: u32,
+        /// How many this port has.
+        ours: usize,
+        /// How many that of the peer has.
+        theirs: usize,
+    },
+    /// The network or the peer did not answer, for all that was repeated.
+    #[error(
+        "{place}: no answer, though all was sent again {retries} times (vendor code {vendor:#x}): \
+             the peer's port or process is gone, or the network between is broken"
+    )]
+    RetryExceeded {
+        /// Which queue pair.
+        place: Place,
+        /// How often it was repeated.
+        retries: u8,
+        /// The device's own word for it.
+        vendor: u32,
+    },
+    /// A work request failed.
+    #[error("{place}: a work request failed: {status} (vendor code {vendor:#x}); {}", .status.remedy())]
+    Failed {
+        /// Which queue pair.
+        place: Place,
+        /// How.
+        status: Status,
+        /// The device's own word for it.
+        vendor: u32,
+    },
+    /// A device, or the host, has fewer of something than are needed.
+    #[error("{device} has {available} {what}, but {needed} are needed: {remedy}")]
+    Limit {
+        /// The device.
+        device: String,
+        /// Of what.
+        what: &'static str,
+        /// How many are needed.
+        needed: u64,
+        /// How many can be had.
+        available: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The host lets this process pin less memory than is needed.
+    #[error(
+        "{needed} bytes must be pinned, but of the limit of {limit} bytes {in_use} are in use: \
+             raise it (`ulimit -l unlimited`, or memlock in limits.conf, LimitMEMLOCK in the unit)"
+    )]
+    Memlock {
+        /// Bytes that are needed.
+        needed: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// Bytes that this process has pinned already.
+        in_use: u64,
+    },
+    /// Memory of another device cannot be registered with this one.
+    #[error("{device} takes no dma-buf: {reason}")]
+    NoDmaBuf {
+        /// The device.
+        device: String,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
+    /// A queue pair has no room for what was to be posted; its user counts wrongly.
+    #[error("{place}: {asked} work requests, but room for {room}")]
+    NoRoom {
+        /// Which queue pair.
+        place: Place,
+        /// How many were to be posted.
+        asked: usize,
+        /// How many there is room for.
+        room: usize,
+    },
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOMEM) => " (raise the limit on pinned memory: `ulimit -l`)",
+        Some(libc::EACCES | libc::EPERM) => " (may this user open /dev/infiniband/uverbs*?)",
+        _ => "",
+    }
+}
