@@ -10,6 +10,7 @@
 //! map it for writing: a seal against that (`F_SEAL_FUTURE_WRITE`) also forbids giving pages back. It is a
 //! rank of the same user and the same world, trusted as with slots.
 
+mod blocks;
 mod peer;
 mod registered;
 mod spans;
@@ -18,15 +19,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::mm::Advice;
 use rustix::process::Pid;
 
+pub use self::blocks::Allocation;
+use self::blocks::Blocks;
 pub(crate) use self::peer::{NotThere, PeerHeap};
 pub use self::registered::Registered;
-use self::spans::Spans;
 use crate::mapping::Mapping;
 use crate::ring::PAGE_BYTES;
 use crate::{Region, TransportError};
@@ -42,8 +44,10 @@ struct Inner {
     len: usize,
     /// Empty until the first block is asked for.
     mapped: OnceLock<Mapping>,
-    free: Mutex<Spans>,
+    blocks: Mutex<Blocks>,
     in_use: AtomicUsize,
+    /// Allocations that have ended so far.
+    ended: AtomicU64,
     /// Memory of the caller that is the heap's for the time being: by address, its length and offset.
     registered: Mutex<BTreeMap<usize, (usize, u64)>>,
     /// How many those are: most heaps have none, and no message of theirs takes the lock.
@@ -80,8 +84,9 @@ impl Heap {
             memory,
             len,
             mapped: OnceLock::new(),
-            free: Mutex::new(Spans::new(len)),
+            blocks: Mutex::new(Blocks::new(len)),
             in_use: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
             registered: Mutex::default(),
             registrations: AtomicUsize::new(0),
             process: rustix::process::getpid(),
@@ -102,16 +107,16 @@ impl Heap {
             heap_bytes: self.0.len as u64,
         };
         let pages = whole_pages(bytes).filter(|&pages| pages <= self.0.len).ok_or_else(full)?;
-        let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks();
         let mapping = self.mapping()?;
-        let offset = free.take(pages).ok_or_else(full)?;
+        let offset = blocks.take(pages).ok_or_else(full)?;
         self.0.in_use.fetch_add(pages, Ordering::Relaxed);
         // SAFETY: the span lies inside the heap, which is mapped whole.
         let start = unsafe { mapping.start().add(offset) };
         Ok(HeapBlock { heap: self.clone(), start: Some(start), len: bytes })
     }
 
-    /// The heap's mapping, made now if this is the first use. The caller holds the lock on `free`.
+    /// The heap's mapping, made now if this is the first use. The caller holds the lock on `blocks`.
     fn mapping(&self) -> Result<&Mapping, TransportError> {
         if let Some(mapping) = self.0.mapped.get() {
             return Ok(mapping);
@@ -158,6 +163,10 @@ impl Heap {
         None
     }
 
+    fn blocks(&self) -> MutexGuard<'_, Blocks> {
+        self.0.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn registered(&self) -> MutexGuard<'_, BTreeMap<usize, (usize, u64)>> {
         self.0.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,8 +189,9 @@ impl Heap {
             // SAFETY: as above. A host that takes no pages back still must find zeroes in them.
             unsafe { start.as_ptr().write_bytes(0, pages) };
         }
-        let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.give(offset, pages);
+        let mut blocks = self.blocks();
+        blocks.give(offset, pages);
+        self.0.ended.fetch_add(1, Ordering::Release);
         self.0.in_use.fetch_sub(pages, Ordering::Relaxed);
     }
 }

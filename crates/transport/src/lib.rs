@@ -47,7 +47,7 @@ pub use error::TransportError;
 #[cfg(not(loom))]
 pub use fork::ForkMark;
 #[cfg(not(loom))]
-pub use heap::{Heap, HeapBlock, Registered};
+pub use heap::{Allocation, Heap, HeapBlock, Registered};
 #[cfg(not(loom))]
 pub use local::{LocalEndpoint, SHORTEST_LENT};
 pub use owner::Driver;

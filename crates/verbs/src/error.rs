@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use crate::Status;
 
@@ -60,6 +61,14 @@ pub enum VerbsError {
         /// The name that was asked for.
         name: String,
         /// The names of those there are, separated by blanks.
+        present: String,
+    },
+    /// No device's port is as it should be.
+    #[error("no RDMA device {}; there are: {present}", wanted(.address))]
+    NoNic {
+        /// The address that its port should have; `None`: it should be up.
+        address: Option<IpAddr>,
+        /// The names of the devices there are, separated by blanks.
         present: String,
     },
     /// The library, the kernel or the device refused a call.
@@ -175,6 +184,15 @@ pub enum VerbsError {
         /// How many there is room for.
         room: usize,
     },
+}
+
+fn wanted(address: &Option<IpAddr>) -> String {
+    match address {
+        Some(address) => {
+            format!("has a port with the address {address} (`rdma link`, `ip address`)")
+        }
+        None => "has a port that is up (`rdma link`)".to_owned(),
+    }
 }
 
 fn hint(source: &io::Error) -> &'static str {

@@ -2,7 +2,7 @@
 //!
 //! [`sys`] is the library's interface as it is in C. All else is safe to use, but for the registration of
 //! memory that others have: whatever is made keeps alive what it was made of, so that no queue pair outlives
-//! its completion queue, and no registration its memory.
+//! its completion queue, and no registration its memory. [`wires`] makes a transport of it.
 //!
 //! ```no_run
 //! use crosstie_verbs::Library;
@@ -29,6 +29,7 @@ mod registrations;
 mod retry;
 mod status;
 pub mod sys;
+pub mod wires;
 
 pub use address::{Address, Service};
 pub use completion::{Completion, CompletionQueue};
@@ -43,6 +44,6 @@ pub use port::{Event, Layer, Mtu, Port, PortState};
 pub use queue_pair::{
     Account, Depths, Last, Local, Path, Posted, QueuePair, Remote, Source, Way, Write, is_drained,
 };
-pub use registrations::{Allocation, Registrar, Registrations};
+pub use registrations::{Registrar, Registrations};
 pub use retry::Retry;
 pub use status::Status;

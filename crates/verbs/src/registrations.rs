@@ -1,25 +1,16 @@
 //! Owns which memory is registered: at most once each, and never under the name of memory that is gone.
 //!
 //! An address says nothing: memory that was freed and mapped again has the same one, but other pages, which the
-//! device does not know. So memory is known by its allocation, whose serial is never given twice. Who frees an
-//! allocation says so ([`Registrations::forget`]); and if he does not, the next allocation at its address ends
-//! the old registration before it begins its own.
+//! device does not know. So memory is known by its allocation, whose serial is never given twice. Allocations that
+//! have ended are forgotten ([`Registrations::keep`]); and if nobody looks for them, the next allocation at the address of
+//! one ends the old registration before it begins its own.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use crosstie_transport::Region;
+use crosstie_transport::{Allocation, Region};
 
 use crate::{Domain, Keys, Registration, VerbsError};
-
-/// Memory that Crosstie allocated, or that its caller registered, for as long as it is that.
-#[derive(Debug, Clone, Copy)]
-pub struct Allocation {
-    /// Never given twice in one process.
-    pub serial: u64,
-    /// Where it lies.
-    pub region: Region,
-}
 
 /// What registers memory.
 pub trait Registrar {
@@ -71,9 +62,14 @@ pub struct Registrations<R: Registrar> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    serial: u64,
-    len: usize,
+    allocation: Allocation,
     registered: T,
+}
+
+impl<T> Entry<T> {
+    const fn len(&self) -> usize {
+        self.allocation.region.len()
+    }
 }
 
 impl<R: Registrar> Registrations<R> {
@@ -85,15 +81,15 @@ impl<R: Registrar> Registrations<R> {
     /// The keys of an allocation, which is registered now if it was not.
     ///
     /// # Safety
-    /// The allocation lives until it is forgotten, or another is asked for at its address; and as for
-    /// [`Domain::register`].
+    /// The allocation's pages are nobody else's until it is forgotten, or another is asked for at its address, even if
+    /// it ends before; and as for [`Domain::register`].
     ///
     /// # Errors
     /// [`VerbsError`].
     pub unsafe fn keys(&mut self, allocation: Allocation) -> Result<Keys, VerbsError> {
         let (start, len) = extent(&allocation.region);
         if let Some(entry) = self.by_start.get(&start)
-            && (entry.serial, entry.len) == (allocation.serial, len)
+            && (entry.allocation.serial, entry.len()) == (allocation.serial, len)
         {
             return Ok(R::keys(&entry.registered));
         }
@@ -101,7 +97,7 @@ impl<R: Registrar> Registrations<R> {
         // SAFETY: the caller's promise; there is no owner to keep, for its end is told.
         let registered = unsafe { self.registrar.register(allocation.region, Box::new(()))? };
         let keys = R::keys(&registered);
-        self.by_start.insert(start, Entry { serial: allocation.serial, len, registered });
+        self.by_start.insert(start, Entry { allocation, registered });
         self.bytes += len as u64;
         self.made += 1;
         Ok(keys)
@@ -113,21 +109,23 @@ impl<R: Registrar> Registrations<R> {
         let (start, len) = extent(region);
         let (first, entry) = self.by_start.range(..=start).next_back()?;
         let inside = start - first;
-        (inside.checked_add(len)? <= entry.len).then(|| R::keys(&entry.registered))
+        (inside.checked_add(len)? <= entry.len()).then(|| R::keys(&entry.registered))
     }
 
-    /// Ends the registration of an allocation, which is about to be freed; nothing if it has none.
-    pub fn forget(&mut self, allocation: &Allocation) {
-        let start = extent(&allocation.region).0;
-        if self.by_start.get(&start).is_some_and(|entry| entry.serial == allocation.serial) {
-            self.end(start);
-        }
+    /// Ends the registrations of all allocations but those that are still there.
+    pub fn keep(&mut self, mut is_there: impl FnMut(&Allocation) -> bool) {
+        let bytes = &mut self.bytes;
+        self.by_start.retain(|_, entry| {
+            let stays = is_there(&entry.allocation);
+            *bytes -= if stays { 0 } else { entry.len() as u64 };
+            stays
+        });
     }
 
     fn end_overlapping(&mut self, start: usize, len: usize) {
         let end = start.saturating_add(len.max(1));
         while let Some((&first, entry)) = self.by_start.range(..end).next_back() {
-            if first != start && first.saturating_add(entry.len) <= start {
+            if first != start && first.saturating_add(entry.len()) <= start {
                 break;
             }
             self.end(first);
@@ -136,7 +134,7 @@ impl<R: Registrar> Registrations<R> {
 
     fn end(&mut self, start: usize) {
         if let Some(entry) = self.by_start.remove(&start) {
-            self.bytes -= entry.len as u64;
+            self.bytes -= entry.len() as u64;
         }
     }
 
@@ -222,10 +220,9 @@ mod tests {
         assert_ne!(old, new);
         assert_eq!(all.find(&region), None, "the rest of the old one is nobody's");
         assert_eq!(notes.0.borrow().keys().copied().collect::<Vec<_>>(), [new]);
-        // Told late, of the old one: the new one stays.
-        all.forget(&Allocation { serial: 1, region });
+        all.keep(|allocation| allocation.serial == 2);
         assert_eq!(all.find(&region.part(0, 1000).unwrap()).map(|keys| keys.local), Some(new));
-        all.forget(&Allocation { serial: 2, region });
+        all.keep(|allocation| allocation.serial == 1);
         assert_eq!((all.bytes(), notes.0.borrow().len()), (0, 0));
     }
 
@@ -240,12 +237,12 @@ mod tests {
             let mut last = None;
             for (serial, (start, len, forgets)) in (1u64..).zip(steps) {
                 let region = whole.part(start, len).unwrap();
-                if let Some(allocation) = last.take_if(|_| forgets) {
-                    all.forget(&allocation);
+                if let Some(ended) = last.take_if(|_| forgets) {
+                    all.keep(|allocation| allocation.serial != ended);
                 }
                 let key = asked(&mut all, serial, region);
                 prop_assert_eq!(all.find(&region).map(|keys| keys.local), Some(key));
-                last = Some(Allocation { serial, region });
+                last = Some(serial);
                 let there: Vec<_> = notes.0.borrow().values().copied().collect();
                 let mut sorted = there.clone();
                 sorted.sort_unstable();

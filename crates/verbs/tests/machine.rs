@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crosstie_transport::Region;
+use crosstie_verbs::wires::Nic;
 use crosstie_verbs::{
     Address, Completion, CompletionQueue, Context, Depths, Domain, Event, Keys, Last, Library,
     Local, Needs, Pages, Pinnable, Place, PortState, QueuePair, Registration, Remote, Retry,
@@ -278,4 +279,18 @@ fn what_a_device_has_bounds_what_may_be_made_on_it() {
 fn names_that_no_device_has_are_refused_with_those_there_are() {
     let refusal = Library::open().unwrap().device("mlx5_0").unwrap_err().to_string();
     assert!(refusal.contains("rxe_n0r0"), "{refusal}");
+}
+
+#[test]
+#[ignore = "needs the verbs machine (ci/rxe)"]
+fn the_device_of_an_address_is_the_one_whose_port_has_it() {
+    let library = Library::open().unwrap();
+    let stall = Duration::from_secs(9);
+    let find = |address: Option<&str>| {
+        Nic::of_address(&library, address.map(|text| text.parse().unwrap()), None, stall)
+    };
+    assert_eq!(find(Some("10.78.0.2")).unwrap().device, "rxe_n1r0");
+    assert_eq!(find(None).unwrap().port, 1);
+    let refusal = find(Some("10.99.0.1")).unwrap_err().to_string();
+    assert!(refusal.contains("10.99.0.1") && refusal.contains("rxe_n0r0"), "{refusal}");
 }

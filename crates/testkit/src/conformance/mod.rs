@@ -73,11 +73,17 @@ impl Subject {
 }
 
 /// Makes a module of tests out of the suite: `conformance!(name, subject)`, where `subject` is an
-/// expression of type [`Subject`].
+/// expression of type [`Subject`]; with a third argument, tests that are ignored for that reason.
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $subject:expr) => {
-        $crate::conformance!($name, $subject;
+        $crate::conformance!(@all $name, $subject, []);
+    };
+    ($name:ident, $subject:expr, $ignored:literal) => {
+        $crate::conformance!(@all $name, $subject, [#[ignore = $ignored]]);
+    };
+    (@all $name:ident, $subject:expr, $attributes:tt) => {
+        $crate::conformance!($name, $subject, $attributes;
             messages_of_a_connection_arrive_in_order,
             every_length_around_a_limit_arrives,
             every_message_carries_the_tag_of_the_call_it_was_begun_in,
@@ -102,16 +108,18 @@ macro_rules! conformance {
             ranks_in_threads_exchange_everything,
         );
     };
-    ($name:ident, $subject:expr; $($test:ident,)+) => {
+    ($name:ident, $subject:expr, $attributes:tt; $($test:ident,)+) => {
         mod $name {
             #[allow(unused_imports, reason = "the subject may name what is around it")]
             use super::*;
-            $(
-                #[test]
-                fn $test() {
-                    $crate::conformance::$test(&$subject);
-                }
-            )+
+            $($crate::conformance!(@one $test, $subject, $attributes);)+
+        }
+    };
+    (@one $test:ident, $subject:expr, [$($attribute:tt)*]) => {
+        #[test]
+        $($attribute)*
+        fn $test() {
+            $crate::conformance::$test(&$subject);
         }
     };
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -83,16 +84,31 @@ impl Heap {
         let mut registered = self.registered();
         registered.remove(&start.addr().get());
         self.count_registered(registered.len());
+        self.0.ended.fetch_add(1, Ordering::Release);
     }
 
     /// Where in the heap `region` lies, if registered pages hold all of it.
     #[cold]
     pub(super) fn offset_of_registered(&self, region: Region) -> Option<u64> {
+        let (inside, (_, offset)) = self.registered_around(region)?;
+        Some(offset + inside as u64)
+    }
+
+    /// The registered pages that hold all of `region`, with their offset in the heap, and where in them it begins.
+    pub(super) fn registered_around(&self, region: Region) -> Option<(usize, (Region, u64))> {
         let at = region.as_ptr().addr();
         let registered = self.registered();
         let (start, (len, offset)) = registered.range(..=at).next_back()?;
         let inside = at - start;
-        (inside.checked_add(region.len())? <= *len).then_some(offset + inside as u64)
+        if inside.checked_add(region.len())? > *len {
+            return None;
+        }
+        // SAFETY: the pages are there as long as they are registered, and begin before the region, which lies in them.
+        let pages = unsafe {
+            let start = NonNull::new(region.as_ptr().sub(inside))?;
+            Region::from_raw_parts(start, *len)
+        };
+        Some((inside, (pages, *offset)))
     }
 }
 

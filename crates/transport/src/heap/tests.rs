@@ -201,3 +201,38 @@ fn several_registrations_are_told_apart() {
         assert!(peer.find(offset, 100_000).unwrap().to_vec().iter().all(|&byte| byte == value));
     }
 }
+
+/// What devices that know pages go by.
+#[test]
+fn a_block_at_the_place_of_another_is_another_allocation() {
+    let heap = Heap::private(HEAP_BYTES);
+    let (mut first, mut second) = (heap.alloc(10_000).unwrap(), heap.alloc(5000).unwrap());
+    let place = region(&mut first);
+    let inner = place.part(5000, 5000).unwrap();
+    let known = heap.allocation_of(inner).unwrap();
+    assert_eq!((known.region.as_ptr(), known.region.len()), (place.as_ptr(), 3 * PAGE_BYTES));
+    assert_ne!(heap.allocation_of(region(&mut second)).unwrap().serial, known.serial);
+    let ended = heap.ended();
+    drop(first);
+    assert_eq!(heap.ended(), ended + 1);
+    assert!(heap.allocation_of(inner).is_none());
+    let mut again = heap.alloc(10_000).unwrap();
+    assert_eq!(region(&mut again).as_ptr(), place.as_ptr());
+    assert_ne!(heap.allocation_of(inner).unwrap().serial, known.serial);
+}
+
+#[test]
+fn a_registered_vector_is_an_allocation_until_it_is_given_back() {
+    let heap = Heap::shared(HEAP_BYTES).unwrap();
+    let registered = heap.register(vec![7u8; 100_000]).unwrap();
+    let inside = NonNull::from(&registered[50_000..60_000]);
+    // SAFETY: only its place is looked at.
+    let region = unsafe { Region::from_raw_parts(inside.cast(), inside.len()) };
+    let known = heap.allocation_of(region).unwrap().region;
+    assert_eq!(known.len(), registered.lendable_bytes());
+    assert!(known.as_ptr() <= region.as_ptr());
+    let ended = heap.ended();
+    drop(registered);
+    assert!(heap.ended() > ended);
+    assert!(heap.allocation_of(region).is_none());
+}

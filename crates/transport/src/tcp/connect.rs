@@ -93,16 +93,29 @@ impl TcpEndpoint {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<Self, TransportError> {
-        let streams = connect_all(options, inbox, interrupted)?;
-        let stream = |(peer, socket)| {
-            let known = options.peers.iter().find(|known| known.rank == peer);
-            let shared = known.map(|known| (known.outgoing.clone(), known.incoming.clone()));
-            let (outgoing, incoming) = shared.unwrap_or_default();
-            Stream { peer, socket, outgoing, incoming }
-        };
-        let streams = streams.into_iter().map(stream).collect();
+        let streams = connect_links(options, inbox, interrupted)?;
         Self::with_relays(options.rank, streams, relays, options.channels, options.limits)
     }
+}
+
+/// The links to all peers, as [`TcpEndpoint::connect`] makes them: also for transports whose ends only meet over
+/// them.
+///
+/// # Errors
+/// As [`TcpEndpoint::connect`].
+pub fn connect_links(
+    options: &TcpOptions,
+    inbox: &Inbox,
+    interrupted: Interrupted<'_>,
+) -> Result<Vec<Stream>, TransportError> {
+    let stream = |(peer, socket)| {
+        let known = options.peers.iter().find(|known| known.rank == peer);
+        let shared = known.map(|known| (known.outgoing.clone(), known.incoming.clone()));
+        let (outgoing, incoming) = shared.unwrap_or_default();
+        Stream { peer, socket, outgoing, incoming }
+    };
+    let streams = connect_all(options, inbox, interrupted)?;
+    Ok(streams.into_iter().map(stream).collect())
 }
 
 /// The sockets to all peers, or the first failure that is more than its consequence for the others.

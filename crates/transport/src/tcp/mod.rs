@@ -13,6 +13,6 @@ mod socket;
 #[doc(hidden)]
 pub use crate::wires::Held;
 pub use crate::wires::{Aggregation, EAGER_BYTES, Flush, PIECE_BYTES, Relays};
-pub use connect::{TcpOptions, TcpPeer};
+pub use connect::{TcpOptions, TcpPeer, connect_links};
 pub use endpoint::{Stream, TcpEndpoint};
 pub use path::Path;

@@ -1,0 +1,460 @@
+//! Owns [`VerbsDevice`]: all wires of a rank over one port of one device.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crosstie_transport::wires::placing::{
+    Completion as Happened, Device, Lasting, Pair, Write as Placed,
+};
+use crosstie_transport::wires::{self, Place};
+use crosstie_transport::{Heap, Region, TransportError};
+use rustix::event::{Timespec, epoll};
+
+use crate::{
+    Account, Completion, CompletionQueue, Context, Depths, Domain, Last, Local, Pinnable,
+    QueuePair, Registration, Registrations, Remote, Source, VerbsError, Write,
+};
+
+/// Polls between two looks at the links and at the device's events, which are system calls. A rank that is
+/// about to sleep looks each time.
+const LOOK_POLLS: u32 = 256;
+
+/// Why a wire over verbs failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct PairError(Arc<VerbsError>);
+
+impl PairError {
+    /// What is behind it.
+    pub fn reason(&self) -> &VerbsError {
+        &self.0
+    }
+}
+
+impl From<VerbsError> for PairError {
+    fn from(error: VerbsError) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl From<PairError> for io::Error {
+    fn from(error: PairError) -> Self {
+        let kind = match *error.0 {
+            VerbsError::RetryExceeded { .. } => io::ErrorKind::TimedOut,
+            VerbsError::PortDown { .. } => io::ErrorKind::NetworkDown,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+pub(super) fn system(call: &str, error: VerbsError) -> TransportError {
+    TransportError::System { call: call.to_owned(), source: PairError::from(error).into() }
+}
+
+/// One port of an open device, and what happens there.
+pub struct VerbsDevice {
+    context: Context,
+    port: u8,
+    domain: Domain,
+    completions: CompletionQueue,
+    /// Memory that stays, by the address at which each begins.
+    memory: BTreeMap<usize, (usize, Registration)>,
+    /// Where callers have their buffers, and those of them that the device knows; as of when so many had ended.
+    heap: Option<Heap>,
+    blocks: RefCell<Registrations<Domain>>,
+    ended: Cell<u64>,
+    /// By the numbers of their queue pairs.
+    ends: Vec<End>,
+    ears: OwnedFd,
+    is_armed: bool,
+    polls: u32,
+    /// Some queue pair was ended by its own rank.
+    some_ended: Arc<AtomicBool>,
+}
+
+/// What a device knows of a wire.
+struct End {
+    number: u32,
+    account: Account,
+    link: Arc<Link>,
+    /// Its end was told: nothing more is.
+    is_over: bool,
+}
+
+/// What wire and device share.
+struct Link {
+    /// Over which the two ends met, and by whose end each learns that the other has left.
+    socket: TcpStream,
+    /// Its own rank has ended it.
+    is_ended: AtomicBool,
+}
+
+/// What the epoll set tells, besides the places of links in `ends`.
+const OF_QUEUE: u64 = u64::MAX;
+const OF_DEVICE: u64 = u64::MAX - 1;
+/// What one look takes out of the set; more wait for the next.
+const MOST_TOLD: usize = 16;
+
+impl VerbsDevice {
+    /// On an open device, with room for `entries` completions.
+    pub(super) fn new(
+        context: Context,
+        port: u8,
+        entries: u32,
+        heap: Option<Heap>,
+    ) -> Result<Self, TransportError> {
+        let failed = |error| system("opening a verbs device", error);
+        let domain = Domain::new(&context).map_err(failed)?;
+        let completions = CompletionQueue::new(&context, entries).map_err(failed)?;
+        let ears = ears(&context, &completions)
+            .map_err(|source| TransportError::System { call: "epoll".to_owned(), source })?;
+        Ok(Self {
+            context,
+            port,
+            completions,
+            memory: BTreeMap::new(),
+            heap,
+            blocks: RefCell::new(Registrations::new(domain.clone())),
+            ended: Cell::new(0),
+            domain,
+            ends: Vec::new(),
+            ears,
+            is_armed: false,
+            polls: 0,
+            some_ended: Arc::default(),
+        })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) fn queue_pair(
+        &self,
+        place: crate::Place,
+        depths: Depths,
+    ) -> Result<QueuePair, VerbsError> {
+        QueuePair::new(&self.domain, &self.completions, place, depths)
+    }
+
+    pub(super) fn completions(&mut self) -> &mut CompletionQueue {
+        &mut self.completions
+    }
+
+    /// A wire's end over a connected queue pair. `socket` is the link over which its ends met.
+    pub(super) fn pair(&mut self, pair: QueuePair, socket: TcpStream) -> io::Result<VerbsPair> {
+        socket.set_nonblocking(true)?;
+        let number = pair.number();
+        let link = Arc::new(Link { socket, is_ended: AtomicBool::new(false) });
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        epoll::add(&self.ears, &link.socket, epoll::EventData::new_u64(number.into()), flags)?;
+        let place = self.ends.partition_point(|end| end.number < number);
+        let end = End { number, account: pair.account(), link: link.clone(), is_over: false };
+        self.ends.insert(place, end);
+        let some_ended = self.some_ended.clone();
+        Ok(VerbsPair { pair: Some(pair), number, link, some_ended })
+    }
+
+    /// The keys of memory that lies in one block of the heap, or in one registered vector. The first message from
+    /// or to it pays for its registration.
+    fn keys_in_heap(&self, region: Region) -> Option<wires::Keys> {
+        let heap = self.heap.as_ref()?;
+        let mut blocks = self.blocks.borrow_mut();
+        let ended = heap.ended();
+        if self.ended.replace(ended) != ended {
+            let serial = |region| heap.allocation_of(region).map(|allocation| allocation.serial);
+            blocks.keep(|known| serial(known.region) == Some(known.serial));
+        }
+        let keys = blocks.find(&region).or_else(|| self.register_block(heap, &mut blocks, region));
+        keys.map(wire_keys)
+    }
+
+    #[cold]
+    fn register_block(
+        &self,
+        heap: &Heap,
+        blocks: &mut Registrations<Domain>,
+        region: Region,
+    ) -> Option<crate::Keys> {
+        let allocation = heap.allocation_of(region)?;
+        let pinnable = Pinnable::of_this_process().check(allocation.region.len() as u64);
+        // SAFETY: where a block ends, the heap punches a hole, and what lies there next has other pages; on a host that
+        // punches none, it has the same, but peers write only to places of receives that have not ended, as with
+        // slots. Those are places of which their owner has said that they may be written.
+        let keys = pinnable.and_then(|()| unsafe { blocks.keys(allocation) });
+        keys.inspect_err(|error| tracing::warn!(%error, "a buffer is copied")).ok()
+    }
+
+    /// Passes on what the completion queue has; whether that was anything.
+    fn take(
+        &mut self,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<bool, TransportError> {
+        let Self { completions, ends, .. } = self;
+        let mut any = false;
+        loop {
+            let taken = completions.poll().map_err(|e| system("polling a verbs device", e))?;
+            if taken.is_empty() {
+                return Ok(any);
+            }
+            any = true;
+            taken.iter().for_each(|completion| tell(ends, completion, each));
+        }
+    }
+
+    /// Looks at the links and at the device's events; whether some end was told.
+    #[cold]
+    fn look(
+        &mut self,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        let none =
+            epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut told = [none; MOST_TOLD];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let count = match epoll::wait(&self.ears, &mut told[..], Some(&at_once)) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(error) => {
+                let call = "looking at the links of wires".to_owned();
+                return Err(TransportError::System { call, source: error.into() });
+            }
+        };
+        for event in &told[..count] {
+            match event.data.u64() {
+                OF_QUEUE => {}
+                OF_DEVICE => self.hear_events(each)?,
+                number => self.has_left(number as u32, each)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A link has ended, or says what it should not: the peer has left, behind all that has arrived.
+    fn has_left(
+        &mut self,
+        number: u32,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        self.take(each)?;
+        let Ok(place) = self.ends.binary_search_by_key(&number, |end| end.number) else {
+            return Ok(());
+        };
+        let end = &mut self.ends[place];
+        // It would be ready for ever.
+        let _ = epoll::delete(&self.ears, &end.link.socket);
+        end.over(Happened::Left, each);
+        Ok(())
+    }
+
+    /// What happened to the device ends all its wires, or none.
+    fn hear_events(
+        &mut self,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        let failed = |error| system("hearing a verbs device's events", error);
+        while let Some(event) = self.context.next_event().map_err(failed)? {
+            let Err(error) = event.check(self.context.name(), self.port) else { continue };
+            tracing::warn!(%error, "verbs device");
+            let error = PairError::from(error);
+            self.take(each)?;
+            self.ends.iter_mut().for_each(|end| end.over(Happened::Failed(error.clone()), each));
+        }
+        Ok(())
+    }
+
+    /// Tells of the wires that their own rank has ended.
+    #[cold]
+    fn tell_ended(&mut self, each: &mut impl FnMut(u32, Happened<PairError>)) {
+        for end in self.ends.iter_mut().filter(|end| end.link.is_ended.load(Ordering::Acquire)) {
+            end.over(Happened::Left, each);
+        }
+    }
+}
+
+fn ears(context: &Context, completions: &CompletionQueue) -> io::Result<OwnedFd> {
+    let ears = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (fd, data) in [(completions.fd(), OF_QUEUE), (context.event_fd(), OF_DEVICE)] {
+        epoll::add(&ears, fd, epoll::EventData::new_u64(data), epoll::EventFlags::IN)?;
+    }
+    Ok(ears)
+}
+
+/// Passes a completion on to its wire, if that is not over.
+#[inline]
+fn tell(
+    ends: &mut [End],
+    completion: &Completion,
+    each: &mut impl FnMut(u32, Happened<PairError>),
+) {
+    let number = completion.queue_pair();
+    // That of a queue pair that is gone concerns nobody.
+    let Ok(place) = ends.binary_search_by_key(&number, |end| end.number) else { return };
+    let end = &mut ends[place];
+    match end.account.settle(completion) {
+        Ok(()) if end.is_over => {}
+        Ok(()) if completion.is_receive() => {
+            // A peer's write that tells nothing uses up no receive.
+            each(number, Happened::Arrived(completion.immediate().unwrap_or(u32::MAX)));
+        }
+        Ok(()) => each(number, Happened::Sent),
+        Err(error) => end.over(Happened::Failed(error.into()), each),
+    }
+}
+
+impl End {
+    /// Tells once that nothing more comes.
+    fn over(&mut self, why: Happened<PairError>, each: &mut impl FnMut(u32, Happened<PairError>)) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            each(self.number, why);
+        }
+    }
+}
+
+impl Device for VerbsDevice {
+    type Pair = VerbsPair;
+
+    fn name(&self) -> &'static str {
+        "verbs"
+    }
+
+    fn register(&mut self, memory: Lasting) -> Result<wires::Keys, TransportError> {
+        let region = memory.region();
+        let failed = |error| system("registering memory", error);
+        Pinnable::of_this_process().check(region.len() as u64).map_err(failed)?;
+        // SAFETY: a `Lasting` promises just that, and is kept as the owner.
+        let made = unsafe { self.domain.register(region, Box::new(memory)) };
+        let made = made.map_err(failed)?;
+        let keys = wire_keys(made.keys());
+        self.memory.insert(region.as_ptr().addr(), (region.len(), made));
+        Ok(keys)
+    }
+
+    fn keys_of(&self, region: Region) -> Option<wires::Keys> {
+        let at = region.as_ptr().addr();
+        if let Some((start, (len, made))) = self.memory.range(..=at).next_back()
+            && (at - start).checked_add(region.len())? <= *len
+        {
+            return Some(wire_keys(made.keys()));
+        }
+        self.keys_in_heap(region)
+    }
+
+    #[inline]
+    fn poll(
+        &mut self,
+        mut each: impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        let any = self.take(&mut each)?;
+        if self.some_ended.load(Ordering::Relaxed) && self.some_ended.swap(false, Ordering::AcqRel)
+        {
+            self.tell_ended(&mut each);
+        }
+        self.polls = self.polls.wrapping_add(1);
+        if any {
+            self.is_armed = false;
+        }
+        if self.is_armed || self.polls.is_multiple_of(LOOK_POLLS) {
+            self.look(&mut each)?;
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self) -> Result<(), TransportError> {
+        self.completions.disarm();
+        self.is_armed = true;
+        self.completions.arm().map_err(|e| system("asking a verbs device to ring", e))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.ears.as_fd()
+    }
+}
+
+fn wire_keys(keys: crate::Keys) -> wires::Keys {
+    wires::Keys { local: keys.local, remote: keys.remote }
+}
+
+/// A wire's end: a connected queue pair.
+pub struct VerbsPair {
+    /// `None` once it was ended.
+    pair: Option<QueuePair>,
+    number: u32,
+    link: Arc<Link>,
+    some_ended: Arc<AtomicBool>,
+}
+
+impl VerbsPair {
+    /// What was posted so far.
+    pub fn posted(&self) -> crate::Posted {
+        self.pair.as_ref().map(QueuePair::posted).unwrap_or_default()
+    }
+
+    fn alive(&mut self) -> Result<&mut QueuePair, PairError> {
+        self.pair.as_mut().ok_or_else(|| {
+            let source = io::ErrorKind::NotConnected.into();
+            VerbsError::Refused {
+                call: "posting",
+                device: "a wire that has ended".to_owned(),
+                source,
+            }
+            .into()
+        })
+    }
+}
+
+#[inline]
+fn write(placed: &Placed, inline: usize) -> Write<'_> {
+    let (start, len) = (placed.from.as_ptr(), placed.from.len());
+    let from = if len <= inline {
+        // SAFETY: a `Region` of memory that stays as it is until the chain has ended; it is read only while the
+        // chain is being posted.
+        Source::Inline(unsafe { std::slice::from_raw_parts(start, len) })
+    } else {
+        Source::Registered(Local { address: start.addr() as u64, len: len as u32, key: placed.key })
+    };
+    let Place { address, key } = placed.to;
+    Write { from, to: Remote { address, key } }
+}
+
+impl Pair for VerbsPair {
+    type Error = PairError;
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    #[inline]
+    fn post(&mut self, writes: &[Placed], last: &Placed, immediate: u32) -> Result<(), PairError> {
+        let pair = self.alive()?;
+        let inline = pair.inline_bytes();
+        let last = Last { write: write(last, inline), immediate, id: 0 };
+        Ok(pair.post(writes.iter().map(|placed| write(placed, inline)), &last)?)
+    }
+
+    #[inline]
+    fn post_receives(&mut self, count: usize) -> Result<(), PairError> {
+        Ok(self.alive()?.post_receives(count)?)
+    }
+
+    fn fail(&mut self) {
+        // Destroying it returns when the device has let go of all its memory.
+        if self.pair.take().is_some() {
+            let _ = self.link.socket.shutdown(Shutdown::Both);
+            self.link.is_ended.store(true, Ordering::Release);
+            self.some_ended.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for VerbsPair {
+    fn drop(&mut self) {
+        self.fail();
+    }
+}

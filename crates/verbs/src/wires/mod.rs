@@ -1,0 +1,12 @@
+//! Wires over queue pairs: a device as the transports' engine wants it, and how ranks come to be connected.
+//!
+//! What a wire message is, and who may send what, is [`crosstie_transport::wires`]'s business; here are only the
+//! device's writes, completions and events. Each wire keeps the authenticated link over which its ends met: when
+//! a process ends, its link does, which a queue pair alone would not tell before something is sent to it.
+
+mod device;
+mod meeting;
+mod talk;
+
+pub use device::{PairError, VerbsDevice, VerbsPair};
+pub use meeting::{Nic, VerbsEndpoint, VerbsOptions, connect, from_streams};

@@ -1,0 +1,138 @@
+//! Wires over queue pairs against the suite of all transports, on the devices of the verbs machine (`ci/rxe`).
+
+#![cfg(test)]
+
+use std::net::{TcpListener, TcpStream};
+use std::ptr::NonNull;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crosstie_testkit::conformance;
+use crosstie_testkit::conformance::{LIMITS, Subject};
+use crosstie_transport::seam::{Endpoint, Grant, Limits, SendSpace};
+use crosstie_transport::tcp::Stream;
+use crosstie_transport::{Heap, HeapBlock, Region};
+use crosstie_verbs::wires::{Nic, VerbsEndpoint, from_streams};
+use crosstie_verbs::{Library, Service};
+
+const BARE: Subject = Subject { connect: on_two_nodes, faults: None };
+
+conformance!(bare, BARE, "needs the verbs machine (ci/rxe)");
+conformance!(
+    behind_delays,
+    Subject { faults: Some(1), ..BARE },
+    "needs the verbs machine (ci/rxe)"
+);
+conformance!(
+    with_numbers_that_wrap,
+    Subject { connect: where_numbers_wrap, ..BARE },
+    "needs the verbs machine (ci/rxe)"
+);
+
+fn on_two_nodes(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    endpoints(ranks, channels, limits).into_iter().map(|end| Box::new(end) as _).collect()
+}
+
+fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let mut ends = endpoints(ranks, channels, limits);
+    ends.iter_mut().for_each(|end| end.number_from(u32::MAX - 2));
+    ends.into_iter().map(|end| Box::new(end) as _).collect()
+}
+
+/// Even ranks are on one node, odd ones on the other; all on rail 0.
+fn nic(rank: u32) -> Nic {
+    Nic {
+        device: format!("rxe_n{}r0", rank % 2),
+        port: 1,
+        rail: Some(0),
+        gid: None,
+        service: Service::default(),
+        stall: Duration::from_secs(10),
+    }
+}
+
+fn endpoints(ranks: u32, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
+    with_heaps((0..ranks).map(|_| None).collect(), channels, limits)
+}
+
+/// One for each heap.
+fn with_heaps(heaps: Vec<Option<Heap>>, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
+    let library = Library::open().unwrap();
+    let ranks = heaps.len() as u32;
+    let mut streams: Vec<Vec<Stream>> = (0..ranks).map(|_| Vec::new()).collect();
+    for low in 0..ranks {
+        for high in low + 1..ranks {
+            let (a, b) = pair();
+            streams[low as usize].push(Stream::direct(low, high, a));
+            streams[high as usize].push(Stream::direct(high, low, b));
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    thread::scope(|scope| {
+        let connect = |(rank, (streams, heap))| {
+            let library = &library;
+            scope.spawn(move || {
+                let (nic, shape) = (nic(rank), (channels, limits));
+                from_streams(library, (&nic, heap), rank, streams, shape, deadline)
+            })
+        };
+        let threads: Vec<_> = (0..).zip(streams.into_iter().zip(heaps)).map(connect).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    })
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (a, listener.accept().unwrap().0)
+}
+
+fn region(block: &mut HeapBlock) -> Region {
+    let bytes = block.as_mut_slice();
+    // SAFETY: the block outlives what is done with the region in these tests, and is not touched meanwhile.
+    unsafe { Region::from_raw_parts(NonNull::from(&mut *bytes).cast(), bytes.len()) }
+}
+
+/// Sends a message from rank 0 to rank 1; whether it arrived in the place that was given for it.
+fn send(ends: &mut [VerbsEndpoint], value: Region, place: Region) -> bool {
+    let [from, to] = ends else { panic!("two ends") };
+    let (sender, receiver) = (from.sender(1, 0).unwrap(), to.receiver(0, 0).unwrap());
+    to.post(&[Grant { receiver, limit: place.len(), place: Some(place) }]).unwrap();
+    let began = Instant::now();
+    let mut sent = false;
+    loop {
+        assert!(began.elapsed() < Duration::from_secs(30), "nothing arrives");
+        from.progress().unwrap();
+        to.progress().unwrap();
+        if !sent && let Some(space) = from.begin_send(sender, value.len()).unwrap() {
+            assert!(matches!(space, SendSpace::Direct), "{space:?}");
+            from.send_from(sender, value).unwrap();
+            sent = true;
+        }
+        if let Some(arrival) = to.poll(receiver).unwrap() {
+            to.release(receiver);
+            while !from.sent(sender) {
+                from.progress().unwrap();
+            }
+            return arrival.placed;
+        }
+    }
+}
+
+/// A device that still knew the pages of the block before would write there, and the bytes be lost.
+#[test]
+#[ignore = "needs the verbs machine (ci/rxe)"]
+fn buffers_of_a_heap_are_sent_from_and_written_where_they_lie_also_where_others_were() {
+    const LEN: usize = 200_000;
+    let heaps = [0, 1].map(|_| Heap::shared(16 << 20).unwrap());
+    let mut ends = with_heaps(heaps.iter().cloned().map(Some).collect(), 1, LIMITS);
+    let mut places = Vec::new();
+    for round in 0..4u8 {
+        let [mut value, mut place] = [0, 1].map(|rank: usize| heaps[rank].alloc(LEN).unwrap());
+        value.as_mut_slice().iter_mut().zip(0u32..).for_each(|(b, i)| *b = i as u8 ^ round);
+        assert!(send(&mut ends, region(&mut value), region(&mut place)));
+        assert!(place.as_slice() == value.as_slice(), "round {round}");
+        places.push(place.as_slice().as_ptr());
+    }
+    assert!(places.iter().all(|place| *place == places[0]), "the same place each time");
+}
