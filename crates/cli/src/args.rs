@@ -325,8 +325,8 @@ pub struct RunArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
 
-    /// Each node is the machine that this NCCL topology file describes, as in `crosstie bench`; without -n
-    /// as many ranks as fill the nodes
+    /// Each node is the machine that this NCCL topology file describes, or that was captured, as in `crosstie bench`;
+    /// without -n as many ranks as fill the nodes
     #[arg(long, value_name = "FILE.xml")]
     pub topo: Option<PathBuf>,
 

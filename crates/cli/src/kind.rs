@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crosstie_probe::Captured;
 use serde_json::Value;
 
 use crate::exit::Failure;
@@ -37,8 +38,8 @@ impl Kind {
         let first =
             lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
         match first.chars().next() {
+            _ if Captured::is_begun(&text) => Self::Capture,
             Some('<') => Self::of_xml(&text),
-            Some('/') => Self::Capture,
             Some('[') => Self::Fabric,
             Some('{') => Self::of_json(bytes),
             // A key of TOML.
@@ -94,16 +95,13 @@ impl Kind {
     /// Which command takes it.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Topology => {
+            Self::Topology | Self::Capture => {
                 "`crosstie topo FILE` shows one; --topo of plan, bench and run takes it"
             }
             Self::Graph => {
                 "`crosstie plan --topo MACHINE --graph FILE` shows what it makes of a machine"
             }
             Self::Program | Self::Plan => "`crosstie plan verify FILE` proves it",
-            Self::Capture => {
-                "`crosstie topo --captured FILE --format xml > machine.xml` makes a topology file of it, which ranks of bench and run can play"
-            }
             Self::Fabric => "`crosstie topo FILE` shows it, `crosstie lab --fabric FILE` builds it",
             Self::Explained => {
                 "`crosstie plan diff A B` compares two; it has no steps of a collective to prove"

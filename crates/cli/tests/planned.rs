@@ -60,3 +60,17 @@ fn a_plan_is_told_in_full_where_that_is_asked_for_and_to_scripts_in_their_object
     let alone = Running::start(crosstie("bench barrier --full")).finish();
     assert_eq!((alone.code, alone.out.as_str()), (Some(2), ""));
 }
+
+#[test]
+fn a_captured_machine_is_played_as_it_is_planned_for() {
+    let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/../probe/tests/trees/dgx-a100.tree");
+    let object = |line: &str| -> Value {
+        let done = Running::start(crosstie(&format!("{line} --topo {tree}"))).finish();
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        serde_json::from_str(&done.out).unwrap()
+    };
+    let planned = object("plan --nodes 2 --pxn off --json");
+    let played = object("bench barrier --nodes 2 -n 1 -w 0 --show-plan --json");
+    assert_eq!(played["ranks"], planned["ranks"]);
+    assert_eq!(played["plan"]["fingerprint"], planned["fingerprint"]);
+}

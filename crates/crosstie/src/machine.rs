@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crosstie_planner::Nodes;
 use crosstie_planner::search::Node;
-use crosstie_probe::{Pipes, read_file};
+use crosstie_probe::{Captured, Malformed, Pipes, assemble, read_file};
 use crosstie_topo::{Cluster, Paths, ReadError, TooLarge, Topology, TopologyFingerprint, VertexId};
 
 use crate::topology::seats::Seats;
@@ -45,6 +45,9 @@ pub enum MachineError {
     /// It is no topology.
     #[error(transparent)]
     Topology(#[from] ReadError),
+    /// It is a captured machine that was cut or changed.
+    #[error(transparent)]
+    Captured(#[from] Malformed),
     /// It is too large.
     #[error(transparent)]
     TooMany(#[from] TooLarge),
@@ -57,7 +60,7 @@ pub enum MachineError {
 }
 
 impl Machine {
-    /// The machine that an NCCL topology file describes.
+    /// The machine that an NCCL topology file describes, or that `crosstie topo --capture` captured.
     ///
     /// ```
     /// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/dgx-h100.xml");
@@ -71,7 +74,14 @@ impl Machine {
     pub fn read(file: impl AsRef<Path>) -> Result<Self, MachineError> {
         let file = file.as_ref();
         let bytes = read_file(file, Pipes::Refused)?;
-        Self::of(Topology::read_bytes(&bytes)?, file.to_owned())
+        let topology = match std::str::from_utf8(&bytes) {
+            Ok(text) if Captured::is_begun(text) => {
+                let facts = text.parse::<Captured>()?.facts()?;
+                Topology::from_document(assemble(&facts).document)?
+            }
+            _ => Topology::read_bytes(&bytes)?,
+        };
+        Self::of(topology, file.to_owned())
     }
 
     fn of(topology: Topology, file: PathBuf) -> Result<Self, MachineError> {

@@ -24,11 +24,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::gpu::Gpus;
 use crate::tree::Tree;
@@ -89,6 +90,24 @@ impl Captured {
             (masked.names(&path), entry)
         });
         Self { entries: entries.filter(|(path, entry)| can_be_written(path, entry)).collect() }
+    }
+
+    /// Whether a text means to be one: its first line that says anything names a directory.
+    pub fn is_begun(text: &str) -> bool {
+        let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        first.is_some_and(|line| line.starts_with('/'))
+    }
+
+    /// What detection finds in it, from files of its own that go again.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn facts(&self) -> io::Result<Facts> {
+        let folder = Folder::new()?;
+        self.write_below(&folder.0)?;
+        Ok(Facts::of_capture(&Tree::at(&folder.0)?))
     }
 
     /// Makes the files below `root`, which a [`Tree`] can then read. What the kernel refuses to read becomes a
@@ -221,6 +240,27 @@ fn processor(text: &str) -> String {
         .lines()
         .filter(|line| line.split_once(':').is_some_and(|(key, _)| KEPT.contains(&key.trim())));
     kept.collect::<Vec<_>>().join("\n")
+}
+
+/// A directory of this value alone, which goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("crosstie-captured-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is some kilobytes among temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl fmt::Display for Captured {

@@ -43,7 +43,7 @@ pub struct SettingFlags {
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "World")]
     pub heap_bytes: Option<usize>,
 
-    /// Each node is the machine that this NCCL topology file describes: rank r plays GPU r mod k of its k
+    /// Each node is the machine that this NCCL topology file describes, or that was captured: rank r plays GPU r mod k of its k
     /// GPUs on node r div k (its NICs where it has no GPUs), and its rail is that of the GPU's nearest NIC; of a
     /// file of several hosts (topology/nvl72.xml) node n plays host n, and --nodes divides their number
     #[arg(long, value_name = "FILE.xml", help_heading = BETWEEN, conflicts_with = "rails")]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crosstie::Threads;
-use crosstie_topo::{Severity, Topology, lint};
+use crosstie_topo::{Severity, lint};
 use indicatif::ProgressBar;
 
 use super::{
@@ -18,6 +18,7 @@ use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
 use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named, played};
+use crate::topo::machine::Machine;
 
 const DEFAULT_RANKS: u32 = 8;
 /// Two, so that both shared memory and TCP carry bytes.
@@ -55,8 +56,8 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
 
 /// Says that a description contradicts itself: what is measured then is of a machine that is not there.
 fn warn_of_errors(file: &Path) {
-    let topology = crate::file::read(file).ok().and_then(|it| Topology::read_bytes(&it).ok());
-    let findings = topology.map(|topology| lint(&topology)).unwrap_or_default();
+    let machine = Machine::of_file(file);
+    let findings = machine.map(|machine| lint(&machine.topology)).unwrap_or_default();
     let count = findings.iter().filter(|found| found.severity == Severity::Error).count();
     if count > 0 {
         let s = if count == 1 { "" } else { "s" };

@@ -14,14 +14,14 @@ pub const MOST_RANKS: u32 = 4096;
 fn unread(file: &Path, error: &MachineError) -> Failure {
     let kind = crate::file::read(file).map(|bytes| Kind::of(&bytes));
     match kind {
-        Ok(Kind::Topology) => Failure::usage(
+        Ok(Kind::Topology | Kind::Capture) => Failure::usage(
             format!("--topo {}: {error}", crate::file::shown(file)),
             "`crosstie topo lint --file FILE` tells what is wrong with a topology file",
         ),
         Ok(other) => other.refusal("--topo", file, Kind::Topology.name()),
         Err(_) => Failure::usage(
             format!("--topo {}: {error}", crate::file::shown(file)),
-            "give an NCCL topology file: topology/ has some, `crosstie topo --format xml` writes this machine's",
+            "give an NCCL topology file: topology/ has some, `crosstie topo --format xml` writes this machine's; or a captured machine",
         ),
     }
 }

@@ -1,11 +1,9 @@
 //! Owns where a machine, or a fabric, comes from: this machine, or files, each taken for what it holds.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crosstie_probe::{Captured, Facts, Note, Tree, assemble};
+use crosstie_probe::{Captured, Facts, Note, assemble};
 use crosstie_topo::fabric::{Fabric, Wiring};
 use crosstie_topo::xml::{Conflict, Document, merge};
 use crosstie_topo::{Topology, shown};
@@ -174,36 +172,12 @@ impl Machine {
         Ok(Self { topology: topology.map_err(|error| bad_file(first, error))?, notes })
     }
 
-    /// One that was captured, read from files of its own that go again.
+    /// One that was captured.
     fn captured(file: &Path, bytes: &[u8]) -> Result<Self, Failure> {
         let captured = String::from_utf8_lossy(bytes).parse::<Captured>();
         let captured = captured.map_err(|error| bad_file(file, error))?;
-        let folder = Folder::new()?;
-        captured.write_below(&folder.0).map_err(|e| bad_file(file, e))?;
-        let tree =
-            Tree::at(&folder.0).map_err(|e| Failure::host("read the captured machine", e))?;
-        Self::detected(&Facts::of_capture(&tree))
-    }
-}
-
-/// A directory of this process alone, which goes with this value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("crosstie-topo-{}", std::process::id()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|e| {
-            Failure::host(format!("make the folder {}", crate::file::shown(&path)), e)
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is some kilobytes among temporary files.
-        let _ = fs::remove_dir_all(&self.0);
+        let facts = captured.facts();
+        Self::detected(&facts.map_err(|e| Failure::host("read the captured machine", e))?)
     }
 }
 

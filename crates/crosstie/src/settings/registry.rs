@@ -489,7 +489,7 @@ pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
 pub(crate) static TOPO_FILE: Knob<PathBuf> = Knob::new(
     "CROSSTIE_TOPO_FILE",
     Scope::World,
-    "NCCL topology file of the machine that each node is; unset: what each finds itself to be (CROSSTIE_DETECT)",
+    "NCCL topology file, or captured machine, that each node is; unset: what each finds itself to be (CROSSTIE_DETECT)",
 )
 .nccl("NCCL_TOPO_FILE", |file| match file {
     "" => Meant::Default,
