@@ -509,6 +509,19 @@ pub fn later_command(error: &clap::Error) -> Option<String> {
     LATER_COMMANDS.contains(&name.as_str()).then_some(name)
 }
 
+/// Tells who names a machine where `crosstie topo` takes it how `crosstie plan` does.
+pub fn with_tip_for_plans(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+    let unknown = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(text)) if text.contains(['/', '.']) => text,
+        _ => return error,
+    };
+    if line.get(1).is_some_and(|first| first == "plan") {
+        let tip = format!("a machine is named by an option: crosstie plan --topo {unknown}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// Tells who forgot the `--` before a lab's command, or misspelt a command of its own, what was meant.
 pub fn with_tip_for_labs(mut error: clap::Error, line: &[OsString]) -> clap::Error {
     let unknown = match error.get(ContextKind::InvalidArg) {

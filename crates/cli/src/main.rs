@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 /// Answers a command line that says nothing to do: with help, or with what is wrong with it.
 fn refuse(error: clap::Error) -> Exit {
     let line: Vec<OsString> = std::env::args_os().collect();
-    let error = args::with_tip_for_labs(error, &line);
+    let error = args::with_tip_for_plans(args::with_tip_for_labs(error, &line), &line);
     if let Some(name) = args::later_command(&error) {
         let message = format!("{name}: not yet in this version");
         return tell(&Failure::usage(message, "`crosstie --help` lists what there is"), false);

@@ -487,6 +487,9 @@ fn pxn_is_told_as_bench_takes_it() {
         ["auto", "on", "off"].map(|pxn| object("dgx-h100", &format!("--pxn {pxn}")));
     assert_eq!(auto["routes"], on["routes"]);
     assert_ne!(off["routes"], on["routes"]);
+    let [auto, on] = ["auto", "on"].map(|pxn| plan("dgx-h100.xml", &format!("--pxn {pxn}")).out);
+    let (all, more) = auto.split_at(on.len());
+    assert!(all == on && more.contains("PXN auto: messages longer than relays pay for"), "{auto}");
 }
 
 #[test]
@@ -554,4 +557,32 @@ fn names_of_files_command_no_terminal() {
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{line}: {done:?}");
         assert!(!done.err.chars().any(|c| c.is_control() && c != '\n'), "{line}: {:?}", done.err);
     }
+}
+
+#[test]
+fn times_that_changed_most_are_told_first_and_few_of_them() {
+    let whole = Scratch::new(&plan("dgx1-v100.xml", "--json").out);
+    let lost = Scratch::new(&plan("dgx1-v100.xml", "--lost nic2 --json").out);
+    let text = diff(whole.path(), lost.path(), "").out;
+    let told: Vec<&str> = text.lines().filter(|line| line.starts_with("choice")).collect();
+    assert!(told.len() == 8 && text.contains("more of choice: --full"), "{text}");
+    let percent = |line: &&str| -> f64 {
+        let (_, note) = line.rsplit_once('(').unwrap();
+        note.trim_end_matches(" %)").parse().unwrap()
+    };
+    let way = |text: &str| text.split(' ').next().unwrap().to_owned();
+    let is_other = |line: &&str| {
+        let (before, after) = line.rsplit_once(" -> ").unwrap();
+        way(before.rsplit_once(": ").unwrap().1) != way(after)
+    };
+    let (others, times): (Vec<&str>, Vec<&str>) = told.iter().copied().partition(is_other);
+    assert_eq!(told[..others.len()], others, "{text}");
+    assert!(times.is_sorted_by(|one, other| percent(one) >= percent(other)), "{text}");
+}
+
+#[test]
+fn a_machine_that_is_named_without_an_option_is_told_which_one() {
+    let done = run("plan topology/dgx-h100.xml");
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.contains("crosstie plan --topo topology/dgx-h100.xml"), "{}", done.err);
 }

@@ -47,8 +47,8 @@ Rails and relays: NICs of one number are on one rail, a network of its own. With
 --pxn on a GPU whose peer is on another rail passes its data to the GPU of its own
 node that has the peer's rail (its relay), so nothing crosses rails. With --pxn off
 each GPU sends by its own NIC, and a switch above the rails has to pass the rest on.
---pxn auto shows the routes of on: with it, a running world takes relays for short
-messages and lets long ones go past them.
+--pxn auto shows the routes of on: with it, a running world sends messages that are
+longer than relays pay for past them, wherever that crosses no rail.
 
 The bound is what no set of rings exceeds: the least cut between any two GPUs, or a
 GPU and the network. Where the rings reach it, there are no better ones.

@@ -348,25 +348,49 @@ fn by_name(what: &'static str, plans: [&Value; 2], key: &str, changes: &mut Vec<
     }
 }
 
+/// Other algorithms first, then times, those that changed most before others.
 fn choices(plans: [&Value; 2], changes: &mut Vec<Change>) {
-    let told = |choice: &Value| {
-        let time = choice["time_ns"].as_u64().map(|ns| format!("{:.1} us", ns as f64 / 1e3));
-        let parts = [choice["algorithm"].as_str(), choice["protocol"].as_str(), time.as_deref()];
+    type Key = (String, u64);
+    let way = |choice: &Value| {
+        let parts = [choice["algorithm"].as_str(), choice["protocol"].as_str()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     };
     let chosen = plans.map(|plan| {
         let key =
-            |choice: &Value| (plain(&choice["operation"]), choice["bytes"].as_u64().unwrap_or(0));
-        list(plan, "choices").iter().map(|it| (key(it), told(it))).collect::<BTreeMap<_, _>>()
+            |it: &Value| -> Key { (plain(&it["operation"]), it["bytes"].as_u64().unwrap_or(0)) };
+        let told = |it: &Value| (way(it), it["time_ns"].as_u64().unwrap_or(0));
+        list(plan, "choices").iter().map(|it| (key(it), told(it))).collect::<BTreeMap<Key, _>>()
     });
-    for ((operation, bytes), values) in paired(&chosen) {
-        let which = format!("{operation} {}", crosstie_planner::explain::bytes(bytes));
-        changes.push(Change::of("choice", which, values));
+    let keys: BTreeSet<&Key> = chosen.iter().flat_map(BTreeMap::keys).collect();
+    let mut found = Vec::new();
+    for key in keys {
+        let both = [chosen[0].get(key), chosen[1].get(key)];
+        if both[0] == both[1] {
+            continue;
+        }
+        let told = |it: Option<&(String, u64)>| {
+            it.map_or_else(String::new, |(way, ns)| format!("{way} {:.1} us", *ns as f64 / 1e3))
+        };
+        let which = format!("{} {}", key.0, crosstie_planner::explain::bytes(key.1));
+        let change = Change::of("choice", which, both.map(told));
+        found.push(match both {
+            [Some((one, before)), Some((other, after))] if *before > 0 && *after > 0 => {
+                let (before, after) = (*before as f64, *after as f64);
+                let times = (before / after).max(after / before);
+                let note = format!("{:+.1} %", 100.0 * (after - before) / before);
+                (one == other, times, change.noted(note))
+            }
+            _ => (false, f64::INFINITY, change),
+        });
     }
+    found.sort_by(|one, other| one.0.cmp(&other.0).then(other.1.total_cmp(&one.1)));
+    changes.extend(found.into_iter().map(|(.., change)| change));
 }
 
 /// Ways that changed are told of the first few, and how many others there are, unless all are asked for.
 const MOST: usize = 3;
+/// So it is with what algorithms take.
+const MOST_CHOICES: usize = 8;
 
 /// For people: few lines, the most telling first.
 pub fn text(changes: &[Change], names: [&str; 2], same_inputs: bool, look: [bool; 2]) -> String {
@@ -406,9 +430,12 @@ pub fn text(changes: &[Change], names: [&str; 2], same_inputs: bool, look: [bool
         let told: Vec<String> = alike.iter().map(arrow).collect();
         let lines = match what {
             "messages" | "wire messages" => vec![told.join(", ")],
-            "ring" | "route" | "other" if told.len() > MOST && !full => {
-                left.push(format!("{} more of {what}", told.len() - MOST));
-                told[..MOST].to_vec()
+            "ring" | "route" | "other" | "choice" if !full => {
+                let most = if what == "choice" { MOST_CHOICES } else { MOST };
+                if told.len() > most {
+                    left.push(format!("{} more of {what}", told.len() - most));
+                }
+                told.into_iter().take(most).collect()
             }
             _ => told,
         };

@@ -44,13 +44,23 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
             let color = crate::args::color(args.color, io::stdout().is_terminal());
-            scheme.text(Look { color, full: args.full })
+            scheme.text(Look { color, full: args.full }) + past_relays(&scheme, args.pxn)
         }
         PlanFormat::Svg => svg::svg(&scheme),
         PlanFormat::Json => format!("{}\n", scheme.json()),
         PlanFormat::Graph => graph(&scheme)?,
     };
     print(&shown)
+}
+
+/// What is otherwise than with PXN on.
+fn past_relays(scheme: &Scheme<'_>, pxn: PlanPxn) -> &'static str {
+    match pxn == PlanPxn::Auto && scheme.routes.iter().any(|way| way.relay.is_some()) {
+        true => {
+            "\nPXN auto: messages longer than relays pay for go past them, wherever that crosses no rail.\n"
+        }
+        false => "",
+    }
 }
 
 fn print(shown: &str) -> Result<Exit, Failure> {

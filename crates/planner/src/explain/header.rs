@@ -41,7 +41,8 @@ pub(super) fn warnings(scheme: &Scheme<'_>) -> Vec<Finding> {
 pub(super) fn header(scheme: &Scheme<'_>, warnings: &[Finding], text: &mut String) {
     machines(scheme, text);
     let (ranks, pxn) = (scheme.ranks(), if scheme.pxn { "on" } else { "off" });
-    let _ = writeln!(text, "{ranks} ranks, PXN {pxn}, fingerprint {}", scheme.fingerprint);
+    let s = if ranks == 1 { "" } else { "s" };
+    let _ = writeln!(text, "{ranks} rank{s}, PXN {pxn}, fingerprint {}", scheme.fingerprint);
     let hosts = scheme.node.topology.hosts().len();
     if hosts > 1 {
         let told = format!(
