@@ -1,6 +1,7 @@
 //! Owns the placing of grants: so early that a sender need not wait for its receiver to get there, and not so
 //! early that a place is opened which is still in use.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::Collective;
@@ -21,10 +22,15 @@ pub fn open_early(
     over_network: &dyn Fn(ConnId) -> bool,
 ) -> Plan {
     let ahead = ahead.min(MOST_OPEN - 1);
-    let scopes: Vec<Scope<'_>> = (0..plan.blocks.len())
-        .map(|block| Scope { plan, block, ahead, in_place, over_network })
-        .collect();
-    let placed: Vec<Vec<Opening>> = scopes.iter().map(Scope::openings).collect();
+    let mut of_rank: BTreeMap<Rank, Vec<usize>> = BTreeMap::new();
+    for (block, number) in plan.blocks.iter().zip(0..) {
+        of_rank.entry(block.rank).or_default().push(number);
+    }
+    let openings = |(block, of): (usize, &Block)| {
+        Scope { plan, block, siblings: &of_rank[&of.rank], ahead, in_place, over_network }
+            .openings()
+    };
+    let placed: Vec<Vec<Opening>> = plan.blocks.iter().enumerate().map(openings).collect();
     let blocks = plan.blocks.iter().zip(&placed);
     Plan {
         blocks: blocks.map(|(block, openings)| opened(block, openings, &placed)).collect(),
@@ -45,6 +51,8 @@ struct Opening {
 struct Scope<'a> {
     plan: &'a Plan,
     block: usize,
+    /// The blocks of its rank, itself among them.
+    siblings: &'a [usize],
     ahead: usize,
     in_place: bool,
     over_network: &'a dyn Fn(ConnId) -> bool,
@@ -116,11 +124,9 @@ impl Scope<'_> {
             return -length;
         };
         let rank = self.plan.blocks[self.block].rank;
-        let others = (0..)
-            .zip(&self.plan.blocks)
-            .filter(|&(other, block)| other != self.block && block.rank == rank);
+        let others = self.siblings.iter().filter(|&&other| other != self.block);
         let touches = |instr: &Instr| self.touches(rank, instr, chunk);
-        if others.flat_map(|(_, block)| &block.instrs).any(touches) {
+        if others.flat_map(|&other| &self.plan.blocks[other].instrs).any(touches) {
             return step as i64;
         }
         let read_in_place = |instr: &Instr| {

@@ -4,9 +4,12 @@
 //! A plan depends on which ranks share a node, and on nothing else of a machine, but for rings in the orders
 //! that the search finds. So equal requests of several files are proved once.
 
+use core::cmp::Reverse;
 use core::num::NonZero;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crosstie_ir::{Collective, ConnId, Connection, Options, Plan, Rank, open_early, verify};
@@ -22,8 +25,8 @@ const AHEAD: usize = 7;
 /// What is proved in `cargo test`: larger worlds take minutes in debug builds.
 const QUICK_RANKS: u32 = 32;
 
-/// What is proved beyond that in release builds: two racks of 72. Three and four take long.
-const LARGE_RANKS: u32 = 144;
+/// What is proved beyond that in release builds: up to four racks of 72, all that there are.
+const LARGE_RANKS: u32 = 288;
 /// Orders of rings that are proved of a larger world.
 const MOST_ORDERS: usize = 2;
 
@@ -93,47 +96,91 @@ fn forms(nodes: &Nodes) -> Vec<(Collective, Algorithm)> {
     Collective::ALL.into_iter().flat_map(rooted).flat_map(suited).collect()
 }
 
-/// Proves a plan under the strongest classes: what is in memory that both reach is lent, and over the network
-/// receives are opened as early as may be.
-fn prove(plan: &Plan, nodes: &Nodes, in_place: bool) -> Result<(), crosstie_ir::Reject> {
-    let options = Options::copy(SLOTS).lending();
-    let options = if in_place { options.in_place() } else { options };
-    verify(plan, &options)?;
-    let apart = |ConnId(conn): ConnId| {
-        let Connection { src, dst, .. } = plan.connections[conn as usize];
-        nodes.node_of(src) != nodes.node_of(dst)
-    };
+/// Proves a form's plans, out of place and in place, under the strongest classes: what is in memory that both reach is
+/// lent, and over the network receives are opened as early as may be.
+fn prove(request: &PlanRequest<'_>) -> Result<(), crosstie_ir::Reject> {
+    let (nodes, options) = (request.nodes, Options::copy(SLOTS).lending());
+    let plan = |in_place| plan_world(&PlanRequest { in_place, ..*request });
+    let apart = plan(false);
+    let report = verify(&apart, &options)?;
+    let within = plan(true);
+    // One proof is of both, where the plans are one.
+    if apart != within || !report.in_place_safe {
+        verify(&within, &options.in_place())?;
+    }
     if nodes.count() > 1 {
-        verify(&open_early(plan, AHEAD, in_place, &apart), &options)?;
+        early(&apart, nodes, &options)?;
+        early(&within, nodes, &options.in_place())?;
     }
     Ok(())
 }
 
-/// Proves every plan of worlds of at most so many ranks, and of more than `beyond`; what was proved, in words.
+/// Proves a plan whose receives over the network are opened early.
+fn early(plan: &Plan, nodes: &Nodes, options: &Options) -> Result<(), crosstie_ir::Reject> {
+    let apart = |ConnId(conn): ConnId| {
+        let Connection { src, dst, .. } = plan.connections[conn as usize];
+        nodes.node_of(src) != nodes.node_of(dst)
+    };
+    verify(&open_early(plan, AHEAD, options.in_place, &apart), options).map(drop)
+}
+
+/// Plans to prove: the world's nodes, how many channels, the form, and how many files ask for them.
+struct Case {
+    nodes: Arc<Nodes>,
+    channels: NonZero<u16>,
+    form: (Collective, Algorithm),
+    files: u32,
+}
+
+impl Case {
+    /// Those of all worlds of so many ranks, the largest first: what is left for last is short.
+    fn all(beyond: u32, most_ranks: u32) -> Vec<Self> {
+        let mut cases = Vec::new();
+        for ((each, count, orders), files) in worlds(beyond, most_ranks) {
+            let nodes = (0..each * count).map(|rank| rank / each).collect();
+            let nodes = Nodes::new(nodes).expect("ranks");
+            let nodes = Arc::new(nodes.with_rings(&orders).expect("rings pass each rank once"));
+            let channels = NonZero::new(orders.len() as u16).unwrap_or(NonZero::<u16>::MIN);
+            // Of the other algorithms, plans are those of the world without rings of its own.
+            let suits =
+                |form: &(Collective, Algorithm)| orders.is_empty() || form.1 == Algorithm::Ring;
+            for form in forms(&nodes).into_iter().filter(suits) {
+                cases.push(Self { nodes: Arc::clone(&nodes), channels, form, files });
+            }
+        }
+        cases.sort_by_key(|case| Reverse(case.nodes.ranks()));
+        cases
+    }
+
+    fn prove(&self) -> Result<(), String> {
+        let Self { nodes, channels, form: (collective, algorithm), .. } = self;
+        let (collective, algorithm, channels) = (*collective, *algorithm, *channels);
+        let request = PlanRequest { collective, algorithm, nodes, channels, in_place: false };
+        let (ranks, count) = (nodes.ranks(), nodes.count());
+        prove(&request).map_err(|reject| {
+            format!("{ranks} ranks on {count} nodes, {collective:?}, {algorithm:?}: {reject}")
+        })
+    }
+}
+
+/// Proves every plan of worlds of at most so many ranks, and of more than `beyond`, by as many threads as there are
+/// processors; what was proved, in words.
 fn prove_all(beyond: u32, most_ranks: u32) -> Result<String, String> {
     let began = Instant::now();
-    let (mut cases, mut plans) = (0, 0);
-    for ((each, count, orders), files) in &worlds(beyond, most_ranks) {
-        let nodes = (0..each * count).map(|rank| rank / each).collect();
-        let nodes = Nodes::new(nodes).expect("ranks");
-        let nodes = &nodes.with_rings(orders).expect("rings pass each rank once");
-        // Of the other algorithms, plans are those of the world without rings of its own.
-        let suits = |form: &(Collective, Algorithm)| orders.is_empty() || form.1 == Algorithm::Ring;
-        let forms = forms(nodes).into_iter().filter(suits);
-        for ((collective, algorithm), in_place) in
-            forms.flat_map(|form| [(form, false), (form, true)])
-        {
-            let channels = NonZero::new(orders.len() as u16).unwrap_or(NonZero::<u16>::MIN);
-            let request = PlanRequest { collective, algorithm, nodes, channels, in_place };
-            prove(&plan_world(&request), nodes, in_place).map_err(|reject| {
-                format!("{count} nodes of {each}, {collective:?}, {algorithm:?}, in place {in_place}: {reject}")
-            })?;
-            plans += 1;
-            cases += files;
-        }
-    }
+    let (cases, next) = (Case::all(beyond, most_ranks), AtomicUsize::new(0));
+    let prove = || -> Result<(), String> {
+        let next = || cases.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(next).try_for_each(Case::prove)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(prove)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that proves"))
+    })?;
+    // Each out of place and in place.
+    let (asked, plans) = (2 * cases.iter().map(|case| case.files).sum::<u32>(), 2 * cases.len());
     let (files, took) = (files().len(), began.elapsed().as_secs_f64());
-    Ok(format!("{files} files: {cases} cases, {plans} distinct plans proved in {took:.1} s"))
+    Ok(format!("{files} files: {asked} cases, {plans} distinct plans proved in {took:.1} s"))
 }
 
 #[test]
@@ -142,7 +189,7 @@ fn every_plan_of_small_worlds_is_proved() {
 }
 
 #[test]
-#[ignore = "slow: worlds of up to 144 ranks"]
+#[ignore = "slow: worlds of up to 288 ranks"]
 fn every_plan_of_large_worlds_is_proved() {
     println!("{}", prove_all(QUICK_RANKS, LARGE_RANKS).expect("right plans"));
 }
