@@ -198,9 +198,9 @@ impl Communicator {
     /// # Errors
     /// Where no devices are known, or the planner finds no rings on them.
     pub fn plan(&self) -> Result<Scheme<'_>, NoPlan> {
-        let scheme = self.settings.rails.seats()?.scheme(&self.nodes, self.pxn() != Pxn::Off)?;
         let tune_file = self.settings.tune_file.as_ref().map(|file| file.display().to_string());
-        Ok(scheme.chosen_by(self.selection.clone(), tune_file)?)
+        let (seats, chosen) = (self.settings.rails.seats()?, (self.selection.clone(), tune_file));
+        seats.scheme(&self.nodes, self.pxn() != Pxn::Off, chosen)
     }
 
     /// By channel, the ranks in the order of its ring: those of [`plan`](Self::plan), or the one ring that goes node by

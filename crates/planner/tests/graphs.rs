@@ -220,3 +220,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_graph_of_a_gpu_that_is_alone_on_its_node_keeps_its_speed() {
+    let machine = machine("grace-hopper.xml");
+    let node = Node::whole(&machine);
+    let found = rings(std::slice::from_ref(&node), &[0]).unwrap();
+    let file = GraphFile::of(&found, &node).unwrap();
+    let on = file.on(&node, 1, true, found.bound_mb_s).unwrap();
+    assert_eq!(on.rings.total_mb_s(), found.total_mb_s());
+    assert!(on.rings.total_mb_s() > 0);
+}
+
+#[test]
+fn rings_of_a_graph_load_the_nics_that_are_on_no_rail_too() {
+    let machine = machine("hgx-h100-4nic.xml");
+    let node = Node::whole(&machine);
+    let found = rings(std::slice::from_ref(&node), &[0, 0]).unwrap();
+    let file = GraphFile::of(&found, &node).unwrap();
+    let lost = Node { rails: node.rails.clone().without(0), ..node.clone() };
+    let on = |node: &Node<'_>| file.on(node, 2, true, None).unwrap().rings.total_mb_s();
+    assert_eq!(on(&lost), on(&node), "the NIC carries what it carries, on a rail or on none");
+}

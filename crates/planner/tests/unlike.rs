@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use crosstie_ir::{Collective, Options, Rank, verify};
 use crosstie_planner::explain::{Look, Scheme};
-use crosstie_planner::search::{Node, rings};
+use crosstie_planner::search::{Node, Rings, Swap, rings};
 use crosstie_planner::{Algorithm, Nodes, PlanRequest, aligned_rails, plan_world};
 use crosstie_topo::Topology;
 use serde_json::Value;
@@ -87,6 +87,34 @@ fn a_gpu_that_has_lost_its_nic_takes_no_neighbours_rail_over() {
             let sender = way["relay_gpu"].as_u64().or(way["gpu"].as_u64()).expect("a GPU");
             assert_eq!(way["nic"].as_u64(), Some(sender / near), "{file}: {way}");
             assert_eq!(way["crosses_rail"], false, "{file}: {way}");
+        }
+    }
+}
+
+#[test]
+fn rings_that_close_on_an_odd_number_of_nodes_share_that_out_over_the_nodes() {
+    for (file, both) in [("pcie-8gpu.xml", 20_000), ("cpu-4nic.xml", 32_000)] {
+        let topology = machine(file);
+        let whole = Node::whole(&topology);
+        for nodes in [3, 5, 7, 9, 33] {
+            let found = rings(std::slice::from_ref(&whole), &vec![0; nodes]).expect("rings");
+            // Each node closes one pair of so many beside those that pass it: of 32 channels at most.
+            let pairs = if nodes > 16 { 16 } else { nodes as u64 };
+            let most = both * pairs / (pairs + 1);
+            let total = found.total_mb_s();
+            assert!((most - 2 * pairs..=most).contains(&total), "{file} on {nodes}: {total}");
+            assert!(matches!(found.swap, Swap::Staggered { .. }), "{file} on {nodes}");
+            assert_eq!(found.crossings, [], "{file} on {nodes}");
+            joined(&found);
+        }
+    }
+}
+
+/// Each channel comes into a node by the NIC that it left the one before it by.
+fn joined(found: &Rings) {
+    for ring in &found.rings {
+        for (from, to) in ring.nodes.iter().zip(ring.nodes.iter().cycle().skip(1)) {
+            assert_eq!(from.nic_out, to.nic_in, "channel {} to node {}", ring.channel, to.node);
         }
     }
 }

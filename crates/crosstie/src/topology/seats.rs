@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crosstie_ir::Rank;
 use crosstie_planner::explain::{Refused, Scheme};
 use crosstie_planner::search::{self, Node, Rings, SearchError};
-use crosstie_planner::{MachinesError, Nodes, aligned_rails};
+use crosstie_planner::{MachinesError, Nodes, Selection, aligned_rails};
 use crosstie_topo::{Topology, VertexId};
 
 /// The devices that the ranks of a world play.
@@ -166,10 +166,15 @@ impl Seats {
         Ok(kinds.orders(&rings))
     }
 
-    /// All that is to be told of the plan.
-    pub fn scheme(&self, nodes: &Nodes, pxn: bool) -> Result<Scheme<'_>, NoPlan> {
+    /// All that is to be told of the plan, with what decides choices, and the file of the table that was told.
+    pub fn scheme(
+        &self,
+        nodes: &Nodes,
+        pxn: bool,
+        chosen: (Selection, Option<String>),
+    ) -> Result<Scheme<'_>, NoPlan> {
         let kinds = self.kinds(nodes);
         kinds.check()?;
-        Ok(Scheme::of(&kinds.kinds, &kinds.kind_of(), pxn)?)
+        Ok(Scheme::chosen_by(&kinds.kinds, &kinds.kind_of(), pxn, Some(chosen))?)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::scheme::Scheme;
 use crate::graph::{GraphFile, TreesTold, Unfit};
-use crate::search::loads;
+use crate::search::{Rings, loads};
 
 /// What a graph file says, and what the search finds in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl Scheme<'_> {
             found_mb_s: self.rings.total_mb_s(),
         });
         self.loads = loads(&self.node, &imported.rings, 0)?;
-        self.rings = imported.rings;
+        let cut = self.rings.cut.take();
+        self.rings = Rings { cut, ..imported.rings };
         Ok(self)
     }
 }

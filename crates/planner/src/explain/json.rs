@@ -38,6 +38,16 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
         "fingerprint": scheme.fingerprint.to_string(),
         "total_mb_s": rings.total_mb_s(),
         "bound_mb_s": rings.bound_mb_s,
+        "bound_by": rings.cut.as_ref().map(|cut| json!({
+            "kind": cut.kind,
+            "why": cut.why,
+            "links": cut.links.iter().map(|link| json!({
+                "from": scheme.label(cut.kind, link.from),
+                "to": scheme.label(cut.kind, link.to),
+                "capacity_mb_s": link.capacity_mb_s,
+            })).collect::<Vec<_>>(),
+        })),
+        "ended": rings.ended,
         "warnings": warnings(scheme).iter().map(|it| json!({
             "rule": it.rule,
             "evidence": it.evidence,

@@ -105,6 +105,20 @@ impl<'a> Scheme<'a> {
     /// # Errors
     /// Where there are no rings, or the machine or world is too large.
     pub fn of(kinds: &[Node<'a>], kind_of: &[u32], pxn: bool) -> Result<Self, Refused> {
+        Self::chosen_by(kinds, kind_of, pxn, None)
+    }
+
+    /// The same where a running world's own choices are told, by the transports that its ranks have, and the file whose
+    /// table decides them, if one was told.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn chosen_by(
+        kinds: &[Node<'a>],
+        kind_of: &[u32],
+        pxn: bool,
+        chosen: Option<(Selection, Option<String>)>,
+    ) -> Result<Self, Refused> {
         let rings = rings(kinds, kind_of)?;
         // The search refuses no nodes, and nodes of no kind.
         let node = kind_of.first().and_then(|&kind| kinds.get(kind as usize));
@@ -115,8 +129,8 @@ impl<'a> Scheme<'a> {
         let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
         let network = network(kinds, kind_of, &paths, pxn)?;
         // Of nodes that differ the first speaks for all that is inside.
-        let selection = selection((&node, &rings, network), &world, pxn, None);
-        let counts = Counts::of(kinds, kind_of, &world, pxn, (selection, None))?;
+        let by_machine = || (selection((&node, &rings, network), &world, pxn, None), None);
+        let counts = Counts::of(kinds, kind_of, &world, pxn, chosen.unwrap_or_else(by_machine))?;
         let (routes, in_turn) = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
         let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
         let nodes = kind_of.len() as u32;
@@ -149,23 +163,9 @@ impl<'a> Scheme<'a> {
         }
         let world = world(&self.kinds, &self.kind_of, 0..self.nodes).map_err(Refused::from)?;
         let selection = selection((&self.node, &self.rings, None), &world, self.pxn, Some(table));
-        Ok(self.chosen_by(selection, Some(file.to_string()))?)
-    }
-
-    /// The same where a running world's own choices are told, by the transports that its ranks have, of a table of that
-    /// file, if one was told.
-    ///
-    /// # Errors
-    /// As [`Self::of`].
-    pub fn chosen_by(
-        mut self,
-        selection: Selection,
-        tune_file: Option<String>,
-    ) -> Result<Self, Refused> {
-        let world = world(&self.kinds, &self.kind_of, 0..self.nodes)?;
-        let chosen = (selection, tune_file);
-        self.counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, chosen)?;
-        Ok(self)
+        let chosen = (selection, Some(file.to_string()));
+        let counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, chosen);
+        Ok(Self { counts: counts?, ..self })
     }
 
     /// As people read it.
@@ -193,6 +193,12 @@ impl<'a> Scheme<'a> {
     pub fn unit(&self) -> &'static str {
         let is_gpu = |&member: &VertexId| self.node.topology.gpu(member).is_some();
         if self.node.members.iter().any(is_gpu) { "GPU" } else { "NIC" }
+    }
+
+    /// What a vertex of a kind of node is called.
+    pub(super) fn label(&self, kind: u32, vertex: VertexId) -> Option<String> {
+        let kind = self.kinds.get(kind as usize)?;
+        Some(kind.topology.label(vertex).to_string())
     }
 
     /// The kind of a node.

@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use crosstie_ir::Collective;
-use crosstie_topo::{Bandwidth, Path, PathKind, VertexId, VertexKind};
+use crosstie_topo::{Bandwidth, Path, PathKind, Topology, VertexId, VertexKind};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, SIZES, Sent};
 use super::header::{header, warnings};
@@ -17,7 +17,7 @@ use super::json::reason;
 use super::scheme::Scheme;
 use crate::cost::Carriage;
 use crate::graph::Pattern;
-use crate::search::{CrossingWhy, Load, RelayWhy, Ring, Side, Stretch, Swap, Tree};
+use crate::search::{CrossingWhy, CutWhy, Ended, Load, RelayWhy, Ring, Side, Stretch, Swap, Tree};
 
 mod ways;
 
@@ -132,10 +132,17 @@ fn rings(scheme: &Scheme<'_>, left_open: bool, look: Look, text: &mut String) {
         );
         wrapped("  ", &more, text);
     }
-    if scheme.told.is_none() && found.bound_mb_s.is_some() && !found.reach_bound() {
-        let loose =
-            "the bound may lie above what any rings reach, and the search does not try all rings";
-        wrapped("  ", loose, text);
+    if scheme.told.is_none() && found.bound_mb_s.is_some() {
+        let ended = match found.ended {
+            Ended::Budget => Some(
+                "the search ran out of steps for faster ones; the bound may lie above what any rings reach",
+            ),
+            Ended::Exhausted => Some(
+                "the search tried all numbers and speeds of its forms of rings; the bound may lie above what any rings reach",
+            ),
+            _ => None,
+        };
+        ended.into_iter().for_each(|ended| wrapped("  ended: ", ended, text));
     }
     let groups = groups(scheme);
     for group in &groups {
@@ -148,7 +155,11 @@ fn rings(scheme: &Scheme<'_>, left_open: bool, look: Look, text: &mut String) {
         }
         table(scheme, group, look, text);
     }
-    fullest(scheme, text);
+    // Where the bound is met, what makes it is full.
+    if found.ended != Ended::Bound {
+        fullest(scheme, text);
+    }
+    cut(scheme, text);
     swap(scheme, look, text);
 }
 
@@ -169,8 +180,9 @@ fn fullest(scheme: &Scheme<'_>, text: &mut String) {
     };
     let Some(most) = scheme.loads.iter().map(share).max() else { return };
     let mut alike: BTreeMap<(u64, u64), BTreeMap<String, u32>> = BTreeMap::new();
+    let topology = scheme.node.topology;
     for load in scheme.loads.iter().filter(|load| share(load) == most) {
-        let ends = format!("{} to {}", kind(scheme, load.from), kind(scheme, load.to));
+        let ends = format!("{} to {}", kind(topology, load.from), kind(topology, load.to));
         let counts = alike.entry((load.load_mb_s, load.capacity_mb_s)).or_default();
         *counts.entry(ends).or_default() += 1;
     }
@@ -184,9 +196,32 @@ fn fullest(scheme: &Scheme<'_>, text: &mut String) {
     wrapped("  busiest: ", &format!("{full} on node 0: {told}"), text);
 }
 
+/// The links that make the bound.
+fn cut(scheme: &Scheme<'_>, text: &mut String) {
+    let Some(cut) = scheme.rings.cut.as_ref() else { return };
+    let Some(topology) = scheme.kinds.get(cut.kind as usize).map(|kind| kind.topology) else {
+        return;
+    };
+    let mut alike: BTreeMap<(String, u64), u32> = BTreeMap::new();
+    for link in &cut.links {
+        let ends = format!("{} to {}", kind(topology, link.from), kind(topology, link.to));
+        *alike.entry((ends, link.capacity_mb_s)).or_default() += 1;
+    }
+    let told = alike
+        .into_iter()
+        .map(|((ends, each), count)| format!("{count} {ends} ({} each)", speed(each)));
+    let why = match cut.why {
+        CutWhy::Apart => "each ring passes",
+        CutWhy::BothWays => "each ring passes, one way or the other,",
+        CutWhy::Through => "each ring comes to each GPU by",
+        CutWhy::Neighbours => "each ring comes and goes by different ones of",
+    };
+    wrapped("  bound by: ", &format!("{why} {}", told.collect::<Vec<_>>().join(", ")), text);
+}
+
 /// What a vertex is, in a word.
-fn kind(scheme: &Scheme<'_>, vertex: VertexId) -> String {
-    let word = match scheme.node.topology.vertex(vertex).kind {
+fn kind(topology: &Topology, vertex: VertexId) -> String {
+    let word = match topology.vertex(vertex).kind {
         VertexKind::Cpu(_) => "CPU",
         VertexKind::Switch(_) => "SW",
         VertexKind::Gpu(_) => "GPU",
@@ -393,6 +428,9 @@ fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
         Swap::Turning { from } => Some(format!(
             "the number of nodes is odd, so rings that swap rails at every other node would end on another's: from node {from} on each takes the next channel's rail, twice, and the last node leads it back"
         )),
+        Swap::Staggered { .. } => Some(
+            "the number of nodes is odd, so rings that swap rails at every other node would end on another's: each pair of channels leaves one node by the rails that it came in by, channels 0 and 1 node 0, channels 2 and 3 node 1, and so on around, so that no node bears it for all".to_owned(),
+        ),
         Swap::Closing { at } => Some(format!(
             "the number of nodes is odd, so rings that swap rails at every other node would end on another's: at node {at} each leaves by the rail that it came in by"
         )),

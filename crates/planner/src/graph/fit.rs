@@ -15,8 +15,8 @@ use super::{
 use crate::MachinesError;
 use crate::algo::tree::{TREES, place};
 use crate::search::{
-    Branch, Crossing, CrossingWhy, Node, Ring, Rings, SearchError, Side, Stretch, Swap, Tree,
-    device, loads,
+    Branch, Crossing, CrossingWhy, Ended, Node, Ring, Rings, SearchError, Side, Stretch, Swap,
+    Tree, device, loads,
 };
 
 /// What a graph file makes of nodes of one kind.
@@ -89,16 +89,19 @@ impl GraphFile {
             rings: machine.rings(&ways, swap),
             trees: machine.trees(self.trees())?,
             bound_mb_s,
+            cut: None,
+            ended: Ended::Told,
             swap,
             crossings: Vec::new(),
         };
         rings.crossings = machine.crossings(&rings);
-        let speed = fair(node, &rings)?;
-        rings.rings.iter_mut().for_each(|ring| ring.bandwidth_mb_s = speed);
         let told_mb_s = match nodes {
             1 => graph.speed_intra_mb_s,
             _ => graph.speed_intra_mb_s.min(graph.speed_inter_mb_s),
         };
+        // A GPU that is alone on its node loads no link.
+        let speed = fair(node, &rings)?.unwrap_or(told_mb_s);
+        rings.rings.iter_mut().for_each(|ring| ring.bandwidth_mb_s = speed);
         let told = |graph: &Graph| TreesTold {
             pattern: graph.pattern,
             inside_mb_s: graph.speed_intra_mb_s,
@@ -114,8 +117,8 @@ impl GraphFile {
     }
 }
 
-/// What each ring carries where all carry alike, and no link of any node more than it can.
-fn fair(node: &Node<'_>, found: &Rings) -> Result<u64, SearchError> {
+/// What each ring carries where all carry alike, and no link of any node more than it can; `None` where they load none.
+fn fair(node: &Node<'_>, found: &Rings) -> Result<Option<u64>, SearchError> {
     // Rings of one MB/s each load a link with their number.
     let nodes = found.rings.first().map_or(0, |ring| ring.nodes.len() as u32);
     // Nodes are alike, but for the swap.
@@ -125,7 +128,7 @@ fn fair(node: &Node<'_>, found: &Rings) -> Result<u64, SearchError> {
         let borne = loads.iter().map(|load| load.capacity_mb_s / load.load_mb_s.max(1)).min();
         least = [least, borne].into_iter().flatten().min();
     }
-    Ok(least.unwrap_or(0))
+    Ok(least)
 }
 
 struct Machine<'a> {

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use crosstie_topo::PathKind;
 
+use super::CutWhy;
 use super::model::{Leg, Model};
 
 /// Which rings a bound is for. `reach` is the worst path that they may take between GPU and NIC.
@@ -39,29 +40,47 @@ impl Scope {
     }
 }
 
-/// An upper bound of the sum of the bandwidths of all rings, MB/s. None where nothing limits them.
-pub(super) fn bound(model: &Model, scope: Scope) -> Option<u64> {
+/// An upper bound of the sum of the bandwidths of all rings, and what makes it.
+pub(super) struct Bound {
+    /// MB/s.
+    pub mb_s: u64,
+    /// By number in [`Model::links`]: the links that bring or take no more than that.
+    pub links: Vec<u32>,
+    pub why: CutWhy,
+}
+
+impl Bound {
+    /// The lesser of two; of equals the first.
+    fn least(self, mb_s: u64, why: CutWhy, links: impl FnOnce() -> Vec<u32>) -> Self {
+        if mb_s < self.mb_s { Self { mb_s, links: links(), why } } else { self }
+    }
+}
+
+/// The bound of rings; `None` where nothing limits them.
+pub(super) fn bound(model: &Model, scope: Scope) -> Option<Bound> {
     let mut seats: Vec<usize> = model.seats.iter().map(|seat| seat.vertex.0 as usize).collect();
     seats.sort_unstable();
     seats.dedup();
     let allowed = allowed(model, scope.reach());
     let outside = model.vertices;
-    let mut least = through(model, &model.inside(), scope == Scope::Inside);
+    let least = Bound { mb_s: FREE, links: Vec::new(), why: CutWhy::Through };
+    let mut least = through(model, &model.inside(), scope == Scope::Inside, least);
     let mut flows = Flows::new(model, &allowed, outside);
     if scope == Scope::Inside {
         least = neighbours(model, least);
     } else {
         for &seat in &seats {
-            least = least.min(flows.most(outside, seat, least));
-            least = least.min(flows.most(seat, outside, least));
+            least = flows.least(outside, seat, CutWhy::Apart, least);
+            least = flows.least(seat, outside, CutWhy::Apart, least);
         }
         flows.close(matches!(scope, Scope::Between { .. }));
     }
+    let why = if matches!(scope, Scope::Between { .. }) { CutWhy::BothWays } else { CutWhy::Apart };
     for &other in &seats[1..] {
-        least = least.min(flows.most(seats[0], other, least));
-        least = least.min(flows.most(other, seats[0], least));
+        least = flows.least(seats[0], other, why, least);
+        least = flows.least(other, seats[0], why, least);
     }
-    (least < FREE).then_some(least)
+    (least.mb_s < FREE).then_some(least)
 }
 
 /// More than all links of a machine carry.
@@ -83,10 +102,10 @@ fn allowed(model: &Model, reach: Option<PathKind>) -> Vec<bool> {
 }
 
 /// What the links between GPUs bring to all of them together, shared by the legs that end at one.
-fn through(model: &Model, inside: &[bool], closed: bool) -> u64 {
+fn through(model: &Model, inside: &[bool], closed: bool, least: Bound) -> Bound {
     let legs = model.seats.len() as u64 - u64::from(!closed);
     if legs == 0 || model.seats.len() < 2 {
-        return FREE;
+        return least;
     }
     let sum = |end: &dyn Fn(usize) -> u32| -> u64 {
         let mut sum = 0u64;
@@ -100,13 +119,23 @@ fn through(model: &Model, inside: &[bool], closed: bool) -> u64 {
         }
         sum / legs
     };
-    sum(&|link| model.links[link].to.0).min(sum(&|link| model.links[link].from.0)).min(FREE)
+    let (to, from) = (|link: usize| model.links[link].to.0, |link: usize| model.links[link].from.0);
+    let at = |end: &dyn Fn(usize) -> u32| {
+        let at_seat = |&link: &u32| {
+            let vertex = end(link as usize);
+            inside[link as usize] && model.seats.iter().any(|seat| seat.vertex.0 == vertex)
+        };
+        (0..model.links.len() as u32).filter(at_seat).collect()
+    };
+    least
+        .least(sum(&to), CutWhy::Through, || at(&to))
+        .least(sum(&from), CutWhy::Through, || at(&from))
 }
 
 /// What a GPU exchanges with others, of which no ring comes from the one that it goes to: a neighbour with
 /// links of w MB/s, both directions together, is on rings of at most w, and on none twice. So with every ring
 /// on two neighbours, 2 · T is at most the sum of the lesser of w and T.
-fn neighbours(model: &Model, least: u64) -> u64 {
+fn neighbours(model: &Model, least: Bound) -> Bound {
     let seats = model.seats.len() as u32;
     if seats < 3 {
         return least;
@@ -131,7 +160,18 @@ fn neighbours(model: &Model, least: u64) -> u64 {
         }
         low
     };
-    (0..seats).fold(least, |least, seat| reached(seat, least))
+    let around = |seat: u32| {
+        let vertex = model.seats[seat as usize].vertex;
+        let at = |&link: &u32| {
+            let link = &model.links[link as usize];
+            link.from == vertex || link.to == vertex
+        };
+        (0..model.links.len() as u32).filter(at).collect()
+    };
+    (0..seats).fold(least, |least, seat| {
+        let mb_s = reached(seat, least.mb_s);
+        least.least(mb_s, CutWhy::Neighbours, || around(seat))
+    })
 }
 
 /// Maximal flows between vertices (Dinic's algorithm).
@@ -144,6 +184,8 @@ struct Flows {
     arcs: Vec<Vec<u32>>,
     level: Vec<u32>,
     next: Vec<u32>,
+    /// By pair of arcs: the link that it is, of those that are links.
+    links: Vec<u32>,
 }
 
 impl Flows {
@@ -156,9 +198,12 @@ impl Flows {
             arcs: alloc::vec![Vec::new(); vertices],
             level: alloc::vec![0; vertices],
             next: alloc::vec![0; vertices],
+            links: Vec::new(),
         };
-        for (link, _) in model.links.iter().zip(allowed).filter(|&(_, &allowed)| allowed) {
+        let links = (0..).zip(&model.links).zip(allowed);
+        for ((number, link), _) in links.filter(|&(_, &allowed)| allowed) {
             flows.arc(link.from.0 as usize, link.to.0 as usize, link.capacity);
+            flows.links.push(number);
         }
         for port in &model.ports {
             flows.arc(outside, port.vertex.0 as usize, FREE);
@@ -185,6 +230,23 @@ impl Flows {
             (self.capacity[arc], self.capacity[arc + 1]) =
                 (capacity, if both { capacity } else { 0 });
         }
+    }
+
+    /// The lesser of a bound and of what flows from one vertex to another at most.
+    fn least(&mut self, from: usize, to: usize, why: CutWhy, least: Bound) -> Bound {
+        let mb_s = self.most(from, to, least.mb_s);
+        least.least(mb_s, why, || self.cut())
+    }
+
+    /// The links from what the last flow still reaches to what it does not.
+    fn cut(&self) -> Vec<u32> {
+        let reached = |vertex: u32| self.level[vertex as usize] != u32::MAX;
+        let crosses = |&(pair, _): &(usize, &u32)| {
+            let (to, from) = (self.to[2 * pair], self.to[2 * pair + 1]);
+            let back = self.capacity[2 * pair + 1] > 0 && reached(to) && !reached(from);
+            (reached(from) && !reached(to)) || back
+        };
+        self.links.iter().enumerate().filter(crosses).map(|(_, &link)| link).collect()
     }
 
     /// What flows from one vertex to another at most; not looked for beyond `enough`.

@@ -9,9 +9,12 @@ use crosstie_topo::PathKind;
 
 use super::bound::{Scope, bound};
 use super::model::Model;
-use super::node::{Found, Want, Way, search, through};
+use super::node::{Found, MOST_CHANNELS, Want, Way, search, through};
 use super::trees::trees;
-use super::{Crossing, CrossingWhy, Node, RelayWhy, Ring, Rings, SearchError, Side, Stretch, Swap};
+use super::{
+    Crossing, CrossingWhy, Cut, CutLink, Ended, Node, RelayWhy, Ring, Rings, SearchError, Side,
+    Stretch, Swap,
+};
 
 /// The rings of a cluster whose node number i is of kind `nodes[i]`.
 ///
@@ -40,7 +43,7 @@ pub fn rings(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Rings, SearchError> {
             let fewer = fewer.map(|kind| Node { rails: kind.rails.without(rail), ..kind });
             let found = on_all_rails(&fewer.collect::<Vec<_>>(), nodes);
             if let Some(found) = found.ok().filter(|it| it.total_mb_s() > best.total_mb_s()) {
-                best = Rings { bound_mb_s: best.bound_mb_s, ..found };
+                best = Rings { bound_mb_s: best.bound_mb_s, cut: best.cut, ..found }.seen();
             }
         }
     }
@@ -66,11 +69,26 @@ fn on_all_rails(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Rings, SearchError>
     let rings: Vec<Ring> = (0..layout.channels()).map(ring).collect();
     let scope =
         if nodes.len() > 1 { Scope::Between { reach: PathKind::Sys } } else { Scope::Inside };
-    let bounds = kinds_of(nodes).into_iter().map(|kind| bound(&models[kind as usize], scope));
-    let bound_mb_s = bounds.flatten().min();
+    let cuts =
+        kinds_of(nodes).into_iter().filter_map(|kind| cut(&models[kind as usize], kind, scope));
+    let least = cuts.min_by_key(|&(mb_s, _)| mb_s);
     let crossings = layout.crossings(&models, nodes);
     let trees = trees(&models, nodes, &layout);
-    Ok(Rings { rings, trees, bound_mb_s, swap: layout.swap, crossings })
+    let ended = if layout.gave_up() { Ended::Budget } else { Ended::Exhausted };
+    let (bound_mb_s, cut) = least.unzip();
+    let found = Rings { rings, trees, bound_mb_s, cut, ended, swap: layout.swap, crossings };
+    Ok(found.seen())
+}
+
+/// What bounds the rings through nodes of a kind, and by which links.
+fn cut(model: &Model, kind: u32, scope: Scope) -> Option<(u64, Cut)> {
+    let bound = bound(model, scope)?;
+    let link = |&number: &u32| {
+        let link = &model.links[number as usize];
+        CutLink { from: link.from, to: link.to, capacity_mb_s: link.capacity }
+    };
+    let links = bound.links.iter().map(link).collect();
+    Some((bound.mb_s, Cut { kind, why: bound.why, links }))
 }
 
 fn models(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Vec<Model>, SearchError> {
@@ -103,8 +121,8 @@ struct Ways {
 /// What each node does for each channel.
 pub(super) struct Layout {
     ways: Vec<Ways>,
-    /// By node: which of the ways are its, and whether the two of each pair of channels swap theirs.
-    nodes: Vec<(usize, bool)>,
+    /// By node: which of the ways are its, and the channels that take the way of the other of their pair, as bits.
+    nodes: Vec<(usize, u32)>,
     /// By node: the ways by which its trees go, which never swap.
     trees: Vec<usize>,
     swap: Swap,
@@ -114,7 +132,7 @@ impl Layout {
     fn of_one(found: Found) -> Self {
         let rails = alloc::vec![(None, None); found.ways.len()];
         let ways = alloc::vec![Ways { found, rails, why: RelayWhy::OwnNic }];
-        Self { ways, nodes: alloc::vec![(0, false)], trees: alloc::vec![0], swap: Swap::None }
+        Self { ways, nodes: alloc::vec![(0, 0)], trees: alloc::vec![0], swap: Swap::None }
     }
 
     pub fn channels(&self) -> u32 {
@@ -124,6 +142,11 @@ impl Layout {
     pub fn speed(&self) -> u64 {
         let speeds = self.nodes.iter().map(|&(ways, _)| self.ways[ways].found.speed);
         speeds.min().unwrap_or(0)
+    }
+
+    /// Whether some packing of faster rings ran out of steps.
+    fn gave_up(&self) -> bool {
+        self.ways.iter().any(|ways| ways.found.gave_up)
     }
 
     fn total(&self) -> u64 {
@@ -145,7 +168,7 @@ impl Layout {
     /// A channel's way through a node, the rails that it should keep to, and why it would need a relay.
     fn way(&self, node: u32, channel: u32) -> (&Way, Rails, RelayWhy) {
         let (ways, swapped) = self.nodes[node as usize];
-        let (ways, channel) = (&self.ways[ways], (channel ^ u32::from(swapped)) as usize);
+        let (ways, channel) = (&self.ways[ways], (channel ^ (swapped >> channel & 1)) as usize);
         (&ways.found.ways[channel], ways.rails[channel], ways.why)
     }
 
@@ -283,11 +306,47 @@ impl Cluster<'_> {
         let closed = search(&self.models[self.base as usize], Want::Closed);
         let closed = closed.and_then(|found| self.follow(&found, Tail::None));
         // Where they are equal, the simplest: that of two rails turns into closing.
-        let layouts = [closed, self.follow(found, Tail::Closing), turning];
+        let layouts = [closed, self.follow(found, Tail::Closing), turning, self.staggered(found)];
         layouts
             .into_iter()
             .flatten()
             .min_by_key(|layout| (Reverse(layout.total()), layout.relays()))
+    }
+
+    /// Paired rings of which each pair closes on another node, so that no node bears it for all: parts of the rings that
+    /// were found, as many as lose the least that way.
+    fn staggered(&self, found: &Found) -> Option<Layout> {
+        let nodes = self.nodes.len() as u64;
+        let pairs = |found: &Found| found.ways.len() as u64 / 2;
+        // What a node bears of `all` pairs that pass it, of which some close there and so count twice.
+        let lost = |all: u64| (all.div_ceil(nodes) * 1000).div_ceil(all + all.div_ceil(nodes));
+        let parts = (1..=MOST_CHANNELS).map_while(|parts| found.in_parts(parts));
+        let found = parts.min_by_key(|found| (lost(pairs(found)), pairs(found)))?;
+        let mut layout = self.follow(&found, Tail::None)?;
+        layout.swap = Swap::Staggered { nodes: pairs(&found).min(nodes) as u32 };
+        for place in 0..self.nodes.len() {
+            // Pair p closes at node p, counted around: before it swaps at odd nodes, behind it at even ones.
+            let closes = |channel: usize| channel / 2 % self.nodes.len() == place;
+            let behind = |channel: usize| place > channel / 2 % self.nodes.len();
+            let count = found.ways.len();
+            let swapped = |channel: usize| (place % 2 == 1) != behind(channel);
+            let bits = (0..count).filter(|&channel| swapped(channel)).map(|channel| 1 << channel);
+            layout.nodes[place].1 = bits.sum();
+            if !(0..count).any(closes) {
+                continue;
+            }
+            let rails: Vec<Rails> = (0..count)
+                .map(|channel| {
+                    let (_, (from, to), _) = layout.way(place as u32, channel as u32);
+                    (from, if closes(channel) { from } else { to })
+                })
+                .collect();
+            let model = &self.models[self.nodes[place] as usize];
+            let found = by_rails(model, &rails, found.speed)?;
+            layout.nodes[place] = (layout.ways.len(), 0);
+            layout.ways.push(Ways { found, rails, why: RelayWhy::OddNodes });
+        }
+        Some(layout)
     }
 
     /// Lets all nodes follow the rails that were found for one kind; `None` where one of them cannot.
@@ -313,7 +372,8 @@ impl Cluster<'_> {
             layout.ways.push(Ways { found, rails: rails.clone(), why });
         }
         for (place, kind) in self.nodes.iter().enumerate() {
-            layout.nodes.push((of_kind[kind], found.paired && place % 2 == 1));
+            let swapped = if found.paired && place % 2 == 1 { u32::MAX } else { 0 };
+            layout.nodes.push((of_kind[kind], swapped));
             layout.trees.push(of_kind[kind]);
         }
         let ins: Vec<Option<u32>> = rails.iter().map(|rails| rails.0).collect();
@@ -321,7 +381,7 @@ impl Cluster<'_> {
         let first = self.nodes.len().checked_sub(last.len())?;
         for (place, rails) in (first..).zip(last) {
             let found = by_rails(&self.models[self.nodes[place] as usize], &rails, found.speed)?;
-            layout.nodes[place] = (layout.ways.len(), false);
+            layout.nodes[place] = (layout.ways.len(), 0);
             layout.ways.push(Ways { found, rails, why: RelayWhy::OddNodes });
         }
         Some(layout)

@@ -1,6 +1,6 @@
 //! Owns what planned rings put on each link of a node, beside what it carries: what limits them is what is full.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crosstie_topo::VertexId;
@@ -22,12 +22,14 @@ pub struct Load {
 }
 
 /// What rings put on the links of one of their nodes, a node of this kind: of links that they use, in the order
-/// in which a search meets them.
+/// in which a search meets them. Those of a graph file may use NICs that are on no rail.
 ///
 /// # Errors
 /// When the kind cannot be planned for.
 pub fn loads(kind: &Node<'_>, found: &Rings, node: u32) -> Result<Vec<Load>, SearchError> {
-    let model = Model::of(kind, 0)?;
+    let ways = found.rings.iter().filter_map(|ring| ring.nodes.get(node as usize));
+    let used: BTreeSet<u32> = ways.flat_map(|way| [way.nic_in, way.nic_out]).flatten().collect();
+    let model = Model::with(kind, 0, |device| used.contains(&device))?;
     let mut loads = alloc::vec![0u64; model.links.len()];
     for ring in &found.rings {
         let Some(way) = ring.nodes.get(node as usize) else { continue };

@@ -80,10 +80,67 @@ pub struct Rings {
     pub trees: Vec<Tree>,
     /// What the rings together cannot exceed, MB/s; `None` where no link limits them.
     pub bound_mb_s: Option<u64>,
+    /// The links that make that bound.
+    pub cut: Option<Cut>,
+    /// How the search ended.
+    pub ended: Ended,
     /// How rings change rails from node to node.
     pub swap: Swap,
     /// Where rails are crossed, and why.
     pub crossings: Vec<Crossing>,
+}
+
+/// The links of a node that no rings can load with more than the bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// The kind of node.
+    pub kind: u32,
+    /// Why all rings load them.
+    pub why: CutWhy,
+    /// The links, each in one direction.
+    #[serde(skip)]
+    pub links: Vec<CutLink>,
+}
+
+/// A link of a cut, in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutLink {
+    /// Where it begins.
+    pub from: VertexId,
+    /// Where it ends.
+    pub to: VertexId,
+    /// What it carries, MB/s.
+    pub capacity_mb_s: u64,
+}
+
+/// Why rings cannot exceed what the links of a cut carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CutWhy {
+    /// They part GPUs from each other, or from the network, and each ring passes them.
+    Apart,
+    /// They part GPUs from each other, and each ring passes them in one direction or the other.
+    BothWays,
+    /// They are all that brings data to GPUs, or takes them, and each ring comes to each.
+    Through,
+    /// They lead to one GPU, and each ring comes to it from another GPU than it goes to.
+    Neighbours,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// It met the bound.
+    Bound,
+    /// It tried all numbers and speeds of the rings that it looks for.
+    Exhausted,
+    /// For some it ran out of steps.
+    Budget,
+    /// Nobody searched: a graph file says which rings there are.
+    Told,
 }
 
 /// How rings change rails from node to node, where their way out of a node is another NIC than their way in.
@@ -108,12 +165,24 @@ pub enum Swap {
         /// The node.
         at: u32,
     },
+    /// The number of nodes is odd and there are too few rails to turn: each pair of channels closes on a node of its
+    /// own, pair p on node p modulo the number of nodes, so that no node bears it for all.
+    Staggered {
+        /// On how many nodes some pair closes.
+        nodes: u32,
+    },
 }
 
 impl Rings {
     /// What all rings carry together, MB/s.
     pub fn total_mb_s(&self) -> u64 {
         self.rings.iter().map(|ring| ring.bandwidth_mb_s).sum()
+    }
+
+    /// The same, ended by the bound where they meet it.
+    fn seen(self) -> Self {
+        let ended = if self.reach_bound() { Ended::Bound } else { self.ended };
+        Self { ended, ..self }
     }
 
     /// Whether they reach the bound, but for what is left because each carries whole MB/s.

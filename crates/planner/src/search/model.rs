@@ -147,13 +147,22 @@ impl ToNics<'_> {
 
 impl Model {
     pub fn of(node: &Node<'_>, kind: u32) -> Result<Self, SearchError> {
+        Self::with(node, kind, |_| false)
+    }
+
+    /// The same with the ports of these numbers too, if they are on no rail.
+    pub fn with(
+        node: &Node<'_>,
+        kind: u32,
+        also: impl Fn(u32) -> bool,
+    ) -> Result<Self, SearchError> {
         let topology = node.topology;
         let seats: Vec<Seat> =
             node.members.iter().filter_map(|&member| seat(topology, member)).collect();
         if seats.is_empty() {
             return Err(SearchError::NoRanks { kind });
         }
-        let ports = ports(topology, &node.rails);
+        let ports = ports(topology, &node.rails, also);
         let (most, ends) = (crosstie_topo::MOST_ENDS, seats.len() + ports.len());
         if ends > most {
             return Err(SearchError::TooLarge { kind, ends, most });
@@ -238,15 +247,15 @@ pub fn device(topology: &Topology, of: VertexId) -> Option<u32> {
     }
 }
 
-/// The ports that are on rails; all, where none is.
-fn ports(topology: &Topology, rails: &Rails) -> Vec<Port> {
+/// The ports that are on rails, and also these; all, where none is on a rail.
+fn ports(topology: &Topology, rails: &Rails, also: impl Fn(u32) -> bool) -> Vec<Port> {
     let known = topology.ports().iter().filter_map(|&vertex| {
         let port = topology.port(vertex)?;
         let device = device(topology, vertex)?;
         let (rail, host) = (rails.rail_of(vertex), topology.vertex(vertex).host);
         Some(Port { vertex, device, rail, gdr: port.gdr, host })
     });
-    known.filter(|port| port.rail.is_some() || rails.is_empty()).collect()
+    known.filter(|port| port.rail.is_some() || rails.is_empty() || also(port.device)).collect()
 }
 
 /// The paths from each NUMA node that data of some seat must pass.

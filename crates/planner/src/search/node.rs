@@ -19,6 +19,7 @@
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::cmp::Reverse;
 
 use crosstie_topo::PathKind;
@@ -57,6 +58,8 @@ pub(super) struct Found {
     /// In `paired` rings 2k and 2k + 1 are each other's reverse.
     pub ways: Vec<Way>,
     pub paired: bool,
+    /// Whether some packing of faster ones was given up for it ran out of steps.
+    pub gave_up: bool,
 }
 
 impl Found {
@@ -97,25 +100,28 @@ impl Want {
 /// The best rings of a node; `None` where it has none of this kind.
 pub(super) fn search(model: &Model, want: Want) -> Option<Found> {
     let around = around(model);
-    let mut best: Option<Found> = None;
+    let (mut best, mut gave_up): (Option<Found>, bool) = (None, false);
     let reaches: &[PathKind] = if want == Want::Inside { &[PathKind::Sys] } else { &REACHES };
     for &reach in reaches {
-        let limit = bound(model, want.scope(reach)).unwrap_or(model.channel_limit);
+        let limit = bound(model, want.scope(reach)).map_or(model.channel_limit, |it| it.mb_s);
         let least = best.as_ref().map_or(0, Found::total);
         if limit > least + least / 20 {
             let boards = Boards::new(model, want, reach);
-            let search = Search { model, around: &around, boards, failed: Vec::new() };
-            best = search.run(limit, least).or(best);
+            let failed = Vec::new();
+            let mut search = Search { model, around: &around, boards, failed, gave_up: false };
+            let found = search.run(limit, least);
+            gave_up |= search.gave_up;
+            best = found.or(best);
         }
     }
-    best
+    best.map(|best| Found { gave_up, ..best })
 }
 
 /// Ways through a node by given ports: for each ring those that it may come in by and go out by. The fastest,
 /// at no more than `speed`.
 pub(super) fn through(model: &Model, rings: &[[Vec<u32>; 2]], speed: u64) -> Option<Found> {
     let around = around(model);
-    let mut best: Option<Found> = None;
+    let (mut best, gave_up): (Option<Found>, _) = (None, Cell::new(false));
     for reach in REACHES {
         if best.as_ref().is_some_and(|best| best.speed + best.speed / 20 >= speed) {
             break;
@@ -128,6 +134,7 @@ pub(super) fn through(model: &Model, rings: &[[Vec<u32>; 2]], speed: u64) -> Opt
         let pack = |at: u64| {
             let mut steps = STEPS_OF_ONE;
             let packed = Packing::new(&board, rings.len(), at, &around).run(&mut steps);
+            gave_up.set(gave_up.get() || steps == 0);
             packed.map(|rings| finish(&board, &rings, speed))
         };
         // Nothing limits the first but what is nearest; the others must be faster than the one before.
@@ -145,7 +152,7 @@ pub(super) fn through(model: &Model, rings: &[[Vec<u32>; 2]], speed: u64) -> Opt
             best = Some(found);
         }
     }
-    best
+    best.map(|best| Found { gave_up: gave_up.get(), ..best })
 }
 
 /// What ends rings may have, and whether each comes with its reverse.
@@ -209,11 +216,13 @@ struct Search<'a> {
     boards: Boards<'a>,
     /// By board, count and speed what was tried in vain: more rings, or faster ones, will not fit either.
     failed: Vec<(usize, u32, u64)>,
+    /// Whether some of it was tried with too few steps.
+    gave_up: bool,
 }
 
 impl Search<'_> {
     /// The best packing of more than `least` in total.
-    fn run(mut self, limit: u64, least: u64) -> Option<Found> {
+    fn run(&mut self, limit: u64, least: u64) -> Option<Found> {
         let inside = self.model.inside();
         let mut candidates = candidates(self.model, limit).peekable();
         for rung in RUNGS {
@@ -242,6 +251,7 @@ impl Search<'_> {
 
     fn pack(&mut self, number: usize, count: u32, speed: u64, steps: &mut u64) -> Option<Found> {
         if *steps == 0 {
+            self.gave_up = true;
             return None;
         }
         let board = self.boards.board(number);
@@ -263,6 +273,7 @@ impl Search<'_> {
         match packed {
             Some(rings) => Some(finish(board, &rings, self.model.channel_limit)),
             None => {
+                self.gave_up |= few == 0;
                 self.failed.push((number, count, speed));
                 None
             }
@@ -348,7 +359,7 @@ fn finish(board: &Board<'_>, rings: &[Ring], most: u64) -> Found {
         }
     }
     let paired = ways.iter().any(|way| way.nics.is_some_and(|(from, to, _)| from != to));
-    Found { speed, ways, paired }
+    Found { speed, ways, paired, gave_up: false }
 }
 
 /// Rings that close: they begin at the first seat.
