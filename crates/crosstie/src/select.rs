@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::LazyLock;
 
 use crosstie_ir::{ChunkMap, Collective, DataType, Layout, Plan, Rank, Table};
-use crosstie_planner::cost::{self, Links, Tune};
+use crosstie_planner::cost::{self, Exchange, Links, Tune};
 use crosstie_planner::{Algorithm, Basis, Nodes, PlanRequest, Reach, Selection};
 use crosstie_transport::{SHORTEST_LENT, tcp};
 
@@ -92,6 +92,12 @@ pub(crate) fn links(settings: &Resolved) -> Links {
     Links { message_bytes: settings.limits.slot_bytes as u64, ..links }
 }
 
+/// What an exchange makes of the ways between the nodes.
+fn exchange(settings: &Resolved, nodes: &Nodes) -> Option<Exchange> {
+    let relays = settings.has_relays();
+    settings.rails.of(nodes).exchange(relays, links(settings).between.mb_s)
+}
+
 /// The choices of a world on these nodes; the same on all ranks.
 pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
     let reach = match settings.transport {
@@ -101,7 +107,7 @@ pub(crate) fn selection(settings: &Resolved, nodes: &Nodes) -> Selection {
     };
     let basis = Basis {
         reach,
-        links: links(settings),
+        links: Links { exchange: exchange(settings, nodes), ..links(settings) },
         forced: settings.algorithm,
         order: settings.reduction_order,
         relays: settings.has_relays(),

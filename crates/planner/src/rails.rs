@@ -30,6 +30,7 @@ use crate::cost::Sharing;
 use crate::search::CrossingWhy;
 
 mod align;
+mod exchange;
 mod machines;
 
 pub use align::aligned_rails;

@@ -185,7 +185,7 @@ fn links() -> impl Strategy<Value = Links> {
             inside: HopClass::NvLinkHopper.hop(),
             between: HopClass::Rdma.hop(),
             node_mb_s: Some(200_000),
-            exchange: Some(Exchange { mb_s: 150_000, wires: 2, together: 8 }),
+            exchange: Some(Exchange { mb_s: 150_000, wires: 2, together: 8, relayed: 7 }),
             memory_mb_s: None,
             rings_mb_s: Some(370_000),
             trees_mb_s: Some(300_000),

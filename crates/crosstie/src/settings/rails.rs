@@ -619,7 +619,7 @@ mod tests {
         };
         let two = nodes(2, 4);
         let (of, numbers) = rails(None, &two);
-        assert!(numbers.goes_past(64 << 10) && !numbers.goes_past(32 << 10));
+        assert!(numbers.goes_past(64 << 10) && !numbers.goes_past(16 << 10));
         assert!(numbers.has_way_past(&of, 0, 5), "rails that only number ranks");
         // A NIC for each rank: what is not on its receiver's rail goes by a relay, however long it is.
         let (of, four) = rails(Some("10.0.0.1,10.1.0.1,10.2.0.1,10.3.0.1"), &two);

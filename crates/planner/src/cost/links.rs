@@ -95,6 +95,8 @@ pub struct Hop {
     pub wire_message_ns: u64,
     /// Bytes of the longest group of messages that leave as one wire message.
     pub group_bytes: u64,
+    /// At what rate messages reach a relay, where that is not the payload below.
+    pub relay_mb_s: Option<u64>,
     /// Payload of one rank or NIC, each direction.
     pub mb_s: u64,
     /// Where these come from.
@@ -114,6 +116,7 @@ const fn measured(
         message_ns,
         wire_message_ns: 0,
         group_bytes: u64::MAX,
+        relay_mb_s: None,
         mb_s,
         source: Source::Measured(command),
     }
@@ -128,6 +131,7 @@ const fn public(class: HopClass, [latency_ns, mb_s]: [u64; 2], source: &'static 
         message_ns: 0,
         wire_message_ns: 0,
         group_bytes: u64::MAX,
+        relay_mb_s: None,
         mb_s,
         source: Source::Public(source),
     }
@@ -143,11 +147,18 @@ const COMMAND: &str = "crosstie tune --budget-ms 4 --rounds 5";
 /// message occupies its rank, MB/s. Of what is public: latency of a hop (protocol Simple) and MB/s of all of
 /// a GPU's links, or of a NIC.
 const HOPS: &[Hop] = &[
-    // 2 ranks: all_reduce flat 8 B 337 ns, ring 456; ring 2 MiB 129 us.
-    measured(HopClass::SharedMemory, [130, u64::MAX, 0, 90, 16_000], COMMAND),
+    // 2 ranks: all_reduce flat 8 B 337 ns, ring 456; ring 2 MiB 129 us. To relays: all_to_all of 8 to 32 KiB on 2 nodes
+    // of 4 and of 8 ranks, `bench all_to_all --nodes 2 --ranks 8 --pxn auto --relay-below unlimited -b 64K -e 256K -i 64K`,
+    // takes 0.56 to 0.8 ns longer for each byte relayed.
+    Hop {
+        relay_mb_s: Some(1_750),
+        ..measured(HopClass::SharedMemory, [130, u64::MAX, 0, 90, 16_000], COMMAND)
+    },
     // 2 ranks: all_reduce flat 8 B 8.7 us, ring 15.7; flat 32 KiB 33 us; direct 2 MiB 437 us. Of wire messages: all_to_all
     // of 64 B to 8 KiB on 2 nodes of 4 and of 8 ranks, direct and by relays (`benches/rails`), takes 3.6 to 5.8 us longer
-    // for each; with 4 ranks to a node relays win at 32 KiB (359 us to 383) and lose at 64 (713 to 607).
+    // for each. So relays pay below 24 KiB with 4 ranks to a node, and below 40 with 8. Medians in us, by relays and
+    // direct: 4 ranks, 8 KiB 266 and 478, 16 KiB 526 and 438, 24 KiB 554 and 507, 32 KiB 735 and 528; 8 ranks, 16 KiB 1594
+    // and 2262, 32 KiB 2752 and 4079, 48 KiB 3636 and 4936.
     Hop {
         wire_message_ns: 4_700,
         group_bytes: MESSAGE_BYTES,
@@ -252,6 +263,8 @@ pub struct Exchange {
     pub wires: u64,
     /// Ranks that share a wire, by a relay; 1 where none do.
     pub together: u64,
+    /// Chunks that the busiest rank hands to relays, or is handed as one, whatever is more.
+    pub relayed: u64,
 }
 
 impl Exchange {

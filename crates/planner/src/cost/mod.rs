@@ -2,12 +2,15 @@
 //! and how fast the links of a world are ([`Links`]).
 //!
 //! ```text
-//! time = latencies of the longest chain of messages
-//!      + the longer of: the bytes of that chain, one message after the other,
-//!                       all bytes and messages of the busiest resource
+//! time = latency + bytes / bandwidth
+//! latency = what the messages of the longest chain wait for each other
+//!         + what the busiest rank does for its messages, inside its node and between nodes
+//! bytes / bandwidth = the longest of: the bytes of the busiest resource,
+//!                                     those of that chain, one message after the other,
+//!                                     what a rank does for the further pieces of long messages while bytes move
 //! ```
 //!
-//! A resource is what a rank sends and receives inside its node, what its NIC does, or the memory of a node.
+//! A resource is what a rank sends and receives inside its node, to relays too, what its NIC does, or the memory of a node.
 //! Everything is an integer (ns, bytes, MB/s of 10⁶ bytes), and saturates: the same value on every rank.
 
 mod links;
@@ -78,46 +81,60 @@ pub fn predict(work: &Work, links: &Links, whole: u64) -> Predicted {
     let [inside, between] = hops.map(|(hop, steps)| hop_ns(hop, message) * u128::from(steps));
     let chain = hops.map(|(hop, steps)| transfer_ns(message * u128::from(steps), hop.mb_s));
     let (waits, chain) = (inside + between, chain[0] + chain[1]);
+    let sends = messages(work, links, chunk.min(1));
     let (busy, resource) = busiest(work, links, chunk);
     let slower = if between > inside { links.between.class } else { links.inside.class };
-    let bottleneck = match waits + chain.saturating_sub(busy) >= busy {
-        true => Bottleneck::Latency(slower),
-        false => resource,
-    };
-    let total = waits.saturating_add(chain.max(busy));
+    let mut parts = [
+        (busy, resource),
+        (sends[0], Bottleneck::Messages(links.inside.class)),
+        (sends[1], Bottleneck::Messages(links.between.class)),
+        (waits + chain.saturating_sub(busy), Bottleneck::Latency(slower)),
+    ];
+    parts.sort_by_key(|(ns, _)| *ns);
+    let [.., (_, bottleneck)] = parts;
+    let latency = waits.saturating_add(sends[0]).saturating_add(sends[1]);
+    let total = latency.saturating_add(chain.max(busy));
     Predicted { time_ns: u64::try_from(total).unwrap_or(u64::MAX), bottleneck }
 }
 
-/// The resource that the longest takes to move chunks of so many bytes, and how long.
+/// How long the busiest rank is busy with its messages inside its node and between nodes, of chunks of so many bytes.
+fn messages(work: &Work, links: &Links, chunk: u128) -> [u128; 2] {
+    // What exceeds a message travels as several.
+    let pieces = chunk.div_ceil(u128::from(links.message_bytes.max(1))).max(1);
+    let crossing = match work.exchange(links) {
+        Some(exchange) => {
+            exchange.messages(chunk, links.message_bytes) * u128::from(work.exchanges)
+        }
+        None => u128::from(work.messages.between) * pieces,
+    };
+    [
+        u128::from(work.messages.inside) * pieces * u128::from(links.inside.message_ns),
+        crossing * u128::from(links.between.message_ns),
+    ]
+}
+
+/// The resource that takes the longest to move chunks of so many bytes, and how long.
 fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
     let Links { inside, between, .. } = links;
     let bytes = |chunks: u64| chunk * u128::from(chunks);
-    // What exceeds a message travels as several.
-    let pieces = chunk.div_ceil(u128::from(links.message_bytes.max(1))).max(1);
-    let sends = |count: u64, hop: &Hop| u128::from(count) * pieces * u128::from(hop.message_ns);
-    let crossing = match work.exchange(links) {
-        Some(exchange) => {
-            let each = exchange.messages(chunk, links.message_bytes) * u128::from(work.exchanges);
-            each * u128::from(between.message_ns)
-        }
-        None => sends(work.messages.between, between),
-    };
+    let (first, all) = (messages(work, links, chunk.min(1)), messages(work, links, chunk));
     let mut resources = [
-        (sends(work.messages.inside, inside), Bottleneck::Messages(inside.class)),
-        (crossing, Bottleneck::Messages(between.class)),
         (0, Bottleneck::Searched),
         (0, Bottleneck::Link(inside.class)),
         (0, Bottleneck::Nic(between.class)),
         (0, Bottleneck::Memory),
+        (all[0] - first[0], Bottleneck::Messages(inside.class)),
+        (all[1] - first[1], Bottleneck::Messages(between.class)),
     ];
     match work.searched_mb_s(links) {
         // The search loads every NIC, and no link with more than it bears.
         Some(mb_s) => {
-            resources[2].0 = transfer_ns(bytes(work.rank.inside.max(work.rank.between)), mb_s);
+            resources[0].0 = transfer_ns(bytes(work.rank.inside.max(work.rank.between)), mb_s);
         }
         None => {
-            resources[3].0 = transfer_ns(bytes(work.rank.inside), inside.mb_s);
-            resources[4].0 = match work.exchange(links) {
+            let relayed = work.exchange(links).map_or(0, |it| it.relayed * work.exchanges);
+            resources[1].0 = transfer_ns(bytes(work.rank.inside + relayed), inside.mb_s);
+            resources[2].0 = match work.exchange(links) {
                 // Relays send for others, so that a rank's own NICs say little.
                 Some(exchange) => transfer_ns(bytes(work.node.between), exchange.mb_s),
                 None => {
@@ -129,7 +146,7 @@ fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
         }
     }
     if let Some(mb_s) = links.memory_mb_s {
-        resources[5].0 = transfer_ns(bytes(work.node.inside), mb_s);
+        resources[3].0 = transfer_ns(bytes(work.node.inside), mb_s);
     }
     resources.into_iter().max_by_key(|(ns, _)| *ns).unwrap_or((0, Bottleneck::Memory))
 }

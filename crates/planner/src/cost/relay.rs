@@ -1,11 +1,11 @@
 //! Owns the choice between the two ways of a pair: direct, or by the relay that enters the network on the receiver's
 //! rail, as a function of the pair and of the length of its messages.
 //!
-//! G ranks that share the relay's wire send G wire messages direct, and by the relay as few as its groups allow; the
-//! price is one copy of all of their bytes. So a relay pays up to the largest b with
+//! G ranks that share the relay's wire send G wire messages direct, one after the other, and by the relay as few as its
+//! groups allow; the price is a copy, which all make side by side. So a relay pays up to the largest b with
 //!
 //! ```text
-//! (G − groups(b)) · wire message ≥ G · b / copy        groups(b) = ⌈G / min(8, ⌊longest group / b⌋)⌉
+//! (G − groups(b)) · wire message ≥ b / copy        groups(b) = ⌈G / min(8, ⌊longest group / b⌋)⌉
 //! ```
 //!
 //! Where the direct way would cross rails the relay is taken at any length: what joins rails is shared by all of them.
@@ -55,7 +55,8 @@ impl RelayPays {
 fn even(together: u64, members: u64, links: &Links) -> u64 {
     let Hop { wire_message_ns, group_bytes, .. } = links.between;
     let saved = u128::from(together - together.div_ceil(members)) * u128::from(wire_message_ns);
-    let copied = saved * u128::from(links.inside.mb_s) / (1000 * u128::from(together));
+    let copy_mb_s = links.inside.relay_mb_s.unwrap_or(links.inside.mb_s);
+    let copied = saved * u128::from(copy_mb_s) / 1000;
     u64::try_from(copied).unwrap_or(u64::MAX).min(group_bytes / members)
 }
 
@@ -74,18 +75,18 @@ mod tests {
     #[test]
     fn a_relay_pays_as_long_as_what_it_saves_is_more_than_the_copy() {
         let host = [1, 2, 3, 4, 8].map(|together| below(together, &Links::HOST));
-        assert_eq!(host, [0, 37_600, 43_690, 37_600, 43_690]);
+        assert_eq!(host, [0, 8_225, 16_450, 24_675, 41_125]);
         let rdma = Links { inside: HopClass::NvLinkHopper.hop(), ..Links::HOST };
         let rdma = Links { between: HopClass::Rdma.hop(), ..rdma };
-        // 7 of 8 wire messages of 1 us, against copies at 370.8 GB/s.
-        assert_eq!([below(1, &rdma), below(8, &rdma)], [0, 324_450]);
+        // 7 of 8 wire messages of 1 us, against a copy at 370.8 GB/s.
+        assert_eq!([below(1, &rdma), below(8, &rdma)], [0, 2_595_600]);
     }
 
     #[test]
     fn more_ranks_on_a_wire_and_faster_copies_never_make_a_relay_pay_less_than_for_two() {
         let two = below(2, &Links::HOST);
         assert!((2..200).all(|together| below(together, &Links::HOST) >= two));
-        let fast = Hop { mb_s: 2 * Links::HOST.inside.mb_s, ..Links::HOST.inside };
+        let fast = Hop { relay_mb_s: None, ..Links::HOST.inside };
         let fast = Links { inside: fast, ..Links::HOST };
         assert!((2..200).all(|it| below(it, &fast) >= below(it, &Links::HOST)));
         assert!(below(u64::MAX, &Links::HOST) > 0);

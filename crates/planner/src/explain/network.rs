@@ -68,6 +68,7 @@ impl Cluster<'_> {
         let kinds = self.to_nics.len();
         let mut ways = [Side::Out, Side::In].map(|side| (side, alloc::vec![Ways::new(); kinds]));
         let (mut wires, mut together) = (BTreeMap::<(usize, u32), u64>::new(), 1);
+        let mut handed = [BTreeMap::<(usize, u32), u64>::new(), BTreeMap::new()];
         for pair in self.world.sample.pairs() {
             let [from, to] = [pair.0, pair.1].map(|place| self.world.kind(place));
             // What each has of such pairs.
@@ -78,6 +79,11 @@ impl Cluster<'_> {
                     *ways[0].1[from].entry(out).or_default() += receivers;
                     *ways[1].1[to].entry((way.remote_gpu, way.remote_nic?)).or_default() += senders;
                 }
+            }
+            for way in self.world.ways(pair, ChannelId(0)) {
+                let Some(relay) = way.relay else { continue };
+                *handed[0].entry((from, way.gpu)).or_default() += receivers;
+                *handed[1].entry((from, relay)).or_default() += receivers;
             }
             for ((sender, receiver), ranks) in self.shared(pair) {
                 *wires.entry((from, sender)).or_default() += receivers;
@@ -91,7 +97,8 @@ impl Cluster<'_> {
                 mb_s = least(mb_s, self.to_nics[kind].carried(ways, *side)?);
             }
         }
-        Some(Exchange { mb_s: mb_s?, wires: wires.into_values().max()?, together })
+        let relayed = handed.iter().flat_map(BTreeMap::values).max().copied().unwrap_or(0);
+        Some(Exchange { mb_s: mb_s?, wires: wires.into_values().max()?, together, relayed })
     }
 
     /// The wires from a node to another on a channel, by the devices at their ends: how many ranks send on each.

@@ -78,7 +78,7 @@ fn relays_pay(scheme: &Scheme<'_>, text: &mut String) {
                 format!(
                     "below {below} bytes for {count} of {all} pairs: {together} on a wire save wire messages of {} ns each, and are copied at {}",
                     links.between.wire_message_ns,
-                    speed(links.inside.mb_s),
+                    speed(links.inside.relay_mb_s.unwrap_or(links.inside.mb_s)),
                 )
             }
         };
