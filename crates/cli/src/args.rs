@@ -441,6 +441,8 @@ pub enum TransportArg {
     Shm,
     /// TCP between any two ranks
     Tcp,
+    /// Shared memory inside a node, ibverbs between nodes
+    Verbs,
     /// All ranks as threads of one process
     Loopback,
 }

@@ -318,7 +318,7 @@ fn check_reach(settings: &Resolved, nodes: &Nodes) -> Result<(), Error> {
     Err(Error::Setting {
         name: "CROSSTIE_TRANSPORT",
         value: settings.transport.name().to_owned(),
-        what: format!("the ranks are on {} nodes; use auto or tcp", nodes.count()),
+        what: format!("the ranks are on {} nodes; use auto, tcp or verbs", nodes.count()),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::Communicator;
 /// What has travelled over one transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportCounters {
-    /// `shm`, `tcp` or `loopback`.
+    /// `shm`, `tcp`, `verbs` or `loopback`.
     pub transport: &'static str,
     /// Messages sent by this rank.
     pub messages: u64,

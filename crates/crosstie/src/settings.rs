@@ -47,15 +47,18 @@ pub enum Transport {
     SharedMemory,
     /// TCP only, inside a node too.
     Tcp,
+    /// Shared memory inside a node, ibverbs between nodes.
+    Verbs,
     /// Memory of this process inside a node, TCP between nodes; for [`crate::Threads`].
     Loopback,
 }
 
 impl Transport {
-    const NAMES: [(&'static str, Self); 4] = [
+    const NAMES: [(&'static str, Self); 5] = [
         ("auto", Self::Auto),
         ("shm", Self::SharedMemory),
         ("tcp", Self::Tcp),
+        ("verbs", Self::Verbs),
         ("loopback", Self::Loopback),
     ];
 
@@ -79,7 +82,7 @@ impl FromStr for Transport {
             .iter()
             .find(|(name, _)| *name == text)
             .map(|(_, t)| *t)
-            .ok_or_else(|| "expected auto, shm, tcp or loopback".to_owned())
+            .ok_or_else(|| "expected auto, shm, tcp, verbs or loopback".to_owned())
     }
 }
 
@@ -163,7 +166,8 @@ impl Resolved {
     /// Whether messages between nodes may go by way of relays: they need memory that the ranks of a node
     /// share.
     pub fn has_relays(&self) -> bool {
-        self.rails.pxn != Pxn::Off && self.transport == Transport::Auto
+        let shares = matches!(self.transport, Transport::Auto | Transport::Verbs);
+        self.rails.pxn != Pxn::Off && shares
     }
 
     /// Whether this rank can tell what its machine is, and where it looks. Threads of one process do not look at their

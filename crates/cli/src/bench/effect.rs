@@ -46,12 +46,13 @@ fn without(args: &BenchArgs, nodes: Option<u32>) -> Vec<String> {
         );
     }
     let relays = args.settings.pxn.filter(|pxn| *pxn != Pxn::Off);
-    if let Some(pxn) = relays.filter(|_| args.transport != TransportArg::Auto) {
+    let relays_work = matches!(args.transport, TransportArg::Auto | TransportArg::Verbs);
+    if let Some(pxn) = relays.filter(|_| !relays_work) {
         let transport = args.transport.to_possible_value();
         let transport = transport.as_ref().map_or("", |value| value.get_name());
         found.push(format!(
             "--pxn {} has no effect with --transport {transport}: relays need memory inside a node and a \
-             network between nodes, --transport auto",
+             network between nodes, --transport auto or verbs",
             pxn.name()
         ));
     } else if let Some(pxn) = relays.filter(|_| nodes == Some(1)) {

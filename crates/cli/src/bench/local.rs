@@ -29,7 +29,7 @@ const REMEMBERED_LINES: usize = 1000;
 /// Starts the ranks and runs the benchmark on them.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let default_nodes = match args.transport {
-        TransportArg::Auto | TransportArg::Tcp => DEFAULT_NODES,
+        TransportArg::Auto | TransportArg::Tcp | TransportArg::Verbs => DEFAULT_NODES,
         TransportArg::Shm | TransportArg::Loopback => 1,
     };
     let (ranks, nodes) = match &args.settings.topo {

@@ -219,6 +219,7 @@ fn settings(args: &BenchArgs) -> Settings {
         TransportArg::Auto => settings,
         TransportArg::Shm => settings.transport(Transport::SharedMemory),
         TransportArg::Tcp => settings.transport(Transport::Tcp),
+        TransportArg::Verbs => settings.transport(Transport::Verbs),
         TransportArg::Loopback => settings.transport(Transport::Loopback),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crosstie::{Communicator, Error, ReduceOp};
 
 use super::report::PerCall;
+use super::sent;
 
 /// Calls from which the number of timed calls is estimated.
 const TRIAL_CALLS: u32 = 3;
@@ -109,8 +110,8 @@ fn counted(comm: &mut Communicator) -> Result<Vec<i64>, Error> {
     align(comm)?;
     let metrics = comm.metrics();
     align(comm)?;
-    let tcp = metrics.transports.iter().find(|counters| counters.transport == "tcp");
-    let sent = tcp.map_or([0; 3], |tcp| [tcp.messages, tcp.wire_messages, tcp.bytes]);
+    let network = metrics.transports.iter().find(|counters| sent::is_network(counters.transport));
+    let sent = network.map_or([0; 3], |it| [it.messages, it.wire_messages, it.bytes]);
     let rails =
         (0..comm.rails()).map(|rail| if rail == metrics.nic.rail { metrics.nic.bytes } else { 0 });
     let all = sent.into_iter().chain([metrics.nic.crossing_bytes]).chain(rails);

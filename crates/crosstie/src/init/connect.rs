@@ -12,6 +12,8 @@ use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
+use crosstie_verbs::wires::{Nic, VerbsEndpoint, VerbsOptions};
+use crosstie_verbs::{Library, VerbsError};
 
 use crate::select::CHANNELS;
 use crate::settings::Resolved;
@@ -133,10 +135,18 @@ impl<'a> Neighbourhood<'a> {
             }
         }
         if !remote.is_empty() {
-            let tcp = self.connect_tcp(&remote, relays, inbox, deadline, interrupted)?;
-            connected.paths = tcp.paths();
+            let options = self.links(&remote, deadline);
+            let relays = self.relays(&remote, relays);
+            let network: Box<dyn Endpoint> = if self.settings.transport == Transport::Verbs {
+                let heap = connected.heap.clone();
+                Box::new(self.connect_verbs(options, relays, heap, inbox, interrupted)?)
+            } else {
+                let tcp = TcpEndpoint::connect_with_relays(&options, relays, inbox, interrupted)?;
+                connected.paths = tcp.paths();
+                Box::new(tcp)
+            };
             // Before the fabric, which knows all ranks of the process, those of other nodes too.
-            connected.endpoints.insert(0, Box::new(tcp));
+            connected.endpoints.insert(0, network);
         }
         Ok(())
     }
@@ -162,15 +172,34 @@ impl<'a> Neighbourhood<'a> {
         Ok(shm::connect_with_boxes(&options, doorbell, interrupted)?)
     }
 
-    fn connect_tcp(
+    /// Queue pairs on the one NIC that this rank sends from.
+    fn connect_verbs(
         &self,
-        remote: &[u32],
-        boxes: Vec<RelayPeer>,
+        links: TcpOptions,
+        relays: Relays,
+        heap: Heap,
         inbox: &Inbox,
-        deadline: Instant,
         interrupted: Interrupted<'_>,
-    ) -> Result<TcpEndpoint, Error> {
-        let options = TcpOptions {
+    ) -> Result<VerbsEndpoint, Error> {
+        let own = links.source;
+        let is_other = |nic: IpAddr| Some(nic) != own;
+        if let Some(other) = links.peers.iter().find(|peer| peer.source.is_some_and(is_other)) {
+            return Err(several_nics(own, other));
+        }
+        let failed = |error: VerbsError| TransportError::System {
+            call: "finding this rank's verbs device".to_owned(),
+            source: std::io::Error::other(error),
+        };
+        let library = Library::open().map_err(failed)?;
+        let rail = self.rails.rail_of(self.rank());
+        let nic = Nic::of_address(&library, own, rail, self.settings.stall).map_err(failed)?;
+        let options = VerbsOptions { links, nic, heap: Some(heap) };
+        Ok(crosstie_verbs::wires::connect(&library, &options, relays, inbox, interrupted)?)
+    }
+
+    /// With whom this rank has wires, and how their ends meet.
+    fn links(&self, remote: &[u32], deadline: Instant) -> TcpOptions {
+        TcpOptions {
             rank: self.world.rank,
             peers: remote.iter().filter_map(|&peer| self.wire_with(peer)).collect(),
             secret: self.world.secret.clone(),
@@ -179,7 +208,10 @@ impl<'a> Neighbourhood<'a> {
             source: self.own_nic(),
             deadline,
             patience: self.settings.silence.max(SHORTEST_PATIENCE),
-        };
+        }
+    }
+
+    fn relays(&self, remote: &[u32], boxes: Vec<RelayPeer>) -> Relays {
         let routes = remote.iter().filter_map(|&peer| self.relayed(peer)).collect();
         let aggregation = Aggregation {
             most: self.settings.rails.most,
@@ -189,8 +221,7 @@ impl<'a> Neighbourhood<'a> {
                 Flush::After(bound) => tcp::Flush::After(bound),
             },
         };
-        let relays = Relays { peers: boxes, routes, aggregation };
-        Ok(TcpEndpoint::connect_with_relays(&options, relays, inbox, interrupted)?)
+        Relays { peers: boxes, routes, aggregation }
     }
 
     /// The wire between this rank and `peer`, if one of them sends on it.
@@ -265,6 +296,22 @@ impl<'a> Neighbourhood<'a> {
     /// The address of this node's NIC on a rail, if it was named.
     fn nic(&self, rail: Option<u32>) -> Option<IpAddr> {
         self.settings.rails.nics.get(rail? as usize).copied()
+    }
+}
+
+#[cold]
+fn several_nics(own: Option<IpAddr>, other: &TcpPeer) -> Error {
+    let shown = |nic: Option<IpAddr>| nic.map_or("any NIC".to_owned(), |nic| nic.to_string());
+    Error::Setting {
+        name: "CROSSTIE_TRANSPORT",
+        value: Transport::Verbs.name().to_owned(),
+        what: format!(
+            "this rank would send from {} to rank {}, and from {} to others; over verbs a rank has one NIC: start as \
+             many ranks on a node as it has NICs, or use auto",
+            shown(other.source),
+            other.rank,
+            shown(own)
+        ),
     }
 }
 

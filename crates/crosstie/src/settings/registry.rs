@@ -498,7 +498,8 @@ pub(crate) static TOPO_FILE: Knob<PathBuf> = Knob::new(
 pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
     "CROSSTIE_TRANSPORT",
     Scope::World,
-    "`auto` (shared memory inside a node, TCP between), `shm` or `tcp`",
+    "`auto` (shared memory inside a node, TCP between), `shm`, `tcp`, or `verbs` (shared memory inside a node, ibverbs \
+     between)",
 )
 .default("auto")
 .nccl("NCCL_SHM_DISABLE", transport_of_nccl);
