@@ -8,6 +8,8 @@ use std::ptr::{self, NonNull};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::Region;
+
 /// A memfd or a part of one, mapped for reading and writing (or, of a peer's heap, for reading alone).
 ///
 /// The memory may change at any time, as peers write it: here it is only ever reached through
@@ -119,6 +121,13 @@ impl Mapping {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// All of it, for one who keeps the mapping as long as anyone uses that.
+    pub(crate) fn region(&self) -> Region {
+        // SAFETY: the range is mapped as long as this value lives; who touches which part of it, and when, is agreed
+        // on by those who are given it.
+        unsafe { Region::from_raw_parts(self.start, self.len) }
     }
 
     /// Its first byte; the start of a page.

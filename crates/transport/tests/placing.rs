@@ -64,10 +64,11 @@ fn endpoints(network: &Network, ranks: u32, channels: u16, limits: Limits) -> En
     (0..).zip(devices.into_iter().zip(joints)).map(end).collect()
 }
 
-/// What is to be reached over ibverbs: a group of 8 is one chain of 8 payloads and a head, and ends once.
+/// What is to be reached over ibverbs: a group of 8 is one chain of 8 payloads and a head, and ends once. Short
+/// payloads go with the head.
 #[test]
 fn a_group_of_eight_is_nine_writes_of_one_call() {
-    for len in [8, 16_000] {
+    for (len, expected) in [(8, 1), (64, 1), (65, 9), (16_000, 9)] {
         let network = Network::new(None, true);
         let mut world = World::new(boxed(endpoints(&network, 2, 8, LIMITS)));
         let paths: Vec<Path> = (0..8).map(|channel| Path { src: 0, dst: 1, channel }).collect();
@@ -85,7 +86,11 @@ fn a_group_of_eight_is_nine_writes_of_one_call() {
         world.end(0).progress().expect("no failure");
         let after = network.posted(0);
         let (writes, chains) = (after.writes - before.writes, after.chains - before.chains);
-        assert_eq!((writes, chains), (9, 1), "writes and calls for 8 messages of {len} bytes");
+        assert_eq!(
+            (writes, chains),
+            (expected, 1),
+            "writes and calls for 8 messages of {len} bytes"
+        );
         world.end(1).progress().expect("no failure");
         for (mut receive, &path) in incoming.into_iter().zip(&paths) {
             let got = receive.step(&mut world).expect("the peer is alive");
@@ -116,6 +121,31 @@ fn a_stream_one_way_costs_few_heads_the_other_way() {
     let [pieces, back] = [0, 1].map(|device| after[device] - before[device]);
     assert_eq!(pieces, 128, "chains for as many pieces");
     assert!((2..=6).contains(&back), "{back} chains back for {pieces}");
+}
+
+/// Long messages fill both rings of a wire at once; what each end has emptied still reaches the other.
+#[test]
+fn rings_that_are_full_both_ways_are_emptied() {
+    for seed in 0..8 {
+        let limits = Limits { slots: 1, slot_bytes: 12 << 20 };
+        let network = Network::new(Some(seed), true);
+        let mut world = World::new(boxed(endpoints(&network, 2, 1, limits)));
+        let paths = [(0, 1), (1, 0)].map(|(src, dst)| Path { src, dst, channel: 0 });
+        let expected = paths.map(|path| message(path, 0, limits.slot_bytes));
+        let mut incoming = paths.map(|path| world.incoming(path, limits.slot_bytes, true));
+        let mut outgoing = [0, 1].map(|i| world.outgoing(paths[i], &expected[i]));
+        let (mut sent, mut got) = ([false; 2], [None, None]);
+        world.until("both messages", |world| {
+            for i in 0..2 {
+                sent[i] = sent[i] || outgoing[i].step(world).expect("the peer is alive");
+                if got[i].is_none() {
+                    got[i] = incoming[i].step(world).expect("the peer is alive");
+                }
+            }
+            got.iter().all(Option::is_some).then_some(())
+        });
+        assert!(got == expected.map(Some), "with seed {seed}");
+    }
 }
 
 /// An engine looks 16 times before it sleeps.

@@ -4,13 +4,14 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::medium::{Keys, Place};
+use crate::mapping::Mapping;
 use crate::{Region, TransportError};
 
 /// Memory that a medium reaches by `keys`: a block of its own, or a part of one.
 pub struct Memory {
     whole: Region,
     keys: Keys,
-    _block: Arc<Block>,
+    _owner: Arc<dyn Send + Sync>,
 }
 
 /// What memory is taken from.
@@ -19,23 +20,24 @@ pub(super) type Source<'a> = &'a mut dyn FnMut(usize) -> Result<Memory, Transpor
 impl Memory {
     /// So many bytes that no device knows.
     pub fn own(bytes: usize) -> Self {
-        let block = Arc::new(Block::new(bytes));
-        Self { whole: block.whole(), keys: Keys::NONE, _block: block }
+        let block = Block::new(bytes);
+        Self { whole: block.whole(), keys: Keys::NONE, _owner: Arc::new(block) }
     }
 
-    /// A part of `block`, which nobody else is given; `None` when it does not lie inside.
-    pub fn part(block: &Arc<Block>, keys: Keys, offset: usize, bytes: usize) -> Option<Self> {
-        let whole = block.whole().part(offset, bytes)?;
-        Some(Self { whole, keys, _block: Arc::clone(block) })
-    }
-
-    pub fn whole(&self) -> Region {
-        self.whole
+    /// A part of `mapping`, which nobody else is given; `None` when it does not lie inside.
+    pub(crate) fn part(
+        mapping: &Arc<Mapping>,
+        keys: Keys,
+        offset: usize,
+        bytes: usize,
+    ) -> Option<Self> {
+        let whole = mapping.region().part(offset, bytes)?;
+        Some(Self { whole, keys, _owner: Arc::clone(mapping) as _ })
     }
 }
 
 /// Zeroed memory. It comes from the kernel as untouched pages, so what is never used costs address space alone.
-pub struct Block {
+struct Block {
     start: NonNull<u128>,
     words: usize,
 }
@@ -47,13 +49,13 @@ unsafe impl Sync for Block {}
 
 impl Block {
     /// At least so many bytes.
-    pub fn new(bytes: usize) -> Self {
+    fn new(bytes: usize) -> Self {
         let words = bytes.div_ceil(size_of::<u128>());
         let memory = Box::into_raw(vec![0u128; words].into_boxed_slice());
         Self { start: NonNull::new(memory.cast()).unwrap_or(NonNull::dangling()), words }
     }
 
-    pub fn whole(&self) -> Region {
+    fn whole(&self) -> Region {
         // SAFETY: the allocation is `words` words long and lives as long as the block, which everyone who hands
         // out parts of this keeps; no two of those overlap.
         unsafe { Region::from_raw_parts(self.start.cast(), self.words * size_of::<u128>()) }

@@ -31,7 +31,7 @@ mod sending;
 mod service;
 mod wire;
 
-pub(crate) use batch::{Batch, MOST_SEGMENTS, Segment};
+pub(crate) use batch::{Batch, MOST_SEGMENTS, Payload, Segment};
 pub(crate) use endpoint::system;
 pub use endpoint::{EAGER_BYTES, Joint, Relays, WireEndpoint};
 pub(crate) use ends::{Ends, Group};

@@ -101,7 +101,7 @@ pub trait Pair: Send {
 
     /// Posts a chain: `writes` in order, and `last`, of which the peer learns by `immediate`. One call to the device;
     /// it says once that all of them have ended. There is room: at most [`SEND_DEPTH`](super::SEND_DEPTH) writes that
-    /// have not ended, and [`RING_SLOTS`](super::RING_SLOTS) chains. `last` has at most 320 bytes.
+    /// have not ended, and [`RING_SLOTS`](super::RING_SLOTS) chains. `last` has at most 832 bytes.
     ///
     /// # Errors
     /// The pair has failed; or the device refuses.

@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::device::{Completion, Device, Lasting, Pair, Write};
+use super::medium::memory_for_devices;
+use crate::mapping::Mapping;
 use crate::wires::frame::{HEADER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, Violation};
-use crate::wires::memory::Block;
-use crate::wires::{Batch, Ended, Ends, Keys, Link, Place, Push, Segment};
+use crate::wires::{Batch, Ended, Ends, Keys, Link, Payload, Place, Push, Segment};
 use crate::{Region, TransportError};
 
 /// Heads that an end may have sent and not heard to be emptied; a power of two, so that slots stay in turn when
@@ -16,8 +17,11 @@ pub const RING_SLOTS: usize = 64;
 /// Writes of a pair that may be posted and not ended.
 pub const SEND_DEPTH: usize = RING_SLOTS * (MOST_RECORDS + 1);
 
-/// From one slot to the next: whole cache lines.
-const SLOT_BYTES: usize = MOST_HEAD_BYTES.next_multiple_of(64);
+/// Payloads of up to so many bytes lie behind their head's records, in the order of the members.
+const SHORT_BYTES: usize = 64;
+/// From one slot to the next: whole cache lines, for a head with eight short payloads.
+pub(super) const SLOT_BYTES: usize =
+    (MOST_HEAD_BYTES + MOST_RECORDS * SHORT_BYTES).next_multiple_of(64);
 /// Bytes of a ring.
 const RING_BYTES: usize = RING_SLOTS * SLOT_BYTES;
 /// Where a head says how many the sender has emptied.
@@ -28,7 +32,7 @@ const EMPTIED_ONLY: u8 = 0;
 
 /// The memory of a wire's rings at this end: where the peer's heads arrive, and where own ones lie as they leave.
 pub struct RingMemory {
-    block: Arc<Block>,
+    mapping: Arc<Mapping>,
     keys: Keys,
 }
 
@@ -38,11 +42,11 @@ impl RingMemory {
     /// # Errors
     /// As [`Device::register`].
     pub fn new(device: &mut impl Device) -> Result<Self, TransportError> {
-        let block = Arc::new(Block::new(2 * RING_BYTES));
-        // SAFETY: the block keeps its memory. Only raw pointers go to it; the peer writes where heads arrive, which
+        let mapping = memory_for_devices(2 * RING_BYTES)?;
+        // SAFETY: the mapping keeps its memory. Only raw pointers go to it; the peer writes where heads arrive, which
         // are copied before they are looked at.
-        let lasting = unsafe { Lasting::new(block.whole(), Box::new(Arc::clone(&block))) };
-        Ok(Self { keys: device.register(lasting)?, block })
+        let lasting = unsafe { Lasting::new(mapping.region(), Box::new(Arc::clone(&mapping))) };
+        Ok(Self { keys: device.register(lasting)?, mapping })
     }
 
     /// Bytes that it registers.
@@ -50,7 +54,7 @@ impl RingMemory {
 
     /// Where the peer is to write its heads, which it must be told.
     pub fn place(&self) -> Place {
-        Place::of(self.block.whole(), self.keys)
+        Place::of(self.mapping.region(), self.keys)
     }
 
     /// The link over `pair`, whose peer has its ring at `peer`. The peer may send once this has returned.
@@ -79,7 +83,7 @@ impl RingMemory {
     fn slot(&self, number: u32, leaves: bool) -> Region {
         let ring = if leaves { RING_BYTES } else { 0 };
         let offset = ring + number as usize % RING_SLOTS * SLOT_BYTES;
-        self.block.whole().part(offset, SLOT_BYTES).unwrap_or(Region::empty())
+        self.mapping.region().part(offset, SLOT_BYTES).unwrap_or(Region::empty())
     }
 }
 
@@ -119,16 +123,26 @@ impl<P: Pair> Ring<P> {
             && self.posted.wrapping_sub(self.ended) < slots
     }
 
-    /// Sends a head behind its payloads; there is a slot for it.
-    fn post(&mut self, head: &[u8], writes: &[Write], ends_batch: bool) -> Result<(), P::Error> {
+    /// Sends a head behind its payloads, of which the short ones go with it; there is a slot for it.
+    fn post(
+        &mut self,
+        head: &[u8],
+        shorts: &[Region],
+        writes: &[Write],
+        ends_batch: bool,
+    ) -> Result<(), P::Error> {
         let number = self.posted % RING_SLOTS as u32;
-        let mut bytes = [0; SLOT_BYTES];
-        bytes[..head.len()].copy_from_slice(head);
-        bytes[EMPTIED_AT..EMPTIED_AT + 2].copy_from_slice(&(self.taken as u16).to_le_bytes());
-        let from = self.memory.slot(number, true);
-        let copied = from.fill(&bytes[..head.len()]);
-        debug_assert!(copied, "a head is longer than its slot");
-        let from = from.part(0, head.len()).unwrap_or(Region::empty());
+        let slot = self.memory.slot(number, true);
+        let emptied = (self.taken as u16).to_le_bytes();
+        let mut fits = slot.fill(head)
+            && slot.part(EMPTIED_AT, emptied.len()).is_some_and(|part| part.fill(&emptied));
+        let mut len = head.len();
+        for short in shorts {
+            fits &= slot.part(len, short.len()).is_some_and(|part| part.copy_from(*short));
+            len += short.len();
+        }
+        debug_assert!(fits, "a head with its short payloads is longer than a slot");
+        let from = slot.part(0, len).unwrap_or(Region::empty());
         let to = self.peer.behind(number as u64 * SLOT_BYTES as u64);
         let last = Write { from, key: self.memory.keys.local, to };
         self.pair.post(writes, &last, number)?;
@@ -138,15 +152,20 @@ impl<P: Pair> Ring<P> {
         Ok(())
     }
 
-    /// Rule 3: says how many heads were emptied, if that is due and possible.
+    /// Whether the peer is to hear how many heads were emptied, whatever else there is to say.
+    fn owes(&self) -> bool {
+        self.taken.wrapping_sub(self.told) >= RING_SLOTS as u32 / 2
+    }
+
+    /// Rule 3: says how many heads were emptied, if that is due and possible. Tried again when something has arrived
+    /// or ended, which is what can have made it possible.
     fn tell_emptied(&mut self) -> Result<(), P::Error> {
-        let due = self.taken.wrapping_sub(self.told) >= RING_SLOTS as u32 / 2;
-        if !due || !self.has_slot(0) {
+        if !self.owes() || !self.has_slot(0) {
             return Ok(());
         }
         let mut head = [0; HEADER_BYTES];
         head[KIND_AT] = EMPTIED_ONLY;
-        self.post(&head, &[], false)
+        self.post(&head, &[], &[], false)
     }
 
     /// Takes the head in `slot`, and what it tells of.
@@ -167,9 +186,17 @@ impl<P: Pair> Ring<P> {
         if head[KIND_AT] == EMPTIED_ONLY {
             return Ok(());
         }
-        let group = ends.take_head(&head)?.and_then(|head| head.group);
-        for member in group.iter().flat_map(|group| group.members()) {
-            ends.accept(member)?;
+        let Some(head) = ends.take_head(&head)? else { return Ok(()) };
+        let mut at = head.bytes;
+        for member in head.group.iter().flat_map(|group| group.members()) {
+            let (place, len) = (ends.accept(member)?, member.len as usize);
+            if len <= SHORT_BYTES {
+                let payload = self.memory.slot(slot, false).part(at, len);
+                let landed =
+                    place.zip(payload).is_none_or(|(place, payload)| place.copy_from(payload));
+                debug_assert!(landed, "a place is as long as its payload");
+                at += len;
+            }
             ends.landed(member);
         }
         Ok(())
@@ -197,7 +224,7 @@ impl<P: Pair> Link for Ring<P> {
             Completion::Sent => {
                 self.ended = self.ended.wrapping_add(1);
                 self.sent_batches += usize::from(self.chains.pop_front() == Some(true));
-                false
+                self.owes()
             }
             Completion::Arrived(slot) => {
                 self.arrived.push_back(slot);
@@ -222,20 +249,25 @@ impl<P: Pair> Link for Ring<P> {
         let mut moved = false;
         loop {
             let nothing = Write { from: Region::empty(), key: 0, to: Place::NONE };
-            let (mut writes, mut count) = ([nothing; MOST_RECORDS], 0);
+            let (mut writes, mut long) = ([nothing; MOST_RECORDS], 0);
+            let (mut shorts, mut short) = ([Region::empty(); MOST_RECORDS], 0);
             let Some((head, payloads)) = batch.next_message() else { return Ok(Push::Posted) };
             if !self.has_room() {
                 return Ok(Push::Blocked { moved });
             }
-            for (write, payload) in writes.iter_mut().zip(payloads) {
-                if let Segment::Payload(payload) = *payload {
-                    *write = Write { from: payload.bytes, key: payload.key, to: payload.to };
-                    count += 1;
+            for payload in payloads {
+                let Segment::Payload(Payload { bytes, key, to }) = *payload else { continue };
+                if bytes.len() <= SHORT_BYTES {
+                    shorts[short] = bytes;
+                    short += 1;
+                } else {
+                    writes[long] = Write { from: bytes, key, to };
+                    long += 1;
                 }
             }
-            let is_last = batch.unsent().len() == 1 + count;
-            self.post(head, &writes[..count], is_last)?;
-            batch.message_left(count);
+            let is_last = batch.unsent().len() == 1 + payloads.len();
+            self.post(head, &shorts[..short], &writes[..long], is_last)?;
+            batch.message_left(short + long);
             moved = true;
         }
     }

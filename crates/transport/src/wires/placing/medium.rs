@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::device::{Completion, Device, Lasting, Pair};
 use super::link::Ring;
+use crate::mapping::Mapping;
 use crate::seam::Limits;
-use crate::wires::memory::Block;
 use crate::wires::{Joint, Keys, Medium, Memory, Relays, Watch, WireEndpoint, system};
 use crate::{Region, TransportError};
 
@@ -19,7 +19,7 @@ pub struct Placing<D: Device> {
     /// The wires of its pairs, by their numbers.
     wires: Vec<(u32, usize)>,
     /// The memory of all slots, and how much of it was given out.
-    block: Option<(Arc<Block>, Keys)>,
+    block: Option<(Arc<Mapping>, Keys)>,
     given: usize,
 }
 
@@ -55,10 +55,10 @@ impl<D: Device> Medium for Placing<D> {
     }
 
     fn reserve(&mut self, bytes: usize) -> Result<(), TransportError> {
-        let block = Arc::new(Block::new(bytes));
-        // SAFETY: the block keeps its memory, to which only raw pointers go: slots, each of which is written by its
+        let block = memory_for_devices(bytes)?;
+        // SAFETY: the mapping keeps its memory, to which only raw pointers go: slots, each of which is written by its
         // peer while it is the peer's.
-        let lasting = unsafe { Lasting::new(block.whole(), Box::new(Arc::clone(&block))) };
+        let lasting = unsafe { Lasting::new(block.region(), Box::new(Arc::clone(&block))) };
         self.block = Some((block, self.device.register(lasting)?));
         Ok(())
     }
@@ -112,4 +112,11 @@ impl<D: Device> Medium for Placing<D> {
     fn wake_fd(&self) -> BorrowedFd<'_> {
         self.device.fd()
     }
+}
+
+/// Zeroed memory that a device may know. A fork does not copy it: the copy would be the one that the device does not
+/// know, or this one be.
+pub(super) fn memory_for_devices(bytes: usize) -> Result<Arc<Mapping>, TransportError> {
+    let refused = |source| system(&format!("mapping {bytes} bytes for a device"), source);
+    Ok(Arc::new(Mapping::anonymous(bytes.max(1)).map_err(refused)?))
 }

@@ -9,6 +9,7 @@
 //! heads of its wire messages in turn. A wire message is one *chain*: a write for each payload, straight to the place
 //! that its receiver named, and a write of the head, which tells the peer the head's slot by its immediate number. So
 //! a group of 8 members is 9 writes, of which the last alone is signalled: one call, one completion on either side.
+//! Payloads of up to 64 bytes are not worth a write: they lie behind their head, and their receiver copies them.
 //!
 //! 1. A chain's writes reach the peer's memory in order, and the chains of a pair likewise: a reliable connection
 //!    keeps the order. So who is told of a head finds that head, all payloads that it tells of, and all earlier ones.
