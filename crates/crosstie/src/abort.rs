@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Communicator;
 use crate::standing::Standing;
+use crate::{Communicator, Error};
 
 /// Ends the calls of a communicator from any thread; from [`Communicator::abort_handle`].
 ///
@@ -60,6 +60,26 @@ impl AbortHandle {
             let printed = |c: char| if c.is_control() { ' ' } else { c };
             self.standing.abort(&why.chars().map(printed).collect::<String>());
         }
+    }
+
+    /// The failure that has ended the communicator's calls, or will end the next, if there is one; also one of which
+    /// no call of this rank has heard. Waits for the verdict of a failure, for at most about two seconds.
+    ///
+    /// ```
+    /// # use crosstie::Threads;
+    /// # Threads::new(2).run(|mut comm| {
+    /// let handle = comm.abort_handle();
+    /// comm.barrier()?;
+    /// assert!(handle.failure().is_none());
+    /// comm.barrier()?;
+    /// handle.abort("the job is over");
+    /// assert!(handle.failure().is_some());
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn failure(&self) -> Option<Error> {
+        if self.standing.is_forked() { None } else { self.standing.failed_anywhere() }
     }
 }
 

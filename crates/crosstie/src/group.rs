@@ -76,6 +76,48 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// As [`send`](Self::send), of bytes: whole elements of `data_type`, at any address.
+    ///
+    /// ```
+    /// # use crosstie::{DataType, Threads};
+    /// # Threads::new(1).run(|mut comm| {
+    /// let mut copy = [0.0_f32];
+    /// comm.group(|g| {
+    ///     g.send_bytes(&1.5_f32.to_ne_bytes(), DataType::F32, 0);
+    ///     g.recv(&mut copy, 0);
+    /// })?;
+    /// assert_eq!(copy, [1.5]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn send_bytes(&mut self, bytes: &'a [u8], data_type: DataType, peer: u32) {
+        if self.is_there("send", peer) && self.is_whole("send", bytes.len(), data_type) {
+            self.sends.push((Rank(peer), data_type, message_of(bytes, data_type)));
+        }
+    }
+
+    /// As [`recv`](Self::recv), of bytes: whole elements of `data_type`, at any address.
+    ///
+    /// ```
+    /// # use crosstie::{DataType, Threads};
+    /// # Threads::new(1).run(|mut comm| {
+    /// let mut copy = [0; 2];
+    /// comm.group(|g| {
+    ///     g.send(&[258_u16], 0);
+    ///     g.recv_bytes(&mut copy, DataType::U16, 0);
+    /// })?;
+    /// assert_eq!(u16::from_ne_bytes(copy), 258);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    pub fn recv_bytes(&mut self, bytes: &'a mut [u8], data_type: DataType, peer: u32) {
+        if self.is_there("recv", peer) && self.is_whole("recv", bytes.len(), data_type) {
+            self.recvs.push((Rank(peer), data_type, message_of(bytes, data_type)));
+        }
+    }
+
     /// Adds what `body` asks for to this group: groups may nest, and the outermost is one.
     ///
     /// ```
@@ -105,6 +147,15 @@ impl<'a> Group<'a> {
             self.wrong.get_or_insert(Error::Argument { operation, what });
         }
         is_there
+    }
+
+    fn is_whole(&mut self, operation: &'static str, bytes: usize, data_type: DataType) -> bool {
+        let is_whole = bytes.is_multiple_of(data_type.size());
+        if !is_whole {
+            let what = format!("{bytes} bytes are no whole elements of {data_type}");
+            self.wrong.get_or_insert(Error::Argument { operation, what });
+        }
+        is_whole
     }
 
     /// Who sends how much to whom, and the memory; where several messages go one way between two ranks,
@@ -142,8 +193,12 @@ impl<'a> Group<'a> {
 
 /// A whole message in elements of `T`.
 pub(crate) fn message<T: Element, B: AsRef<[u8]>>(memory: B) -> Message<B> {
+    message_of(memory, T::TYPE)
+}
+
+fn message_of<B: AsRef<[u8]>>(memory: B, data_type: DataType) -> Message<B> {
     let whole = memory.as_ref().len() as u64;
-    Message { memory, tag: tag::of_message(T::TYPE, whole), whole }
+    Message { memory, tag: tag::of_message(data_type, whole), whole }
 }
 
 /// How long the pieces are that messages of each rank are cut into: whole, where a rank has one.

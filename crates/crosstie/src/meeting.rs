@@ -1,9 +1,10 @@
 //! Owns the place where ranks first meet, for programs that start ranks themselves.
 
 use crosstie_bootstrap::MeetingHost;
-use crosstie_net::{ListenOptions, Listener, UniqueId};
+use crosstie_launch::LaunchError;
+use crosstie_net::{ListenOptions, Listener, Secret, UniqueId};
 
-use crate::Error;
+use crate::{Error, Settings};
 
 /// A meeting that this process hosts, for ranks that it starts or tells the [`UniqueId`].
 ///
@@ -34,5 +35,46 @@ impl Meeting {
         let listener = Listener::shared(&ListenOptions::default())?;
         let (host, id) = MeetingHost::open(&listener)?;
         Ok((Self { _host: host }, id))
+    }
+
+    /// The `host:port` at which `NCCL_COMM_ID` has ranks meet that have no id, if it is set; for
+    /// [`Settings::open_root`](crate::Settings::open_root).
+    ///
+    /// ```
+    /// assert_eq!(crosstie::Meeting::named_by_nccl(), None, "nobody has set it here");
+    /// ```
+    pub fn named_by_nccl() -> Option<String> {
+        let environment = crosstie_launch::environment(std::env::vars_os());
+        environment.get("NCCL_COMM_ID").filter(|address| !address.is_empty()).cloned()
+    }
+}
+
+impl Settings {
+    /// As [`root`](Self::root), for one of several worlds that meet at one address, each of another `purpose`. Where
+    /// neither a secret nor `CROSSTIE_SECRET` was given, the address stands for one: whoever knows it and reaches its
+    /// port may join, as with NCCL. Set rank and size before.
+    ///
+    /// ```
+    /// use crosstie::Settings;
+    ///
+    /// let settings = Settings::default().rank(0).size(1);
+    /// let comm = settings.open_root("127.0.0.1:29417", "the first").connect()?;
+    /// assert_eq!(comm.size(), 1);
+    /// # Ok::<(), crosstie::Error>(())
+    /// ```
+    #[must_use]
+    pub fn open_root(self, address: impl Into<String>, purpose: &str) -> Self {
+        let address = address.into();
+        let open = || Secret::from_passphrase(&format!("whoever reaches {address}"));
+        let settings = self.root(address.clone());
+        let environment = crosstie_launch::environment(std::env::vars_os());
+        let identity = crosstie_launch::identify(&settings.explicit, &environment);
+        let secret = match identity.map(|identity| identity.meeting) {
+            Ok(crosstie_launch::Meeting::Root { secret, .. }) => secret,
+            Err(LaunchError::NoSecret { .. }) => open(),
+            // Connecting tells what is wrong.
+            _ => return settings,
+        };
+        settings.secret(secret.derive(purpose))
     }
 }

@@ -129,6 +129,12 @@ impl Standing {
         self.has_failed().then(|| Error::Failed(Box::new(self.failure().clone())))
     }
 
+    /// The same, also of a failure that only the monitor knows of.
+    pub fn failed_anywhere(&self) -> Option<Error> {
+        let is_known = self.has_failed() || self.monitor.as_ref().is_some_and(Monitor::failed);
+        is_known.then(|| Error::Failed(Box::new(self.failure().clone())))
+    }
+
     /// Keeps what this rank saw, if it is the first, and tells the others.
     #[cold]
     fn note(&self, call: CallName, seen: &ExecError) {
