@@ -1,0 +1,88 @@
+/* What other ranks do wrong, as the ones that are left see it. PROGRAM CASE RANK FILE */
+#include "ranks.h"
+
+static ncclComm_t comm;
+static int rank;
+
+static ncclResult_t sum(int count) {
+    float x[4] = {1, 2, 3, 4}, y[4];
+    return ncclAllReduce(x, y, (size_t)count, ncclFloat, ncclSum, comm, NULL);
+}
+
+/* A rank dies: who waits for it is told, and so is who only asks. The rest go on without it. */
+static void dies(void) {
+    ncclResult_t state = ncclSuccess;
+    int gone[1] = {2};
+    ncclComm_t rest;
+    int n = -1;
+    if (rank == 2) _exit(0);
+    if (rank == 0) REFUSED(sum(1), ncclRemoteError, "rank 2");
+    for (int tries = 0; state == ncclSuccess && tries < 10000; tries++) {
+        DO(ncclCommGetAsyncError(comm, &state));
+        usleep(1000);
+    }
+    HOLDS(state == ncclRemoteError && strstr(ncclGetLastError(comm), "rank 2") != NULL);
+    DO(ncclCommShrink(comm, gone, 1, &rest, NULL, NCCL_SHRINK_ABORT));
+    DO(ncclCommAbort(comm));
+    DO(ncclCommCount(rest, &n));
+    HOLDS(n == 2);
+    comm = rest;
+    DO(sum(2));
+    DO(ncclCommDestroy(comm));
+}
+
+/* Ranks whose calls differ are told so. */
+static void differs(void) {
+    REFUSED(sum(rank == 1 ? 2 : 1), ncclInvalidUsage, "all_reduce");
+    DO(ncclCommAbort(comm));
+}
+
+static void *abort_soon(void *none) {
+    usleep(100000);
+    DO(ncclCommAbort(comm));
+    return none;
+}
+
+/* A call that waits is ended by an abort from another thread, and no rank waits any more. */
+static void aborts(void) {
+    pthread_t thread;
+    if (rank == 1) {
+        HOLDS(pthread_create(&thread, NULL, abort_soon, NULL) == 0);
+        HOLDS(sum(1) != ncclSuccess);
+        HOLDS(pthread_join(thread, NULL) == 0);
+        REFUSED(sum(1), ncclInvalidArgument, "aborted");
+    } else if (rank == 0) {
+        REFUSED(sum(1), ncclRemoteError, "ncclCommAbort");
+        DO(ncclCommAbort(comm));
+    } else {
+        usleep(400000);
+        REFUSED(sum(1), ncclRemoteError, "ncclCommAbort");
+        DO(ncclCommDestroy(comm));
+    }
+}
+
+/* As its last act a rank aborts, as some bindings do: nobody who is slower is harmed. */
+static void leaves_by_abort(void) {
+    for (int i = 0; i < 200; i++) DO(sum(4));
+    if (rank == 0) usleep(50000);
+    DO(ncclCommAbort(comm));
+}
+
+/* A program ends that has destroyed nothing: so be it. */
+static void forgets(void) {
+    for (int i = 0; i < 200; i++) DO(sum(4));
+}
+
+int main(int argc, char **argv) {
+    ncclUniqueId id;
+    HOLDS(argc > 3);
+    rank = atoi(argv[2]);
+    exchange_id(&id, rank, argv[3]);
+    DO(ncclCommInitRank(&comm, 3, id, rank));
+    if (strcmp(argv[1], "dies") == 0) dies();
+    else if (strcmp(argv[1], "differs") == 0) differs();
+    else if (strcmp(argv[1], "aborts") == 0) aborts();
+    else if (strcmp(argv[1], "forgets") == 0) forgets();
+    else leaves_by_abort();
+    return 0;
+}
