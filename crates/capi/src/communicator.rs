@@ -1,6 +1,7 @@
 //! Owns what `ncclComm_t` stands for: a communicator with its states, from connecting to left, and
 //! what is under way on it.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
@@ -10,13 +11,22 @@ use crosstie::{AbortHandle, Communicator, DataType, Error, ReduceOp};
 use crate::call::Place;
 use crate::config::Config;
 use crate::errors::{Answer, Code, Refusal, Told, lock};
-use crate::handles::Handles;
+use crate::handles::{Found, Handle, Handles};
 use crate::pointer::Span;
 use crate::types::{self, OWN_REDUCTIONS, pre_multiplied};
 use crate::worker::Worker;
 
 /// All that are alive.
 pub static COMMUNICATORS: Handles<Comm> = Handles::new("communicator");
+
+thread_local! {
+    static FOUND: RefCell<Option<Found<Comm>>> = const { RefCell::new(None) };
+}
+
+/// The communicator that `handle` stands for, for calls that are to be quick.
+pub fn find(handle: Handle) -> Answer<Arc<Comm>> {
+    FOUND.with_borrow_mut(|found| COMMUNICATORS.find_again(handle, found))
+}
 
 /// A communicator of the program.
 pub struct Comm {

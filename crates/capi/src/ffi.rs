@@ -7,7 +7,7 @@ use crosstie::Collective;
 use crosstie_ir::Rank;
 
 use crate::call::{Call, Message, Place, Terms};
-use crate::communicator::{COMMUNICATORS, Comm, OwnReduction, Scalar};
+use crate::communicator::{self, COMMUNICATORS, Comm, OwnReduction, Scalar};
 use crate::config::Given;
 use crate::errors::{Answer, Code, Refusal, answer, last, words};
 use crate::group::{self, Item};
@@ -205,7 +205,7 @@ fn collective(
     (send, recv): (Memory, Memory),
 ) -> Answer<Code> {
     let ask = || {
-        let comm = COMMUNICATORS.find(comm)?;
+        let comm = communicator::find(comm)?;
         let terms = terms(&comm)?;
         let call = terms.on(send, recv, comm.place()?)?;
         group::call(comm, call)
@@ -319,7 +319,7 @@ fn message(
     comm: Handle,
 ) -> Answer<Code> {
     let ask = || {
-        let comm = COMMUNICATORS.find(comm)?;
+        let comm = communicator::find(comm)?;
         let data_type = data_type(kind)?;
         let peer = member("peer", peer, comm.place()?)?;
         let name = if sends { "sendbuff" } else { "recvbuff" };

@@ -4,7 +4,7 @@
 //! or stale one is told for certain, and none is ever followed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::errors::{Answer, Refusal};
@@ -26,7 +26,16 @@ impl Handle {
 /// The things of one kind that are alive.
 pub struct Handles<T> {
     kind: &'static str,
+    /// How often some have ceased to be alive.
+    ends: AtomicU64,
     live: RwLock<BTreeMap<Handle, Arc<T>>>,
+}
+
+/// What a thread has found last, and how many had ceased to be alive by then.
+pub struct Found<T> {
+    handle: Handle,
+    ends: u64,
+    thing: Arc<T>,
 }
 
 /// The number of the next handle, of whatever kind.
@@ -35,7 +44,7 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 impl<T> Handles<T> {
     /// Of things that messages call `kind`.
     pub const fn new(kind: &'static str) -> Self {
-        Self { kind, live: RwLock::new(BTreeMap::new()) }
+        Self { kind, ends: AtomicU64::new(0), live: RwLock::new(BTreeMap::new()) }
     }
 
     /// A handle for `thing`.
@@ -52,15 +61,32 @@ impl<T> Handles<T> {
         live.get(&handle).cloned().ok_or_else(|| self.unknown(handle))
     }
 
+    /// The same; of the thing that this thread has found last, without a write to memory that threads
+    /// share.
+    pub fn find_again(&self, handle: Handle, found: &mut Option<Found<T>>) -> Answer<Arc<T>> {
+        let ends = self.ends.load(Ordering::Acquire);
+        if let Some(found) = found.as_ref()
+            && found.handle == handle
+            && found.ends == ends
+        {
+            return Ok(Arc::clone(&found.thing));
+        }
+        let thing = self.find(handle)?;
+        *found = Some(Found { handle, ends, thing: Arc::clone(&thing) });
+        Ok(thing)
+    }
+
     /// The same, which is alive no more.
     pub fn remove(&self, handle: Handle) -> Answer<Arc<T>> {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        self.ends.fetch_add(1, Ordering::Release);
         live.remove(&handle).ok_or_else(|| self.unknown(handle))
     }
 
     /// All that are alive, which are so no more.
     pub fn take_all(&self) -> Vec<Arc<T>> {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        self.ends.fetch_add(1, Ordering::Release);
         std::mem::take(&mut *live).into_values().collect()
     }
 

@@ -81,9 +81,9 @@ impl<'a> Group<'a> {
     /// ```
     /// # use crosstie::{DataType, Threads};
     /// # Threads::new(1).run(|mut comm| {
-    /// let mut copy = [0.0_f32];
+    /// let (bytes, mut copy) = (1.5_f32.to_ne_bytes(), [0.0_f32]);
     /// comm.group(|g| {
-    ///     g.send_bytes(&1.5_f32.to_ne_bytes(), DataType::F32, 0);
+    ///     g.send_bytes(&bytes, DataType::F32, 0);
     ///     g.recv(&mut copy, 0);
     /// })?;
     /// assert_eq!(copy, [1.5]);
