@@ -7,7 +7,7 @@ use std::io;
 #[non_exhaustive]
 pub enum TransportError {
     /// The peer's end of a connection is gone: its process ended, or the network says so.
-    #[error("the link to rank {peer} ended while {doing}")]
+    #[error("the link to rank {peer} ended while {doing}{}", in_own_words(.source))]
     PeerGone {
         /// The rank at the other end.
         peer: u32,
@@ -102,6 +102,12 @@ pub enum TransportError {
     /// Establishing a link to a peer failed.
     #[error(transparent)]
     Net(#[from] crosstie_net::NetError),
+}
+
+/// What a device says of it, if it was one; what the operating system says is told as a source alone.
+fn in_own_words(source: &Option<io::Error>) -> String {
+    let own = source.as_ref().and_then(io::Error::get_ref);
+    own.map_or_else(String::new, |own| format!(": {own}"))
 }
 
 impl TransportError {

@@ -93,6 +93,14 @@ pub enum VerbsError {
         /// The state that it is in.
         state: &'static str,
     },
+    /// A port, or its whole device, takes no more traffic, and so a queue pair has ended.
+    #[error("{place}: {why}")]
+    Lost {
+        /// Which queue pair.
+        place: Place,
+        /// What happened, and what to do: [`VerbsError::PortDown`] or [`VerbsError::DeviceFatal`].
+        why: String,
+    },
     /// A device broke down.
     #[error("{device} reports that it broke down: see the kernel's log, and reset the device")]
     DeviceFatal {

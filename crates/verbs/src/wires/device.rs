@@ -46,7 +46,7 @@ impl From<PairError> for io::Error {
     fn from(error: PairError) -> Self {
         let kind = match *error.0 {
             VerbsError::RetryExceeded { .. } => io::ErrorKind::TimedOut,
-            VerbsError::PortDown { .. } => io::ErrorKind::NetworkDown,
+            VerbsError::PortDown { .. } | VerbsError::Lost { .. } => io::ErrorKind::NetworkDown,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
@@ -262,9 +262,12 @@ impl VerbsDevice {
         while let Some(event) = self.context.next_event().map_err(failed)? {
             let Err(error) = event.check(self.context.name(), self.port) else { continue };
             tracing::warn!(%error, "verbs device");
-            let error = PairError::from(error);
             self.take(each)?;
-            self.ends.iter_mut().for_each(|end| end.over(Happened::Failed(error.clone()), each));
+            for end in &mut self.ends {
+                let place = end.account.place().clone();
+                let lost = VerbsError::Lost { place, why: error.to_string() };
+                end.over(Happened::Failed(lost.into()), each);
+            }
         }
         Ok(())
     }
