@@ -29,8 +29,9 @@ use crate::{
 /// A rank's end of all its connections over verbs.
 pub type VerbsEndpoint = PlacingEndpoint<VerbsDevice>;
 
-/// Bytes of a write that are copied as it is posted, if the device can: a head with one record.
-const INLINE_BYTES: u32 = 64;
+/// Bytes of a write that are copied as it is posted, if the device can: a head with one record and its short payload,
+/// 104 bytes at most.
+const INLINE_BYTES: u32 = 128;
 
 /// Which NIC a rank uses, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
