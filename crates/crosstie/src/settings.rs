@@ -7,6 +7,7 @@ mod protocol;
 mod rails;
 pub(crate) mod registry;
 pub(crate) mod tune;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -35,6 +36,7 @@ use registry::{
     PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
     TUNE_FILE,
 };
+pub(crate) use verbs::{ServiceLevel, Verbs};
 
 /// Over what ranks exchange their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +153,7 @@ pub(crate) struct Resolved {
     pub tune: Option<Arc<Tune>>,
     pub ports: RangeInclusive<u16>,
     pub interface: Option<String>,
+    pub verbs: Verbs,
     pub fabric: Option<SharedFabric>,
 }
 
@@ -490,6 +493,7 @@ impl Settings {
             tune: None,
             ports: PORTS.value(None, &environment)?,
             interface: INTERFACE.optional(None, &environment)?,
+            verbs: Verbs::resolve(&environment)?,
             fabric: self.fabric,
             explicit: self.explicit,
             environment,

@@ -30,7 +30,7 @@ impl Address {
     /// Of a queue pair on `port`, by whose GID with that `index` alone it is to be reached, if one is given.
     ///
     /// # Errors
-    /// [`VerbsError::Refused`].
+    /// [`VerbsError::Refused`]; [`VerbsError::NoSuchGid`].
     pub fn of(
         context: &Context,
         port: &Port,
@@ -39,6 +39,10 @@ impl Address {
     ) -> Result<Self, VerbsError> {
         let mut gids = context.gids()?;
         gids.retain(|gid| gid.port == port.number && index.is_none_or(|index| gid.index == index));
+        if let (Some(index), true) = (index, gids.is_empty()) {
+            let (device, port) = (pair.place().device.clone(), port.number);
+            return Err(VerbsError::NoSuchGid { device, port, index });
+        }
         gids.truncate(usize::from(u8::MAX));
         Ok(Self {
             number: pair.number(),

@@ -124,6 +124,19 @@ pub enum VerbsError {
         /// How many that of the peer has.
         theirs: usize,
     },
+    /// A port's table has no GID where one was asked for.
+    #[error(
+        "{device} port {port} has no GID with the index {index} (`show_gids`, or \
+             /sys/class/infiniband/{device}/ports/{port}/gids): name another, or none"
+    )]
+    NoSuchGid {
+        /// The device.
+        device: String,
+        /// The port, from 1.
+        port: u8,
+        /// The index that was asked for.
+        index: u32,
+    },
     /// The network or the peer did not answer, for all that was repeated.
     #[error(
         "{place}: no answer, though all was sent again {retries} times (vendor code {vendor:#x}): \

@@ -16,7 +16,7 @@ use crosstie_verbs::wires::{Nic, VerbsEndpoint, VerbsOptions};
 use crosstie_verbs::{Library, VerbsError};
 
 use crate::select::CHANNELS;
-use crate::settings::Resolved;
+use crate::settings::{Resolved, Verbs};
 use crate::ways::Ways;
 use crate::{Error, Flush, Pxn, Transport, memory};
 
@@ -193,6 +193,8 @@ impl<'a> Neighbourhood<'a> {
         let library = Library::open().map_err(failed)?;
         let rail = self.rails.rail_of(self.rank());
         let nic = Nic::of_address(&library, own, rail, self.settings.stall).map_err(failed)?;
+        let Verbs { gid, service } = self.settings.verbs;
+        let nic = Nic { gid, service, ..nic };
         let options = VerbsOptions { links, nic, heap: Some(heap) };
         Ok(crosstie_verbs::wires::connect(&library, &options, relays, inbox, interrupted)?)
     }

@@ -11,8 +11,8 @@ use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
 use super::{
-    Ahead, Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, SlotBytes,
-    Transport, Value,
+    Ahead, Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, ServiceLevel,
+    SlotBytes, Transport, Value,
 };
 use crate::Error;
 
@@ -509,6 +509,26 @@ pub(crate) static TUNE_FILE: Knob<PathBuf> = Knob::new(
     "measured times by which algorithms are chosen, as `crosstie tune` writes them; rank 0 reads it for all; unset: \
      what is built in",
 );
+pub(crate) static GID_INDEX: Knob<u8> = Knob::new(
+    "CROSSTIE_VERBS_GID_INDEX",
+    Scope::Rank,
+    "place, in its port's table, of the GID by which a rank is reached over verbs; unset: both ends choose",
+)
+.nccl("NCCL_IB_GID_INDEX", |value| number_of_nccl(value, 255, "0 to 255, and -1,"));
+pub(crate) static SERVICE_LEVEL: Knob<ServiceLevel> = Knob::new(
+    "CROSSTIE_VERBS_SERVICE_LEVEL",
+    Scope::Rank,
+    "service level of packets over verbs, 0 to 15; over Ethernet it becomes their priority",
+)
+.default("0")
+.nccl("NCCL_IB_SL", |value| number_of_nccl(value, 15, "0 to 15, and -1,"));
+pub(crate) static TRAFFIC_CLASS: Knob<u8> = Knob::new(
+    "CROSSTIE_VERBS_TRAFFIC_CLASS",
+    Scope::Rank,
+    "traffic class of packets over verbs, 0 to 255: over Ethernet four times their DSCP",
+)
+.default("0")
+.nccl("NCCL_IB_TC", |value| number_of_nccl(value, 255, "0 to 255, and -1,"));
 
 static ALL: &[&Setting] = &[
     &AGGREGATE.setting,
@@ -545,6 +565,9 @@ static ALL: &[&Setting] = &[
     &TOPO_FILE.setting,
     &TRANSPORT.setting,
     &TUNE_FILE.setting,
+    &GID_INDEX.setting,
+    &SERVICE_LEVEL.setting,
+    &TRAFFIC_CLASS.setting,
 ];
 
 /// NCCL also has lists, `^` (not these) and `=` (exactly this), which have no equal here.
@@ -577,6 +600,20 @@ fn level_of_nccl(value: &str) -> Meant {
         _ => return Meant::NoEqual("NONE, VERSION, WARN, ABORT, INFO and TRACE"),
     };
     Meant::Ours(level.to_owned())
+}
+
+/// NCCL also writes numbers in base 16, and -1 for those that it chooses itself.
+fn number_of_nccl(value: &str, most: u8, known: &'static str) -> Meant {
+    let text = value.trim();
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    match number {
+        _ if matches!(text, "" | "-1") => Meant::Default,
+        Ok(number) if number <= most => Meant::Ours(number.to_string()),
+        _ => Meant::NoEqual(known),
+    }
 }
 
 fn transport_of_nccl(shm_disabled: &str) -> Meant {
@@ -651,6 +688,11 @@ mod tests {
             ("NCCL_HOSTID", "west", Some("CROSSTIE_NODE=west")),
             ("NCCL_TOPO_FILE", "a.xml", Some("CROSSTIE_TOPO_FILE=a.xml")),
             ("NCCL_TOPO_FILE", "", None),
+            ("NCCL_IB_GID_INDEX", "3", Some("CROSSTIE_VERBS_GID_INDEX=3")),
+            ("NCCL_IB_GID_INDEX", "-1", None),
+            ("NCCL_IB_TC", "0x6a", Some("CROSSTIE_VERBS_TRAFFIC_CLASS=106")),
+            ("NCCL_IB_SL", "15", Some("CROSSTIE_VERBS_SERVICE_LEVEL=15")),
+            ("NCCL_IB_SL", "16", None),
             ("NCCL_BUFFSIZE", "1", None),
         ] {
             assert_eq!(honoured(name, value).as_deref(), expected, "{name}={value}");

@@ -1,0 +1,80 @@
+//! Owns the settings of messages over verbs: by which GID a rank is reached, and how switches treat its packets.
+
+use std::collections::BTreeMap;
+
+use crosstie_verbs::Service;
+
+use super::Value;
+use super::registry::{GID_INDEX, SERVICE_LEVEL, TRAFFIC_CLASS};
+use crate::Error;
+
+/// What was decided about verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verbs {
+    /// The place of the GID in its port's table; chosen by both ends, if none is given.
+    pub gid: Option<u32>,
+    pub service: Service,
+}
+
+impl Verbs {
+    pub fn resolve(environment: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let ServiceLevel(level) = SERVICE_LEVEL.value(None, environment)?;
+        let traffic_class = TRAFFIC_CLASS.value(None, environment)?;
+        let gid = GID_INDEX.optional(None, environment)?.map(u32::from);
+        Ok(Self { gid, service: Service { traffic_class, level } })
+    }
+}
+
+impl Value for u8 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = text.trim().parse();
+        number.map_err(|_| "expected a whole number from 0 to 255".to_owned())
+    }
+}
+
+/// InfiniBand has 16 of them.
+#[derive(Debug)]
+pub(crate) struct ServiceLevel(u8);
+
+impl Value for ServiceLevel {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = text.trim().parse().ok().filter(|level| *level < 16);
+        number.map(Self).ok_or_else(|| "expected a whole number from 0 to 15".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(pairs: &[(&str, &str)]) -> Result<Verbs, Error> {
+        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Verbs::resolve(&pairs.collect())
+    }
+
+    #[test]
+    fn ends_choose_gids_and_switches_get_no_word_unless_somebody_says_so() {
+        let service = Service { traffic_class: 0, level: 0 };
+        assert_eq!(resolved(&[]).unwrap(), Verbs { gid: None, service });
+        let all = [
+            ("CROSSTIE_VERBS_GID_INDEX", "3"),
+            ("CROSSTIE_VERBS_SERVICE_LEVEL", "15"),
+            ("CROSSTIE_VERBS_TRAFFIC_CLASS", "106"),
+        ];
+        let service = Service { traffic_class: 106, level: 15 };
+        assert_eq!(resolved(&all).unwrap(), Verbs { gid: Some(3), service });
+    }
+
+    #[test]
+    fn numbers_that_no_packet_can_bear_are_refused_by_the_name_of_their_setting() {
+        for (name, value) in [
+            ("CROSSTIE_VERBS_GID_INDEX", "256"),
+            ("CROSSTIE_VERBS_GID_INDEX", "-1"),
+            ("CROSSTIE_VERBS_SERVICE_LEVEL", "16"),
+            ("CROSSTIE_VERBS_TRAFFIC_CLASS", "256"),
+        ] {
+            let refusal = resolved(&[(name, value)]).unwrap_err().to_string();
+            assert!(refusal.contains(name), "{refusal}");
+        }
+    }
+}
