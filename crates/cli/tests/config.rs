@@ -62,8 +62,8 @@ fn a_value_says_where_it_comes_from() {
     assert_eq!(setting("rank", &[]), pair("", "not set"));
 }
 
-/// What names a rank, its place or its host is no flag, for a command line is the same for all; nor is what only
-/// trials change.
+/// What names a rank, its place, its host or its host's ports is no flag, for a command line is the same for all; nor
+/// is what the switches of a site want, or what only trials change.
 #[test]
 fn every_setting_of_a_run_has_a_flag_of_bench() {
     let without = [
@@ -80,6 +80,9 @@ fn every_setting_of_a_run_has_a_flag_of_bench() {
         "SECRET",
         "SECRET_FILE",
         "SIZE",
+        "VERBS_GID_INDEX",
+        "VERBS_SERVICE_LEVEL",
+        "VERBS_TRAFFIC_CLASS",
     ];
     let help = run("bench --help").out;
     let shown = json("config", &[]);

@@ -90,3 +90,14 @@ fn a_port_that_is_taken_is_not_counted_as_free() {
     assert_eq!(of(&told, "ports")[0]["verdict"], "would_fail", "{told}");
     drop(taken);
 }
+
+#[test]
+fn files_that_no_rank_could_use_are_no_good() {
+    for name in ["CROSSTIE_TOPO_FILE", "CROSSTIE_TUNE_FILE"] {
+        for file in ["/nonexistent/file", "/dev/zero", "Cargo.toml"] {
+            let done = with("doctor --ranks 2", name, file);
+            assert_eq!(done.code, Some(4), "{name}={file}: {done:?}");
+            assert!(done.out.contains(&format!("{name}={file}: ")), "{done:?}");
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub enum NetError {
         last: u16,
     },
     /// No network interface is up whose name begins as asked.
-    #[error("no interface named `{wanted}` is up with an address; there are: {present}")]
+    #[error("{}", no_interface(wanted, present))]
     NoInterface {
         /// The name, or its beginning.
         wanted: String,
@@ -193,6 +193,12 @@ pub enum NetError {
 
 fn reason(source: &Option<io::Error>) -> String {
     source.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
+}
+
+fn no_interface(wanted: &str, present: &str) -> String {
+    let named = if wanted.is_empty() { String::new() } else { format!(" named `{wanted}`") };
+    let present = if present.is_empty() { "none" } else { present };
+    format!("no interface{named} is up with an address; there are: {present}")
 }
 
 impl NetError {

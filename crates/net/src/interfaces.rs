@@ -140,5 +140,7 @@ mod tests {
             offered(&all, Some("eth1")),
             Err(NetError::NoInterface { present, .. }) if present == "eth0 lo"
         ));
+        let error = offered(&[], None).unwrap_err().to_string();
+        assert_eq!(error, "no interface is up with an address; there are: none");
     }
 }

@@ -55,7 +55,8 @@ GPU and the network. Where the rings reach it, there are no better ones.
 
 Times (--full, json) are predicted: over shared memory and TCP by measured tables
 (--tune, else one that is built in), over links of GPUs by a model, with the latencies
-that NCCL has published: --tune has no say there. A protocol is told where this library
+that NCCL has published: --tune has no say there, and they are as if all rings and all
+NICs of a GPU carried data, where ranks go by one channel yet. A protocol is told where this library
 carries data: copy and lend (of buffers in shared memory; others are copied) inside a
 node, eager and rendezvous over TCP.
 

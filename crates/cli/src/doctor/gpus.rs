@@ -39,7 +39,7 @@ fn driver(state: &State) -> Finding {
             return add("driver", "NVML answers, and there is no GPU: ranks use the host's memory");
         }
         Source::Nvml if !gpus.gpus.is_empty() => {
-            return add("driver", format!("NVML shows {} GPUs", gpus.gpus.len()));
+            return add("driver", format!("GPUs that NVML shows: {}", gpus.gpus.len()));
         }
         Source::Nvml => "NVML answers, and shows none".to_owned(),
         source => source.why_not().unwrap_or_default(),
@@ -48,7 +48,7 @@ fn driver(state: &State) -> Finding {
         return add("driver", format!("no GPU ({why}): ranks use the host's memory"));
     }
     let finding =
-        add("driver", format!("{there} GPUs on PCI, and {why}")).wanted("NVML shows each");
+        add("driver", format!("GPUs on PCI: {there}, and {why}")).wanted("NVML shows each");
     finding.warning(match () {
         () if why.contains("mismatch") => "library and kernel module are of different releases: start the host again, or `modprobe -r nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia`; in a container, the host's driver and the library that it mounts",
         () if state.nvidia.version.is_none() => "load the driver: `modprobe nvidia`, or install it (Debian: `apt-get install nvidia-driver`)",

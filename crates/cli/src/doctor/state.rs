@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crosstie::{Setting, Settings, parse_ports};
+use crosstie::{Machine, Setting, Settings, parse_ports};
 use crosstie_bootstrap::node_key;
 use crosstie_launch::{Explicit, Launcher, identify};
 use crosstie_net::{Address, all_addresses, host_name};
@@ -19,8 +19,10 @@ use super::library;
 use crate::args::DoctorArgs;
 use crate::config;
 use crate::exit::Failure;
+use crate::file;
 use crate::launch::refuse_empty_nodes;
 use crate::topo::machine::DRIVER;
+use crate::tune::read_table;
 
 /// This host.
 #[derive(Debug, Clone, Default)]
@@ -329,9 +331,26 @@ fn clock() -> Clock {
 fn launcher(environment: &BTreeMap<String, String>) -> LauncherSays {
     let identity = identify(&Explicit::default(), environment).ok();
     let identity = identity.filter(|identity| identity.launcher != Launcher::Alone);
+    let unusable = config::unusable(environment).into_iter().chain(unusable_files(environment));
     LauncherSays {
         world: identity.map(|it| (it.launcher.name(), it.rank, it.size)),
-        unusable: config::unusable(environment),
+        unusable: unusable.collect(),
         in_vain: config::in_vain(environment),
     }
+}
+
+/// Which files that the environment names no rank could use, and why.
+fn unusable_files(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let refused = |name: &str, read: &dyn Fn(&Path) -> Option<String>| {
+        let file = environment.get(name).filter(|file| !file.is_empty())?;
+        read(Path::new(file)).map(|why| format!("{name}={}: {why}", file::shown(file)))
+    };
+    let topology = |file: &Path| Machine::read(file).err().map(|error| error.to_string());
+    let table = |file: &Path| match fs::metadata(file) {
+        Ok(there) if !there.is_file() => Some("is no file".to_owned()),
+        _ => read_table(file).err(),
+    };
+    let refusals =
+        [refused("CROSSTIE_TOPO_FILE", &topology), refused("CROSSTIE_TUNE_FILE", &table)];
+    refusals.into_iter().flatten().collect()
 }

@@ -252,7 +252,7 @@ fn a_port_that_is_down_is_a_warning_unless_so_many_rails_are_needed() {
     let mut state = healthy();
     down(&mut state);
     let rails = bad(&state).into_iter().find(|finding| finding.check == "rails").unwrap();
-    assert_eq!((rails.verdict, &*rails.found), (WouldFail, "1 RDMA ports without a finding"));
+    assert_eq!((rails.verdict, &*rails.found), (WouldFail, "RDMA ports without a finding: 1"));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn what_programs_need_to_reach_devices_is_told() {
 #[test]
 fn no_library_no_driver_and_no_gpu_are_told_apart() {
     let gpu = |it: &mut State| it.facts.pci.push(pci(0x10de, 0x03_0200, "nvidia"));
-    told(gpu, Warning, "1 GPUs on PCI, and libnvidia-ml.so.1", "modprobe nvidia");
+    told(gpu, Warning, "GPUs on PCI: 1, and libnvidia-ml.so.1", "modprobe nvidia");
     let loaded = |it: &mut State| {
         gpu(it);
         it.nvidia.version = Some("NVRM version: 550.54".to_owned());

@@ -161,11 +161,11 @@ fn rails(state: &State) -> Option<Finding> {
         is_nic && it.is_up() && interface(&it.name)
     });
     let (usable, what) = match good.len() + sick.len() {
-        0 => (nics.count(), "interfaces that are up and have an address"),
+        0 => (nics.count(), "interfaces up with an address"),
         _ => (good.len(), "RDMA ports without a finding"),
     };
     let finding =
-        add("rails", format!("{usable} {what}")).wanted(format!("{wanted} rails (--rails)"));
+        add("rails", format!("{what}: {usable}")).wanted(format!("{wanted} rails (--rails)"));
     Some(match usable < wanted as usize {
         true => finding.would_fail("do what the findings above say, or ask for fewer rails"),
         false => finding,

@@ -17,6 +17,7 @@ use crate::args::{PlanFormat, PlanPxn, SearchArgs};
 use crate::exit::{Exit, Failure};
 use crate::kind::Kind;
 use crate::topo::machine::Machine;
+use crate::tune::read_table;
 
 /// Runs the command.
 pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
@@ -158,14 +159,12 @@ fn graph(scheme: &Scheme<'_>) -> Result<String, Failure> {
 
 /// The times of a tune file.
 fn table(file: &Path) -> Result<Tune, Failure> {
-    let bad = |what: String| {
+    read_table(file).map_err(|what| {
         Failure::usage(
             format!("--tune {}: {what}", crate::file::shown(file)),
             "give a file that `crosstie tune --out` wrote",
         )
-    };
-    let text = crate::file::read(file).map_err(|error| bad(error.to_string()))?;
-    Tune::from_json(&text).map_err(|error| bad(error.to_string()))
+    })
 }
 
 fn machine(file: Option<&Path>) -> Result<Topology, Failure> {

@@ -200,6 +200,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
+/// The times of a file that [`run`] wrote, or why there are none.
+pub fn read_table(file: &Path) -> Result<Tune, String> {
+    let text = crate::file::read(file).map_err(|error| error.to_string())?;
+    Tune::from_json(&text).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,7 +130,7 @@ const fn public(class: HopClass, [latency_ns, mb_s]: [u64; 2], source: &'static 
         grant_ns: 0,
         message_ns: 0,
         wire_message_ns: 0,
-        group_bytes: u64::MAX,
+        group_bytes: MESSAGE_BYTES,
         relay_mb_s: None,
         mb_s,
         source: Source::Public(source),

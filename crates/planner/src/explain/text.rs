@@ -634,7 +634,7 @@ fn calls(scheme: &Scheme<'_>, look: Look, text: &mut String) {
 /// Over which links algorithms are chosen, and what their sizes are sizes of.
 fn algorithms(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let (counts, head) = (&scheme.counts, look.head());
-    let by = if counts.are_measured() { "" } else { ", by the model" };
+    let by = if counts.are_measured() { "" } else { ", by the model of all rings" };
     let over = counts.over().join(" and ");
     let blocks = OPERATIONS.into_iter().filter(|operation| !operation.is_whole());
     let blocks = blocks.map(Collective::name).collect::<Vec<_>>().join(", ");

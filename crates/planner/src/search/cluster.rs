@@ -43,7 +43,10 @@ pub fn rings(kinds: &[Node<'_>], nodes: &[u32]) -> Result<Rings, SearchError> {
             let fewer = fewer.map(|kind| Node { rails: kind.rails.without(rail), ..kind });
             let found = on_all_rails(&fewer.collect::<Vec<_>>(), nodes);
             if let Some(found) = found.ok().filter(|it| it.total_mb_s() > best.total_mb_s()) {
-                best = Rings { bound_mb_s: best.bound_mb_s, cut: best.cut, ..found }.seen();
+                // The bound that those met is that of the rails that are left.
+                let ended =
+                    if found.ended == Ended::Bound { Ended::Exhausted } else { found.ended };
+                best = Rings { bound_mb_s: best.bound_mb_s, cut: best.cut, ended, ..found }.seen();
             }
         }
     }

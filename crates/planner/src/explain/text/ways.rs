@@ -76,7 +76,8 @@ fn relays_pay(scheme: &Scheme<'_>, text: &mut String) {
             RelayPays::Below(below) => {
                 let links = scheme.counts.links();
                 format!(
-                    "below {below} bytes for {count} of {all} pairs: {together} on a wire save wire messages of {} ns each, and are copied at {}",
+                    "below {below} bytes for {count} of {all} pairs: {together} ranks share a wire, in groups of up to {} bytes; each wire message less saves {} ns, a copy goes at {}",
+                    links.between.group_bytes,
                     links.between.wire_message_ns,
                     speed(links.inside.relay_mb_s.unwrap_or(links.inside.mb_s)),
                 )
