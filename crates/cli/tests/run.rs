@@ -51,6 +51,25 @@ fn ranks_fill_the_nodes_of_a_described_machine_and_are_told_of_it() {
 }
 
 #[test]
+fn ranks_raise_a_limit_of_open_files_that_is_too_low_for_their_world() {
+    let low = "ulimit -Sn 40; exec \"$@\"";
+    let mut command = crosstie("run -n 8 -- sh -c");
+    command.args([
+        low,
+        "sh",
+        env!("CARGO_BIN_EXE_crosstie"),
+        "bench",
+        "all_reduce",
+        "-e",
+        "64",
+        "-n",
+        "1",
+    ]);
+    let done = Running::start(command).finish();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+}
+
+#[test]
 fn the_first_failure_ends_the_rest_and_gives_the_exit_code() {
     let script = "[ $CROSSTIE_RANK = 1 ] && exit 7; sleep 600";
     let done = Running::start(shell("-n 3", script)).finish();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crosstie_bootstrap::World;
 use crosstie_exec::{Engine, Oversight};
 use crosstie_ir::Rank;
-use crosstie_net::Listener;
+use crosstie_net::{Listener, Reserved};
 use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
 
@@ -48,6 +48,7 @@ pub struct Communicator {
     pub(crate) shrinks: u64,
     /// Bytes of the slots of all connections.
     pub(crate) slot_memory: u64,
+    pub(crate) _descriptors: Reserved, // For as long as it lives.
     pub(crate) has_left: bool,
     /// Its calls have an order, so threads hand it on, and do not share it.
     pub(crate) unshared: PhantomData<Cell<()>>,

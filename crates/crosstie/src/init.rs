@@ -13,7 +13,7 @@ use crosstie_bootstrap::{
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
-use crosstie_net::{Inbox, ListenOptions, Listener, NetError, Target};
+use crosstie_net::{Inbox, ListenOptions, Listener, NetError, Reserved, Target};
 use crosstie_planner::Nodes;
 use crosstie_transport::tcp::Path;
 use crosstie_transport::{Doorbell, TransportError};
@@ -53,6 +53,7 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     }
     settings.rails.check_nics()?;
     let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
+    let descriptors = Reserved::for_rank_of(identity.size);
     let listener = Listener::shared(&ListenOptions {
         ports: settings.ports.clone(),
         bind: None,
@@ -70,6 +71,7 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let nodes = Nodes::new(world.nodes())?;
     check_hosts(&settings, &nodes)?;
     settings.rails.place(&mut world, &nodes);
+    drop(descriptors); // In its place come those of the connections.
     join(settings, world, listener, deadline)
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn join(
     settings.rails.weigh_relays(&nodes, &select::links(&settings));
     settings.fit_slots(settings.transport == Transport::Tcp || nodes.count() == world.size);
 
+    let descriptors = Reserved::for_rank_of(size);
     let started = Instant::now();
     let doorbell = Arc::new(Doorbell::new()?);
     let place = Neighbourhood::new(&settings, &world, &nodes);
@@ -152,6 +155,7 @@ pub(crate) fn join(
         sequence: 0,
         shrinks: 0,
         slot_memory,
+        _descriptors: descriptors,
         has_left: false,
         unshared: PhantomData,
         topology,

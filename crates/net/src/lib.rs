@@ -6,6 +6,7 @@
 //! encrypted messages, each call with a deadline. A link can become a plain stream for data.
 #![forbid(unsafe_code)]
 
+mod descriptors;
 mod dial;
 mod error;
 mod flight;
@@ -22,6 +23,7 @@ mod strangers;
 mod unique_id;
 mod wait;
 
+pub use descriptors::{Descriptors, Reserved};
 pub use dial::{Dial, dial, dial_unless};
 pub use error::NetError;
 pub use hello::{Purpose, Target, Version};

@@ -1,17 +1,10 @@
 //! Owns the checks of what the kernel allows a process: descriptors, threads, locked memory.
 
+use crosstie_net::Descriptors;
+
 use super::finding::{Finding, Group};
 use super::state::State;
 
-/// Descriptors of rank 0 without peers. This and the two that follow: the least `ulimit -n` with which worlds of 4, 8 and
-/// 12 ranks ran, on shared memory (30, 54, 78) and over TCP (34 and 46 for the last two).
-const OWN: u64 = 13;
-/// For each peer of its node, while they meet.
-const OF_A_NEIGHBOUR: u64 = 6;
-/// For each peer elsewhere.
-const OF_ANOTHER: u64 = 3;
-/// What a program has open beside.
-const PROGRAM: u64 = 32;
 /// Threads of a rank, those included that pass by, and of a launcher for it.
 const THREADS: u64 = 11;
 
@@ -21,27 +14,22 @@ pub fn check(state: &State, found: &mut Vec<Finding>) {
     found.push(locked(state));
 }
 
-/// Least and good numbers of descriptors of one rank: rank 0, at which all ranks meet.
-fn descriptors(ranks: u64, here: u64) -> (u64, u64) {
-    let (near, far) = (here.saturating_sub(1), ranks.saturating_sub(here));
-    let least = OWN + OF_A_NEIGHBOUR * near + OF_ANOTHER * far;
-    (least, least + PROGRAM)
-}
-
+/// The library raises the soft limit by itself, so the hard one decides.
 fn files(state: &State) -> Finding {
     let (ranks, here) = (u64::from(state.world.ranks), u64::from(state.world.here()));
-    let (least, good) = descriptors(ranks, here);
-    let told = amount(state.limits.files);
-    let finding = Finding::good(Group::Limits, "open files", format!("{told} a process"))
+    let Descriptors { least, good } = Descriptors::of_rank(ranks, here);
+    let told = format!(
+        "{} a process, at most {}",
+        amount(state.limits.files),
+        amount(state.limits.files_hard)
+    );
+    let finding = Finding::good(Group::Limits, "open files", told)
         .wanted(format!("{good} for a rank of {ranks}, {here} of them here"));
-    let Some(soft) = state.limits.files.filter(|&soft| soft < good) else { return finding };
-    let remedy = match state.limits.files_hard {
-        Some(hard) if hard < good => format!(
-            "`* hard nofile {good}` and `* soft nofile {good}` in /etc/security/limits.d/crosstie.conf, then log in again; for a container `--ulimit nofile={good}`"
-        ),
-        _ => format!("`ulimit -n {good}` in the shell that starts ranks"),
-    };
-    if soft < least { finding.would_fail(remedy) } else { finding.warning(remedy) }
+    let Some(hard) = state.limits.files_hard.filter(|&hard| hard < good) else { return finding };
+    let remedy = format!(
+        "`* hard nofile {good}` in /etc/security/limits.d/crosstie.conf, then log in again; for a container `--ulimit nofile={good}`"
+    );
+    if hard < least { finding.would_fail(remedy) } else { finding.warning(remedy) }
 }
 
 fn threads(state: &State) -> Finding {

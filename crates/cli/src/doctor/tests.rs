@@ -149,16 +149,16 @@ fn nothing_is_wrong_with_a_healthy_host_and_each_group_has_its_say() {
 #[test]
 fn limits_are_held_against_the_ranks_of_the_world() {
     // 8 ranks here, 8 elsewhere: 13 + 6 * 7 + 3 * 8 descriptors at least.
-    told(|it| it.limits.files = Some(78), WouldFail, "78 a process", "`ulimit -n 111`");
-    told(|it| it.limits.files = Some(79), Warning, "79 a process", "`ulimit -n 111`");
-    let hard = |it: &mut State| (it.limits.files, it.limits.files_hard) = (Some(79), Some(79));
-    told(hard, Warning, "79 a process", "/etc/security/limits.d");
+    let limit = |hard| move |it: &mut State| it.limits.files_hard = Some(hard);
+    told(limit(78), WouldFail, "at most 78", "`* hard nofile 111`");
+    told(limit(79), Warning, "at most 79", "/etc/security/limits.d");
     told(|it| it.limits.threads = Some(50), WouldFail, "50 of this user", "--pids-limit");
     let world = |it: &mut State| {
         it.world.ranks = 4000;
         it.world.nodes = 500;
+        it.limits.files_hard = Some(4096);
     };
-    told(world, WouldFail, "1024 a process", "`ulimit -n 12063`");
+    told(world, WouldFail, "1024 a process, at most 4096", "nofile=12063");
 }
 
 #[test]
