@@ -28,7 +28,9 @@ pub fn find(handle: Handle) -> Answer<Arc<Comm>> {
     FOUND.with_borrow_mut(|found| COMMUNICATORS.find_again(handle, found))
 }
 
-/// A communicator of the program.
+/// A communicator of the program; on cache lines of its own, for the ranks of one process are often
+/// made one after the other, and each call locks its own.
+#[repr(align(128))]
 pub struct Comm {
     pub config: Config,
     /// The number of the device that it was made for.
