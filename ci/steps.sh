@@ -24,12 +24,15 @@ has() {
     for name; do command -v -- "$name" >/dev/null || return 1; done
 }
 
-# release_binary: the path of the optimised `crosstie`, wherever Cargo was told to build.
+# target_folder: where Cargo was told to build.
+target_folder() {
+    cargo metadata --format-version 1 --no-deps --offline |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
+
+# release_binary: the path of the optimised `crosstie`.
 release_binary() {
-    local target
-    target=$(cargo metadata --format-version 1 --no-deps --offline |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-    printf '%s/release/crosstie\n' "$target"
+    printf '%s/release/crosstie\n' "$(target_folder)"
 }
 
 # install_missing PACKAGE:WHAT...: as root on Debian, installs the packages whose command, or file, WHAT is
