@@ -130,6 +130,15 @@ pub enum BootstrapError {
         /// What happened, and what to do.
         reason: String,
     },
+    /// The launcher's PMIx did not serve.
+    #[error(
+        "the launcher's key-value space (PMIx): {reason}; or set CROSSTIE_ROOT and CROSSTIE_SECRET"
+    )]
+    #[serde(skip)]
+    Pmix {
+        /// What happened.
+        reason: String,
+    },
     /// This host refused a system call.
     #[error("{call} failed: {source}")]
     #[serde(skip)]

@@ -278,7 +278,7 @@ fn of_meeting(error: &BootstrapError) -> u16 {
         BootstrapError::CalledOff { .. } => 16,
         BootstrapError::Root { .. } => 18,
         BootstrapError::HostSocket { .. } => 19,
-        BootstrapError::Pmi { .. } => 20,
+        BootstrapError::Pmi { .. } | BootstrapError::Pmix { .. } => 20,
         BootstrapError::System { .. } => 40,
         BootstrapError::Net { source, .. } => of_net(source),
         _ => 17,

@@ -60,7 +60,7 @@ pub enum LaunchError {
         /// Its value.
         value: String,
         /// What is missing.
-        why: &'static str,
+        why: String,
         /// What to do.
         remedy: &'static str,
     },

@@ -2,23 +2,29 @@
 //!
 //! [`identify`] looks at explicit arguments and at an environment that is passed in as a value, and returns an
 //! [`Identity`]: rank, size, which launcher said so, and the place of the meeting. It opens nothing but the file
-//! that `CROSSTIE_SECRET_FILE` names. Whatever it cannot tell for certain it refuses, with the variable, its value
-//! and a remedy.
+//! that `CROSSTIE_SECRET_FILE` names, and asks nobody but a PMIx launcher that the environment speaks of, where that
+//! alone knows the size or the place ([`pmix`]). Whatever it cannot tell for certain it refuses, with the variable,
+//! its value and a remedy.
 //!
 //! Rank and size come from the first of: explicit arguments, filled up by `CROSSTIE_RANK` and `CROSSTIE_SIZE`;
-//! torchrun's own variables; Open MPI's; Hydra's (MPICH, Intel MPI); a plain `RANK` and `WORLD_SIZE`; Slurm's. A
+//! torchrun's own variables; Open MPI's; Hydra's (MPICH, Intel MPI); a plain `RANK` and `WORLD_SIZE`; Slurm's; what
+//! another PMIx launcher says. A
 //! launcher further up may have started the one before it (`mpirun` or `torchrun` inside `srun`), so what Slurm
 //! leaves in the environment is no contradiction; two others that disagree are one.
 //!
 //! The place is the first of: an explicit unique id or root; `CROSSTIE_ID`; `CROSSTIE_ROOT` with its secret; the
-//! launcher's key-value space (`PMI_FD`); a Unix socket of this host, when all ranks are on it; `MASTER_ADDR`.
-#![forbid(unsafe_code)]
+//! launcher's key-value space, by PMI-1 (`PMI_FD`) or PMIx; a Unix socket of this host, when all ranks are on it;
+//! `MASTER_ADDR`. Where all ranks are on this host, a key-value space serves for the socket's name alone, and PMIx not
+//! even for that: its launchers leave the job's name in the environment.
+#![deny(unsafe_code)]
 
 mod emulated;
 mod environment;
 mod error;
 mod launcher;
 mod place;
+#[allow(unsafe_code, reason = "calls of a C library")]
+pub mod pmix;
 mod refusal;
 
 use std::collections::BTreeMap;
@@ -31,6 +37,7 @@ use crate::environment::Reader;
 pub use crate::environment::environment;
 pub use crate::error::LaunchError;
 use crate::launcher::Claim;
+use crate::pmix::{PmixError, PmixJob};
 
 /// Environment variables by name. Only the library's settings read the real ones; here they are a value.
 pub type Environment = BTreeMap<String, String>;
@@ -87,6 +94,8 @@ pub enum Launcher {
     Slurm,
     /// torchrun, or whoever else sets `RANK` and `WORLD_SIZE`.
     Torchrun,
+    /// Another launcher that speaks PMIx.
+    Pmix,
     /// Nobody: a world of one.
     Alone,
 }
@@ -102,6 +111,7 @@ impl Launcher {
             Launcher::IntelMpi => "Intel MPI",
             Launcher::Slurm => "Slurm",
             Launcher::Torchrun => "torchrun",
+            Launcher::Pmix => "a PMIx launcher",
             Launcher::Alone => "nobody",
         }
     }
@@ -124,6 +134,11 @@ pub enum Meeting {
     Pmi1 {
         /// The descriptor that the launcher left open for this process.
         fd: RawFd,
+    },
+    /// Rank 0 leaves a unique id with the launcher, by [`pmix::exchange`].
+    Pmix {
+        /// What the launcher calls the job.
+        namespace: String,
     },
     /// Rank 0 hands a unique id to ranks of the same user on this host.
     HostSocket {
@@ -150,22 +165,33 @@ pub enum Meeting {
 /// sources that contradict each other, one rank where the environment speaks of more, and a world with no place
 /// to meet.
 pub fn identify(explicit: &Explicit, env: &Environment) -> Result<Identity, LaunchError> {
+    identify_asking(explicit, env, &pmix::job)
+}
+
+/// How a PMIx launcher is asked about this process's job.
+type AskPmix<'a> = &'a dyn Fn() -> Result<PmixJob, PmixError>;
+
+fn identify_asking(
+    explicit: &Explicit,
+    env: &Environment,
+    ask: AskPmix<'_>,
+) -> Result<Identity, LaunchError> {
     let env = Reader::new(env);
     let own = launcher::own_claim(explicit, &env)?;
     let given = place::given(explicit, &env)?;
     let needs_nobody = own.is_some_and(|own| given.is_some() || own.size == 1);
-    let started = if needs_nobody { None } else { launcher::detect(&env)? };
+    let started = if needs_nobody { None } else { launcher::detect(&env, ask)? };
     let claim = match own.or(started.as_ref().map(|started| started.claim)) {
         Some(claim) => claim,
         None => {
-            refusal::unless_alone(explicit, &env)?;
+            refusal::unless_alone(explicit, &env, ask)?;
             Claim { rank: 0, size: 1, local: None, launcher: Launcher::Alone }
         }
     };
     claim.check()?;
     let meeting = match given {
         Some(meeting) => meeting,
-        None => place::offered(&env, &claim, started.as_ref())?,
+        None => place::offered(&env, &claim, started.as_ref(), ask)?,
     };
     let node = explicit.node.clone().or(env.text("CROSSTIE_NODE"));
     let Claim { rank, size, local, launcher } = claim;

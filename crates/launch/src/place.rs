@@ -9,7 +9,7 @@ use crosstie_net::{Secret, UniqueId};
 use crate::environment::{PORT, Reader, bad};
 use crate::error::LaunchError;
 use crate::launcher::{Claim, Started};
-use crate::{Explicit, Meeting};
+use crate::{AskPmix, Explicit, Launcher, Meeting};
 
 /// Longest secret file in bytes; a longer one is surely another file.
 const LONGEST_SECRET_BYTES: u64 = 4096;
@@ -107,17 +107,25 @@ pub(crate) fn offered(
     env: &Reader<'_>,
     claim: &Claim,
     started: Option<&Started>,
+    ask: AskPmix<'_>,
 ) -> Result<Meeting, LaunchError> {
     if claim.size == 1 {
         return Ok(Meeting::Alone);
     }
     let fitting = started.filter(|started| started.claim.size == claim.size);
+    let mut no_pmix = String::new();
     if let Some(started) = fitting {
         if let Some(fd) = started.pmi_fd {
             return Ok(Meeting::Pmi1 { fd });
         }
         if let (true, Some(job)) = (started.claim.on_one_host(), &started.job) {
             return Ok(Meeting::HostSocket { job: job.clone() });
+        }
+        if started.pmix {
+            match with_pmix(claim, ask) {
+                Ok(meeting) => return Ok(meeting),
+                Err(reason) => no_pmix = format!(" (PMIx: {reason})"),
+            }
         }
     }
     if let Some(meeting) = master(env, fitting)? {
@@ -127,8 +135,17 @@ pub(crate) fn offered(
         rank: claim.rank,
         size: claim.size,
         launcher: claim.launcher.name(),
-        why: why_nowhere(claim, started),
+        why: why_nowhere(claim, started) + &no_pmix,
     })
+}
+
+/// The job's key-value space, where the launcher means the same job by it.
+fn with_pmix(claim: &Claim, ask: AskPmix<'_>) -> Result<Meeting, String> {
+    let job = ask().map_err(|error| error.to_string())?;
+    if (job.rank, job.size) != (claim.rank, claim.size) {
+        return Err(format!("there this is rank {} of {}", job.rank, job.size));
+    }
+    Ok(Meeting::Pmix { namespace: job.namespace })
 }
 
 fn master(env: &Reader<'_>, started: Option<&Started>) -> Result<Option<Meeting>, LaunchError> {
@@ -160,10 +177,19 @@ fn why_nowhere(claim: &Claim, started: Option<&Started>) -> String {
             claim.size
         ),
         Some(started) => match started.claim.local {
-            Some((_, local)) if local != claim.size => format!(
-                "only {local} of the ranks are on this host, and {} offers no other way",
-                started.claim.launcher.name()
-            ),
+            Some((_, local)) if local != claim.size => {
+                let launcher = started.claim.launcher;
+                let hint = match launcher {
+                    Launcher::Slurm if !started.pmix => {
+                        ": start them with srun --mpi=pmix or --mpi=pmi2, which do"
+                    }
+                    _ => "",
+                };
+                format!(
+                    "only {local} of the ranks are on this host, and {} offers no other way{hint}",
+                    launcher.name()
+                )
+            }
             _ => format!(
                 "{} does not tell its job from others, or not whether all ranks are on this host",
                 started.claim.launcher.name()

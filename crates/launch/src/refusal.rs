@@ -1,8 +1,9 @@
 //! Owns the refusal to run as a world of one where somebody meant more.
 
-use crate::Explicit;
 use crate::environment::Reader;
 use crate::error::LaunchError;
+use crate::launcher::pmix;
+use crate::{AskPmix, Explicit};
 
 /// Places that a process would not have been told of if it were to be alone.
 const PLACES: [&str; 2] = ["CROSSTIE_ID", "CROSSTIE_ROOT"];
@@ -26,7 +27,11 @@ const GIVE: &str =
     "give rank and size (CROSSTIE_RANK, CROSSTIE_SIZE), and CROSSTIE_ROOT and CROSSTIE_SECRET";
 
 /// An error where a process that nobody gave a rank is yet not meant to be alone.
-pub(crate) fn unless_alone(explicit: &Explicit, env: &Reader<'_>) -> Result<(), LaunchError> {
+pub(crate) fn unless_alone(
+    explicit: &Explicit,
+    env: &Reader<'_>,
+    ask: AskPmix<'_>,
+) -> Result<(), LaunchError> {
     if explicit.id.is_some() {
         return Err(LaunchError::Nobody { place: "the unique id" });
     }
@@ -39,21 +44,27 @@ pub(crate) fn unless_alone(explicit: &Explicit, env: &Reader<'_>) -> Result<(), 
     for (variable, why, remedy) in COUNTS {
         let value = env.text(variable).unwrap_or_default();
         if value.parse::<u64>().is_ok_and(|count| count > 1) {
+            let why = why.to_owned();
             return Err(LaunchError::OneOfMore { variable, value, why, remedy });
         }
     }
-    started_unnumbered(env)
+    started_unnumbered(env, ask)
 }
 
 /// Launchers that are known by a variable, but whose rank and size are not in the environment.
-fn started_unnumbered(env: &Reader<'_>) -> Result<(), LaunchError> {
-    let spoken = [
-        ("PMIX_RANK", "the launcher speaks PMIx, and leaves no size in the environment"),
-        ("PMI_ID", "mpiexec -pmi-port leaves no rank in the environment"),
-    ];
+fn started_unnumbered(env: &Reader<'_>, ask: AskPmix<'_>) -> Result<(), LaunchError> {
+    let of_pmix = || {
+        let said = match pmix::speaks(env).then(ask) {
+            Some(Err(error)) => format!(", and does not answer: {error}"),
+            _ => " in the environment, and PMIX_NAMESPACE is missing".to_owned(),
+        };
+        format!("the launcher speaks PMIx, leaves no size{said}")
+    };
+    let of_pmi = || "mpiexec -pmi-port leaves no rank in the environment".to_owned();
+    let spoken: [(_, &dyn Fn() -> String); 2] = [("PMIX_RANK", &of_pmix), ("PMI_ID", &of_pmi)];
     for (variable, why) in spoken {
         if let Some(value) = env.text(variable) {
-            return Err(LaunchError::OneOfMore { variable, value, why, remedy: GIVE });
+            return Err(LaunchError::OneOfMore { variable, value, why: why(), remedy: GIVE });
         }
     }
     Ok(())

@@ -25,7 +25,20 @@ fn env(parts: &[&str]) -> Environment {
 }
 
 fn from_env(parts: &[&str]) -> Result<Identity, LaunchError> {
-    identify(&Explicit::default(), &env(parts))
+    with_pmix(parts, Err(no_answer()))
+}
+
+/// What comes of the environment where a PMIx launcher, if it is asked, says so.
+fn with_pmix(parts: &[&str], job: Result<PmixJob, PmixError>) -> Result<Identity, LaunchError> {
+    identify_asking(&Explicit::default(), &env(parts), &|| job.clone())
+}
+
+fn no_answer() -> PmixError {
+    PmixError::Refused { call: "PMIx_Init", status: -25, reason: "UNREACHABLE".into() }
+}
+
+fn job(rank: u32, size: u32, local: (u32, u32)) -> PmixJob {
+    PmixJob { namespace: "prterun-n1-7@1".into(), rank, size, local: Some(local) }
 }
 
 fn id() -> UniqueId {
@@ -68,6 +81,59 @@ fn open_mpi_on_several_hosts_needs_a_root() {
     let text = refusal(&[OPEN_MPI, "OMPI_COMM_WORLD_SIZE=4"]);
     assert!(text.contains("rank 1 of 4") && text.contains("only 2 of the ranks"), "{text}");
     assert!(text.contains("CROSSTIE_ROOT") && text.contains("CROSSTIE_SECRET"), "{text}");
+}
+
+#[test]
+fn open_mpi_on_several_hosts_meets_by_pmix() {
+    let env = [OPEN_MPI, "OMPI_COMM_WORLD_SIZE=4"];
+    let who = with_pmix(&env, Ok(job(1, 4, (1, 2)))).unwrap();
+    assert_eq!((who.launcher, who.rank, who.size), (Launcher::OpenMpi, 1, 4));
+    assert_eq!(who.meeting, Meeting::Pmix { namespace: "prterun-n1-7@1".into() });
+    let root = ["CROSSTIE_ROOT=n1:2000 CROSSTIE_SECRET=s"];
+    let who = with_pmix(&[&env[..], &root].concat(), Ok(job(1, 4, (1, 2)))).unwrap();
+    assert!(matches!(who.meeting, Meeting::Root { .. }), "{:?}", who.meeting);
+}
+
+#[test]
+fn a_pmix_that_does_not_answer_is_passed_over_and_told() {
+    let text = refusal(&[OPEN_MPI, "OMPI_COMM_WORLD_SIZE=4"]);
+    assert!(text.contains("PMIx_Init: UNREACHABLE (-25)"), "{text}");
+    let master = "OMPI_COMM_WORLD_SIZE=4 MASTER_ADDR=n1 MASTER_PORT=2000";
+    let who = from_env(&[OPEN_MPI, master]).unwrap();
+    assert!(matches!(who.meeting, Meeting::Master { .. }), "{:?}", who.meeting);
+}
+
+#[test]
+fn a_pmix_that_means_another_job_is_no_place_to_meet() {
+    let env = [OPEN_MPI, "OMPI_COMM_WORLD_SIZE=4"];
+    let text = with_pmix(&env, Ok(job(0, 2, (0, 2)))).unwrap_err().to_string();
+    assert!(text.contains("PMIx: there this is rank 0 of 2"), "{text}");
+}
+
+#[test]
+fn pmix_alone_tells_rank_and_size() {
+    let env = ["PMIX_RANK=3 PMIX_NAMESPACE=prterun-n1-7@1"];
+    let who = with_pmix(&env, Ok(job(3, 4, (3, 4)))).unwrap();
+    assert_eq!((who.launcher, who.rank, who.size), (Launcher::Pmix, 3, 4));
+    assert_eq!(who.meeting, Meeting::HostSocket { job: "pmix prterun-n1-7@1".into() });
+    let who = with_pmix(&env, Ok(job(3, 4, (1, 2)))).unwrap();
+    assert!(matches!(who.meeting, Meeting::Pmix { .. }), "{:?}", who.meeting);
+    let text = refusal(&env);
+    assert!(text.contains("PMIX_RANK=3") && text.contains("UNREACHABLE"), "{text}");
+}
+
+#[test]
+fn nobody_asks_pmix_where_the_environment_tells_all() {
+    let asked = std::cell::Cell::new(false);
+    let ask = || {
+        asked.set(true);
+        Err(no_answer())
+    };
+    for parts in [OPEN_MPI, MPICH, SLURM, TORCHRUN, ""] {
+        let env = env(&[parts, "SLURM_STEP_NUM_NODES=1"]);
+        identify_asking(&Explicit::default(), &env, &ask).unwrap();
+    }
+    assert!(!asked.get());
 }
 
 #[test]

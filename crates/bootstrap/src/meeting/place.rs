@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use crosstie_launch::{Identity, Meeting};
+use crosstie_launch::{Identity, Meeting, pmix};
 use crosstie_net::{ListenOptions, Listener, NetError, Secret, UniqueId};
 
 use crate::error::BootstrapError;
@@ -16,6 +16,7 @@ use crate::pmi1::Pmi1;
 
 /// The key under which rank 0 leaves the unique id.
 const PMI_KEY: &str = "crosstie-id";
+const READING: &str = "reading what rank 0 left in the launcher's key-value space";
 /// Pause between two tries to resolve a name, and for how long it is tried: it may come to exist while ranks start.
 const RESOLVE_AGAIN: Duration = Duration::from_millis(250);
 const RESOLVE_FOR: Duration = Duration::from_secs(10);
@@ -75,6 +76,7 @@ impl Place {
                 by_master(identity, listener, (address, *port, job), deadline)?
             }
             Meeting::Pmi1 { fd } => by_pmi(identity, listener, *fd, deadline)?,
+            Meeting::Pmix { .. } => by_pmix(identity, listener, deadline)?,
             Meeting::HostSocket { job } => by_host_socket(identity, listener, job, deadline)?,
             other => {
                 let reason = format!("this release cannot meet by {other:?}");
@@ -110,9 +112,43 @@ fn by_pmi(
     pmi.barrier()?;
     let id = pmi.get(PMI_KEY)?;
     pmi.finalize()?;
-    let doing = "reading what rank 0 left in the launcher's key-value space";
-    let id = id.parse().map_err(BootstrapError::net(doing))?;
+    let id = id.parse().map_err(BootstrapError::net(READING))?;
     Ok(by_id(id, server, None))
+}
+
+fn by_pmix(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    deadline: Instant,
+) -> Result<Place, BootstrapError> {
+    let server = Server::Rank0("found by PMIx".to_owned());
+    let (host, own) = match identity.rank {
+        0 => {
+            let (host, id) = MeetingHost::open(listener)?;
+            (Some(host), Some(id.to_string()))
+        }
+        _ => (None, None),
+    };
+    // PMIx knows no deadline, so it is asked on a thread that is left behind when it is late.
+    let (tell, told) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("crosstie-pmix".to_owned())
+        // Nobody waits any more where the deadline has passed.
+        .spawn(move || drop(tell.send(pmix::exchange(own.as_deref()))))
+        .map_err(BootstrapError::system("starting a thread"))?;
+    let reason = match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(id)) => {
+            let id = id.parse().map_err(BootstrapError::net(READING))?;
+            return Ok(by_id(id, server, host));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => {
+            "the deadline passed; the launcher does not tell which rank is late: look whether all \
+             ranks of the job come to the meeting"
+                .to_owned()
+        }
+    };
+    Err(BootstrapError::Pmix { reason })
 }
 
 /// What names this job where all its ranks are on one host. There the socket serves better than the key-value space:

@@ -313,7 +313,7 @@ const ENTRIES: &[Explanation] = &[
         title: "the launcher's key-value space does not serve",
         blame: Blame::Host,
         remedy: "set CROSSTIE_ROOT and CROSSTIE_SECRET to meet without the launcher's help",
-        meaning: "PMI_FD names a descriptor over which the launcher passes keys and values, and it failed.",
+        meaning: "The launcher passes keys and values between ranks (PMI-1 by PMI_FD, or PMIx), and it failed.",
         causes: &[
             "the descriptor was closed or taken by a wrapper between launcher and program",
             "a container that refuses pidfd_getfd",

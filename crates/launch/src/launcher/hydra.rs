@@ -12,5 +12,5 @@ pub(super) fn started(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> 
     let launcher = if intel { Launcher::IntelMpi } else { Launcher::Mpich };
     let claim = Claim { rank, size, local, launcher };
     let pmi_fd = env.parse("PMI_FD", "the number of an open file descriptor")?;
-    Ok(Some(Started { claim, pmi_fd, job: None }))
+    Ok(Some(Started { claim, pmi_fd, job: None, pmix: false }))
 }

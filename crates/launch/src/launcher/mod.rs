@@ -2,6 +2,7 @@
 
 mod hydra;
 mod open_mpi;
+pub(crate) mod pmix;
 mod slurm;
 mod torchrun;
 
@@ -9,7 +10,7 @@ use std::os::fd::RawFd;
 
 use crate::environment::Reader;
 use crate::error::LaunchError;
-use crate::{Explicit, Launcher};
+use crate::{AskPmix, Explicit, Launcher};
 
 /// Who somebody says this process is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Started {
     pub(crate) pmi_fd: Option<RawFd>,
     /// What tells its job from others on this host.
     pub(crate) job: Option<String>,
+    /// Whether it speaks PMIx, by its variables.
+    pub(crate) pmix: bool,
 }
 
 /// The identity given by the caller, each half from the argument or from `CROSSTIE_*`.
@@ -91,13 +94,15 @@ fn half(
 
 /// The launcher that started this process. Those that may have started another one come after it; two of which
 /// neither starts the other must agree.
-pub(crate) fn detect(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> {
+pub(crate) fn detect(env: &Reader<'_>, ask: AskPmix<'_>) -> Result<Option<Started>, LaunchError> {
     if let Some(started) = torchrun::elastic(env)? {
         return Ok(Some(started));
     }
     let found = [open_mpi::started(env)?, hydra::started(env)?, torchrun::plain(env)?];
     let mut found = found.into_iter().flatten();
-    let Some(mut first) = found.next() else { return slurm::started(env) };
+    let Some(mut first) = found.next() else {
+        return Ok(slurm::started(env)?.or_else(|| pmix::started(env, ask)));
+    };
     for other in found {
         if (first.claim.rank, first.claim.size) != (other.claim.rank, other.claim.size) {
             return Err(LaunchError::Contradiction {
@@ -107,6 +112,7 @@ pub(crate) fn detect(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> {
             });
         }
         first.pmi_fd = first.pmi_fd.or(other.pmi_fd);
+        first.pmix |= other.pmix;
     }
     Ok(Some(first))
 }

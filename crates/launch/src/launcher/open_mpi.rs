@@ -1,6 +1,6 @@
 //! Owns what Open MPI's mpirun leaves in the environment (looked at with 4.1.4).
 
-use super::{Claim, Started, local, pair};
+use super::{Claim, Started, local, pair, pmix};
 use crate::Launcher;
 use crate::environment::Reader;
 use crate::error::LaunchError;
@@ -12,7 +12,7 @@ pub(super) fn started(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> 
     let local =
         local(env.number("OMPI_COMM_WORLD_LOCAL_RANK")?, env.number("OMPI_COMM_WORLD_LOCAL_SIZE")?);
     let claim = Claim { rank, size, local, launcher: Launcher::OpenMpi };
-    Ok(Some(Started { claim, pmi_fd: None, job: job(env) }))
+    Ok(Some(Started { claim, pmi_fd: None, job: job(env), pmix: pmix::speaks(env) }))
 }
 
 /// The namespace is a number made of the host's name and 16 bits of mpirun's process id, so two jobs of a host

@@ -1,6 +1,6 @@
 //! Owns what Slurm's srun leaves in the environment.
 
-use super::{Claim, Started, local};
+use super::{Claim, Started, local, pmix};
 use crate::Launcher;
 use crate::environment::Reader;
 use crate::error::LaunchError;
@@ -21,7 +21,7 @@ pub(super) fn started(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> 
     let local = local(env.number("SLURM_LOCALID")?, local_size(env, size)?);
     let claim = Claim { rank, size, local, launcher: Launcher::Slurm };
     let pmi_fd = env.parse("PMI_FD", "the number of an open file descriptor")?;
-    Ok(Some(Started { claim, pmi_fd, job: job(env) }))
+    Ok(Some(Started { claim, pmi_fd, job: job(env), pmix: pmix::speaks(env) }))
 }
 
 /// Whether srun started this process as a task of a step. A batch script has `SLURM_PROCID=0` as well.

@@ -22,7 +22,7 @@ fn started(env: &Reader<'_>) -> Result<Option<Started>, LaunchError> {
     let Some((rank, size)) = pair(env, "RANK", "WORLD_SIZE")? else { return Ok(None) };
     let local = local(env.number("LOCAL_RANK")?, env.number("LOCAL_WORLD_SIZE")?);
     let claim = Claim { rank, size, local, launcher: Launcher::Torchrun };
-    Ok(Some(Started { claim, pmi_fd: None, job: job(env) }))
+    Ok(Some(Started { claim, pmi_fd: None, job: job(env), pmix: false }))
 }
 
 /// The run id is `none` unless the user gives one; the port of torchrun's store tells two runs of a host apart,
