@@ -35,6 +35,8 @@
 //! - *Failures*: an [`Error`] has a code, who is to blame and what to do, a [`Failure`] the verdict that all ranks share;
 //!   an [`Outcome`] ends the program with the right exit code; [`abort_handle`](Communicator::abort_handle) ends calls
 //!   from any thread.
+//!
+//! The [`manual`] has the rest: the design, a line for each launcher, tuning, failures, moving over from NCCL and MPI.
 #![forbid(unsafe_code)]
 
 mod abort;
@@ -49,6 +51,7 @@ mod group;
 mod ideal;
 mod init;
 mod machine;
+pub mod manual;
 mod meeting;
 mod memory;
 mod metrics;
