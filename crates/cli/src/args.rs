@@ -435,7 +435,7 @@ pub struct BecomeRankArgs {
 /// Which transport to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TransportArg {
-    /// Shared memory inside a node, TCP between nodes
+    /// Shared memory inside a node; between two nodes ibverbs, where both have it, else TCP
     Auto,
     /// Shared memory: all ranks on one node
     Shm,

@@ -80,6 +80,7 @@ fn every_setting_of_a_run_has_a_flag_of_bench() {
         "SECRET",
         "SECRET_FILE",
         "SIZE",
+        "VERBS",
         "VERBS_GID_INDEX",
         "VERBS_SERVICE_LEVEL",
         "VERBS_TRAFFIC_CLASS",

@@ -11,6 +11,7 @@ use crosstie_ir::Rank;
 use crosstie_net::{Listener, Reserved};
 use crosstie_planner::{Nodes, Selection};
 use crosstie_transport::Heap;
+use crosstie_verbs::wires::Over;
 
 use crate::programs::Programs;
 use crate::settings::Resolved;
@@ -49,6 +50,8 @@ pub struct Communicator {
     /// Bytes of the slots of all connections.
     pub(crate) slot_memory: u64,
     pub(crate) _descriptors: Reserved, // For as long as it lives.
+    /// Over what each of its wires leads.
+    pub(crate) over: Vec<Over>,
     pub(crate) has_left: bool,
     /// Its calls have an order, so threads hand it on, and do not share it.
     pub(crate) unshared: PhantomData<Cell<()>>,

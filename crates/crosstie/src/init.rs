@@ -127,6 +127,7 @@ pub(crate) fn join(
             return Err(blame(monitor, &place, error));
         }
         let paths = std::mem::take(&mut connected.paths);
+        tracing::debug!(over = ?connected.over, "wires");
         watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
         Some(monitor)
     };
@@ -134,7 +135,7 @@ pub(crate) fn join(
     tracing::debug!(phases = ?world.phases, "connected");
 
     let wait = wait_policy(&world);
-    let Connected { endpoints, heap, .. } = connected;
+    let Connected { endpoints, heap, over, .. } = connected;
     let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
     if let Some(bytes) = settings.protocol.lend_from() {
@@ -156,6 +157,7 @@ pub(crate) fn join(
         shrinks: 0,
         slot_memory,
         _descriptors: descriptors,
+        over,
         has_left: false,
         unshared: PhantomData,
         topology,

@@ -2,13 +2,14 @@
 
 use crosstie_ir::{ChannelId, Rank};
 pub use crosstie_transport::seam::{Flushes, WireCounters};
+pub use crosstie_verbs::wires::Over;
 
 use crate::Communicator;
 
 /// What has travelled over one transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportCounters {
-    /// `shm`, `tcp`, `verbs` or `loopback`.
+    /// `shm`, `tcp`, `verbs`, `verbs+tcp` (each on some of the wires) or `loopback`.
     pub transport: &'static str,
     /// Messages sent by this rank.
     pub messages: u64,
@@ -48,6 +49,8 @@ pub struct Metrics {
     pub transports: Vec<TransportCounters>,
     /// What has left from this rank's NIC.
     pub nic: NicCounters,
+    /// Over what the wires of this rank lead, and where not over verbs, why not.
+    pub over: Vec<Over>,
     /// Bytes that messages pass through on their way: this rank's share of the slots of all connections,
     /// as far as they can grow. A slot takes up memory once it was used.
     pub slot_bytes: u64,
@@ -109,6 +112,7 @@ impl Communicator {
             operations: self.standing.completed(),
             transports: self.counters(),
             nic: self.nic(),
+            over: self.over.clone(),
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),
             memory_bytes: self.memory_bytes(),

@@ -36,20 +36,20 @@ use registry::{
     PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
     TUNE_FILE,
 };
-pub(crate) use verbs::{ServiceLevel, Verbs};
+pub(crate) use verbs::{OnOff, ServiceLevel, Verbs};
 
 /// Over what ranks exchange their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Shared memory inside a node, TCP between nodes.
+    /// Shared memory inside a node; between two nodes ibverbs, where both have it and a probe passes, else TCP.
     #[default]
     Auto,
     /// Shared memory only; ranks on several nodes are refused.
     SharedMemory,
     /// TCP only, inside a node too.
     Tcp,
-    /// Shared memory inside a node, ibverbs between nodes.
+    /// Shared memory inside a node, ibverbs between nodes; ranks that do not reach each other so are refused.
     Verbs,
     /// Memory of this process inside a node, TCP between nodes; for [`crate::Threads`].
     Loopback,

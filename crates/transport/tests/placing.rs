@@ -1,13 +1,16 @@
 //! Wires over a device that places payloads, against the suite of all transports and against what only they do.
 #![cfg(not(loom))]
 
+use std::net::{TcpListener, TcpStream};
+
 use crosstie_testkit::conformance;
 use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_testkit::direct::{Direct, DirectPair, Network};
 use crosstie_testkit::world::{Path, World, message};
 use crosstie_transport::seam::{Endpoint, Limits};
-use crosstie_transport::tcp::Relays;
+use crosstie_transport::tcp::{Relays, Stream};
 use crosstie_transport::wires::Joint;
+use crosstie_transport::wires::mixed::MixedEndpoint;
 use crosstie_transport::wires::placing::{PlacingEndpoint, Ring};
 
 const BARE: Subject = Subject { connect: at_once, faults: None };
@@ -18,6 +21,8 @@ conformance!(with_late_ends, Subject { connect: late, ..BARE });
 conformance!(with_late_ends_behind_delays, Subject { connect: late, faults: Some(2) });
 conformance!(to_memory_of_the_caller, Subject { connect: late_and_anywhere, ..BARE });
 conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
+conformance!(beside_sockets, Subject { connect: beside_sockets, ..BARE });
+conformance!(beside_sockets_behind_delays, Subject { connect: beside_sockets, faults: Some(3) });
 
 fn at_once(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
     boxed(endpoints(&Network::new(None, false), ranks, channels, limits))
@@ -39,7 +44,44 @@ fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn 
     boxed(ends)
 }
 
+/// Every other pair of ranks has a socket in place of the device's pair; of two ranks the only one has.
+fn beside_sockets(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let network = Network::new(Some(6), false);
+    let mut devices: Vec<Direct> = (0..ranks).map(|_| network.device()).collect();
+    let mut joints: Vec<Joints> = (0..ranks).map(|_| Vec::new()).collect();
+    let mut streams: Vec<Vec<Stream>> = (0..ranks).map(|_| Vec::new()).collect();
+    for low in 0..ranks {
+        for high in low + 1..ranks {
+            if (low + high) % 2 == 1 {
+                let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+                let address = listener.local_addr().expect("it is bound");
+                let dialled = TcpStream::connect(address).expect("it listens");
+                let (accepted, _) = listener.accept().expect("it was dialled");
+                streams[low as usize].push(Stream::direct(low, high, dialled));
+                streams[high as usize].push(Stream::direct(high, low, accepted));
+                continue;
+            }
+            let (lower, upper) = devices.split_at_mut(high as usize);
+            let [at_low, at_high] = network.wire(&mut lower[low as usize], &mut upper[0]);
+            joints[low as usize].push(join(low, high, at_low));
+            joints[high as usize].push(join(high, low, at_high));
+        }
+    }
+    let wires = joints.into_iter().zip(streams);
+    let end = |(rank, (device, (joints, streams)))| {
+        let (device, relays) = ((device, "direct+tcp"), Relays::default());
+        let end = MixedEndpoint::of_both(device, rank, joints, streams, relays, channels, limits);
+        Box::new(end.expect("memory")) as Box<dyn Endpoint>
+    };
+    (0..).zip(devices.into_iter().zip(wires)).map(end).collect()
+}
+
 type Ends = Vec<PlacingEndpoint<Direct>>;
+type Joints = Vec<Joint<Ring<DirectPair>>>;
+
+fn join(rank: u32, peer: u32, link: Ring<DirectPair>) -> Joint<Ring<DirectPair>> {
+    Joint { peer, link, outgoing: vec![rank], incoming: vec![peer] }
+}
 
 fn boxed(ends: Ends) -> Vec<Box<dyn Endpoint>> {
     ends.into_iter().map(|end| Box::new(end) as Box<dyn Endpoint>).collect()
@@ -47,8 +89,7 @@ fn boxed(ends: Ends) -> Vec<Box<dyn Endpoint>> {
 
 fn endpoints(network: &Network, ranks: u32, channels: u16, limits: Limits) -> Ends {
     let mut devices: Vec<Direct> = (0..ranks).map(|_| network.device()).collect();
-    let mut joints: Vec<Vec<Joint<Ring<DirectPair>>>> = (0..ranks).map(|_| Vec::new()).collect();
-    let join = |rank, peer, link| Joint { peer, link, outgoing: vec![rank], incoming: vec![peer] };
+    let mut joints: Vec<Joints> = (0..ranks).map(|_| Vec::new()).collect();
     for low in 0..ranks {
         for high in low + 1..ranks {
             let (lower, upper) = devices.split_at_mut(high as usize);

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a program that prints its results")]
 
 use std::error::Error;
+use std::slice;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,14 +42,15 @@ impl End {
 
     fn address(&self) -> Result<Address, VerbsError> {
         let port = self.context.port(1)?.up(self.context.name())?;
-        Address::of(&self.context, &port, &self.pair, None)
+        Address::of(&self.context, &port, slice::from_ref(&self.pair), None)
     }
 
     fn connect(&mut self, peer: &Address, is_lower: bool) -> Result<(), VerbsError> {
         let retry = Retry::within(Duration::from_secs(30), true);
-        let path =
-            self.address()?.path_to(peer, &self.pair, is_lower, Service::default(), retry)?;
-        self.pair.connect(&path)
+        let own = self.address()?;
+        let way = own.ways_to(peer, is_lower).first().copied();
+        let path = way.and_then(|way| own.path_to(peer, 0, way, Service::default(), retry));
+        self.pair.connect(&path.expect("both ports are on one network"))
     }
 
     fn place(&self) -> Remote {

@@ -3,11 +3,11 @@
 use crate::gid::{self, Gid};
 use crate::{Context, Layer, Mtu, Path, Port, QueuePair, Retry, VerbsError, Way};
 
-/// Where a queue pair is, for the peer.
+/// Where the queue pairs of a wire are, for the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    number: u32,
-    first_packet: u32,
+    /// Of each queue pair: its number, and that of its first packet.
+    pairs: Vec<(u32, u32)>,
     mtu: Mtu,
     is_infiniband: bool,
     lid: u16,
@@ -23,30 +23,31 @@ pub struct Service {
     pub level: u8,
 }
 
-/// Bytes before the addresses.
-const HEAD: usize = 16;
+/// Bytes before queue pairs and GIDs.
+const HEAD: usize = 8;
+/// Bytes of a queue pair.
+const PAIR: usize = 8;
 
 impl Address {
-    /// Of a queue pair on `port`, by whose GID with that `index` alone it is to be reached, if one is given.
+    /// Of queue pairs on `port`, by whose GID with that `index` alone they are to be reached, if one is given.
     ///
     /// # Errors
     /// [`VerbsError::Refused`]; [`VerbsError::NoSuchGid`].
     pub fn of(
         context: &Context,
         port: &Port,
-        pair: &QueuePair,
+        pairs: &[QueuePair],
         index: Option<u32>,
     ) -> Result<Self, VerbsError> {
         let mut gids = context.gids()?;
         gids.retain(|gid| gid.port == port.number && index.is_none_or(|index| gid.index == index));
         if let (Some(index), true) = (index, gids.is_empty()) {
-            let (device, port) = (pair.place().device.clone(), port.number);
+            let (device, port) = (context.name().to_owned(), port.number);
             return Err(VerbsError::NoSuchGid { device, port, index });
         }
         gids.truncate(usize::from(u8::MAX));
         Ok(Self {
-            number: pair.number(),
-            first_packet: pair.first_packet(),
+            pairs: pairs.iter().map(|pair| (pair.number(), pair.first_packet())).collect(),
             mtu: port.mtu,
             is_infiniband: port.layer == Layer::InfiniBand,
             lid: port.lid,
@@ -56,12 +57,15 @@ impl Address {
 
     /// Its form for the peer.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD + self.gids.len() * Gid::BYTES);
-        bytes.extend(self.number.to_le_bytes());
-        bytes.extend(self.first_packet.to_le_bytes());
+        let len = HEAD + self.pairs.len() * PAIR + self.gids.len() * Gid::BYTES;
+        let mut bytes = Vec::with_capacity(len);
         bytes.extend([self.mtu.number(), u8::from(self.is_infiniband)]);
         bytes.extend(self.lid.to_le_bytes());
-        bytes.extend([self.gids.len() as u8, 0, 0, 0]);
+        bytes.extend([self.gids.len() as u8, self.pairs.len() as u8, 0, 0]);
+        for (number, first_packet) in &self.pairs {
+            bytes.extend(number.to_le_bytes());
+            bytes.extend(first_packet.to_le_bytes());
+        }
         bytes.extend(self.gids.iter().flat_map(Gid::to_bytes));
         bytes
     }
@@ -69,14 +73,17 @@ impl Address {
     /// A peer's; `None` where the bytes are none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
-        let [n0, n1, n2, n3, p0, p1, p2, p3, mtu, infiniband, l0, l1, count, ..] = *head;
+        let [mtu, infiniband, l0, l1, gid_count, pair_count, ..] = *head;
+        let (pairs, rest) = rest.split_at_checked(usize::from(pair_count) * PAIR)?;
         let (gids, after) = rest.as_chunks::<{ Gid::BYTES }>();
-        if gids.len() != usize::from(count) || !after.is_empty() {
+        if gids.len() != usize::from(gid_count) || !after.is_empty() || pairs.is_empty() {
             return None;
         }
+        let pair = |&[n0, n1, n2, n3, p0, p1, p2, p3]: &[u8; PAIR]| {
+            (u32::from_le_bytes([n0, n1, n2, n3]), u32::from_le_bytes([p0, p1, p2, p3]))
+        };
         Some(Self {
-            number: u32::from_le_bytes([n0, n1, n2, n3]),
-            first_packet: u32::from_le_bytes([p0, p1, p2, p3]),
+            pairs: pairs.as_chunks().0.iter().map(pair).collect(),
             mtu: Mtu::numbered(mtu)?,
             is_infiniband: infiniband != 0,
             lid: u16::from_le_bytes([l0, l1]),
@@ -84,47 +91,50 @@ impl Address {
         })
     }
 
-    /// How `pair`, which has this address, reaches the peer's: both ends find the same two GIDs, whichever asks.
-    ///
-    /// `is_lower` is true at one of the ends, that of the lower rank.
-    ///
-    /// # Errors
-    /// [`VerbsError::NoGid`].
+    /// How many queue pairs it is of.
+    pub fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// How many GIDs its port has to be reached at.
+    pub fn gids(&self) -> usize {
+        self.gids.len()
+    }
+
+    /// The path on one of the `ways` to the peer's queue pair with that index.
     pub fn path_to(
         &self,
         peer: &Self,
-        pair: &QueuePair,
-        is_lower: bool,
+        index: usize,
+        way: Way,
         service: Service,
         retry: Retry,
-    ) -> Result<Path, VerbsError> {
-        let way = self.way_to(peer, is_lower).ok_or_else(|| VerbsError::NoGid {
-            device: pair.place().device.clone(),
-            port: pair.place().port,
-            peer: pair.place().peer,
-            ours: self.gids.len(),
-            theirs: peer.gids.len(),
-        })?;
+    ) -> Option<Path> {
+        let &(number, first_packet) = peer.pairs.get(index)?;
         let mtu = self.mtu.min(peer.mtu);
-        let (number, first_packet) = (peer.number, peer.first_packet);
-        Ok(Path { number, first_packet, mtu, way, service, retry })
+        Some(Path { number, first_packet, mtu, way, service, retry })
     }
 
-    fn way_to(&self, peer: &Self, is_lower: bool) -> Option<Way> {
+    /// The ways from here to the peer's port, best first: both ends find the same ones in the same order.
+    ///
+    /// `is_lower` is true at one of the ends, that of the lower rank.
+    pub fn ways_to(&self, peer: &Self, is_lower: bool) -> Vec<Way> {
         if self.is_infiniband != peer.is_infiniband {
-            return None;
+            return Vec::new();
         }
         let (lower, higher) = if is_lower { (self, peer) } else { (peer, self) };
-        let chosen = gid::choose(&lower.gids, &higher.gids);
+        let pairs = gid::pairs(&lower.gids, &higher.gids);
         let prefix = |gid: &Gid| gid.address.segments()[..4].to_vec();
         // In one subnet its manager knows the way.
-        let is_local = chosen.is_none_or(|(low, high)| prefix(&low) == prefix(&high));
+        let is_local = pairs.first().is_none_or(|(low, high)| prefix(low) == prefix(high));
         if self.is_infiniband && is_local {
-            return Some(Way::Lid(peer.lid));
+            return vec![Way::Lid(peer.lid)];
         }
-        let (low, high) = chosen?;
-        let (own, peer) = if is_lower { (low, high) } else { (high, low) };
-        Some(Way::Gid { own: u8::try_from(own.index).ok()?, peer: peer.address })
+        let way = |(low, high): (Gid, Gid)| {
+            let (own, peer) = if is_lower { (low, high) } else { (high, low) };
+            Some(Way::Gid { own: u8::try_from(own.index).ok()?, peer: peer.address })
+        };
+        pairs.into_iter().filter_map(way).collect()
     }
 }
 
@@ -143,7 +153,7 @@ mod tests {
             interface: Some(u32::MAX),
         };
         let mtu = Mtu::numbered(5).unwrap();
-        Address { number: 7, first_packet: 0xabcdef, mtu, is_infiniband, lid, gids: vec![gid] }
+        Address { pairs: vec![(7, 0xabcdef), (8, 3)], mtu, is_infiniband, lid, gids: vec![gid] }
     }
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(Address::from_bytes(&bytes[..len]), None, "{len} bytes");
         }
-        for at in [8, 12, 16 + 5] {
+        for at in [0, 4, 5, 24 + 5] {
             let mut bytes = bytes.clone();
             bytes[at] = 77;
             assert_eq!(Address::from_bytes(&bytes), None, "byte {at}");
@@ -164,14 +174,14 @@ mod tests {
     #[test]
     fn infiniband_goes_by_lid_in_one_subnet_and_by_gid_between_two() {
         let (a, b) = (address(true, 4, "fe80::1"), address(true, 9, "fe80::2"));
-        assert_eq!(a.way_to(&b, true), Some(Way::Lid(9)));
+        assert_eq!(a.ways_to(&b, true), [Way::Lid(9)]);
         let far = address(true, 9, "fec0::2");
-        assert!(matches!(a.way_to(&far, true), Some(Way::Gid { own: 3, .. })));
+        assert!(matches!(a.ways_to(&far, true)[..], [Way::Gid { own: 3, .. }]));
     }
 
     #[test]
     fn infiniband_and_ethernet_do_not_meet() {
         let (a, b) = (address(true, 4, "fe80::1"), address(false, 0, "fe80::2"));
-        assert_eq!(a.way_to(&b, true), None);
+        assert_eq!(a.ways_to(&b, true), []);
     }
 }

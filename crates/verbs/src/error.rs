@@ -107,6 +107,31 @@ pub enum VerbsError {
         /// The device.
         device: String,
     },
+    /// A peer was not reached on any way that there is to it.
+    #[error(
+        "{place}: nothing that was sent to it was answered, {tried}: check the network between the two ports, \
+             name other GIDs (CROSSTIE_VERBS_GID_INDEX), or use CROSSTIE_TRANSPORT=tcp"
+    )]
+    Unreached {
+        /// Which wire.
+        place: Place,
+        /// Which ways were tried, and how each ended.
+        tried: String,
+    },
+    /// A peer says that it has nothing to be reached at.
+    #[error("rank {peer} cannot be reached over verbs: {why}")]
+    PeerHasNone {
+        /// The rank.
+        peer: u32,
+        /// Its reason.
+        why: String,
+    },
+    /// This rank has nothing to be reached at.
+    #[error("this rank cannot be reached over verbs: {why}")]
+    NoneHere {
+        /// Its reason.
+        why: String,
+    },
     /// Two ports have no addresses by which they could reach each other.
     #[error(
         "no GID of {device} port {port} can reach one of rank {peer}'s ({ours} of ours, {theirs} of theirs): \

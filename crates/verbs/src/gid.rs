@@ -115,16 +115,16 @@ impl Gid {
     }
 }
 
-/// The addresses by which two ports talk: of the lower rank's and of the higher rank's, so that both ends,
-/// which know both tables, choose the same two.
+/// The addresses by which two ports may talk, best first: of the lower rank's and of the higher rank's, so that both
+/// ends, which know both tables, try the same two in turn.
 ///
-/// Both are of one family and one kind: RoCE v2 before v1; never link-local nor stale while there are others;
+/// Both of a pair are of one family and one kind: RoCE v2 before v1; never link-local nor stale while there are others;
 /// IPv4 before IPv6; those that have the most leading bits in common, for they are in one subnet; the first in
 /// their tables.
-pub fn choose(lower: &[Gid], higher: &[Gid]) -> Option<(Gid, Gid)> {
-    let pairs = lower.iter().flat_map(|low| higher.iter().map(move |high| (*low, *high)));
-    let able = pairs.filter(|(low, high)| low.can_reach(high));
-    able.min_by_key(|(low, high)| {
+pub fn pairs(lower: &[Gid], higher: &[Gid]) -> Vec<(Gid, Gid)> {
+    let all = lower.iter().flat_map(|low| higher.iter().map(move |high| (*low, *high)));
+    let mut able: Vec<_> = all.filter(|(low, high)| low.can_reach(high)).collect();
+    able.sort_by_key(|(low, high)| {
         (
             low.is_stale() || high.is_stale(),
             low.is_link_local() || high.is_link_local(),
@@ -133,7 +133,13 @@ pub fn choose(lower: &[Gid], higher: &[Gid]) -> Option<(Gid, Gid)> {
             u32::MAX - low.common_bits(high),
             (low.index, high.index),
         )
-    })
+    });
+    able
+}
+
+/// The first of these [`pairs`].
+pub fn choose(lower: &[Gid], higher: &[Gid]) -> Option<(Gid, Gid)> {
+    pairs(lower, higher).first().copied()
 }
 
 #[cfg(test)]
@@ -183,8 +189,10 @@ mod tests {
             let (ours, theirs) = (chosen(mask), chosen(!mask | 1));
             let sent: Vec<_> =
                 ours.iter().map(|gid| Gid::from_bytes(&gid.to_bytes()).unwrap()).collect();
-            let here = choose(&ours, &theirs).map(|(a, b)| (a.index, b.index));
-            assert_eq!(here, choose(&sent, &theirs).map(|(a, b)| (a.index, b.index)));
+            let indices = |lower: &[Gid], higher: &[Gid]| -> Vec<_> {
+                pairs(lower, higher).iter().map(|(low, high)| (low.index, high.index)).collect()
+            };
+            assert_eq!(indices(&ours, &theirs), indices(&sent, &theirs));
         }
     }
 

@@ -36,7 +36,7 @@ pub use completion::{Completion, CompletionQueue};
 pub use context::{Attributes, Context};
 pub use domain::{Domain, Keys, Registration};
 pub use error::{Place, VerbsError};
-pub use gid::{Gid, GidKind, choose};
+pub use gid::{Gid, GidKind, choose, pairs};
 pub use library::{Device, Library, NodeType};
 pub use limits::{Needs, Pinnable, Wire};
 pub use pages::Pages;

@@ -63,6 +63,11 @@ impl Library {
         Ok(Self(Arc::new(Symbols::open()?)))
     }
 
+    /// Whether the kernel has devices, without loading the library.
+    pub fn has_devices() -> bool {
+        std::fs::read_dir("/sys/class/infiniband").is_ok_and(|mut devices| devices.next().is_some())
+    }
+
     /// The devices of this host, which may be none.
     ///
     /// # Errors

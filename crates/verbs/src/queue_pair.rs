@@ -5,9 +5,10 @@
 //! connection keeps the order, the peer finds all the writes done when it finds the number.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -105,6 +106,17 @@ pub enum Way {
     },
     /// By the number that the subnet manager gave it: InfiniBand.
     Lid(u16),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gid { own, peer } => {
+                write!(f, "from our GID {own} to {}", IpAddr::V6(*peer).to_canonical())
+            }
+            Self::Lid(lid) => write!(f, "to LID {lid}"),
+        }
+    }
 }
 
 /// What was posted so far.

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 use std::process::Command;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use crosstie_transport::Region;
@@ -49,7 +50,7 @@ impl End {
 
     fn address(&self) -> Address {
         let port = self.context.port(1).unwrap().up(self.context.name()).unwrap();
-        Address::of(&self.context, &port, &self.pair, None).unwrap()
+        Address::of(&self.context, &port, slice::from_ref(&self.pair), None).unwrap()
     }
 
     /// As if it had come from the other process.
@@ -57,7 +58,9 @@ impl End {
         let peer = Address::from_bytes(&peer.to_bytes()).unwrap();
         let retry = Retry::within(Duration::from_secs(9), true);
         let service = Service::default();
-        let path = self.address().path_to(&peer, &self.pair, is_lower, service, retry).unwrap();
+        let own = self.address();
+        let way = own.ways_to(&peer, is_lower)[0];
+        let path = own.path_to(&peer, 0, way, service, retry).unwrap();
         self.pair.connect(&path).unwrap();
     }
 

@@ -1,9 +1,11 @@
 //! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
-use crosstie::{Communicator, Error, Look, ReduceOp};
+use crosstie::{Communicator, Error, Look, Over, ReduceOp};
 use crosstie_ir::Rank;
+use crosstie_planner::explain::numbers;
 use serde_json::{Value, json};
 
 use super::buffer::Buffer;
@@ -76,15 +78,35 @@ fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
             "Messages of {bytes} bytes or more go past relays, wherever that crosses no rail.\n"
         )
     });
-    writeln!(io::stdout(), "{shown}{past}").map_err(|e| Failure::host("write the plan", e))
+    let over = told_over(&comm.metrics().over);
+    writeln!(io::stdout(), "{shown}{past}{over}").map_err(|e| Failure::host("write the plan", e))
 }
 
 /// The same for scripts.
 fn plan_object(comm: &Communicator) -> Value {
-    match comm.plan() {
+    let mut plan = match comm.plan() {
         Ok(plan) => plan.json(),
         Err(why) => json!({ "schema": 1, "error": { "message": why.to_string() } }),
+    };
+    let over = comm.metrics().over.into_iter().map(|Over { peer, transport, why }| {
+        json!({ "rank": peer, "transport": transport, "why_not_verbs": why })
+    });
+    plan["over"] = over.collect();
+    plan
+}
+
+/// Over what this rank's wires lead, those with one reason together: a line for each.
+fn told_over(over: &[Over]) -> String {
+    let mut told: BTreeMap<(&str, Option<&str>), Vec<u32>> = BTreeMap::new();
+    for Over { peer, transport, why } in over {
+        told.entry((transport, why.as_deref())).or_default().push(*peer);
     }
+    let line = |((transport, why), peers): ((&str, Option<&str>), Vec<u32>)| {
+        let s = if peers.len() == 1 { "" } else { "s" };
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        format!("Rank 0 reaches rank{s} {} over {transport}{why}.\n", numbers(&peers))
+    };
+    told.into_iter().map(line).collect()
 }
 
 /// What of a row falls short of --fail-below, in words.

@@ -10,11 +10,11 @@ use super::sizes::{Counts, Row};
 use crate::operation::Kind;
 
 /// Every transport there is: what the ranks add up their counters by.
-const TRANSPORTS: [&str; 4] = ["loopback", "shm", "tcp", "verbs"];
+const TRANSPORTS: [&str; 5] = ["loopback", "shm", "tcp", "verbs", "verbs+tcp"];
 
 /// Whether a transport of that name goes from node to node.
 pub fn is_network(transport: &str) -> bool {
-    matches!(transport, "tcp" | "verbs")
+    matches!(transport, "tcp" | "verbs" | "verbs+tcp")
 }
 
 /// Larger worlds would take as long to count as to measure.

@@ -12,10 +12,11 @@ use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
-use crosstie_verbs::wires::{Nic, VerbsEndpoint, VerbsOptions};
+use crosstie_verbs::wires::{self, Nic, Over, VerbsEndpoint, VerbsOptions};
 use crosstie_verbs::{Library, VerbsError};
 
 use crate::select::CHANNELS;
+use crate::settings::registry::VERBS;
 use crate::settings::{Resolved, Verbs};
 use crate::ways::Ways;
 use crate::{Error, Flush, Pxn, Transport, memory};
@@ -24,15 +25,17 @@ use crate::{Error, Flush, Pxn, Transport, memory};
 pub(super) struct Connected {
     pub endpoints: Vec<Box<dyn Endpoint>>,
     pub heap: Heap,
-    /// The ways of its wires.
+    /// The ways of its wires that are sockets.
     pub paths: Vec<Path>,
+    /// Over what each of its wires leads.
+    pub over: Vec<Over>,
 }
 
 impl Connected {
     /// With nobody to lend anything to.
     pub fn alone(settings: &Resolved) -> Self {
         let heap = Heap::private(settings.heap_bytes);
-        Self { endpoints: Vec::new(), heap, paths: Vec::new() }
+        Self { endpoints: Vec::new(), heap, paths: Vec::new(), over: Vec::new() }
     }
 
     fn add(&mut self, endpoint: Box<dyn Endpoint>) {
@@ -135,16 +138,8 @@ impl<'a> Neighbourhood<'a> {
             }
         }
         if !remote.is_empty() {
-            let options = self.links(&remote, deadline);
-            let relays = self.relays(&remote, relays);
-            let network: Box<dyn Endpoint> = if self.settings.transport == Transport::Verbs {
-                let heap = connected.heap.clone();
-                Box::new(self.connect_verbs(options, relays, heap, inbox, interrupted)?)
-            } else {
-                let tcp = TcpEndpoint::connect_with_relays(&options, relays, inbox, interrupted)?;
-                connected.paths = tcp.paths();
-                Box::new(tcp)
-            };
+            let links = (self.links(&remote, deadline), self.relays(&remote, relays));
+            let network = self.connect_network(connected, links, inbox, interrupted)?;
             // Before the fabric, which knows all ranks of the process, those of other nodes too.
             connected.endpoints.insert(0, network);
         }
@@ -172,6 +167,68 @@ impl<'a> Neighbourhood<'a> {
         Ok(shm::connect_with_boxes(&options, doorbell, interrupted)?)
     }
 
+    fn connect_network(
+        &self,
+        connected: &mut Connected,
+        (links, relays): (TcpOptions, Relays),
+        inbox: &Inbox,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Box<dyn Endpoint>, Error> {
+        let heap = connected.heap.clone();
+        let all = |transport| {
+            let over = |peer: &TcpPeer| Over { peer: peer.rank, transport, why: None };
+            links.peers.iter().map(over).collect()
+        };
+        match self.settings.transport {
+            Transport::Verbs => {
+                connected.over = all("verbs");
+                Ok(Box::new(self.connect_verbs(links, relays, heap, inbox, interrupted)?))
+            }
+            Transport::Auto => {
+                let (library, own) = (self.verbs_library(), links.source);
+                let nic = library.as_ref().map_err(Clone::clone).and_then(|library| {
+                    Ok((library, self.verbs_nic(library).map_err(|error| error.to_string())?))
+                });
+                let elsewhere = elsewhere(own, &links.peers).map(|peer| peer.rank);
+                let links = (&links, &elsewhere.collect::<Vec<_>>()[..]);
+                let (nic, inbox) = ((nic, Some(heap)), (inbox, interrupted));
+                let made = wires::connect_where_possible(nic, links, relays, inbox.0, inbox.1)?;
+                (connected.paths, connected.over) = (made.paths, made.over);
+                Ok(made.endpoint)
+            }
+            _ => {
+                connected.over = all("tcp");
+                let tcp = TcpEndpoint::connect_with_relays(&links, relays, inbox, interrupted)?;
+                connected.paths = tcp.paths();
+                Ok(Box::new(tcp))
+            }
+        }
+    }
+
+    /// The library, where this rank may take verbs unasked and there may be some; else why not.
+    fn verbs_library(&self) -> Result<Library, String> {
+        if !self.settings.verbs.on {
+            return Err(format!("{} is off at rank {}", VERBS.name(), self.world.rank));
+        }
+        if !Library::has_devices() {
+            return Err(format!("the host of rank {} has no RDMA device", self.world.rank));
+        }
+        Library::open().map_err(|error| error.to_string())
+    }
+
+    /// The NIC that this rank sends from over verbs: that which was named, or else that at the address of its own, or
+    /// else any.
+    fn verbs_nic(&self, library: &Library) -> Result<Nic, VerbsError> {
+        let (rail, stall) = (self.rails.rail_of(self.rank()), self.settings.stall);
+        let own = self.world.records[self.world.rank as usize].addresses.first();
+        let nic = match (self.own_nic(), own) {
+            (None, Some(own)) => Nic::preferring(library, own.ip().to_canonical(), rail, stall)?,
+            (named, _) => Nic::of_address(library, named, rail, stall)?,
+        };
+        let Verbs { gid, service, .. } = self.settings.verbs;
+        Ok(Nic { gid, service, ..nic })
+    }
+
     /// Queue pairs on the one NIC that this rank sends from.
     fn connect_verbs(
         &self,
@@ -182,8 +239,7 @@ impl<'a> Neighbourhood<'a> {
         interrupted: Interrupted<'_>,
     ) -> Result<VerbsEndpoint, Error> {
         let own = links.source;
-        let is_other = |nic: IpAddr| Some(nic) != own;
-        if let Some(other) = links.peers.iter().find(|peer| peer.source.is_some_and(is_other)) {
+        if let Some(other) = elsewhere(own, &links.peers).next() {
             return Err(several_nics(own, other));
         }
         let failed = |error: VerbsError| TransportError::System {
@@ -191,10 +247,7 @@ impl<'a> Neighbourhood<'a> {
             source: std::io::Error::other(error),
         };
         let library = Library::open().map_err(failed)?;
-        let rail = self.rails.rail_of(self.rank());
-        let nic = Nic::of_address(&library, own, rail, self.settings.stall).map_err(failed)?;
-        let Verbs { gid, service } = self.settings.verbs;
-        let nic = Nic { gid, service, ..nic };
+        let nic = self.verbs_nic(&library).map_err(failed)?;
         let options = VerbsOptions { links, nic, heap: Some(heap) };
         Ok(crosstie_verbs::wires::connect(&library, &options, relays, inbox, interrupted)?)
     }
@@ -299,6 +352,11 @@ impl<'a> Neighbourhood<'a> {
     fn nic(&self, rail: Option<u32>) -> Option<IpAddr> {
         self.settings.rails.nics.get(rail? as usize).copied()
     }
+}
+
+/// Peers to which a rank sends from another NIC than its own.
+fn elsewhere(own: Option<IpAddr>, peers: &[TcpPeer]) -> impl Iterator<Item = &TcpPeer> {
+    peers.iter().filter(move |peer| peer.source.is_some() && peer.source != own)
 }
 
 #[cold]

@@ -415,7 +415,7 @@ impl Value for Pxn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Flush {
-    /// For those that senders have named 1 ms at most, for those that are likely 20 µs.
+    /// For those that senders have named 1 ms at most, for those that are likely 20 µs over TCP, 3 µs over verbs.
     #[default]
     Auto,
     /// For all of them, 10 ms at most.

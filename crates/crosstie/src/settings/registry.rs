@@ -11,8 +11,8 @@ use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
 use super::{
-    Ahead, Bound, Detect, Flush, Forced, Most, Nics, Protocol, Pull, Pxn, RailCount, ServiceLevel,
-    SlotBytes, Transport, Value,
+    Ahead, Bound, Detect, Flush, Forced, Most, Nics, OnOff, Protocol, Pull, Pxn, RailCount,
+    ServiceLevel, SlotBytes, Transport, Value,
 };
 use crate::Error;
 
@@ -336,7 +336,7 @@ pub(crate) static FLUSH: Knob<Flush> = Knob::new(
     "CROSSTIE_FLUSH",
     Scope::Rank,
     "how long a message waits for others that may leave with it: `full` (for all that are expected), \
-     a time as `5us` (a bare number is nanoseconds), 10 ms at most; `auto`: 1 ms for those that were named, 20 µs for those that are likely",
+     a time as `5us` (a bare number is nanoseconds), 10 ms at most; `auto`: 1 ms for those that were named, 20 µs (over verbs 3 µs) for those that are likely",
 )
 .default("auto");
 pub(crate) static HEAP_BYTES: Knob<usize> = Knob::new(
@@ -498,8 +498,8 @@ pub(crate) static TOPO_FILE: Knob<PathBuf> = Knob::new(
 pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
     "CROSSTIE_TRANSPORT",
     Scope::World,
-    "`auto` (shared memory inside a node, TCP between), `shm`, `tcp`, or `verbs` (shared memory inside a node, ibverbs \
-     between)",
+    "`auto` (shared memory inside a node; between two nodes ibverbs, where both have it and a probe passes, else TCP), \
+     `shm`, `tcp`, or `verbs` (as `auto`, but without ibverbs between two nodes it fails)",
 )
 .default("auto")
 .nccl("NCCL_SHM_DISABLE", transport_of_nccl);
@@ -509,6 +509,17 @@ pub(crate) static TUNE_FILE: Knob<PathBuf> = Knob::new(
     "measured times by which algorithms are chosen, as `crosstie tune` writes them; rank 0 reads it for all; unset: \
      what is built in",
 );
+pub(crate) static VERBS: Knob<OnOff> = Knob::new(
+    "CROSSTIE_VERBS",
+    Scope::Rank,
+    "whether `CROSSTIE_TRANSPORT=auto` may take ibverbs at this rank: `on` or `off`",
+)
+.default("on")
+.nccl("NCCL_IB_DISABLE", |value| match value.trim() {
+    "" | "0" => Meant::Default,
+    "1" => Meant::Ours("off".to_owned()),
+    _ => Meant::NoEqual("0 and 1"),
+});
 pub(crate) static GID_INDEX: Knob<u8> = Knob::new(
     "CROSSTIE_VERBS_GID_INDEX",
     Scope::Rank,
@@ -565,6 +576,7 @@ static ALL: &[&Setting] = &[
     &TOPO_FILE.setting,
     &TRANSPORT.setting,
     &TUNE_FILE.setting,
+    &VERBS.setting,
     &GID_INDEX.setting,
     &SERVICE_LEVEL.setting,
     &TRAFFIC_CLASS.setting,
@@ -688,6 +700,8 @@ mod tests {
             ("NCCL_HOSTID", "west", Some("CROSSTIE_NODE=west")),
             ("NCCL_TOPO_FILE", "a.xml", Some("CROSSTIE_TOPO_FILE=a.xml")),
             ("NCCL_TOPO_FILE", "", None),
+            ("NCCL_IB_DISABLE", "1", Some("CROSSTIE_VERBS=off")),
+            ("NCCL_IB_DISABLE", "0", None),
             ("NCCL_IB_GID_INDEX", "3", Some("CROSSTIE_VERBS_GID_INDEX=3")),
             ("NCCL_IB_GID_INDEX", "-1", None),
             ("NCCL_IB_TC", "0x6a", Some("CROSSTIE_VERBS_TRAFFIC_CLASS=106")),

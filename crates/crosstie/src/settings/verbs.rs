@@ -1,16 +1,19 @@
-//! Owns the settings of messages over verbs: by which GID a rank is reached, and how switches treat its packets.
+//! Owns the settings of messages over verbs: whether they may, by which GID a rank is reached, and how switches treat
+//! its packets.
 
 use std::collections::BTreeMap;
 
 use crosstie_verbs::Service;
 
 use super::Value;
-use super::registry::{GID_INDEX, SERVICE_LEVEL, TRAFFIC_CLASS};
+use super::registry::{GID_INDEX, SERVICE_LEVEL, TRAFFIC_CLASS, VERBS};
 use crate::Error;
 
 /// What was decided about verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verbs {
+    /// Whether they are taken where nobody asks for them.
+    pub on: bool,
     /// The place of the GID in its port's table; chosen by both ends, if none is given.
     pub gid: Option<u32>,
     pub service: Service,
@@ -21,7 +24,22 @@ impl Verbs {
         let ServiceLevel(level) = SERVICE_LEVEL.value(None, environment)?;
         let traffic_class = TRAFFIC_CLASS.value(None, environment)?;
         let gid = GID_INDEX.optional(None, environment)?.map(u32::from);
-        Ok(Self { gid, service: Service { traffic_class, level } })
+        let OnOff(on) = VERBS.value(None, environment)?;
+        Ok(Self { on, gid, service: Service { traffic_class, level } })
+    }
+}
+
+/// Whether something may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OnOff(bool);
+
+impl Value for OnOff {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err("expected on or off".to_owned()),
+        }
     }
 }
 
@@ -55,19 +73,21 @@ mod tests {
     #[test]
     fn ends_choose_gids_and_switches_get_no_word_unless_somebody_says_so() {
         let service = Service { traffic_class: 0, level: 0 };
-        assert_eq!(resolved(&[]).unwrap(), Verbs { gid: None, service });
+        assert_eq!(resolved(&[]).unwrap(), Verbs { on: true, gid: None, service });
         let all = [
+            ("CROSSTIE_VERBS", "off"),
             ("CROSSTIE_VERBS_GID_INDEX", "3"),
             ("CROSSTIE_VERBS_SERVICE_LEVEL", "15"),
             ("CROSSTIE_VERBS_TRAFFIC_CLASS", "106"),
         ];
         let service = Service { traffic_class: 106, level: 15 };
-        assert_eq!(resolved(&all).unwrap(), Verbs { gid: Some(3), service });
+        assert_eq!(resolved(&all).unwrap(), Verbs { on: false, gid: Some(3), service });
     }
 
     #[test]
     fn numbers_that_no_packet_can_bear_are_refused_by_the_name_of_their_setting() {
         for (name, value) in [
+            ("CROSSTIE_VERBS", "maybe"),
             ("CROSSTIE_VERBS_GID_INDEX", "256"),
             ("CROSSTIE_VERBS_GID_INDEX", "-1"),
             ("CROSSTIE_VERBS_SERVICE_LEVEL", "16"),

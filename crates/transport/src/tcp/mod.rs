@@ -16,3 +16,4 @@ pub use crate::wires::{Aggregation, EAGER_BYTES, Flush, PIECE_BYTES, Relays};
 pub use connect::{TcpOptions, TcpPeer, connect_links};
 pub use endpoint::{Stream, TcpEndpoint};
 pub use path::Path;
+pub(crate) use socket::{Socket, Sockets};

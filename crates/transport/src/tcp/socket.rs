@@ -41,14 +41,14 @@ pub struct Socket {
 }
 
 impl Sockets {
-    pub(super) fn new() -> Result<Self, TransportError> {
+    pub(crate) fn new() -> Result<Self, TransportError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create"))?;
         Ok(Self { epoll })
     }
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Result<Self, TransportError> {
+    pub(crate) fn new(stream: TcpStream) -> Result<Self, TransportError> {
         stream.set_nodelay(true).map_err(|source| system("setting TCP_NODELAY", source))?;
         sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)
             .and_then(|()| sockopt::set_socket_keepalive(&stream, true))
@@ -61,7 +61,7 @@ impl Socket {
     }
 
     /// The way that it takes to `peer`.
-    pub(super) fn path(&self, peer: u32) -> io::Result<Path> {
+    pub(crate) fn path(&self, peer: u32) -> io::Result<Path> {
         Path::new(peer, &self.stream)
     }
 
@@ -98,7 +98,14 @@ impl Drop for Socket {
 impl Link for Socket {
     type Error = Errno;
     type Event = epoll::EventFlags;
-    const PLACES: bool = false;
+
+    fn places(&self) -> bool {
+        false
+    }
+
+    fn likely(&self) -> Duration {
+        Duration::from_micros(20)
+    }
 
     fn note(&mut self, event: epoll::EventFlags) -> bool {
         self.has_room = event.contains(epoll::EventFlags::OUT);

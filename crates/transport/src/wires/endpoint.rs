@@ -143,13 +143,10 @@ impl<M: Medium> WireEndpoint<M> {
 
     /// Bytes that the ends of all wires ask the medium for.
     fn memory_of(&self, joints: &[Joint<M::Link>]) -> usize {
-        let shape = self.shape(0);
         let own = |joint: &&Joint<_>| joint.outgoing.contains(&self.rank);
         let sending = joints.iter().filter(own).count();
-        let receiving: usize = joints.iter().map(|joint| joint.incoming.len()).sum();
-        let one_channel =
-            sending * SendingEnd::memory_of(shape) + receiving * ReceivingEnd::memory_of(shape);
-        usize::from(self.channels) * one_channel
+        let receiving = joints.iter().map(|joint| joint.incoming.len()).sum();
+        end_memory_of((sending, receiving), self.channels, self.limits)
     }
 
     /// Makes the ends of all connections.
@@ -199,30 +196,35 @@ impl<M: Medium> WireEndpoint<M> {
             .zip(&peers)
             .map(|(lane, &(peer, _))| ((peer, Class::Usual), Way::Lane(feeder, lane)));
         self.ways.extend(lanes);
-        self.feeders.push(Feeder::new(end, &peers, &self.shapes(0))?);
+        self.feeders.push(Feeder::new(end, &peers, &self.shapes(0, false))?);
         Ok(())
     }
 
     /// What the connections of the `place`th rank that sends on a wire look like.
-    fn shapes(&self, place: usize) -> Vec<Shape> {
+    fn shapes(&self, place: usize, is_placed: bool) -> Vec<Shape> {
         let channels = u32::from(self.channels);
         let first = place as u32 * channels;
-        (first..first + channels).map(|conn| self.shape(conn)).collect()
+        let shape = |conn| Shape { is_placed, ..shape(conn, self.limits) };
+        (first..first + channels).map(shape).collect()
     }
 
-    fn shape(&self, conn: u32) -> Shape {
-        Shape { is_placed: M::Link::PLACES, ..shape(conn, self.limits) }
+    /// What a wire needs to know of memory that is sent from, or received to; `None` where it does not reach it.
+    fn keys_on(&self, wire: usize, region: Region) -> Option<Keys> {
+        match self.wires[wire].link.places() {
+            true => self.medium.keys_of(region),
+            false => Some(Keys::NONE),
+        }
     }
 
     fn add_wire(
         &mut self,
         joint: Joint<M::Link>,
         boxes: &[(u32, RelayEnd, Keys)],
-        holding: impl FnOnce(usize) -> Holding,
+        holding: impl FnOnce((usize, Duration)) -> Holding,
         relayed: &BTreeSet<u32>,
     ) -> Result<(), TransportError> {
         let Joint { peer, mut link, outgoing, incoming } = joint;
-        let index = self.wires.len();
+        let (index, places) = (self.wires.len(), link.places());
         self.medium.add(index, &mut link)?;
         let mut sending = Vec::with_capacity(outgoing.len() * usize::from(self.channels));
         for (place, &source) in outgoing.iter().enumerate() {
@@ -233,7 +235,7 @@ impl<M: Medium> WireEndpoint<M> {
                     Class::Usual
                 };
                 self.ways.push(((peer, class), Way::Wire(index, sending.len())));
-                for shape in self.shapes(place) {
+                for shape in self.shapes(place, places) {
                     let end = SendingEnd::new(shape, &mut |bytes| self.medium.memory(bytes))?;
                     sending.push(OutEnd::Own(Box::new(end)));
                 }
@@ -245,11 +247,11 @@ impl<M: Medium> WireEndpoint<M> {
                 let end = CarriedEnd::new(shape, (peer, channel), end.back(), keys.local);
                 OutEnd::Carried(Box::new(end))
             };
-            sending.extend((0..).zip(self.shapes(place)).map(carried));
+            sending.extend((0..).zip(self.shapes(place, places)).map(carried));
         }
-        let receiving = self.receiving_ends(index, (peer, &incoming), relayed)?;
+        let receiving = self.receiving_ends((index, places), (peer, &incoming), relayed)?;
         let shared = outgoing.len() > 1;
-        let holding = shared.then(|| holding(outgoing.len()));
+        let holding = shared.then(|| holding((outgoing.len(), link.likely())));
         self.wires.push(Wire::new(peer, link, (outgoing, sending), receiving, holding));
         Ok(())
     }
@@ -257,7 +259,7 @@ impl<M: Medium> WireEndpoint<M> {
     /// The ends of the connections that come `incoming` on wire `index` from `peer`.
     fn receiving_ends(
         &mut self,
-        index: usize,
+        (index, places): (usize, bool),
         (peer, incoming): (u32, &[u32]),
         relayed: &BTreeSet<u32>,
     ) -> Result<Vec<ReceivingEnd>, TransportError> {
@@ -266,7 +268,7 @@ impl<M: Medium> WireEndpoint<M> {
             let past = source == peer && relayed.contains(&source);
             let class = if past { Class::PastRelay } else { Class::Usual };
             self.sources.push(((source, class), index, receiving.len()));
-            for shape in self.shapes(place) {
+            for shape in self.shapes(place, places) {
                 receiving.push(ReceivingEnd::new(shape, &mut |bytes| self.medium.memory(bytes))?);
             }
         }
@@ -422,6 +424,18 @@ impl<M: Medium> WireEndpoint<M> {
     }
 }
 
+/// Bytes of slots that a medium is asked for by the ends of connections to so many ranks and from so many.
+pub const fn end_memory_of(
+    (sending, receiving): (usize, usize),
+    channels: u16,
+    limits: Limits,
+) -> usize {
+    let shape = shape(0, limits);
+    let one_channel =
+        sending * SendingEnd::memory_of(shape) + receiving * ReceivingEnd::memory_of(shape);
+    channels as usize * one_channel
+}
+
 const fn shape(conn: u32, limits: Limits) -> Shape {
     let slots = if limits.slots > 1 { limits.slots } else { 1 };
     Shape {
@@ -521,7 +535,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
 
     fn send_from(&mut self, sender: Sender, value: Region) -> Result<(), TransportError> {
         let keys = match self.way(sender).0 {
-            Way::Wire(..) => self.medium.keys_of(value),
+            Way::Wire(wire, _) => self.keys_on(wire, value),
             Way::Lane(..) => Some(Keys::NONE),
         };
         let (end, dirty) = self.sending(sender)?;
@@ -550,7 +564,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
     fn post(&mut self, grants: &[Grant]) -> Result<(), TransportError> {
         for grant in grants {
             let (_, wire, conn) = self.locate(grant.receiver);
-            let keys = grant.place.and_then(|place| self.medium.keys_of(place));
+            let keys = grant.place.and_then(|place| self.keys_on(wire, place));
             let wire = &mut self.wires[wire];
             wire.dirty |= wire.receiving[conn].post(grant, keys);
         }

@@ -33,7 +33,7 @@ impl Default for Aggregation {
 /// How long a message waits for others that may leave with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
-    /// For those that were named, 1 ms at most; for those that are likely, 20 µs.
+    /// For those that were named, 1 ms at most; for those that are likely, as long as the wire's link says.
     Auto,
     /// For all that were named or are likely, 10 ms at most.
     Full,
@@ -50,8 +50,6 @@ pub enum Flush {
 /// and 16.0. `--ranks 8`, 16 KiB: 218 and 181 µs, 8.7 and 8.0. `crosstie lab` of 2 nodes of 4, 4 KiB: 690 µs
 /// each, 16.5 and 8.0 wire messages.
 const NAMED: Duration = Duration::from_millis(1);
-/// Measured in `reference/wire-protocol.md` §12: others than those that were named may never come.
-const LIKELY: Duration = Duration::from_micros(20);
 /// Not for ever: where there are more wires than slots, ranks could fill those of different wires.
 const PATIENT: Duration = Duration::from_millis(10);
 
@@ -88,6 +86,8 @@ impl Hint {
 /// What a wire waits for.
 pub(super) struct Holding {
     aggregation: Aggregation,
+    /// How long a message waits for those that are likely.
+    likely: Duration,
     /// Ranks that share the wire.
     sources: u16,
     /// Pieces that one of them can have here; with so many it waits for this wire.
@@ -134,10 +134,11 @@ impl Why {
 }
 
 impl Holding {
-    fn new(aggregation: Aggregation, sources: usize, quota: u32) -> Self {
+    fn new(aggregation: Aggregation, (sources, likely): (usize, Duration), quota: u32) -> Self {
         let most = aggregation.most.clamp(1, MOST_RECORDS as u8);
         Self {
             aggregation: Aggregation { most, ..aggregation },
+            likely,
             sources: sources.try_into().unwrap_or(u16::MAX),
             quota: quota as usize,
             left: [(0, 0); OPERATIONS],
@@ -146,9 +147,12 @@ impl Holding {
         }
     }
 
-    /// What makes it for the wires of a rank, each of so many sources.
-    pub fn for_wires(aggregation: Aggregation, quota: u32) -> impl Fn(usize) -> Self + Copy {
-        move |sources| Self::new(aggregation, sources, quota)
+    /// What makes it for the wires of a rank, each of so many sources, which wait so long for those that are likely.
+    pub fn for_wires(
+        aggregation: Aggregation,
+        quota: u32,
+    ) -> impl Fn((usize, Duration)) -> Self + Copy {
+        move |wire| Self::new(aggregation, wire, quota)
     }
 
     /// Messages in one wire message, at most.
@@ -248,7 +252,7 @@ impl Holding {
             (Flush::After(bound), _) => (usize::from(self.sources), bound),
             (_, Expect::Nothing) => (0, Duration::ZERO),
             (Flush::Full, _) => (messages, PATIENT),
-            (Flush::Auto, Expect::Perhaps) => (messages, LIKELY),
+            (Flush::Auto, Expect::Perhaps) => (messages, self.likely),
             (Flush::Auto, Expect::All) => (messages, NAMED),
         }
     }

@@ -7,13 +7,14 @@
 //! - A *stream* ([`tcp`](crate::tcp)) takes one batch at a time, in parts if need be. Its reader takes bytes apart
 //!   as they come, and reads payloads into the places that the receiving ends name.
 //! - A *placing* medium ([`placing`](super::placing)) writes each payload straight to its place in the receiver's
-//!   memory, and then the head that tells of it. So grants must name places ([`Link::PLACES`]), payloads must lie in
+//!   memory, and then the head that tells of it. So grants must name places ([`Link::places`]), payloads must lie in
 //!   memory that the medium reaches, and that memory is free only once the medium says so.
 //!
 //! The engine is compiled for each medium: what one does not need costs it nothing.
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use super::batch::Batch;
 use super::ends::Ends;
@@ -119,7 +120,7 @@ pub trait Medium: Send {
     /// Has it reach memory that was not its own, for as long as it lives. Cold.
     fn register(&mut self, memory: Lasting) -> Result<Keys, TransportError>;
 
-    /// The keys of `region`, if it reaches all of it.
+    /// The keys of `region` for links that place payloads, if it reaches all of it. Others need none.
     fn keys_of(&self, region: Region) -> Option<Keys>;
 
     /// From now on `link` is the one of wire `index`. Cold.
@@ -153,7 +154,11 @@ pub trait Link: Send {
     type Event;
 
     /// Whether payloads are placed by their sender.
-    const PLACES: bool;
+    fn places(&self) -> bool;
+
+    /// How long a message waits for others that are likely to leave with it, but may never come: about what a wire
+    /// message costs.
+    fn likely(&self) -> Duration;
 
     /// Takes note of what [`Medium::poll`] told; whether something may have arrived.
     fn note(&mut self, event: Self::Event) -> bool;

@@ -11,7 +11,7 @@
 //! `frame` is the form of bytes, `sending` and `receiving` are the two ends of a connection, `outbox` and `ends` the
 //! two halves of a `wire`; all input and output happens in
 //! [`WireEndpoint::progress`](crate::seam::Endpoint::progress). What carries the wires is a `medium`: sockets
-//! ([`tcp`](crate::tcp)), or a device that writes to the peer's memory ([`placing`]).
+//! ([`tcp`](crate::tcp)), a device that writes to the peer's memory ([`placing`]), or both ([`mixed`]).
 
 mod batch;
 mod carried;
@@ -23,6 +23,7 @@ mod held;
 mod holding;
 mod medium;
 mod memory;
+pub mod mixed;
 mod out_end;
 mod outbox;
 pub mod placing;
@@ -33,7 +34,7 @@ mod wire;
 
 pub(crate) use batch::{Batch, MOST_SEGMENTS, Payload, Segment};
 pub(crate) use endpoint::system;
-pub use endpoint::{EAGER_BYTES, Joint, Relays, WireEndpoint};
+pub use endpoint::{EAGER_BYTES, Joint, Relays, WireEndpoint, end_memory_of};
 pub(crate) use ends::{Ends, Group};
 pub use frame::PIECE_BYTES;
 pub(crate) use frame::{MOST_GRANTS, MOST_HEAD_BYTES, Member, Violation};

@@ -58,6 +58,7 @@ impl<L: Link> Wire<L> {
         receiving: Vec<ReceivingEnd>,
         holding: Option<Holding>,
     ) -> Self {
+        let places = link.places();
         Self {
             link,
             peer,
@@ -65,10 +66,10 @@ impl<L: Link> Wire<L> {
             sources,
             receiving,
             holding,
-            outbox: Outbox::new(L::PLACES),
+            outbox: Outbox::new(places),
             sent_bytes: 0,
             // The peer does not know yet where standing slots are.
-            dirty: L::PLACES,
+            dirty: places,
             blocked: false,
             ended: None,
             deaf: None,

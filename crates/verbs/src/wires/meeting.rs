@@ -1,18 +1,18 @@
 //! Owns how a rank's wires over verbs come about.
 //!
 //! 1. The ranks connect links as for TCP, which prove that they hold the world's secret.
-//! 2. Each end makes a queue pair and a ring for heads, and tells the peer where both are.
-//! 3. It connects its queue pair, and says so. When the peer has too, it writes nothing, to no memory, and waits for
-//!    the acknowledgement: addresses that do not reach each other are found here, and not by the first message.
-//! 4. It posts its receives and says that it is ready. Who has heard that may send.
+//! 2. The ends of each try to reach each other over verbs ([`handshake`](super::handshake)).
+//! 3. Those that do make a ring for heads, tell the peer where it is, post their receives, and say that they are
+//!    ready. Who has heard that may send.
+//! 4. The links of the others become wires themselves, where that is permitted.
 
-use std::net::{IpAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Instant;
 
 use crosstie_net::{Inbox, Interrupted};
-use crosstie_transport::seam::Limits;
-use crosstie_transport::tcp::{Relays, Stream, TcpOptions, connect_links};
+use crosstie_transport::seam::{Endpoint, Limits};
+use crosstie_transport::tcp::{Path, Relays, Stream, TcpEndpoint, TcpOptions, connect_links};
+use crosstie_transport::wires::mixed::MixedEndpoint;
 use crosstie_transport::wires::placing::{
     PlacingEndpoint, RING_SLOTS, Ring, RingMemory, SEND_DEPTH,
 };
@@ -20,69 +20,13 @@ use crosstie_transport::wires::{self, Joint};
 use crosstie_transport::{Heap, TransportError};
 
 use super::device::{VerbsDevice, VerbsPair, system};
-use super::talk::{Hello, Patience, Talk};
-use crate::{
-    Address, Depths, Device, Library, Needs, Pinnable, Place, Port, PortState, QueuePair, Retry,
-    Service, VerbsError, Wire,
-};
+use super::handshake::{Half, Own, State, meet};
+use super::nic::Nic;
+use super::talk::{Patience, Talk};
+use crate::{Library, Needs, Pinnable, Port, QueuePair, VerbsError, Wire};
 
 /// A rank's end of all its connections over verbs.
 pub type VerbsEndpoint = PlacingEndpoint<VerbsDevice>;
-
-/// Bytes of a write that are copied as it is posted, if the device can: a head with one record and its short payload,
-/// 104 bytes at most.
-const INLINE_BYTES: u32 = 128;
-
-/// Which NIC a rank uses, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nic {
-    /// The device, such as `mlx5_0`.
-    pub device: String,
-    /// Its port, from 1.
-    pub port: u8,
-    /// Which of the node's NICs it is, where nodes have rails.
-    pub rail: Option<u32>,
-    /// The place of the GID to use in the port's table; chosen by both ends, if none is given.
-    pub gid: Option<u32>,
-    /// How switches treat its packets.
-    pub service: Service,
-    /// How long nothing may move before a peer counts as stalled: queue pairs give up before.
-    pub stall: Duration,
-}
-
-impl Nic {
-    /// The one whose port has `address`, or (if none is given) the first whose port is up.
-    ///
-    /// # Errors
-    /// [`VerbsError::NoNic`]; as [`Library::devices`] and [`Device::open`].
-    pub fn of_address(
-        library: &Library,
-        address: Option<IpAddr>,
-        rail: Option<u32>,
-        stall: Duration,
-    ) -> Result<Self, VerbsError> {
-        let wanted = address.map(|address| match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        });
-        let devices = library.devices()?;
-        for device in &devices {
-            let context = device.open()?;
-            let gids = context.gids()?;
-            let has = |port| gids.iter().any(|gid| gid.port == port && Some(gid.address) == wanted);
-            let fits = |port: &u8| match wanted {
-                Some(_) => has(*port),
-                None => context.port(*port).is_ok_and(|port| port.state == PortState::Active),
-            };
-            if let Some(port) = (1..=context.attributes().ports).find(fits) {
-                let (device, service) = (device.name().to_owned(), Service::default());
-                return Ok(Self { device, port, rail, gid: None, service, stall });
-            }
-        }
-        let present: Vec<_> = devices.iter().map(Device::name).collect();
-        Err(VerbsError::NoNic { address, present: present.join(" ") })
-    }
-}
 
 /// What a rank needs to know to connect to its peers.
 #[derive(Debug, Clone)]
@@ -93,6 +37,27 @@ pub struct VerbsOptions {
     pub nic: Nic,
     /// Buffers in it are sent from, and received to, where they lie; others are copied.
     pub heap: Option<Heap>,
+}
+
+/// Over what a rank's wire to a peer leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// The rank at its other end.
+    pub peer: u32,
+    /// `verbs` or `tcp`.
+    pub transport: &'static str,
+    /// Why not over verbs.
+    pub why: Option<String>,
+}
+
+/// A rank's wires, some or all of which may be sockets.
+pub struct Connected {
+    /// Of all of them.
+    pub endpoint: Box<dyn Endpoint>,
+    /// The ways that sockets take.
+    pub paths: Vec<Path>,
+    /// Over what each leads.
+    pub over: Vec<Over>,
 }
 
 /// Connects an endpoint to all peers: over links as for TCP, and then by queue pairs.
@@ -131,6 +96,93 @@ pub fn from_streams(
     over_links((library, nic, &heap), rank, streams, relays, (channels, limits), &patience)
 }
 
+/// As [`connect`], but where a peer is not reached over verbs, the wire to it is the socket over which they met.
+/// `nic` says by which NIC this rank sends, or why over none; `elsewhere` are peers that it sends to from another.
+///
+/// # Errors
+/// As [`connect`], but for what says that verbs cannot be had.
+pub fn connect_where_possible(
+    (nic, heap): (Result<(&Library, Nic), String>, Option<Heap>),
+    (links, elsewhere): (&TcpOptions, &[u32]),
+    relays: Relays,
+    inbox: &Inbox,
+    interrupted: Interrupted<'_>,
+) -> Result<Connected, TransportError> {
+    let streams = connect_links(links, inbox, interrupted)?;
+    let patience = Patience { began: Instant::now(), deadline: links.deadline, interrupted };
+    let opened = nic.and_then(|(library, nic)| {
+        let opened = open(library, &nic, heap, streams.len());
+        Ok((opened.map_err(|error| error.to_string())?, nic))
+    });
+    let rank = links.rank;
+    let half = |stream: Stream| {
+        let is_elsewhere = elsewhere.contains(&stream.peer);
+        let why = || format!("rank {rank} sends there from another of its NICs");
+        Half::new(stream, is_elsewhere.then(why))
+    };
+    let mut halves: Vec<Half> = streams.into_iter().map(half).collect();
+    let device = match opened {
+        Ok(((mut device, port), nic)) => {
+            let own = Own { device: &mut device, nic: &nic, port: &port, rank };
+            meet(Ok(own), &mut halves, &patience)?;
+            Some(device)
+        }
+        Err(why) => {
+            meet(Err(why), &mut halves, &patience)?;
+            None
+        }
+    };
+    let (mut met, mut streams, mut over) = (Vec::new(), Vec::new(), Vec::new());
+    for Half { stream, state, .. } in halves {
+        let peer = stream.peer;
+        match state {
+            State::Met(pair) => {
+                over.push(Over { peer, transport: "verbs", why: None });
+                met.push((stream, pair));
+            }
+            State::Apart(error) => {
+                match error {
+                    VerbsError::PeerHasNone { .. } | VerbsError::NoneHere { .. } => {
+                        tracing::debug!(peer, %error, "over TCP");
+                    }
+                    _ => tracing::warn!(peer, %error, "over TCP"),
+                }
+                over.push(Over { peer, transport: "tcp", why: Some(error.to_string()) });
+                streams.push(stream);
+            }
+            State::Trying(_) => {}
+        }
+    }
+    let (endpoint, paths) = endpoint(device, rank, (met, streams), relays, links, &patience)?;
+    Ok(Connected { endpoint, paths, over })
+}
+
+/// The endpoint over queue pairs, sockets, or both; and the ways that sockets take.
+fn endpoint(
+    device: Option<VerbsDevice>,
+    rank: u32,
+    (met, streams): (Vec<(Stream, QueuePair)>, Vec<Stream>),
+    relays: Relays,
+    links: &TcpOptions,
+    patience: &Patience<'_>,
+) -> Result<(Box<dyn Endpoint>, Vec<Path>), TransportError> {
+    let TcpOptions { channels, limits, .. } = *links;
+    let Some(mut device) = device.filter(|_| !met.is_empty()) else {
+        let tcp = TcpEndpoint::with_relays(rank, streams, relays, channels, limits)?;
+        let paths = tcp.paths();
+        return Ok((Box::new(tcp), paths));
+    };
+    let joints = join(&mut device, met, patience)?;
+    if streams.is_empty() {
+        let verbs = PlacingEndpoint::new(device, rank, joints, relays, channels, limits)?;
+        return Ok((Box::new(verbs), Vec::new()));
+    }
+    let device = (device, "verbs+tcp");
+    let mixed = MixedEndpoint::of_both(device, rank, joints, streams, relays, channels, limits)?;
+    let paths = mixed.paths();
+    Ok((Box::new(mixed), paths))
+}
+
 fn over_links(
     (library, nic, heap): (&Library, &Nic, &Option<Heap>),
     rank: u32,
@@ -140,33 +192,67 @@ fn over_links(
     patience: &Patience<'_>,
 ) -> Result<VerbsEndpoint, TransportError> {
     let (mut device, port) = open(library, nic, heap.clone(), streams.len())?;
-    let mut halves = Vec::with_capacity(streams.len());
-    for stream in streams {
-        let half = Half::new(&mut device, nic, &port, stream)?;
-        half.talk(patience).say_hello(&half.hello)?;
-        halves.push(half);
+    let mut halves: Vec<Half> = streams.into_iter().map(|it| Half::new(it, None)).collect();
+    let own = Own { device: &mut device, nic, port: &port, rank };
+    meet(Ok(own), &mut halves, patience)?;
+    let mut met = Vec::with_capacity(halves.len());
+    for Half { stream, state, .. } in halves {
+        match state {
+            State::Met(pair) => met.push((stream, pair)),
+            State::Apart(error) => return Err(system("connecting queue pairs", error)),
+            State::Trying(_) => {}
+        }
     }
-    for half in &mut halves {
-        half.connect(&device, nic, rank, patience)?;
+    let joints = join(&mut device, met, patience)?;
+    PlacingEndpoint::new(device, rank, joints, relays, channels, limits)
+}
+
+/// What ends say when they have receives.
+const READY: u8 = b'R';
+
+/// Makes links of queue pairs that reach each other.
+fn join(
+    device: &mut VerbsDevice,
+    met: Vec<(Stream, QueuePair)>,
+    patience: &Patience<'_>,
+) -> Result<Vec<Joint<Ring<VerbsPair>>>, TransportError> {
+    let mut halves = Vec::with_capacity(met.len());
+    for (stream, pair) in met {
+        let memory = RingMemory::new(device)?;
+        talk(&stream, patience).say_ring(memory.place())?;
+        halves.push((stream, pair, memory));
     }
-    all_say(CONNECTED, &halves, patience)?;
-    probe(&mut device, &mut halves, patience)?;
-    let mut joints = Vec::with_capacity(halves.len());
-    let mut links = Vec::with_capacity(halves.len());
-    for half in halves {
-        let (joint, link) = half.join(&mut device)?;
+    let (mut joints, mut links) = (Vec::new(), Vec::new());
+    for (stream, pair, memory) in halves {
+        let ring = talk(&stream, patience).hear_ring()?;
+        let (joint, link) = joint(device, stream, pair, (memory, ring))?;
         links.push((joint.peer, link));
         joints.push(joint);
     }
     let talks = || links.iter().map(|(peer, socket)| Talk { peer: *peer, socket, patience });
     talks().try_for_each(|talk| talk.say(READY))?;
-    talks().try_for_each(|talk| talk.hear(READY))?;
-    PlacingEndpoint::new(device, rank, joints, relays, channels, limits)
+    talks().try_for_each(|talk| talk.hear(&[READY]).map(|_| ()))?;
+    Ok(joints)
 }
 
-/// What ends say in turn: that the queue pair is connected; that there are receives.
-const CONNECTED: u8 = b'C';
-const READY: u8 = b'R';
+fn talk<'a>(stream: &'a Stream, patience: &'a Patience<'a>) -> Talk<'a> {
+    Talk { peer: stream.peer, socket: &stream.socket, patience }
+}
+
+/// The wire's link, and the link over which its ends met.
+fn joint(
+    device: &mut VerbsDevice,
+    stream: Stream,
+    pair: QueuePair,
+    (memory, ring): (RingMemory, wires::Place),
+) -> Result<(Joint<Ring<VerbsPair>>, TcpStream), TransportError> {
+    let failed = |source| TransportError::System { call: "starting a wire".to_owned(), source };
+    let Stream { peer, socket, outgoing, incoming } = stream;
+    let kept = socket.try_clone().map_err(failed)?;
+    let pair = device.pair(pair, kept).map_err(failed)?;
+    let link = memory.link(pair, ring).map_err(|error| failed(error.into()))?;
+    Ok((Joint { peer, link, outgoing, incoming }, socket))
+}
 
 /// The device, if it and the host have room for so many wires; and its port, if that is up.
 fn open(
@@ -185,102 +271,4 @@ fn open(
     needs.check(&nic.device, context.attributes(), &pinnable).map_err(failed)?;
     let entries = u32::try_from(needs.completions.max(1)).unwrap_or(u32::MAX);
     Ok((VerbsDevice::new(context, nic.port, entries, heap)?, port))
-}
-
-/// One end of a wire that is being made.
-struct Half {
-    pair: QueuePair,
-    memory: RingMemory,
-    hello: Hello,
-    /// Where the peer's ring is, once it has said so.
-    peer_ring: wires::Place,
-    stream: Stream,
-}
-
-impl Half {
-    fn new(
-        device: &mut VerbsDevice,
-        nic: &Nic,
-        port: &Port,
-        stream: Stream,
-    ) -> Result<Self, TransportError> {
-        let failed = |error| system("making a queue pair", error);
-        let Nic { device: name, port: number, rail, gid, .. } = nic;
-        let place = Place { device: name.clone(), port: *number, peer: stream.peer, rail: *rail };
-        let depths =
-            Depths { send: SEND_DEPTH as u32, receive: RING_SLOTS as u32, inline: INLINE_BYTES };
-        let pair = device.queue_pair(place, depths).map_err(failed)?;
-        let address = Address::of(device.context(), port, &pair, *gid).map_err(failed)?;
-        let memory = RingMemory::new(device)?;
-        let hello = Hello { address, ring: memory.place() };
-        Ok(Self { pair, memory, hello, peer_ring: wires::Place::NONE, stream })
-    }
-
-    fn talk<'a>(&'a self, patience: &'a Patience<'a>) -> Talk<'a> {
-        Talk { peer: self.stream.peer, socket: &self.stream.socket, patience }
-    }
-
-    /// Connects the queue pair to the one that the peer tells of.
-    fn connect(
-        &mut self,
-        device: &VerbsDevice,
-        nic: &Nic,
-        rank: u32,
-        patience: &Patience<'_>,
-    ) -> Result<(), TransportError> {
-        let peer = self.talk(patience).hear_hello()?;
-        self.peer_ring = peer.ring;
-        let retry = Retry::within(nic.stall, device.context().attributes().is_software);
-        let is_lower = rank < self.stream.peer;
-        let own = &self.hello.address;
-        let path = own.path_to(&peer.address, &self.pair, is_lower, nic.service, retry);
-        let connected = path.and_then(|path| self.pair.connect(&path));
-        connected.map_err(|error| system("connecting a queue pair", error))
-    }
-
-    /// The wire's link, and the link over which its ends met.
-    fn join(
-        self,
-        device: &mut VerbsDevice,
-    ) -> Result<(Joint<Ring<VerbsPair>>, TcpStream), TransportError> {
-        let failed = |source| TransportError::System { call: "starting a wire".to_owned(), source };
-        let Stream { peer, socket, outgoing, incoming } = self.stream;
-        let kept = socket.try_clone().map_err(failed)?;
-        let pair = device.pair(self.pair, kept).map_err(failed)?;
-        let link = self.memory.link(pair, self.peer_ring).map_err(|error| failed(error.into()))?;
-        Ok((Joint { peer, link, outgoing, incoming }, socket))
-    }
-}
-
-/// Says a word to all peers, and hears it of all.
-fn all_say(word: u8, halves: &[Half], patience: &Patience<'_>) -> Result<(), TransportError> {
-    halves.iter().try_for_each(|half| half.talk(patience).say(word))?;
-    halves.iter().try_for_each(|half| half.talk(patience).hear(word))
-}
-
-/// Has every peer's device answer.
-fn probe(
-    device: &mut VerbsDevice,
-    halves: &mut [Half],
-    patience: &Patience<'_>,
-) -> Result<(), TransportError> {
-    let failed = |error: VerbsError| system("probing a queue pair", error);
-    for half in &mut *halves {
-        half.pair.probe().map_err(failed)?;
-    }
-    let mut missing: Vec<&Half> = halves.iter().collect();
-    while let Some(Half { stream, .. }) = missing.first().copied() {
-        patience.check(stream.peer)?;
-        let ended = device.completions().poll().map_err(failed)?;
-        for completion in ended {
-            let number = completion.queue_pair();
-            if let Some(at) = missing.iter().position(|half| half.pair.number() == number) {
-                missing.swap_remove(at).pair.account().settle(completion).map_err(failed)?;
-            }
-        }
-        if ended.is_empty() {
-            thread::yield_now();
-        }
-    }
-    Ok(())
 }

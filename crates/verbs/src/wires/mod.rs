@@ -5,8 +5,13 @@
 //! a process ends, its link does, which a queue pair alone would not tell before something is sent to it.
 
 mod device;
+mod handshake;
 mod meeting;
+mod nic;
 mod talk;
 
 pub use device::{PairError, VerbsDevice, VerbsPair};
-pub use meeting::{Nic, VerbsEndpoint, VerbsOptions, connect, from_streams};
+pub use meeting::{
+    Connected, Over, VerbsEndpoint, VerbsOptions, connect, connect_where_possible, from_streams,
+};
+pub use nic::Nic;

@@ -14,17 +14,12 @@ use crate::Address;
 const LOOK: Duration = Duration::from_millis(50);
 /// What this end was doing, for errors.
 const DOING: &str = "its queue pair was being connected";
-/// Bytes of the longest address: 255 GIDs.
-const LONGEST: usize = 16 + 255 * 24;
-/// Before the address: its length, and where heads are to be written.
-const HEAD: usize = 16;
-
-/// Where one end is, for the other.
-pub(super) struct Hello {
-    pub(super) address: Address,
-    /// Where the peer is to write its heads.
-    pub(super) ring: Place,
-}
+/// Bytes of the longest address: 255 GIDs, 255 queue pairs.
+const LONGEST: usize = 16 + 255 * (24 + 8);
+/// Before the address, or the reason why there is none: how long it is, and which of the two.
+const HEAD: usize = 8;
+/// Bytes of the longest reason.
+const LONGEST_WHY: usize = 1024;
 
 /// Until when, and by whom it can be ended before.
 pub(super) struct Patience<'a> {
@@ -55,32 +50,53 @@ pub(super) struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    pub(super) fn say_hello(&self, hello: &Hello) -> Result<(), TransportError> {
-        let address = hello.address.to_bytes();
-        let mut bytes = Vec::with_capacity(HEAD + address.len());
-        bytes.extend((address.len() as u32).to_le_bytes());
-        bytes.extend(hello.ring.key.to_le_bytes());
-        bytes.extend(hello.ring.address.to_le_bytes());
-        bytes.extend(address);
+    /// Says where this end's queue pairs are, or why there are none.
+    pub(super) fn say_hello(&self, hello: Result<&Address, &String>) -> Result<(), TransportError> {
+        let said = match hello {
+            Ok(address) => address.to_bytes(),
+            Err(why) => why.as_bytes()[..why.len().min(LONGEST_WHY)].to_vec(),
+        };
+        let mut bytes = Vec::with_capacity(HEAD + said.len());
+        bytes.extend((said.len() as u32).to_le_bytes());
+        bytes.extend([u8::from(hello.is_ok()), 0, 0, 0]);
+        bytes.extend(said);
         self.write(&bytes)
     }
 
-    pub(super) fn hear_hello(&self) -> Result<Hello, TransportError> {
+    /// Where the peer's are, or its reason.
+    pub(super) fn hear_hello(&self) -> Result<Result<Address, String>, TransportError> {
         let mut head = [0; HEAD];
         self.read(&mut head)?;
-        let [l0, l1, l2, l3, k0, k1, k2, k3, place @ ..] = head;
+        let [l0, l1, l2, l3, has_address, ..] = head;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if len > LONGEST {
             return Err(self.misbehaved(format!("an address of {len} bytes")));
         }
-        let mut address = vec![0; len];
-        self.read(&mut address)?;
-        let key = u32::from_le_bytes([k0, k1, k2, k3]);
-        let ring = Place { address: u64::from_le_bytes(place), key };
-        match Address::from_bytes(&address) {
-            Some(address) => Ok(Hello { address, ring }),
+        let mut said = vec![0; len];
+        self.read(&mut said)?;
+        if has_address == 0 {
+            return Ok(Err(String::from_utf8_lossy(&said).into_owned()));
+        }
+        match Address::from_bytes(&said) {
+            Some(address) => Ok(Ok(address)),
             None => Err(self.misbehaved("an address of a queue pair that is none".to_owned())),
         }
+    }
+
+    /// Says where the peer is to write its heads.
+    pub(super) fn say_ring(&self, ring: Place) -> Result<(), TransportError> {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&ring.address.to_le_bytes());
+        bytes[8..].copy_from_slice(&ring.key.to_le_bytes());
+        self.write(&bytes)
+    }
+
+    pub(super) fn hear_ring(&self) -> Result<Place, TransportError> {
+        let mut bytes = [0; 12];
+        self.read(&mut bytes)?;
+        let [address @ .., k0, k1, k2, k3] = bytes;
+        let key = u32::from_le_bytes([k0, k1, k2, k3]);
+        Ok(Place { address: u64::from_le_bytes(address), key })
     }
 
     /// That this end has come so far.
@@ -88,13 +104,15 @@ impl Talk<'_> {
         self.write(&[word])
     }
 
-    pub(super) fn hear(&self, word: u8) -> Result<(), TransportError> {
+    /// Which of the words the peer says.
+    pub(super) fn hear(&self, words: &[u8]) -> Result<u8, TransportError> {
         let mut byte = [0];
         self.read(&mut byte)?;
-        if byte == [word] {
-            return Ok(());
+        let [word] = byte;
+        match words.contains(&word) {
+            true => Ok(word),
+            false => Err(self.misbehaved(format!("{word} instead of one of {words:?}"))),
         }
-        Err(self.misbehaved(format!("{byte:?} instead of {word}")))
     }
 
     fn misbehaved(&self, what: String) -> TransportError {

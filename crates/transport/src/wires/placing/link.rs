@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::device::{Completion, Device, Lasting, Pair, Write};
 use super::medium::memory_for_devices;
@@ -217,7 +218,14 @@ impl<P: Pair> Ring<P> {
 impl<P: Pair> Link for Ring<P> {
     type Error = P::Error;
     type Event = Completion<P::Error>;
-    const PLACES: bool = true;
+
+    fn places(&self) -> bool {
+        true
+    }
+
+    fn likely(&self) -> Duration {
+        Duration::from_micros(3)
+    }
 
     fn note(&mut self, event: Completion<P::Error>) -> bool {
         match event {

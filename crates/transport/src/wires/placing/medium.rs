@@ -41,8 +41,14 @@ impl<D: Device> PlacingEndpoint<D> {
         channels: u16,
         limits: Limits,
     ) -> Result<Self, TransportError> {
-        let medium = Placing { device, wires: Vec::new(), block: None, given: 0 };
-        Self::over(medium, rank, joints, relays, (channels, limits))
+        Self::over(Placing::over(device), rank, joints, relays, (channels, limits))
+    }
+}
+
+impl<D: Device> Placing<D> {
+    /// Over `device`, without wires.
+    pub(in crate::wires) fn over(device: D) -> Self {
+        Self { device, wires: Vec::new(), block: None, given: 0 }
     }
 }
 
