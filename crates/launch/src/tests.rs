@@ -173,6 +173,18 @@ fn slurm_on_one_node_meets_at_a_socket_named_by_its_step() {
 }
 
 #[test]
+fn slurm_with_pmi2_is_told_from_mpich() {
+    // Captured from `srun --mpi=pmi2 -N2 -n2` 22.05.8, what matters of it.
+    let pmi2 = "PMI_FD=11 PMI_JOBID=77.3 PMI_RANK=5 PMI_SIZE=7";
+    let who = from_env(&[SLURM, pmi2]).unwrap();
+    assert_eq!((who.launcher, who.rank, who.size), (Launcher::Slurm, 5, 7));
+    assert_eq!((who.local, who.meeting), (Some((1, 3)), Meeting::Pmi1 { fd: 11 }));
+    // MPICH's mpiexec in a step of its own.
+    let who = from_env(&[SLURM, MPICH]).unwrap();
+    assert_eq!((who.launcher, who.rank, who.size), (Launcher::Mpich, 1, 2));
+}
+
+#[test]
 fn a_batch_script_is_no_task_of_its_job() {
     for step in ["", "SLURM_STEP_ID=4294967291"] {
         let env = ["SLURM_JOB_ID=77 SLURM_PROCID=0 SLURM_NTASKS=8", step];

@@ -114,7 +114,16 @@ pub(crate) fn detect(env: &Reader<'_>, ask: AskPmix<'_>) -> Result<Option<Starte
         first.pmi_fd = first.pmi_fd.or(other.pmi_fd);
         first.pmix |= other.pmix;
     }
-    Ok(Some(first))
+    Ok(Some(by_slurm_itself(env, &first.claim)?.unwrap_or(first)))
+}
+
+/// srun with `--mpi=pmi2` sets what Hydra sets, but for the share of this host, which it tells in its own way.
+fn by_slurm_itself(env: &Reader<'_>, claim: &Claim) -> Result<Option<Started>, LaunchError> {
+    if claim.launcher != Launcher::Mpich || claim.local.is_some() {
+        return Ok(None);
+    }
+    let same = |slurm: &Started| (slurm.claim.rank, slurm.claim.size) == (claim.rank, claim.size);
+    Ok(slurm::started(env)?.filter(same))
 }
 
 /// Local rank and size, where both are there and fit together.
