@@ -62,12 +62,16 @@ impl From<Error> for Refusal {
     }
 }
 
+/// Ranks that did not come to the meeting in time; a peer that was not reached, or not connected to, in time.
+const LATE_AT_INIT: [u16; 3] = [10, 32, 51];
+
 fn code_of(error: &Error) -> Code {
     match error {
         Error::Argument { .. } => Code::InvalidArgument,
         Error::Memory { .. } => Code::SystemError,
         Error::Failed(failure) | Error::AlreadyFailed { first: failure } => of_failure(failure),
         Error::NotDelivered { .. } => Code::Timeout,
+        other if LATE_AT_INIT.contains(&other.code().0) => Code::Timeout,
         other => match other.blame() {
             Blame::Caller => Code::InvalidUsage,
             Blame::Peer | Blame::Network => Code::RemoteError,

@@ -73,11 +73,25 @@ static void forgets(void) {
     for (int i = 0; i < 200; i++) DO(sum(4));
 }
 
+/* A rank that never comes: the others wait as long as they were told to, and are told whom they missed. */
+static void missing(ncclUniqueId id) {
+    HOLDS(setenv("CROSSTIE_INIT_TIMEOUT", "2", 1) == 0);
+    if (rank != 2) REFUSED(ncclCommInitRank(&comm, 3, id, rank), ncclTimeout, "rank 2");
+}
+
+/* Nobody is where the ranks are to meet. */
+static void nobody(ncclUniqueId id) {
+    HOLDS(setenv("CROSSTIE_INIT_TIMEOUT", "1", 1) == 0);
+    if (rank == 1) REFUSED(ncclCommInitRank(&comm, 3, id, rank), ncclTimeout, "CT-");
+}
+
 int main(int argc, char **argv) {
     ncclUniqueId id;
     HOLDS(argc > 3);
     rank = atoi(argv[2]);
     exchange_id(&id, rank, argv[3]);
+    if (strcmp(argv[1], "missing") == 0) return missing(id), 0;
+    if (strcmp(argv[1], "nobody") == 0) return nobody(id), 0;
     DO(ncclCommInitRank(&comm, 3, id, rank));
     if (strcmp(argv[1], "dies") == 0) dies();
     else if (strcmp(argv[1], "differs") == 0) differs();
