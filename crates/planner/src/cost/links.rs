@@ -2,7 +2,8 @@
 
 use crosstie_topo::{Bandwidth, GpuModel, LinkKind, Topology, VertexId};
 
-use crate::search::{Node, Rings};
+use super::Pattern;
+use crate::search::{Fullest, Node, Rings};
 
 /// What carries a message from rank to rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,6 +255,9 @@ pub struct Network {
     pub exchange: Exchange,
 }
 
+/// By pattern, in the order of [`Pattern::ALL`]: which link of a node is the fullest.
+pub type Shared = [Fullest; Pattern::ALL.len()];
+
 /// An exchange of each rank with each rank of other nodes, by the routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange {
@@ -289,6 +293,8 @@ pub struct Links {
     pub inside: Hop,
     /// Between nodes.
     pub between: Hop,
+    /// What ranks leave each other of the links that they share, where these are known.
+    pub shared: Option<Shared>,
     /// What the NICs of a node carry together, each rank by its own; `None` where ranks do not share any.
     pub node_mb_s: Option<u64>,
     /// What exchanges of each rank with each make of the routes, where these are known.
@@ -312,6 +318,7 @@ impl Links {
     pub const HOST: Self = Self {
         inside: HopClass::SharedMemory.hop(),
         between: HopClass::Tcp.hop(),
+        shared: None,
         node_mb_s: None,
         exchange: None,
         memory_mb_s: Some(HOST_MEMORY_MB_S),
@@ -323,9 +330,15 @@ impl Links {
     /// Of ranks that have but the network, inside their nodes too.
     pub const NETWORK: Self = Self { inside: HopClass::Tcp.hop(), ..Self::HOST };
 
-    /// Of nodes that are such a machine: of its GPUs' links, of its ways to the network where there are other nodes,
-    /// and of the rings and trees that were found. Ranks without GPUs share their host's memory.
-    pub fn of_machine(node: &Node<'_>, rings: &Rings, network: Option<Network>) -> Self {
+    /// Of nodes that are such a machine: of its GPUs' links and what ranks leave each other of them, of its ways to the
+    /// network where there are other nodes, and of the rings and trees that were found. Ranks without GPUs share their
+    /// host's memory.
+    pub fn of_machine(
+        node: &Node<'_>,
+        rings: &Rings,
+        shared: Option<Shared>,
+        network: Option<Network>,
+    ) -> Self {
         let topology = node.topology;
         let Some(gpu) =
             node.members.first().and_then(|&member| Some((member, topology.gpu(member)?)))
@@ -347,6 +360,7 @@ impl Links {
         Self {
             inside,
             between,
+            shared,
             node_mb_s: network.map(|network| network.node_mb_s),
             exchange: network.map(|network| network.exchange),
             memory_mb_s: None,

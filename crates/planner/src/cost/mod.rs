@@ -10,7 +10,8 @@
 //!                                     what a rank does for the further pieces of long messages while bytes move
 //! ```
 //!
-//! A resource is what a rank sends and receives inside its node, to relays too, what its NIC does, or the memory of a node.
+//! A resource is what a rank sends and receives inside its node, to relays too, the fullest of the links that ranks of a
+//! node share, what its NIC does, or the memory of a node.
 //! Everything is an integer (ns, bytes, MB/s of 10⁶ bytes), and saturates: the same value on every rank.
 
 mod links;
@@ -22,12 +23,13 @@ mod work;
 use core::fmt;
 
 pub use links::{
-    Carriage, EAGER_BYTES, Exchange, Hop, HopClass, LENT_BYTES, Links, Network, Source, TOGETHER,
+    Carriage, EAGER_BYTES, Exchange, Hop, HopClass, LENT_BYTES, Links, Network, Shared, Source,
+    TOGETHER,
 };
 pub use relay::{RelayPays, Sharing};
 pub use tune::{Entry, Point, Provenance, Shape, Tune};
 pub use tune_json::TuneError;
-pub use work::{Pair, Work};
+pub use work::{Pair, Pattern, Work};
 
 /// What limits a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +135,9 @@ fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
         }
         None => {
             let relayed = work.exchange(links).map_or(0, |it| it.relayed * work.exchanges);
-            resources[1].0 = transfer_ns(bytes(work.rank.inside + relayed), inside.mb_s);
+            let own = transfer_ns(bytes(work.rank.inside + relayed), inside.mb_s);
+            let fullest = work.fullest(links);
+            resources[1].0 = own.max(transfer_ns(bytes(fullest.chunks), fullest.mb_s));
             resources[2].0 = match work.exchange(links) {
                 // Relays send for others, so that a rank's own NICs say little.
                 Some(exchange) => transfer_ns(bytes(work.node.between), exchange.mb_s),

@@ -6,6 +6,7 @@ use crosstie_ir::Collective;
 
 use super::{Exchange, Links, Shape};
 use crate::Algorithm;
+use crate::search::Fullest;
 
 /// A number for what stays inside nodes, and one for what goes between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,29 @@ impl Pair {
     const fn times(self, factor: u64) -> Self {
         Self::new(self.inside * factor, self.between * factor)
     }
+}
+
+/// Who sends how many chunks to whom, where that goes neither by rings nor by trees that were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// Each rank one to each other.
+    Everyone,
+    /// Each rank one for each node to each other of its own node, and one to its like on each other node.
+    Hierarchical,
+    /// The same, but to its like one for each rank there.
+    Gathered,
+    /// Each rank, for each power of two, those that go over that distance to the rank so far ahead, or behind.
+    Pat,
+    /// One rank one to each other, or all others to it.
+    Root,
+    /// One rank one to each other of its node and to one of each other node, or these to it.
+    Leader,
+}
+
+impl Pattern {
+    /// All, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Everyone, Self::Hierarchical, Self::Gathered, Self::Pat, Self::Root, Self::Leader];
 }
 
 /// What an algorithm has to do.
@@ -45,6 +69,8 @@ pub struct Work {
     pub node: Pair,
     /// How often each rank sends a chunk to each rank of other nodes.
     pub exchanges: u64,
+    /// Who sends to whom, and how often.
+    pub pattern: Option<(Pattern, u64)>,
 }
 
 impl Work {
@@ -61,6 +87,7 @@ impl Work {
                 rank: none,
                 node: none,
                 exchanges: 0,
+                pattern: None,
             };
         }
         let mut work = match algorithm {
@@ -81,6 +108,7 @@ impl Work {
         work.algorithm = algorithm;
         if collective == Collective::Barrier {
             (work.rank, work.node) = (Pair::default(), Pair::default());
+            work.pattern = None;
         }
         work
     }
@@ -88,6 +116,15 @@ impl Work {
     /// What the routes make of it, where each rank sends to each of other nodes and they are known.
     pub(super) fn exchange(&self, links: &Links) -> Option<Exchange> {
         links.exchange.filter(|_| self.exchanges > 0)
+    }
+
+    /// The fullest of the links that ranks share, where these are known.
+    pub(super) fn fullest(&self, links: &Links) -> Fullest {
+        let (Some(shared), Some((pattern, times))) = (links.shared, self.pattern) else {
+            return Fullest::default();
+        };
+        let Fullest { chunks, mb_s } = shared[pattern as usize];
+        Fullest { chunks: chunks.saturating_mul(times), mb_s }
     }
 
     /// What the machine's own rings or trees carry, where this goes by such and they are known.
@@ -119,8 +156,8 @@ impl Form {
     }
 
     fn work(&self, parts: u64, steps: Pair, messages: Pair, rank: Pair, node: Pair) -> Work {
-        let (algorithm, exchanges) = (Algorithm::Ring, 0);
-        Work { algorithm, parts, steps, messages, rank, node, exchanges }
+        let (algorithm, exchanges, pattern) = (Algorithm::Ring, 0, None);
+        Work { algorithm, parts, steps, messages, rank, node, exchanges, pattern }
     }
 
     /// Each of the n − 1 steps of a turn is a message to the next rank.
@@ -148,7 +185,8 @@ impl Form {
         let rank = Pair::new(m - 1, n - m).times(turns);
         let steps = if nodes > 1 { Pair::new(0, turns) } else { Pair::new(turns, 0) };
         let work = self.work(parts, steps, rank.times(2), rank, rank.times(m));
-        Work { exchanges: if nodes > 1 { turns } else { 0 }, ..work }
+        let exchanges = if nodes > 1 { turns } else { 0 };
+        Work { exchanges, pattern: Some((Pattern::Everyone, turns)), ..work }
     }
 
     /// The root has a message for each other rank, or from it: the whole buffer, or of gather and scatter a part.
@@ -157,7 +195,7 @@ impl Form {
         let parts = if collective.is_whole() { 1 } else { n };
         let rank = Pair::new(m - 1, n - m);
         let steps = if nodes > 1 { Pair::new(0, 1) } else { Pair::new(1, 0) };
-        self.work(parts, steps, rank, rank, rank)
+        Work { pattern: Some((Pattern::Root, 1)), ..self.work(parts, steps, rank, rank, rank) }
     }
 
     /// Two binary trees over the ring, each for half of the buffer.
@@ -202,14 +240,19 @@ impl Form {
         if collective.root().is_some() {
             let rank = Pair::new(m - 1, others);
             let steps = Pair::new(u64::from(!alone), 1);
-            return self.work(1, steps, rank, rank, rank);
+            let work = self.work(1, steps, rank, rank, rank);
+            return Work { pattern: Some((Pattern::Leader, 1)), ..work };
         }
         let turns = turns(collective);
         let steps = Pair::new(u64::from(!alone), 1).times(turns);
         // Of all_to_all each rank has a chunk for each rank of the other nodes.
-        let chunks = if collective == Collective::AllToAll { others * m } else { others };
+        let (pattern, chunks) = match collective {
+            Collective::AllToAll => (Pattern::Gathered, others * m),
+            _ => (Pattern::Hierarchical, others),
+        };
         let rank = Pair::new(nodes * (m - 1), chunks).times(turns);
-        self.work(n, steps, rank.times(2), rank, rank.times(m))
+        let work = self.work(n, steps, rank.times(2), rank, rank.times(m));
+        Work { pattern: Some((pattern, turns)), ..work }
     }
 
     /// Trees whose edges span powers of two, one for each chunk. Where nodes have a power of two of ranks, edges
@@ -239,7 +282,9 @@ impl Form {
             (_, true) => long.min(all),
             (_, false) => (long + 2).min(all),
         };
-        self.work(n, Pair::new(all - between, between), rank.times(2), rank, node)
+        let steps = Pair::new(all - between, between);
+        let work = self.work(n, steps, rank.times(2), rank, node);
+        Work { pattern: Some((Pattern::Pat, 1)), ..work }
     }
 
     /// The sums of a balanced tree over rank numbers, chunk by chunk: an estimate, for it is taken when it is asked

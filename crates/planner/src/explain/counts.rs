@@ -10,7 +10,7 @@ use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
 use super::routes::Sample;
 use super::scheme::Refused;
-use crate::cost::{HopClass, Links, Network, RelayPays, Sharing, TOGETHER, Tune};
+use crate::cost::{HopClass, Links, Network, RelayPays, Shared, Sharing, TOGETHER, Tune};
 use crate::search::{Node, Rings};
 use crate::{
     Algorithm, Basis, Choice, Nodes, PlanRequest, Rails, Reach, ReductionOrder, Relayed, Selection,
@@ -94,7 +94,7 @@ impl Counts {
     }
 
     /// The links that messages take.
-    pub(super) fn links(&self) -> &Links {
+    pub fn links(&self) -> &Links {
         self.selection.links()
     }
 
@@ -169,12 +169,12 @@ fn chosen(selection: &Selection, operation: Collective, bytes: u64) -> Chosen {
 
 /// The choices on these nodes over the links of a machine; a table that is told comes first.
 pub(super) fn selection(
-    (machine, rings, network): (&Node<'_>, &Rings, Option<Network>),
+    (machine, rings, (shared, network)): (&Node<'_>, &Rings, (Option<Shared>, Option<Network>)),
     world: &Nodes,
     pxn: bool,
     told: Option<&Tune>,
 ) -> Selection {
-    let links = Links::of_machine(machine, rings, network);
+    let links = Links::of_machine(machine, rings, shared, network);
     let built_in = links.are_carried().then(Tune::built_in);
     let reach = if world.count() < 2 { Reach::Memory } else { Reach::Nodes };
     let (forced, order, built_in) = (None, ReductionOrder::Fast, built_in.as_ref());

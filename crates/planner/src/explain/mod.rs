@@ -7,6 +7,7 @@ mod header;
 mod imported;
 mod json;
 mod network;
+mod patterns;
 mod routes;
 mod scheme;
 mod text;

@@ -7,39 +7,55 @@ use alloc::vec::Vec;
 use crosstie_ir::ChannelId;
 use crosstie_topo::Paths;
 
+use super::patterns::shared;
 use super::routes::{Sample, World};
 use super::scheme::Refused;
 use crate::Rails;
-use crate::cost::{Exchange, Network};
-use crate::search::{Node, Side, ToNics};
+use crate::cost::{Exchange, Network, Shared};
+use crate::search::{Node, NodeLinks, Side};
 
 /// Ways by end: each goes between a rank and a NIC, both by number, as often as is told.
 type Ways = BTreeMap<(u32, u32), u64>;
 
-/// What the ways of a cluster carry; `None` of one node.
-pub(super) fn network(
+/// What the ranks of a cluster leave each other of the links of their nodes, and what its ways to the network carry;
+/// `None` of one node.
+pub(super) fn carried(
     kinds: &[Node<'_>],
     kind_of: &[u32],
     paths: &[&Paths],
     pxn: bool,
-) -> Result<Option<Network>, Refused> {
+) -> Result<(Option<Shared>, Option<Network>), Refused> {
     let sample = Sample::of(kinds, kind_of)?;
     let rails = Rails::of_machines(&sample.world, kinds, &sample.kind_of)?;
     let world = World { kinds, paths, sample: &sample, rails: &rails, pxn };
-    let to_nics = kinds.iter().map(ToNics::of).collect::<Result<Vec<_>, _>>()?;
-    let cluster = Cluster { world, to_nics, kind_of };
-    Ok(cluster.own().zip(cluster.exchange()).map(|((rank_mb_s, node_mb_s), exchange)| Network {
+    let links = kinds.iter().map(NodeLinks::of).collect::<Result<Vec<_>, _>>()?;
+    let cluster = Cluster { world, links, kind_of };
+    let crossing = cluster.crossing();
+    let between = cluster.own().zip(crossing.as_deref().and_then(|it| cluster.exchange(it)));
+    let between = between.map(|((rank_mb_s, node_mb_s), exchange)| Network {
         rank_mb_s,
         node_mb_s,
         exchange,
-    }))
+    });
+    Ok((Some(shared(&cluster, &crossing.unwrap_or_default())), between))
 }
 
-struct Cluster<'a> {
-    world: World<'a>,
+pub(super) struct Cluster<'a> {
+    pub world: World<'a>,
     /// By kind.
-    to_nics: Vec<ToNics>,
-    kind_of: &'a [u32],
+    pub links: Vec<NodeLinks>,
+    pub kind_of: &'a [u32],
+}
+
+/// What a node of a kind has to do with the others where each rank has as much for each of theirs, on all channels.
+#[derive(Clone, Default)]
+pub(super) struct Crossing {
+    /// From ranks or their relays to NICs.
+    pub out: Ways,
+    /// From NICs to ranks.
+    pub back: Ways,
+    /// From ranks to relays.
+    pub handed: Ways,
 }
 
 impl Cluster<'_> {
@@ -47,7 +63,7 @@ impl Cluster<'_> {
     fn own(&self) -> Option<(u64, u64)> {
         let (mut rank_mb_s, mut node_mb_s) = (None, None);
         for place in 0..self.world.sample.nodes.len() {
-            let to_nics = &self.to_nics[self.world.kind(place)];
+            let links = &self.links[self.world.kind(place)];
             let mut of_node = Ways::new();
             for rank in self.world.sample.ranks(place) {
                 let mut of_rank = Ways::new();
@@ -56,48 +72,59 @@ impl Cluster<'_> {
                     *of_rank.entry(way).or_default() += 1;
                     *of_node.entry(way).or_default() += 1;
                 }
-                rank_mb_s = least(rank_mb_s, to_nics.carried(&of_rank, Side::Out)?);
+                rank_mb_s = least(rank_mb_s, links.to_nics(&of_rank, Side::Out)?);
             }
-            node_mb_s = least(node_mb_s, to_nics.carried(&of_node, Side::Out)?);
+            node_mb_s = least(node_mb_s, links.to_nics(&of_node, Side::Out)?);
         }
         rank_mb_s.zip(node_mb_s)
     }
 
-    /// What the nodes' ways carry where each rank has as much for each rank of other nodes.
-    fn exchange(&self) -> Option<Exchange> {
-        let kinds = self.to_nics.len();
-        let mut ways = [Side::Out, Side::In].map(|side| (side, alloc::vec![Ways::new(); kinds]));
-        let (mut wires, mut together) = (BTreeMap::<(usize, u32), u64>::new(), 1);
-        let mut handed = [BTreeMap::<(usize, u32), u64>::new(), BTreeMap::new()];
+    /// By kind; `None` where some rank has no NIC.
+    fn crossing(&self) -> Option<Vec<Crossing>> {
+        let mut crossing = alloc::vec![Crossing::default(); self.links.len()];
         for pair in self.world.sample.pairs() {
             let [from, to] = [pair.0, pair.1].map(|place| self.world.kind(place));
             // What each has of such pairs.
             let (receivers, senders) = (self.others(from, to), self.others(to, from));
-            for channel in self.channels() {
-                for way in self.world.ways(pair, channel) {
-                    let out = (way.relay.unwrap_or(way.gpu), way.nic?);
-                    *ways[0].1[from].entry(out).or_default() += receivers;
-                    *ways[1].1[to].entry((way.remote_gpu, way.remote_nic?)).or_default() += senders;
+            for way in self.channels().flat_map(|channel| self.world.ways(pair, channel)) {
+                let out = (way.relay.unwrap_or(way.gpu), way.nic?);
+                *crossing[from].out.entry(out).or_default() += receivers;
+                *crossing[to].back.entry((way.remote_gpu, way.remote_nic?)).or_default() += senders;
+                if let Some(relay) = way.relay {
+                    *crossing[from].handed.entry((way.gpu, relay)).or_default() += receivers;
                 }
             }
-            for way in self.world.ways(pair, ChannelId(0)) {
-                let Some(relay) = way.relay else { continue };
-                *handed[0].entry((from, way.gpu)).or_default() += receivers;
-                *handed[1].entry((from, relay)).or_default() += receivers;
-            }
+        }
+        Some(crossing)
+    }
+
+    /// What the nodes' ways carry where each rank has as much for each rank of other nodes.
+    fn exchange(&self, crossing: &[Crossing]) -> Option<Exchange> {
+        let (mut wires, mut together) = (BTreeMap::<(usize, u32), u64>::new(), 1);
+        for pair in self.world.sample.pairs() {
+            let [from, to] = [pair.0, pair.1].map(|place| self.world.kind(place));
+            let (receivers, senders) = (self.others(from, to), self.others(to, from));
             for ((sender, receiver), ranks) in self.shared(pair) {
                 *wires.entry((from, sender)).or_default() += receivers;
                 *wires.entry((to, receiver)).or_default() += senders;
                 together = together.max(ranks);
             }
         }
-        let mut mb_s = None;
-        for (side, by_kind) in &ways {
-            for (kind, ways) in by_kind.iter().enumerate().filter(|(_, ways)| !ways.is_empty()) {
-                mb_s = least(mb_s, self.to_nics[kind].carried(ways, *side)?);
+        let (mut mb_s, mut relayed) = (None, 0);
+        for (links, Crossing { out, back, handed }) in self.links.iter().zip(crossing) {
+            for (side, ways) in [(Side::Out, out), (Side::In, back)] {
+                if !ways.is_empty() {
+                    mb_s = least(mb_s, links.to_nics(ways, side)?);
+                }
             }
+            let mut by_rank = [BTreeMap::<u32, u64>::new(), BTreeMap::new()];
+            for (&(from, relay), &chunks) in handed {
+                *by_rank[0].entry(from).or_default() += chunks;
+                *by_rank[1].entry(relay).or_default() += chunks;
+            }
+            let most = by_rank.iter().flat_map(BTreeMap::values).max().copied().unwrap_or(0);
+            relayed = relayed.max(most.div_ceil(u64::from(self.world.rails.channels().max(1))));
         }
-        let relayed = handed.iter().flat_map(BTreeMap::values).max().copied().unwrap_or(0);
         Some(Exchange { mb_s: mb_s?, wires: wires.into_values().max()?, together, relayed })
     }
 
@@ -110,7 +137,7 @@ impl Cluster<'_> {
         shared
     }
 
-    fn channels(&self) -> impl Iterator<Item = ChannelId> + use<> {
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> + use<> {
         (0..self.world.rails.channels()).map(ChannelId)
     }
 

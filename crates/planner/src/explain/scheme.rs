@@ -14,7 +14,7 @@ use crate::{MachinesError, Nodes, NodesError, Selection, inputs_fingerprint};
 use super::counts::{Counts, selection};
 use super::imported::Told;
 use super::json;
-use super::network::network;
+use super::network::carried;
 use super::routes::{self, Way};
 use super::text::{self, Look};
 
@@ -127,9 +127,9 @@ impl<'a> Scheme<'a> {
         let shapes = kinds.iter().map(Shape::of).collect::<Result<Vec<_>, _>>()?;
         let world = world(kinds, kind_of, 0..kind_of.len() as u32)?;
         let paths: Vec<&Paths> = shapes.iter().map(|shape| &shape.paths).collect();
-        let network = network(kinds, kind_of, &paths, pxn)?;
-        // Of nodes that differ the first speaks for all that is inside.
-        let by_machine = || (selection((&node, &rings, network), &world, pxn, None), None);
+        let carried = carried(kinds, kind_of, &paths, pxn)?;
+        // Of nodes that differ the first speaks for the kind of links inside.
+        let by_machine = || (selection((&node, &rings, carried), &world, pxn, None), None);
         let counts = Counts::of(kinds, kind_of, &world, pxn, chosen.unwrap_or_else(by_machine))?;
         let (routes, in_turn) = routes::between_kinds(kinds, kind_of, &paths, pxn)?;
         let fingerprint = fingerprint(kinds, kind_of, &world, pxn);
@@ -162,7 +162,8 @@ impl<'a> Scheme<'a> {
             return Err(Untuned::OtherLinks { measured, here: self.counts.over() });
         }
         let world = world(&self.kinds, &self.kind_of, 0..self.nodes).map_err(Refused::from)?;
-        let selection = selection((&self.node, &self.rings, None), &world, self.pxn, Some(table));
+        let selection =
+            selection((&self.node, &self.rings, (None, None)), &world, self.pxn, Some(table));
         let chosen = (selection, Some(file.to_string()));
         let counts = Counts::of(&self.kinds, &self.kind_of, &world, self.pxn, chosen);
         Ok(Self { counts: counts?, ..self })

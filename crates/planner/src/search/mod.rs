@@ -30,8 +30,8 @@ use crosstie_topo::{Rails, Topology, VertexId};
 use serde::Serialize;
 
 pub use cluster::rings;
-pub(crate) use loads::ToNics;
-pub use loads::{Load, loads};
+pub use loads::{Fullest, Load, loads};
+pub(crate) use loads::{NodeLinks, Traffic};
 pub use model::device;
 
 /// A kind of node: its machine, and which of its devices ranks play.
