@@ -109,6 +109,8 @@ impl Core {
                 }
             }
             self.doorbell.go_away();
+            // An endpoint that fails altogether is the next call's concern.
+            let _ = helm.machine.arm();
             if !self.serve_once(&mut helm.machine) && !helm.machine.is_due() {
                 return true;
             }

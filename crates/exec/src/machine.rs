@@ -246,7 +246,10 @@ impl Machine {
         seat: &Seat<'_>,
     ) -> Result<(), ExecError> {
         seat.doorbell.fall_asleep();
-        let found = self.progress(run);
+        let found = match self.arm() {
+            Ok(()) => self.progress(run),
+            Err(source) => Err(self.located(run, ExecError::transport(source))),
+        };
         let mut stays_up = |moved| {
             moved || self.is_done() || watch.interrupted() || watch.asks() || (seat.gives_way)()
         };
@@ -262,6 +265,11 @@ impl Machine {
         found?;
         waited.map_err(ExecError::transport)?;
         if taken { Ok(()) } else { Err(ExecError::Poisoned) }
+    }
+
+    /// Has the endpoints' descriptors tell of all that happens from now on.
+    pub fn arm(&mut self) -> Result<(), TransportError> {
+        self.endpoints.iter_mut().try_for_each(|endpoint| endpoint.arm())
     }
 
     /// Whether the operation is over here: no block has more to do, no message of this rank

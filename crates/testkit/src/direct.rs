@@ -26,6 +26,8 @@ pub struct Network(Arc<Mutex<State>>);
 struct State {
     /// When what is on its way arrives, and is told of; `None`: at once.
     delays: Option<Random>,
+    /// Chains arrive, and nobody is told that they have ended.
+    withholds_ends: bool,
     /// Whether devices know all memory there is, as if their users had registered it.
     knows_all: bool,
     /// Memory by its key, of which 0 is none.
@@ -90,6 +92,7 @@ impl Network {
     pub fn new(delays: Option<u64>, knows_all: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             delays: delays.map(Random::new),
+            withholds_ends: false,
             knows_all,
             memory: vec![None],
             pairs: Vec::new(),
@@ -134,6 +137,17 @@ impl Network {
         let places = [ones.place(), others.place()];
         let rings = [ones.link(a, places[1]), others.link(b, places[0])];
         rings.map(|ring| ring.expect("nothing has failed"))
+    }
+
+    /// From now on chains arrive of which nobody hears that they have ended; or all that have ended are told of.
+    pub fn withhold_ends(&self, is_withheld: bool) {
+        let mut state = self.state();
+        state.withholds_ends = is_withheld;
+        for pair in 0..state.pairs.len() {
+            while !is_withheld && state.pairs[pair].untold > 0 {
+                state.tell_sent(pair);
+            }
+        }
     }
 
     /// What was posted at all pairs of a device.
@@ -219,7 +233,7 @@ impl State {
             while !self.pairs[pair].on_way.is_empty() && self.happens() {
                 self.deliver(pair);
             }
-            while self.pairs[pair].untold > 0 && self.happens() {
+            while self.pairs[pair].untold > 0 && !self.withholds_ends && self.happens() {
                 self.tell_sent(pair);
             }
         }
@@ -344,7 +358,9 @@ impl Pair for DirectPair {
         pair.on_way.push_back(Chain { writes, immediate });
         if state.delays.is_none() {
             state.deliver(self.number);
-            state.tell_sent(self.number);
+            if !state.withholds_ends {
+                state.tell_sent(self.number);
+            }
         }
         Ok(())
     }

@@ -219,6 +219,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.inner.wake_fd()
     }
 
+    fn arm(&mut self) -> Result<(), TransportError> {
+        self.inner.arm()
+    }
+
     fn drained(&mut self) -> Result<bool, TransportError> {
         if self.check_death("ending").is_err() { Ok(true) } else { self.inner.drained() }
     }

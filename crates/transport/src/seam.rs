@@ -349,6 +349,15 @@ pub trait Endpoint: Send {
     /// transport do not ring the doorbell.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Has [`wake_fd`](Self::wake_fd) tell of all that happens from now on. Who is about to sleep on it calls this
+    /// and then [`progress`](Self::progress) once more: what happened before need not be told.
+    ///
+    /// # Errors
+    /// As [`progress`](Self::progress).
+    fn arm(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
     /// Whether everything sent has left this process, so that it may end without losing a byte.
     ///
     /// # Errors
@@ -462,6 +471,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (**self).wake_fd()
+    }
+    fn arm(&mut self) -> Result<(), TransportError> {
+        (**self).arm()
     }
     fn drained(&mut self) -> Result<bool, TransportError> {
         (**self).drained()

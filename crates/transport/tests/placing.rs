@@ -11,7 +11,7 @@ use crosstie_transport::seam::{Endpoint, Limits};
 use crosstie_transport::tcp::{Relays, Stream};
 use crosstie_transport::wires::Joint;
 use crosstie_transport::wires::mixed::MixedEndpoint;
-use crosstie_transport::wires::placing::{PlacingEndpoint, Ring};
+use crosstie_transport::wires::placing::{PlacingEndpoint, RING_SLOTS, Ring};
 
 const BARE: Subject = Subject { connect: at_once, faults: None };
 
@@ -189,7 +189,7 @@ fn rings_that_are_full_both_ways_are_emptied() {
     }
 }
 
-/// An engine looks 16 times before it sleeps.
+/// Who has armed, and then looked once more, may sleep.
 #[test]
 fn a_sleeper_is_woken_by_what_arrives() {
     let network = Network::new(None, false);
@@ -202,15 +202,111 @@ fn a_sleeper_is_woken_by_what_arrives() {
         rustix::event::poll(&mut fds, Some(&timeout)).expect("poll") > 0
     };
     for number in 0..3 {
-        let mut idle = 0;
-        while idle < 16 {
-            let moved = world.end(1).progress().expect("no failure");
-            idle = if moved { 0 } else { idle + 1 };
-        }
+        while world.end(1).progress().expect("no failure") {}
+        world.end(1).arm().expect("no failure");
+        assert!(!world.end(1).progress().expect("no failure"), "all has been seen");
         assert!(!is_rung(&mut world), "nothing has come");
         world.send(path, &message(path, number, 100));
         world.end(0).progress().expect("no failure");
         assert!(is_rung(&mut world), "a message has come");
         assert!(world.receive(path, 100, false) == message(path, number, 100));
     }
+}
+
+const PATH: Path = Path { src: 0, dst: 1, channel: 0 };
+
+/// How many messages of `len` bytes rank 0 can begin and hand over, and whether the receiver takes each.
+fn sent_at_once(world: &mut World, len: usize, most: u64, receives: bool) -> u64 {
+    for number in 0..most {
+        let mut outgoing = world.outgoing(PATH, &message(PATH, number, len));
+        // Long enough for all that the peer says.
+        let is_sent = (0..20).any(|_| {
+            world.progress();
+            outgoing.step(world).expect("the peer is alive")
+        });
+        if !is_sent {
+            return number;
+        }
+        if receives {
+            assert!(world.receive(PATH, len, false) == message(PATH, number, len));
+        }
+    }
+    most
+}
+
+/// Unacknowledged data is kept: a slot is used again when its chain has ended and its twin at the peer is empty, and
+/// not after one of the two.
+#[test]
+fn a_standing_slot_is_kept_until_its_chain_has_ended_and_the_peer_has_emptied_it() {
+    let slots = u64::from(LIMITS.slots * 2).next_power_of_two();
+    for (withheld, receives) in [(true, true), (false, false), (true, false)] {
+        let network = Network::new(None, false);
+        let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+        (0..4).for_each(|_| world.progress());
+        network.withhold_ends(withheld);
+        let sent = sent_at_once(&mut world, 100, 3 * slots, receives);
+        assert_eq!(sent, slots, "ends withheld: {withheld}, received: {receives}");
+    }
+    let network = Network::new(None, false);
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+    assert_eq!(sent_at_once(&mut world, 100, 3 * slots, true), 3 * slots, "both have happened");
+}
+
+/// That the peer has taken a message is not enough: it may have to be repeated to a peer that lost what told of it.
+#[test]
+fn memory_of_a_long_message_is_kept_until_its_last_chain_has_ended() {
+    let len = LIMITS.slot_bytes;
+    for anywhere in [true, false] {
+        let network = Network::new(None, anywhere);
+        let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+        (0..4).for_each(|_| world.progress());
+        network.withhold_ends(true);
+        let slots = u64::from(LIMITS.slots);
+        if !anywhere {
+            // Copied aside into as many slots as there are.
+            assert_eq!(sent_at_once(&mut world, len, 3 * slots, true), slots);
+            continue;
+        }
+        let mut outgoing = world.outgoing(PATH, &message(PATH, 0, len));
+        let mut incoming = world.incoming(PATH, len, true);
+        let mut got = None;
+        for _ in 0..50 {
+            got = got.or(incoming.step(&mut world).expect("the peer is alive"));
+            assert!(
+                !outgoing.step(&mut world).expect("the peer is alive"),
+                "its chains have not ended"
+            );
+            world.progress();
+        }
+        assert!(got == Some(message(PATH, 0, len)), "the message is here all the same");
+        network.withhold_ends(false);
+        world.progress();
+        assert!(outgoing.step(&mut world).expect("the peer is alive"));
+    }
+}
+
+/// A head lies in its own ring as long as its chain has not ended, though the peer has emptied the slot.
+#[test]
+fn a_head_is_kept_until_its_chain_has_ended() {
+    let (network, limits) = (Network::new(None, true), Limits { slots: 1, slot_bytes: 16 << 20 });
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, limits)));
+    let expected = message(PATH, 0, limits.slot_bytes);
+    (0..4).for_each(|_| world.progress());
+    let before = network.posted(0).chains;
+    network.withhold_ends(true);
+    let mut incoming = world.incoming(PATH, expected.len(), true);
+    let mut outgoing = world.outgoing(PATH, &expected);
+    for _ in 0..200 {
+        outgoing.step(&mut world).expect("the peer is alive");
+        assert_eq!(incoming.step(&mut world).expect("the peer is alive"), None);
+        world.progress();
+    }
+    let under_way = network.posted(0).chains - before;
+    assert_eq!(under_way, RING_SLOTS as u64, "chains that have not ended");
+    network.withhold_ends(false);
+    let got = world.until("a long message", |world| {
+        outgoing.step(world).expect("the peer is alive");
+        incoming.step(world).expect("the peer is alive")
+    });
+    assert!(got == expected, "a message of {} bytes", expected.len());
 }

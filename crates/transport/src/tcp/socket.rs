@@ -252,10 +252,6 @@ impl Medium for Sockets {
     }
 
     /// The epoll set tells of everything at all times.
-    fn rest(&mut self, _: u32) -> Result<(), TransportError> {
-        Ok(())
-    }
-
     fn wake_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }

@@ -413,7 +413,7 @@ impl<M: Medium> WireEndpoint<M> {
         for (index, wire) in self.wires.iter_mut().enumerate() {
             let wanted = if wire.has_ended() {
                 Watch::Off
-            } else if wire.blocked || self.idle_rounds > 0 && wire.is_late() {
+            } else if wire.blocked || M::WATCHES_ROOM && self.idle_rounds > 0 && wire.is_late() {
                 Watch::ReadableAndWritable
             } else {
                 Watch::Readable
@@ -603,7 +603,6 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         } else {
             self.idle_rounds = self.idle_rounds.saturating_add(1);
             moved = self.idle_rounds > PATIENCE_ROUNDS && self.see_to_the_late();
-            self.medium.rest(self.idle_rounds)?;
         }
         self.watch()?;
         Ok(moved)
@@ -616,6 +615,10 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.medium.wake_fd())
+    }
+
+    fn arm(&mut self) -> Result<(), TransportError> {
+        self.medium.arm()
     }
 
     fn drained(&mut self) -> Result<bool, TransportError> {

@@ -135,14 +135,17 @@ pub trait Medium: Send {
     /// Has `wake_fd` tell what is `wanted` of a wire from now on.
     fn watch(
         &mut self,
-        index: usize,
-        link: &mut Self::Link,
-        wanted: Watch,
-    ) -> Result<(), TransportError>;
+        _index: usize,
+        _link: &mut Self::Link,
+        _wanted: Watch,
+    ) -> Result<(), TransportError> {
+        Ok(())
+    }
 
-    /// Called in each round in which nothing moved, the so manieth of them in a row. Who sleeps does so after
-    /// 16 of them or more: by then `wake_fd` must tell of everything.
-    fn rest(&mut self, idle_rounds: u32) -> Result<(), TransportError>;
+    /// Has `wake_fd` tell of all that happens from now on, though what happened before need not be told.
+    fn arm(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
 
     /// Readable when [`poll`](Self::poll) has something to tell.
     fn wake_fd(&self) -> BorrowedFd<'_>;

@@ -166,9 +166,9 @@ impl<D: Device> Medium for Mixed<D> {
         }
     }
 
-    fn rest(&mut self, idle_rounds: u32) -> Result<(), TransportError> {
-        self.sockets.rest(idle_rounds)?;
-        self.placing.rest(idle_rounds)
+    fn arm(&mut self) -> Result<(), TransportError> {
+        self.sockets.arm()?;
+        self.placing.arm()
     }
 
     fn wake_fd(&self) -> BorrowedFd<'_> {

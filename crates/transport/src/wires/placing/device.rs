@@ -80,8 +80,8 @@ pub trait Device: Send {
         each: impl FnMut(u32, Completion<<Self::Pair as Pair>::Error>),
     ) -> Result<(), TransportError>;
 
-    /// Has [`fd`](Self::fd) become readable when the next thing happens, be it only after this. Called when nothing
-    /// has happened for a while; it is polled several times after that before anyone sleeps.
+    /// Has [`fd`](Self::fd) become readable when the next thing happens, be it only after this. Called by who is about
+    /// to sleep, and polled once more after that: whoever is soon answered pays nothing for it.
     ///
     /// # Errors
     /// Only failures that concern no single pair.

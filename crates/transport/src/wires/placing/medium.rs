@@ -7,7 +7,7 @@ use super::device::{Completion, Device, Lasting, Pair};
 use super::link::Ring;
 use crate::mapping::Mapping;
 use crate::seam::Limits;
-use crate::wires::{Joint, Keys, Medium, Memory, Relays, Watch, WireEndpoint, system};
+use crate::wires::{Joint, Keys, Medium, Memory, Relays, WireEndpoint, system};
 use crate::{Region, TransportError};
 
 /// A rank's end of all its connections over a device.
@@ -22,10 +22,6 @@ pub struct Placing<D: Device> {
     block: Option<(Arc<Mapping>, Keys)>,
     given: usize,
 }
-
-/// Rounds in which nothing happened before a device is armed: fewer than those before anyone sleeps, and so many that
-/// who is about to be answered does not pay for it.
-const ARM_ROUND: u32 = 8;
 
 impl<D: Device> PlacingEndpoint<D> {
     /// An endpoint of `rank` over `device`, with a link for each rank that it shares a wire with, and `channels`
@@ -107,12 +103,8 @@ impl<D: Device> Medium for Placing<D> {
         })
     }
 
-    fn watch(&mut self, _: usize, _: &mut Self::Link, _: Watch) -> Result<(), TransportError> {
-        Ok(())
-    }
-
-    fn rest(&mut self, idle_rounds: u32) -> Result<(), TransportError> {
-        if idle_rounds == ARM_ROUND { self.device.arm() } else { Ok(()) }
+    fn arm(&mut self) -> Result<(), TransportError> {
+        self.device.arm()
     }
 
     fn wake_fd(&self) -> BorrowedFd<'_> {

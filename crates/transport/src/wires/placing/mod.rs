@@ -26,6 +26,27 @@
 //! 6. Completions bear the number of their pair. A pair that takes the place of another has another number, so a late
 //!    completion of the old one concerns nobody.
 //!
+//! # What is kept for a wire that fails, and what is not
+//! A pair that fails ends its wire today, and with it the world. To send the rest by another pair, whoever sends needs
+//! what the peer may not have, and whoever receives must take no harm from what it gets twice. Of that there is:
+//!
+//! - The key of every byte is (connection, sequence, offset), in the head's records: a count of a wire's own would not
+//!   do, for it means something else on the next pair. The receiving end knows the next of each, so it can tell a
+//!   repeat from what it waits for; today it calls a repeat a violation, and would have to drop it instead.
+//! - Memory is kept: a standing slot until its chain has ended *and* the peer has emptied it, a message in its caller's
+//!   memory or aside until the last of its chains has ended, a head in the own ring until its chain has ended and the
+//!   peer has emptied its slot. A chain has ended when the peer's device has acknowledged all of it; so it is in the
+//!   peer's memory, and the peer finds it told of once it has emptied its completion queue, which it does before it
+//!   ends a pair. So what has ended need not be sent again.
+//! - Heads of chains that have not ended tell in order which pieces those were, short ones with their bytes.
+//!
+//! And of that there is not, so a reroute would have to keep it: where the long payloads of such a chain lie and were
+//! to go (up to eight writes for each of [`RING_SLOTS`] chains, which the link hands to the pair and forgets), and the
+//! grant of a message whose last piece is among them, which is forgotten as that piece is put. Places need not be named
+//! anew where the new pair is of the same device and domain, for a key is a domain's; else the peer names them again,
+//! with the next sequence and offset of each connection (`RESUME`), before anything is sent. What the peer had said it
+//! emptied is counted from zero on the new ring.
+//!
 //! Receivers name places in their grants; a message without a grant goes to a standing slot, and where those begin is
 //! the first thing that a wire carries. Places are in memory that Crosstie allocated, or its caller registered: a
 //! message from elsewhere is copied aside before it is sent, and one to elsewhere is received in a slot. All of the
