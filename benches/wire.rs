@@ -3,12 +3,14 @@
 //! Ranks are processes; `benches/verbs` starts them where there are verbs devices, beside what is compared there.
 //!
 //! ```sh
-//! cargo bench -p crosstie-benches --bench wire --no-run        # says where the program is
-//! target/release/crosstie run -n 2 -- PROGRAM [STREAM_BYTES STREAM_CALLS GROUP ROUND_TRIPS]
+//! cargo build --release -p crosstie-benches --bin wire
+//! target/release/crosstie run -n 2 -- target/release/wire [STREAM_BYTES STREAM_CALLS GROUP ROUND_TRIPS]
 //! ```
 //!
 //! Rank 0 prints one JSON object. A stream is messages from `comm.alloc`'s memory, so many of them in each group; its
 //! time ends when the receiver has answered that it has all. A latency is half a round trip of 8 bytes.
+
+#![expect(clippy::print_stdout, reason = "what it measured is what it is for")]
 
 use std::time::Instant;
 

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crosstie_transport::wires::placing::{
-    Completion, Device, Lasting, Pair, Ring, RingMemory, Write,
+    Completion, Device, Lasting, Pair, RING_SLOTS, Ring, RingMemory, Write,
 };
 use crosstie_transport::wires::{Keys, Place};
 use crosstie_transport::{Region, TransportError};
@@ -30,6 +30,8 @@ struct State {
     withholds_ends: bool,
     /// Whether devices know all memory there is, as if their users had registered it.
     knows_all: bool,
+    /// Of that, whether only what is a multiple of 16 bytes long.
+    forgets: bool,
     /// Memory by its key, of which 0 is none.
     memory: Vec<Option<Known>>,
     pairs: Vec<End>,
@@ -94,10 +96,19 @@ impl Network {
             delays: delays.map(Random::new),
             withholds_ends: false,
             knows_all,
+            forgets: false,
             memory: vec![None],
             pairs: Vec::new(),
             devices: Vec::new(),
         })))
+    }
+
+    /// One that delays things, and whose devices know only some of the memory: so messages of all kinds follow each
+    /// other on a connection.
+    pub fn forgetful(seed: u64) -> Self {
+        let network = Self::new(Some(seed), true);
+        network.state().forgets = true;
+        network
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,17 +137,37 @@ impl Network {
         let memory = [RingMemory::new(one), RingMemory::new(other)];
         let [ones, others] =
             memory.map(|memory| memory.expect("a device of this kind knows any memory"));
-        let numbers = {
-            let mut state = self.state();
-            let first = state.pairs.len();
-            state.pairs.push(End::new(one.index, first + 1));
-            state.pairs.push(End::new(other.index, first));
-            [first, first + 1]
-        };
-        let [a, b] = numbers.map(|number| DirectPair { network: self.clone(), number });
+        let [a, b] = self.pairs(one, other);
         let places = [ones.place(), others.place()];
         let rings = [ones.link(a, places[1]), others.link(b, places[0])];
         rings.map(|ring| ring.expect("nothing has failed"))
+    }
+
+    /// One end of a wire, and in place of the other a peer that says what a test wants.
+    ///
+    /// # Panics
+    /// Never, as [`wire`](Self::wire).
+    pub fn wire_to_stranger(&self, one: &mut Direct) -> (Ring<DirectPair>, Stranger) {
+        let device = self.device();
+        let memory = RingMemory::new(one).expect("a device of this kind knows any memory");
+        let [a, mut pair] = self.pairs(one, &device);
+        pair.post_receives(RING_SLOTS).expect("nothing has failed");
+        let (from, ring) = (Region::leak(vec![0; HEAD_BYTES].into()), memory.place());
+        let own =
+            self.state().know(device.index, Region::leak(vec![0; RingMemory::BYTES].into()), None);
+        let key = self.state().know(device.index, from, None).local;
+        let known = self.state().known(device.index, own.local);
+        let theirs = Place { address: known.as_ptr().addr() as u64, key: own.remote };
+        let link = memory.link(a, theirs).expect("nothing has failed");
+        (link, Stranger { pair, from, key, ring, _device: device })
+    }
+
+    fn pairs(&self, one: &Direct, other: &Direct) -> [DirectPair; 2] {
+        let mut state = self.state();
+        let first = state.pairs.len();
+        state.pairs.push(End::new(one.index, first + 1));
+        state.pairs.push(End::new(other.index, first));
+        [first, first + 1].map(|number| DirectPair { network: self.clone(), number })
     }
 
     /// From now on chains arrive of which nobody hears that they have ended; or all that have ended are told of.
@@ -158,6 +189,30 @@ impl Network {
             writes: sum.writes + pair.posted.writes,
             chains: sum.chains + pair.posted.chains,
         })
+    }
+}
+
+/// Bytes of a head without records.
+const HEAD_BYTES: usize = 16;
+
+/// A peer that keeps to no rules.
+pub struct Stranger {
+    pair: DirectPair,
+    from: Region,
+    key: u32,
+    ring: Place,
+    _device: Direct,
+}
+
+impl Stranger {
+    /// Writes a head to the front of the peer's ring, and says that it is in `slot`.
+    ///
+    /// # Panics
+    /// When the pair has failed.
+    pub fn say(&mut self, slot: u32, head: [u8; HEAD_BYTES]) {
+        assert!(self.from.copy_from(Region::leak(head.into())), "a head has its length");
+        let last = Write { from: self.from, key: self.key, to: self.ring };
+        self.pair.post(&[], &last, slot).expect("nothing has failed");
     }
 }
 
@@ -295,7 +350,7 @@ impl Device for Direct {
 
     fn keys_of(&self, region: Region) -> Option<Keys> {
         let mut state = self.network.state();
-        if !state.knows_all {
+        if !state.knows_all || state.forgets && !region.len().is_multiple_of(16) {
             return None;
         }
         let known = state.find(self.index, region).map(|key| key as u32);

@@ -7,6 +7,7 @@ use crosstie_testkit::conformance;
 use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_testkit::direct::{Direct, DirectPair, Network};
 use crosstie_testkit::world::{Path, World, message};
+use crosstie_transport::TransportError;
 use crosstie_transport::seam::{Endpoint, Limits};
 use crosstie_transport::tcp::{Relays, Stream};
 use crosstie_transport::wires::Joint;
@@ -20,6 +21,7 @@ conformance!(behind_delays, Subject { faults: Some(1), ..BARE });
 conformance!(with_late_ends, Subject { connect: late, ..BARE });
 conformance!(with_late_ends_behind_delays, Subject { connect: late, faults: Some(2) });
 conformance!(to_memory_of_the_caller, Subject { connect: late_and_anywhere, ..BARE });
+conformance!(to_some_memory_of_the_caller, Subject { connect: late_and_forgetful, ..BARE });
 conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
 conformance!(beside_sockets, Subject { connect: beside_sockets, ..BARE });
 conformance!(beside_sockets_behind_delays, Subject { connect: beside_sockets, faults: Some(3) });
@@ -36,6 +38,11 @@ fn late(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
 /// Nothing needs to be copied, neither aside nor out of a slot.
 fn late_and_anywhere(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
     boxed(endpoints(&Network::new(Some(4), true), ranks, channels, limits))
+}
+
+/// What is lent, what is waited for, and what was copied aside follow each other.
+fn late_and_forgetful(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(endpoints(&Network::forgetful(6), ranks, channels, limits))
 }
 
 fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
@@ -269,20 +276,30 @@ fn memory_of_a_long_message_is_kept_until_its_last_chain_has_ended() {
         }
         let mut outgoing = world.outgoing(PATH, &message(PATH, 0, len));
         let mut incoming = world.incoming(PATH, len, true);
+        assert!(outgoing.step(&mut world).expect("the peer is alive"), "it is lent");
         let mut got = None;
         for _ in 0..50 {
             got = got.or(incoming.step(&mut world).expect("the peer is alive"));
-            assert!(
-                !outgoing.step(&mut world).expect("the peer is alive"),
-                "its chains have not ended"
-            );
             world.progress();
+            assert_eq!(world.end(0).borrower(), Some(1), "its chains have not ended");
         }
         assert!(got == Some(message(PATH, 0, len)), "the message is here all the same");
         network.withhold_ends(false);
         world.progress();
-        assert!(outgoing.step(&mut world).expect("the peer is alive"));
+        assert_eq!(world.end(0).borrower(), None);
     }
+}
+
+/// A sender does not wait for the network's word between two messages, or the wire would be idle meanwhile.
+#[test]
+fn messages_that_are_lent_follow_each_other_before_the_first_has_ended() {
+    let network = Network::new(None, true);
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+    (0..4).for_each(|_| world.progress());
+    network.withhold_ends(true);
+    let (len, slots) = (LIMITS.slot_bytes, u64::from(LIMITS.slots));
+    assert!(slots > 1, "there is room for several");
+    assert_eq!(sent_at_once(&mut world, len, 3 * slots, true), slots);
 }
 
 /// A head lies in its own ring as long as its chain has not ended, though the peer has emptied the slot.
@@ -296,17 +313,44 @@ fn a_head_is_kept_until_its_chain_has_ended() {
     network.withhold_ends(true);
     let mut incoming = world.incoming(PATH, expected.len(), true);
     let mut outgoing = world.outgoing(PATH, &expected);
+    assert!(outgoing.step(&mut world).expect("the peer is alive"), "it is lent");
     for _ in 0..200 {
-        outgoing.step(&mut world).expect("the peer is alive");
         assert_eq!(incoming.step(&mut world).expect("the peer is alive"), None);
         world.progress();
     }
     let under_way = network.posted(0).chains - before;
     assert_eq!(under_way, RING_SLOTS as u64, "chains that have not ended");
     network.withhold_ends(false);
-    let got = world.until("a long message", |world| {
-        outgoing.step(world).expect("the peer is alive");
-        incoming.step(world).expect("the peer is alive")
-    });
+    let got =
+        world.until("a long message", |world| incoming.step(world).expect("the peer is alive"));
     assert!(got == expected, "a message of {} bytes", expected.len());
+}
+
+/// What a peer says of a ring is held against what this end knows.
+#[test]
+fn a_peer_that_breaks_the_rules_of_rings_is_named() {
+    let says = |emptied| {
+        let mut head = [0; 16];
+        head[6] = emptied;
+        head
+    };
+    for (slot, head, what) in [(5, says(0), "slot 5"), (0, says(9), "9 heads emptied of 1 sent")] {
+        let network = Network::new(None, false);
+        let mut device = network.device();
+        let (link, mut stranger) = network.wire_to_stranger(&mut device);
+        let joint = Joint { peer: 1, link, outgoing: vec![0], incoming: vec![1] };
+        let joints = vec![joint];
+        let end = PlacingEndpoint::new(device, 0, joints, Relays::default(), 1, LIMITS);
+        let mut end = end.expect("memory");
+        let receiver = end.receiver(1, 0).expect("the peer is there");
+        assert!(end.poll(receiver).expect("the peer is alive").is_none());
+        stranger.say(slot, head);
+        end.progress().expect("it concerns one wire");
+        match end.poll(receiver) {
+            Err(TransportError::PeerMisbehaved { peer: 1, what: said }) => {
+                assert!(said.contains(what), "{said}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
 }

@@ -26,15 +26,6 @@ use crate::{Region, TransportError};
 
 /// Bytes of the longest message that travels without a grant.
 pub const EAGER_BYTES: usize = 4096;
-/// Rounds in which nothing moved before a message without a grant is copied aside. Fewer than
-/// an engine yields before it sleeps, so that a receiver a little behind costs no copy.
-///
-/// Measured with `crosstie bench --transport tcp` on 2 ranks, by turns, 3 and 15 rounds, in µs: all_reduce of
-/// 1 MiB 297 and 235, 4 MiB 1719 and 1384; all_gather of 4 MiB 1206 and 861. It costs where all ranks
-/// send before they receive (`CROSSTIE_ALGORITHM=ring`, all_reduce of 1 MiB): 493 and 533; with 60
-/// rounds 708.
-const PATIENCE_ROUNDS: u32 = 15;
-
 /// A rank's end of all its connections over one medium.
 pub struct WireEndpoint<M: Medium> {
     rank: u32,
@@ -55,6 +46,8 @@ pub struct WireEndpoint<M: Medium> {
     expect: Expect,
     counters: Counters,
     idle_rounds: u32,
+    /// Something may be lent that is not back.
+    lends: bool,
     /// Bytes of the boxes of this rank.
     box_bytes: u64,
     has_left: bool,
@@ -129,6 +122,7 @@ impl<M: Medium> WireEndpoint<M> {
             expect: Expect::Nothing,
             counters: Counters::default(),
             idle_rounds: 0,
+            lends: false,
             box_bytes: relays.peers.iter().map(boxes).sum(),
             has_left: false,
         };
@@ -526,6 +520,31 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         Ok(space)
     }
 
+    fn begin_lend(
+        &mut self,
+        sender: Sender,
+        value: Region,
+    ) -> Result<Option<SendSpace>, TransportError> {
+        let space = self.begin_send(sender, value.len())?;
+        let (Some(SendSpace::Direct), (Way::Wire(wire, _), _)) = (&space, self.way(sender)) else {
+            return Ok(space);
+        };
+        let places = self.wires[wire].link.places();
+        let Some(keys) = self.medium.keys_of(value).filter(|_| places) else { return Ok(space) };
+        self.sending(sender)?.0.lend(value, keys.local);
+        self.lends = true;
+        Ok(Some(SendSpace::Lent))
+    }
+
+    fn borrower(&mut self) -> Option<u32> {
+        if !self.lends {
+            return None;
+        }
+        let borrower = self.wires.iter().find(|wire| wire.borrows()).map(|wire| wire.peer);
+        self.lends = borrower.is_some();
+        borrower
+    }
+
     fn commit(&mut self, sender: Sender) -> Result<(), TransportError> {
         let (end, dirty) = self.sending(sender)?;
         end.commit();
@@ -602,7 +621,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
             self.idle_rounds = 0;
         } else {
             self.idle_rounds = self.idle_rounds.saturating_add(1);
-            moved = self.idle_rounds > PATIENCE_ROUNDS && self.see_to_the_late();
+            moved = self.idle_rounds > M::PATIENCE_ROUNDS && self.see_to_the_late();
         }
         self.watch()?;
         Ok(moved)

@@ -111,6 +111,10 @@ pub trait Medium: Send {
     /// Whether its [`wake_fd`](Self::wake_fd) can end a sleep because a link takes more.
     const WATCHES_ROOM: bool;
 
+    /// Rounds in which nothing moved before a message without a grant is copied aside. Fewer than
+    /// an engine yields before it sleeps, so that a receiver a little behind costs no copy.
+    const PATIENCE_ROUNDS: u32;
+
     /// For so many bytes [`memory`](Self::memory) will be asked in all. Cold.
     fn reserve(&mut self, bytes: usize) -> Result<(), TransportError>;
 

@@ -28,6 +28,14 @@ impl OutEnd {
         }
     }
 
+    /// Whether memory that was lent is still needed.
+    pub fn borrows(&self) -> bool {
+        match self {
+            Self::Own(end) => end.borrows(),
+            Self::Carried(_) => false,
+        }
+    }
+
     pub fn ready(&self) -> bool {
         match self {
             Self::Own(end) => end.ready(),

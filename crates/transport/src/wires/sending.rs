@@ -8,7 +8,8 @@
 //! receiver that is in time costs no copy.
 //!
 //! A medium that places payloads itself reads them from memory that it knows, and at any time until it says that it
-//! is done. So what lies elsewhere is copied aside at once, and a slot is used again only after that word.
+//! is done. So what lies elsewhere is copied aside at once, and a slot is used again only after that word. What may be
+//! lent is not waited for: the next message follows before the network has acknowledged the one before.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub(super) struct SendingEnd {
     notice: Notice,
     /// Pieces of the caller's memory that a group not yet written refers to.
     lent_pieces: u32,
+    /// Those of memory that was lent, which nobody waits for before the next message.
+    loaned_pieces: u32,
     refused: Option<Refusal>,
 }
 
@@ -61,6 +64,8 @@ pub(super) struct SendingEnd {
 struct Begun {
     len: usize,
     tag: u32,
+    /// What is lent, and its local key.
+    loan: Option<(Region, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +84,8 @@ enum Source {
     Standing,
     /// The caller's memory.
     Caller,
+    /// The caller's memory, which was lent.
+    Loan,
     /// Copied aside.
     Aside,
 }
@@ -115,6 +122,8 @@ pub(super) struct Written {
     pub conn: u32,
     /// The piece lay in the caller's memory.
     lent: bool,
+    /// It lay in memory that was lent.
+    loaned: bool,
     /// The piece ended a message that needed a grant.
     long_done: bool,
     /// The piece lay in a standing slot.
@@ -127,13 +136,20 @@ pub(super) struct Written {
     pub tag: u32,
 }
 
+impl Outgoing {
+    fn is_callers(&self) -> bool {
+        matches!(self.source, Source::Caller | Source::Loan)
+    }
+}
+
 impl Written {
     /// Of a piece of another rank's message.
     pub fn carried(conn: u32, member: &Member) -> Self {
         let message_done =
             matches!(member.kind, MemberKind::Eager | MemberKind::Piece { last: true });
-        let (lent, long_done, eager, tag) = (false, false, false, member.tag);
-        Self { conn, lent, long_done, eager, message_done, carried: true, tag }
+        let (lent, loaned, long_done, eager) = (false, false, false, false);
+        let tag = member.tag;
+        Self { conn, lent, loaned, long_done, eager, message_done, carried: true, tag }
     }
 }
 
@@ -169,6 +185,7 @@ impl SendingEnd {
             grants: [None; MOST_GRANTS],
             notice: Notice::Unneeded,
             lent_pieces: 0,
+            loaned_pieces: 0,
             refused: None,
         })
     }
@@ -201,8 +218,15 @@ impl SendingEnd {
         } else {
             None
         };
-        self.begun = space.is_some().then_some(Begun { len, tag });
+        self.begun = space.is_some().then_some(Begun { len, tag, loan: None });
         Ok(space)
+    }
+
+    /// Lends the message for which `begin` gave [`SendSpace::Direct`]: `value`, which lies in memory with that key.
+    pub fn lend(&mut self, value: Region, key: u32) {
+        if let Some(begun) = &mut self.begun {
+            begun.loan = Some((value, key));
+        }
     }
 
     /// Whether the next slot is empty at the receiver, and not read here any more.
@@ -211,11 +235,16 @@ impl SendingEnd {
         free(self.eager_emptied) && free(self.eager_written)
     }
 
-    /// Queues the message that was written to the slot given by `begin`.
+    /// Queues the message that was written to the slot given by `begin`, or lent.
     pub fn commit(&mut self) {
         let begun = self.begun.take();
         debug_assert!(begun.is_some(), "a message was committed for which no room was given");
-        let Some(Begun { len, tag }) = begun else { return };
+        let Some(Begun { len, tag, loan }) = begun else { return };
+        if let Some((bytes, key)) = loan {
+            self.long += 1;
+            self.queue.push_back(Outgoing { bytes, key, source: Source::Loan, tag });
+            return;
+        }
         if let Some(bytes) = self.standing.slot(self.eager_made, len) {
             let key = self.standing.keys().local;
             self.eager_made = self.eager_made.wrapping_add(1);
@@ -234,7 +263,8 @@ impl SendingEnd {
         let key = keys.map_or(0, |keys| keys.local);
         self.queue.push_back(Outgoing { bytes, key, source: Source::Caller, tag });
         if keys.is_none() {
-            self.copy_aside();
+            // Slots aside are taken in the order of messages: those lent before this one need theirs first.
+            while self.copy_aside() {}
         }
     }
 
@@ -242,6 +272,11 @@ impl SendingEnd {
     pub fn caller_waits(&self) -> bool {
         self.lent_pieces > 0
             || self.queue.back().is_some_and(|message| message.source == Source::Caller)
+    }
+
+    /// Whether memory that was lent is still needed.
+    pub fn borrows(&self) -> bool {
+        self.loaned_pieces > 0 || self.queue.iter().any(|message| message.source == Source::Loan)
     }
 
     /// Whether a message has not left entirely.
@@ -262,7 +297,7 @@ impl SendingEnd {
     pub fn is_late(&self) -> bool {
         let ungranted = |head: &Outgoing| head.source != Source::Standing && self.grant().is_none();
         self.queue.front().is_some_and(ungranted)
-            && (self.notice == Notice::Unneeded || self.caller_waits())
+            && (self.notice == Notice::Unneeded || self.queue.iter().any(Outgoing::is_callers))
     }
 
     /// Whether the receiver is to be told now that a message waits.
@@ -274,7 +309,8 @@ impl SendingEnd {
         due
     }
 
-    /// Copies the caller's message aside, and counts from `now` on how long the oldest one is late.
+    /// Copies the oldest message of the caller's memory aside, and counts from `now` on how long the oldest of all is
+    /// late.
     pub fn set_aside(&mut self, now: Instant) {
         if self.notice == Notice::Unneeded {
             self.notice = Notice::Late(now);
@@ -282,18 +318,23 @@ impl SendingEnd {
         self.copy_aside();
     }
 
-    fn copy_aside(&mut self) {
-        let Some(youngest) = self.queue.back_mut() else { return };
-        if youngest.source != Source::Caller {
-            return;
-        }
-        // Fewer than `slots` longer messages are older than this one, so its slot is free.
-        let Some(slot) = self.aside.slot(self.set_aside, youngest.bytes.len()) else { return };
-        if slot.copy_from(youngest.bytes) {
+    /// Copies the oldest message of the caller's memory aside of which nothing is under way; whether there was one.
+    fn copy_aside(&mut self) -> bool {
+        let begun = usize::from(self.head_put > 0);
+        let Some(oldest) = self.queue.iter_mut().skip(begun).find(|message| message.is_callers())
+        else {
+            return false;
+        };
+        // Fewer than `slots` longer messages are older than this one, and younger ones have no slot yet, so its slot
+        // is free.
+        let Some(slot) = self.aside.slot(self.set_aside, oldest.bytes.len()) else { return false };
+        let is_copied = slot.copy_from(oldest.bytes);
+        if is_copied {
             self.set_aside = self.set_aside.wrapping_add(1);
             let key = self.aside.keys().local;
-            *youngest = Outgoing { bytes: slot, key, source: Source::Aside, ..*youngest };
+            *oldest = Outgoing { bytes: slot, key, source: Source::Aside, ..*oldest };
         }
+        is_copied
     }
 
     /// Bytes of the next piece, if one may go.
@@ -355,8 +396,9 @@ impl SendingEnd {
         let long = head.source != Source::Standing;
         debug_assert!(!long || self.is_granted(), "I3: a message leaves without a grant for it");
         debug_assert!(long || self.has_credits(), "I5: an eager message leaves without a slot");
-        let lent = head.source == Source::Caller;
+        let (lent, loaned) = (head.source == Source::Caller, head.source == Source::Loan);
         self.lent_pieces += u32::from(lent);
+        self.loaned_pieces += u32::from(loaned);
         self.head_put += len;
         let message_done = kind != MemberKind::Piece { last: false };
         if message_done {
@@ -368,7 +410,8 @@ impl SendingEnd {
         }
         let (conn, long_done) = (self.shape.conn, long && message_done);
         let (eager, tag) = (!long, head.tag);
-        let written = Written { conn, lent, long_done, eager, message_done, carried: false, tag };
+        let carried = false;
+        let written = Written { conn, lent, loaned, long_done, eager, message_done, carried, tag };
         Piece { member, payload, written }
     }
 
@@ -393,9 +436,8 @@ impl SendingEnd {
             tag: head.tag,
         };
         let conn = self.shape.conn;
-        let (lent, long_done, eager, message_done) = (false, false, false, false);
-        let tag = head.tag;
-        let written = Written { conn, lent, long_done, eager, message_done, carried: false, tag };
+        let written = Written { message_done: false, ..Written::carried(conn, &member) };
+        let written = Written { carried: false, ..written };
         Piece { member, payload: Payload::none(), written }
     }
 
@@ -413,6 +455,7 @@ impl SendingEnd {
     pub fn written(&mut self, piece: Written) {
         self.eager_written = self.eager_written.wrapping_add(u32::from(piece.eager));
         self.lent_pieces = self.lent_pieces.saturating_sub(u32::from(piece.lent));
+        self.loaned_pieces = self.loaned_pieces.saturating_sub(u32::from(piece.loaned));
         self.long = self.long.saturating_sub(u32::from(piece.long_done));
     }
 
@@ -469,14 +512,14 @@ impl SendingEnd {
 
     /// Messages that have not left, and pieces of the caller's memory that are being written.
     pub fn held(&self) -> usize {
-        self.queue.len() + self.lent_pieces as usize
+        self.queue.len() + (self.lent_pieces + self.loaned_pieces) as usize
     }
 
     /// Forgets every message: the wire is gone, and nothing refers to memory any more.
     #[cold]
     pub fn abandon(&mut self) {
         self.queue.clear();
-        self.lent_pieces = 0;
+        (self.lent_pieces, self.loaned_pieces) = (0, 0);
         self.begun = None;
     }
 }

@@ -232,6 +232,11 @@ impl<L: Link> Wire<L> {
         self.blocked = false;
     }
 
+    /// Whether memory that was lent is still needed.
+    pub fn borrows(&self) -> bool {
+        self.sending.iter().any(OutEnd::borrows)
+    }
+
     /// Whether a message waits for its grant, and could be set aside.
     pub fn is_late(&self) -> bool {
         self.deaf.is_none() && self.sending.iter().any(OutEnd::is_late)
