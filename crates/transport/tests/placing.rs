@@ -147,6 +147,26 @@ fn a_group_of_eight_is_nine_writes_of_one_call() {
     }
 }
 
+/// Each chain is a call to the device and a completion at either end.
+#[test]
+fn short_messages_to_and_fro_cost_little_more_than_a_chain_each() {
+    let network = Network::new(None, false);
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+    (0..4).for_each(|_| world.progress());
+    let before = network.posted(0).chains;
+    let count = 8 * RING_SLOTS as u64;
+    for number in 0..count {
+        for path in [PATH, Path { src: 1, dst: 0, channel: 0 }] {
+            world.send(path, &message(path, number, 8));
+            assert!(world.receive(path, 8, false) == message(path, number, 8));
+        }
+    }
+    let chains = network.posted(0).chains - before;
+    let offers = count.div_ceil(u64::from(LIMITS.slots));
+    let emptied = count.div_ceil(RING_SLOTS as u64 / 2);
+    assert!(chains <= count + offers + emptied, "{chains} chains for {count} messages");
+}
+
 /// A long message fills the ring many times over, while nothing else goes the other way: its receiver says what it has
 /// emptied once for half a ring.
 #[test]

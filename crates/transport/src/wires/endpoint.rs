@@ -530,7 +530,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
             return Ok(space);
         };
         let places = self.wires[wire].link.places();
-        let Some(keys) = self.medium.keys_of(value).filter(|_| places) else { return Ok(space) };
+        let Some(keys) = self.keys_on(wire, value).filter(|_| places) else { return Ok(space) };
         self.sending(sender)?.0.lend(value, keys.local);
         self.lends = true;
         Ok(Some(SendSpace::Lent))

@@ -209,8 +209,7 @@ impl ReceivingEnd {
         if message.eager {
             self.emptied = self.emptied.wrapping_add(1);
         }
-        self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
-            || self.next_grant().is_some()
+        self.owes_offer() || self.next_grant().is_some()
     }
 
     /// Receives not released, and messages that are here, or begin to be.
@@ -359,9 +358,17 @@ impl ReceivingEnd {
         has_room.then_some(due)
     }
 
+    /// Whether the sender must hear of emptied slots, whatever else there is to say.
+    fn owes_offer(&self) -> bool {
+        self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
+    }
+
     /// The standing offer that the sender has not been told of. Taken: the caller tells it.
+    ///
+    /// On a socket an offer costs nothing beside what is written anyway. Where heads are placed each costs a write, a
+    /// call to the device and a completion of its own, so there it travels when it must.
     pub fn take_standing(&mut self) -> Option<Standing> {
-        if self.offered == self.emptied {
+        if self.offered == self.emptied || self.shape.is_placed && !self.owes_offer() {
             return None;
         }
         self.offered = self.emptied;
