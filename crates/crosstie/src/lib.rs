@@ -56,6 +56,8 @@ mod meeting;
 mod memory;
 mod metrics;
 mod misuse;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod operation;
 mod operations;
 mod owned;

@@ -33,6 +33,8 @@
 //! | `MPI_Finalize` | [`leave`](crate::Communicator::leave) |
 //!
 //! Messages have no tags and there is no `MPI_ANY_SOURCE`: what one rank sends another arrives in the order of sending.
+//! A program can keep MPI and use both: with the feature `mpi`, `Communicator::from_mpi(&world)` makes a communicator of an
+//! MPI communicator's ranks, and `examples/mpi_shared.rs` checks one library's sums by the other's.
 //!
 //! # What differs from both
 //!
