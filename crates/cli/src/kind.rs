@@ -40,7 +40,7 @@ impl Kind {
         match first.chars().next() {
             _ if Captured::is_begun(&text) => Self::Capture,
             Some('<') => Self::of_xml(&text),
-            Some('[') => Self::Fabric,
+            Some('[') => Self::of_bracket(bytes, first),
             Some('{') => Self::of_json(bytes),
             // A key of TOML.
             Some(_) if first.split_once('=').is_some_and(|(key, _)| is_key(key.trim())) => {
@@ -64,6 +64,13 @@ impl Kind {
             Some("algo") => Self::Program,
             _ => Self::Topology,
         }
+    }
+
+    /// A table of TOML, or an array of JSON.
+    fn of_bracket(bytes: &[u8], first: &str) -> Self {
+        let header = first.trim_start_matches('[').split(']').next().unwrap_or_default();
+        let is_array = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+        if is_key(header.trim()) && !is_array { Self::Fabric } else { Self::Json }
     }
 
     fn of_json(bytes: &[u8]) -> Self {
@@ -147,6 +154,11 @@ mod tests {
             ("# captured\n/nvml\n", Kind::Capture),
             ("name = \"x\"", Kind::Fabric),
             ("[[nodes]]", Kind::Fabric),
+            ("[ nodes ] # of them", Kind::Fabric),
+            ("[]", Kind::Json),
+            ("[1]", Kind::Json),
+            ("[\n1, 2]", Kind::Json),
+            ("[{\"a\": 1}, {\"b\"", Kind::Json),
             ("{\"schema\": \"crosstie.plan\"}", Kind::Plan),
             ("{\"schema\": 1, \"rings\": [], \"routes\": []}", Kind::Explained),
             ("{\"schema\": 1, \"vertices\": []}", Kind::Shown),

@@ -57,6 +57,17 @@ fn what_is_no_plan_is_a_mistake_of_usage() {
 }
 
 #[test]
+fn why_there_is_no_answer_is_told_as_json_where_that_is_asked_for() {
+    for line in ["plan --topo /nowhere.x --json", "plan verify /nowhere.x --json"] {
+        let done = Running::start(crosstie(line)).finish();
+        assert_eq!(done.code, Some(2), "{done:?}");
+        let object: Value = serde_json::from_str(&done.out).expect("an object");
+        let message = object["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("/nowhere.x") && done.err.contains(message), "{done:?}");
+    }
+}
+
+#[test]
 fn what_plan_prints_is_told_to_be_no_plan_that_can_be_proved() {
     let done = verify("{\"schema\": 1, \"rings\": [], \"routes\": []}", false);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{done:?}");

@@ -9,14 +9,24 @@ mod search;
 mod svg;
 mod verify;
 
-use crate::args::{PlanArgs, PlanCommand};
+use crate::args::{PlanArgs, PlanCommand, PlanFormat};
 use crate::exit::{Exit, Failure};
 
-/// Runs the command.
+/// Runs the command. Where JSON is asked for, why there is no answer is told so too.
 pub fn run(args: &PlanArgs) -> Result<Exit, Failure> {
-    match &args.command {
-        None => search::run(&args.search),
-        Some(PlanCommand::Verify(args)) => verify::run(args),
-        Some(PlanCommand::Diff(args)) => compare::run(args),
+    let (done, json) = match &args.command {
+        None => {
+            let args = &args.search;
+            (search::run(args), args.json || args.format == PlanFormat::Json)
+        }
+        Some(PlanCommand::Verify(args)) => (verify::run(args), args.json),
+        Some(PlanCommand::Diff(args)) => (compare::run(args), args.json),
+    };
+    match &done {
+        Err(failure) if json && failure.exit() != Exit::OutputClosed => {
+            crate::bench::print_failure(&failure.summary())?;
+        }
+        _ => {}
     }
+    done
 }

@@ -199,8 +199,10 @@ fn refused(error: Refused, kinds: &[Node<'_>]) -> Failure {
             Failure::usage(format!("no link leads from {who} to each other"), remedy)
         }
         Refused::Search(SearchError::NoNic { .. }) => Failure::usage(
-            "the GPUs reach no NIC, so nothing joins the nodes",
-            format!("describe the machine's NICs, or plan it alone: --nodes 1; {lint}"),
+            "the GPUs reach no NIC of 1 MB/s or more, so nothing joins the nodes",
+            format!(
+                "describe the machine's NICs and their speeds, or plan it alone: --nodes 1; {lint}"
+            ),
         ),
         error => Failure::usage(error, lint),
     }

@@ -6,12 +6,14 @@ mod text;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use crosstie_probe::{Captured, Gpus, Note, Tree};
 use crosstie_topo::fabric::{self, Fabric, Wiring};
 use crosstie_topo::xml::Document;
 use crosstie_topo::{BusMap, Severity, Topology, diff, lint, remap, render, shown};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::args::{DiffArgs, Format, LintArgs, RemapArgs, ShowArgs, TopoArgs, TopoCommand, When};
@@ -126,13 +128,22 @@ fn tell(notes: &[Note]) {
 fn capture(path: &Path) -> Result<Exit, Failure> {
     let tree = Tree::at("/").map_err(|e| Failure::host("look at this machine", e))?;
     let text = Captured::of(tree, &Gpus::of_this_host(DRIVER)).to_string();
-    let written = fs::write(path, text);
+    let written = is_read(path).and_then(|()| fs::write(path, text));
     written.map_err(|e| Failure::host(format!("write {}", crate::file::shown(path)), e))?;
     print(&format!(
         "{0} has what detection reads here; `crosstie topo --captured {0}` shows it anywhere.\n",
         crate::file::shown(path)
     ))?;
     Ok(Exit::Good)
+}
+
+/// Or opening a pipe would wait for somebody who reads it.
+fn is_read(path: &Path) -> io::Result<()> {
+    if !fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+        return Ok(());
+    }
+    let flags = OFlags::NONBLOCK.bits().try_into().unwrap_or_default();
+    fs::OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop)
 }
 
 fn judge(args: &LintArgs) -> Result<Exit, Failure> {

@@ -25,6 +25,11 @@ impl Value for Detect {
     }
 }
 
+/// Whether there is something that is no directory. One that is missing here may be there on the node that looks.
+fn is_other(root: &str) -> bool {
+    std::fs::metadata(root).is_ok_and(|it| !it.is_dir())
+}
+
 impl FromStr for Detect {
     type Err = String;
 
@@ -32,7 +37,7 @@ impl FromStr for Detect {
         match text {
             "on" => Ok(Self::Host),
             "off" => Ok(Self::Off),
-            root if root.contains('/') => Ok(Self::Captured(root.into())),
+            root if root.contains('/') && !is_other(root) => Ok(Self::Captured(root.into())),
             _ => Err("expected on, off or the path of a directory".to_owned()),
         }
     }
@@ -67,7 +72,7 @@ mod tests {
         assert_eq!(Detect::from_text("on"), Ok(Detect::Host));
         assert_eq!(Detect::from_text("off"), Ok(Detect::Off));
         assert_eq!(Detect::from_text("./a"), Ok(Detect::Captured("./a".into())));
-        for wrong in ["", "yes", "a"] {
+        for wrong in ["", "yes", "a", "/dev/zero"] {
             assert!(Detect::from_text(wrong).unwrap_err().contains("directory"), "{wrong}");
         }
     }

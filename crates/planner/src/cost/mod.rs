@@ -47,6 +47,8 @@ pub enum Bottleneck {
     Searched,
     /// The bytes that a node's ranks move through its memory.
     Memory,
+    /// Nothing: a lone rank has nobody to send to.
+    Nobody,
 }
 
 /// As part of a sentence: `latency of tcp`, `the memory of a node`.
@@ -59,6 +61,7 @@ impl fmt::Display for Bottleneck {
             Self::Nic(class) => write!(f, "the bandwidth of NICs ({})", class.name()),
             Self::Searched => f.write_str("what the machine's rings or trees carry"),
             Self::Memory => f.write_str("the memory of a node"),
+            Self::Nobody => f.write_str("nothing: a lone rank has nobody to send to"),
         }
     }
 }
@@ -74,6 +77,9 @@ pub struct Predicted {
 
 /// The time of work on a buffer of `whole` bytes: of the larger of what a rank sends and receives.
 pub fn predict(work: &Work, links: &Links, whole: u64) -> Predicted {
+    if work.steps == Pair::default() {
+        return Predicted { time_ns: 0, bottleneck: Bottleneck::Nobody };
+    }
     let chunk = u128::from(whole).div_ceil(u128::from(work.parts.max(1)));
     let message = chunk.min(u128::from(links.message_bytes));
     let relays = work.exchange(links).is_some_and(|exchange| exchange.together > 1);

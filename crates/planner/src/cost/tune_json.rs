@@ -29,6 +29,8 @@ const SCHEMA: Schema = Schema { name: "crosstie.tune", version: 1, of: "a tune t
 const MOST_BYTES: usize = 1 << 20;
 const MOST_ENTRIES: usize = 4096;
 const MOST_POINTS: usize = 256;
+/// The longest time of a point: an hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Why a text is no tune table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,6 +165,10 @@ fn entry(at: usize, form: EntryForm) -> Result<Entry, TuneError> {
             "at least one rank, and no more than a world can have",
         ));
     }
+    if reach == Reach::Memory && shape.nodes > 1 {
+        let found = format!("shm on {} nodes", shape.nodes);
+        return Err(wrong(place("transport"), found, "shm+tcp or tcp, for nodes share no memory"));
+    }
     let collective = Collective::ALL.into_iter().find(|one| one.name() == form.collective);
     let collective = collective.ok_or_else(|| {
         wrong(place("collective"), quoted(&form.collective), "the name of a collective")
@@ -173,6 +179,10 @@ fn entry(at: usize, form: EntryForm) -> Result<Entry, TuneError> {
             wrong(place("algorithm"), quoted(&form.algorithm), "an algorithm of that collective")
         })?;
     let points = points(at, &form.points)?;
+    if collective != Collective::Barrier && points.iter().any(|point| point.bytes == 0) {
+        let place = format!("entries[{at}].points[0]");
+        return Err(wrong(place, "0 bytes".to_string(), "a size above zero, but of a barrier"));
+    }
     Ok(Entry { reach, shape, collective, algorithm, points })
 }
 
@@ -190,6 +200,10 @@ fn points(at: usize, points: &[(u64, u64)]) -> Result<Vec<Point>, TuneError> {
     }
     if let Some(index) = points.iter().position(|&(_, time_ns)| time_ns == 0) {
         return Err(wrong(place(index), "0 ns".to_string(), "a time above zero"));
+    }
+    if let Some(index) = points.iter().position(|&(_, time_ns)| time_ns > LONGEST_NS) {
+        let found = format!("{} ns", points[index].1);
+        return Err(wrong(place(index), found, "an hour at most"));
     }
     Ok(points.iter().map(|&(bytes, time_ns)| Point { bytes, time_ns }).collect())
 }

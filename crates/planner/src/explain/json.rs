@@ -11,7 +11,7 @@ use super::counts::{BLOCK, Chosen, Counts, Sent};
 use super::header::warnings;
 use super::routes::Way;
 use super::scheme::Scheme;
-use crate::cost::{Carriage, RelayPays, Shape};
+use crate::cost::{Bottleneck, Carriage, RelayPays, Shape};
 use crate::search::Stretch;
 use crate::{Choice, ChoiceWhy};
 
@@ -47,6 +47,7 @@ pub(super) fn object(scheme: &Scheme<'_>) -> Value {
                 "capacity_mb_s": link.capacity_mb_s,
             })).collect::<Vec<_>>(),
         })),
+        "bound_note": rings.bound_mb_s.is_none().then_some("no link limits the rings"),
         "ended": rings.ended,
         "warnings": warnings(scheme).iter().map(|it| json!({
             "rule": it.rule,
@@ -164,6 +165,9 @@ pub fn reason(choice: &Choice, file: Option<&str>) -> String {
     let next = choice
         .runner_up
         .map(|(next, time_ns)| format!("; next {} with {}", next.name(), time(time_ns)));
+    if choice.bottleneck == Bottleneck::Nobody {
+        return "a lone rank has nobody to send to".into();
+    }
     let (took, limit) = (time(choice.time_ns), choice.bottleneck);
     format!("{why}: {took}, limited by {limit}{}", next.unwrap_or_default())
 }

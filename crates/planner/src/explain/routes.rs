@@ -37,7 +37,7 @@ pub struct Way {
     pub rail: u32,
     /// The rail on which it arrives.
     pub remote_rail: u32,
-    /// Where it crosses rails in spite of PXN: why.
+    /// Where it crosses rails: why.
     pub why: Option<CrossingWhy>,
     /// Where there is a relay for it, with PXN or without: by what the two ways differ.
     pub sharing: Option<Sharing>,
@@ -158,7 +158,10 @@ impl World<'_> {
             remote_nic: self.nic((there, to), remote_rail),
             rail,
             remote_rail,
-            why: crossing.map(|crossing| crossing.why),
+            why: match self.pxn {
+                true => crossing.map(|crossing| crossing.why),
+                false => (rail != remote_rail).then_some(CrossingWhy::PxnOff),
+            },
             sharing: self.rails.sharing(from, to),
         })
     }

@@ -460,7 +460,7 @@ fn swap(scheme: &Scheme<'_>, look: Look, text: &mut String) {
 fn why_relay(why: RelayWhy) -> &'static str {
     match why {
         RelayWhy::OwnNic => {
-            "the ring leaves by the NIC that it came in by, and no other GPU is near that NIC"
+            "the ring leaves by the NIC that it came in by, and its last GPU is not near that NIC"
         }
         RelayWhy::OddNodes => "the odd node swaps rails back",
         RelayWhy::OthersRails => "the weakest node's rails leave no GPU that is near",
@@ -556,10 +556,7 @@ fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     }
     let whys: BTreeSet<&str> =
         scheme.routes.iter().filter_map(|way| way.why).map(why_crossing).collect();
-    let why = match scheme.pxn {
-        false => "PXN is off: each sends by its own NIC".to_owned(),
-        true => whys.into_iter().collect::<Vec<_>>().join("; "),
-    };
+    let why = whys.into_iter().collect::<Vec<_>>().join("; ");
     let routes = match across {
         0 => "no route".to_owned(),
         _ => format!("{bad}{across} of {} routes{bad:#} ({why})", scheme.routes.len()),
@@ -588,7 +585,7 @@ fn crossings(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     }
 }
 
-/// Why a route crosses rails in spite of PXN.
+/// Why a route crosses rails.
 fn why_crossing(why: CrossingWhy) -> &'static str {
     match why {
         CrossingWhy::NoNic => "the sender's node has no NIC on the receiver's rail",
@@ -596,6 +593,7 @@ fn why_crossing(why: CrossingWhy) -> &'static str {
             "NVLink joins the sender to no GPU whose NIC is on the receiver's rail"
         }
         CrossingWhy::Told => "the graph file says so",
+        CrossingWhy::PxnOff => "PXN is off: each sends by its own NIC",
     }
 }
 

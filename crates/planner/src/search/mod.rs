@@ -230,7 +230,7 @@ pub struct Stretch {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RelayWhy {
-    /// The ring leaves by the NIC that it came in by, and no other GPU is near that NIC.
+    /// The ring leaves by the NIC that it came in by, and its last GPU is not near that NIC.
     OwnNic,
     /// Rings swap their rails on every other node, and the number of nodes is odd: here they swap back.
     OddNodes,
@@ -276,6 +276,8 @@ pub enum CrossingWhy {
     NotJoined,
     /// Nobody searched: a graph file says so.
     Told,
+    /// PXN is off: each sends by its own NIC.
+    PxnOff,
 }
 
 /// One of the two trees of a channel, over nodes; inside each node a chain.
