@@ -82,6 +82,7 @@ fn every_setting_of_a_run_has_a_flag_of_bench() {
         "SIZE",
         "VERBS",
         "VERBS_GID_INDEX",
+        "VERBS_QUEUE_PAIRS",
         "VERBS_SERVICE_LEVEL",
         "VERBS_TRAFFIC_CLASS",
     ];

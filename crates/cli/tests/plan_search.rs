@@ -36,7 +36,7 @@ fn the_text_of_known_machines_is_as_it_was_looked_at() {
     for machine in ["dgx1-v100", "dgx-a100", "dgx-h100"] {
         let done = plan(&format!("{machine}.xml"), "--nodes 2");
         assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
-        assert!(done.out.lines().count() <= 40, "more than a screen:\n{}", done.out);
+        assert!(done.out.lines().count() <= 41, "more than a screen:\n{}", done.out);
         let golden = file(&format!("crates/cli/tests/golden/plan-{machine}.txt"));
         if std::env::var_os("CROSSTIE_RENEW").is_some() {
             fs::write(&golden, &done.out).unwrap();
@@ -48,6 +48,32 @@ fn the_text_of_known_machines_is_as_it_was_looked_at() {
             done.out
         );
     }
+}
+
+#[test]
+fn what_wires_take_of_rdma_devices_is_told_for_each_rank() {
+    for (pxn, pairs) in [("on", 2), ("off", 16)] {
+        let plan = object("dgx-h100", &format!("--nodes 3 --pxn {pxn}"));
+        let told = list(&plan["verbs"]);
+        assert_eq!(told.len(), 8, "the ranks of the first node, which others are like");
+        for (rank, needs) in (0..).zip(told) {
+            assert_eq!((&needs["rank"], &needs["queue_pairs"]), (&rank.into(), &pairs.into()));
+            // Rings, slots, and with relays the boxes of the other seven.
+            let regions = pairs + 1 + if pxn == "on" { 7 } else { 0 };
+            assert_eq!(needs["regions"], regions);
+            assert!(needs["pinned_bytes"].as_u64().unwrap() > 1 << 20, "{needs}");
+        }
+        let text = plan_text(pxn);
+        assert!(
+            text.contains(&format!("ranks 0-7 of a node: {pairs} queue pairs, 1 completion")),
+            "{text}"
+        );
+    }
+    assert!(object("dgx-h100", "--nodes 1")["verbs"].is_null(), "one node has no wires");
+}
+
+fn plan_text(pxn: &str) -> String {
+    plan("dgx-h100.xml", &format!("--nodes 3 --pxn {pxn}")).out
 }
 
 #[test]
@@ -487,7 +513,12 @@ fn pxn_is_told_as_bench_takes_it() {
         ["auto", "on", "off"].map(|pxn| object("dgx-h100", &format!("--pxn {pxn}")));
     assert_eq!(auto["routes"], on["routes"]);
     assert_ne!(off["routes"], on["routes"]);
-    let [auto, on] = ["auto", "on"].map(|pxn| plan("dgx-h100.xml", &format!("--pxn {pxn}")).out);
+    // Ways past relays take queue pairs of their own.
+    let is_told = |line: &&str| !line.starts_with("Over ibverbs");
+    let text = |pxn| plan("dgx-h100.xml", &format!("--pxn {pxn}")).out;
+    let [auto, on] = ["auto", "on"].map(|pxn| -> String {
+        text(pxn).lines().filter(is_told).flat_map(|line| [line, "\n"]).collect()
+    });
     let (all, more) = auto.split_at(on.len());
     assert!(all == on && more.contains("PXN auto: messages longer than relays pay for"), "{auto}");
 }

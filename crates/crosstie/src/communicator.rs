@@ -18,7 +18,7 @@ use crate::settings::Resolved;
 use crate::standing::{OnDuty, Standing};
 use crate::{
     Algorithm, Collective, DataType, Error, InputsFingerprint, Machine, NoPlan, Pxn, Scheme,
-    Settings, WorldTopology,
+    Settings, VerbsNeeds, WorldTopology,
 };
 
 /// A group of ranks that carry out collectives together.
@@ -52,6 +52,8 @@ pub struct Communicator {
     pub(crate) _descriptors: Reserved, // For as long as it lives.
     /// Over what each of its wires leads.
     pub(crate) over: Vec<Over>,
+    /// What they take of an RDMA device, where some lead over one.
+    pub(crate) verbs_needs: Option<VerbsNeeds>,
     pub(crate) has_left: bool,
     /// Its calls have an order, so threads hand it on, and do not share it.
     pub(crate) unshared: PhantomData<Cell<()>>,

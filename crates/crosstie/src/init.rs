@@ -126,11 +126,15 @@ pub(crate) fn join(
         if let Err(error) = connects {
             return Err(blame(monitor, &place, error));
         }
+        if let Some((device, port)) = connected.rdma.take() {
+            ways.sends_over(device, port);
+        }
         let paths = std::mem::take(&mut connected.paths);
         tracing::debug!(over = ?connected.over, "wires");
         watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
         Some(monitor)
     };
+    let verbs_needs = connected.is_over_verbs().then(|| place.verbs_needs());
     world.phases.push(("connect", started.elapsed()));
     tracing::debug!(phases = ?world.phases, "connected");
 
@@ -158,6 +162,7 @@ pub(crate) fn join(
         slot_memory,
         _descriptors: descriptors,
         over,
+        verbs_needs,
         has_left: false,
         unshared: PhantomData,
         topology,
@@ -343,3 +348,4 @@ fn wait_policy(world: &World) -> WaitPolicy {
 mod connect;
 #[cfg(test)]
 mod tests;
+mod wires;

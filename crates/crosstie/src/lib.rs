@@ -90,7 +90,9 @@ pub use group::Group;
 pub use half::{bf16, f16};
 pub use machine::{Machine, MachineError};
 pub use meeting::Meeting;
-pub use metrics::{Flushes, Metrics, NicCounters, Over, TransportCounters, WireCounters};
+pub use metrics::{
+    Flushes, Metrics, NicCounters, Over, TransportCounters, VerbsNeeds, WireCounters,
+};
 pub use operation::Operation;
 pub use owned::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
 pub use registered::{Registered, Unregistered};

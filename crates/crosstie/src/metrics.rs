@@ -2,6 +2,7 @@
 
 use crosstie_ir::{ChannelId, Rank};
 pub use crosstie_transport::seam::{Flushes, WireCounters};
+pub use crosstie_verbs::Needs as VerbsNeeds;
 pub use crosstie_verbs::wires::Over;
 
 use crate::Communicator;
@@ -51,6 +52,9 @@ pub struct Metrics {
     pub nic: NicCounters,
     /// Over what the wires of this rank lead, and where not over verbs, why not.
     pub over: Vec<Over>,
+    /// What the wires of this rank take of an RDMA device, where some of them lead over ibverbs: if all do. What is
+    /// registered of buffers comes on top.
+    pub verbs: Option<VerbsNeeds>,
     /// Bytes that messages pass through on their way: this rank's share of the slots of all connections,
     /// as far as they can grow. A slot takes up memory once it was used.
     pub slot_bytes: u64,
@@ -113,6 +117,7 @@ impl Communicator {
             transports: self.counters(),
             nic: self.nic(),
             over: self.over.clone(),
+            verbs: self.verbs_needs,
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),
             memory_bytes: self.memory_bytes(),

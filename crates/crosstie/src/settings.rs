@@ -36,7 +36,7 @@ use registry::{
     PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
     TUNE_FILE,
 };
-pub(crate) use verbs::{OnOff, ServiceLevel, Verbs};
+pub(crate) use verbs::{OnOff, QueuePairs, ServiceLevel, Verbs};
 
 /// Over what ranks exchange their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,9 @@
 //! Owns what is said of the ways between ranks: over which rails they lead, and who relays for whom.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crosstie_bootstrap::DeadPath;
@@ -21,12 +23,14 @@ pub(crate) struct Ways {
     pxn: Pxn,
     /// The address of this rank's own NIC, where somebody named it.
     nic: Option<IpAddr>,
+    /// The RDMA device that it sends over, and the port, where it does.
+    rdma: OnceLock<(String, u8)>,
 }
 
 impl Ways {
     /// As `rank` sees them; with relays unless `pxn` says off.
     pub fn new(rank: u32, rails: Rails, nodes: usize, pxn: Pxn, nic: Option<IpAddr>) -> Self {
-        Self { rank, rails, has_network: nodes > 1, pxn, nic }
+        Self { rank, rails, has_network: nodes > 1, pxn, nic, rdma: OnceLock::new() }
     }
 
     /// The rank that sees them so.
@@ -127,8 +131,32 @@ impl Ways {
         DeadPath { peer, detail, guess }
     }
 
+    /// This rank sends over that port of an RDMA device.
+    pub fn sends_over(&self, device: String, port: u8) {
+        self.rdma.get_or_init(|| (device, port));
+    }
+
+    /// What ails the port of the RDMA device that this rank sends over.
+    fn port_ailment(&self) -> Option<String> {
+        let (device, port) = self.rdma.get()?;
+        let file = format!("/sys/class/infiniband/{device}/ports/{port}/state");
+        // A number, a colon, and a word.
+        let told = fs::read_to_string(file).ok()?;
+        let state = told.rsplit(':').next().unwrap_or_default().trim();
+        let ip = self.nic.map_or_else(String::new, |ip| format!(" ({})", ip.to_canonical()));
+        let rank = self.rank;
+        (state != "ACTIVE").then(|| {
+            format!(
+                "port {port} of {device} of rank {rank}{ip} is {state}: its cable is cut, or the switch's port is down"
+            )
+        })
+    }
+
     /// What ails this rank's own NIC, if anything does.
     pub fn ailment(&self) -> Option<String> {
+        if let Some(ailment) = self.port_ailment() {
+            return Some(ailment);
+        }
         let ip = self.nic.filter(|_| self.has_network)?;
         let interface = interface_at(ip);
         let is_ill = interface.as_ref().is_none_or(|nic| !nic.has_carrier);

@@ -134,10 +134,28 @@ impl Network {
     /// # Panics
     /// Never: a pair that was just made takes receives.
     pub fn wire(&self, one: &mut Direct, other: &mut Direct) -> [Ring<DirectPair>; 2] {
+        self.wire_of(1, one, other)
+    }
+
+    /// The same with so many lanes, between which nothing keeps the order.
+    ///
+    /// # Panics
+    /// Never, as [`wire`](Self::wire).
+    pub fn wire_of(
+        &self,
+        lanes: usize,
+        one: &mut Direct,
+        other: &mut Direct,
+    ) -> [Ring<DirectPair>; 2] {
         let memory = [RingMemory::new(one), RingMemory::new(other)];
         let [ones, others] =
             memory.map(|memory| memory.expect("a device of this kind knows any memory"));
-        let [a, b] = self.pairs(one, other);
+        let mut lanes_of = [Vec::new(), Vec::new()];
+        for _ in 0..lanes {
+            let pairs = self.pairs(one, other);
+            lanes_of.iter_mut().zip(pairs).for_each(|(lanes, pair)| lanes.push(pair));
+        }
+        let [a, b] = lanes_of;
         let places = [ones.place(), others.place()];
         let rings = [ones.link(a, places[1]), others.link(b, places[0])];
         rings.map(|ring| ring.expect("nothing has failed"))
@@ -158,7 +176,7 @@ impl Network {
         let key = self.state().know(device.index, from, None).local;
         let known = self.state().known(device.index, own.local);
         let theirs = Place { address: known.as_ptr().addr() as u64, key: own.remote };
-        let link = memory.link(a, theirs).expect("nothing has failed");
+        let link = memory.link([a], theirs).expect("nothing has failed");
         (link, Stranger { pair, from, key, ring, _device: device })
     }
 

@@ -23,6 +23,8 @@ conformance!(with_late_ends_behind_delays, Subject { connect: late, faults: Some
 conformance!(to_memory_of_the_caller, Subject { connect: late_and_anywhere, ..BARE });
 conformance!(to_some_memory_of_the_caller, Subject { connect: late_and_forgetful, ..BARE });
 conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BARE });
+conformance!(on_three_lanes, Subject { connect: on_three_lanes, ..BARE });
+conformance!(on_three_lanes_behind_delays, Subject { connect: on_three_lanes, faults: Some(4) });
 conformance!(beside_sockets, Subject { connect: beside_sockets, ..BARE });
 conformance!(beside_sockets_behind_delays, Subject { connect: beside_sockets, faults: Some(3) });
 
@@ -43,6 +45,12 @@ fn late_and_anywhere(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn E
 /// What is lent, what is waited for, and what was copied aside follow each other.
 fn late_and_forgetful(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
     boxed(endpoints(&Network::forgetful(6), ranks, channels, limits))
+}
+
+/// What is on one lane arrives long before, or after, what is on another; and payloads are written to memory that is
+/// read at once.
+fn on_three_lanes(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(endpoints_of(3, &Network::new(Some(7), true), ranks, channels, limits))
 }
 
 fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
@@ -95,12 +103,22 @@ fn boxed(ends: Ends) -> Vec<Box<dyn Endpoint>> {
 }
 
 fn endpoints(network: &Network, ranks: u32, channels: u16, limits: Limits) -> Ends {
+    endpoints_of(1, network, ranks, channels, limits)
+}
+
+fn endpoints_of(
+    lanes: usize,
+    network: &Network,
+    ranks: u32,
+    channels: u16,
+    limits: Limits,
+) -> Ends {
     let mut devices: Vec<Direct> = (0..ranks).map(|_| network.device()).collect();
     let mut joints: Vec<Joints> = (0..ranks).map(|_| Vec::new()).collect();
     for low in 0..ranks {
         for high in low + 1..ranks {
             let (lower, upper) = devices.split_at_mut(high as usize);
-            let [at_low, at_high] = network.wire(&mut lower[low as usize], &mut upper[0]);
+            let [at_low, at_high] = network.wire_of(lanes, &mut lower[low as usize], &mut upper[0]);
             joints[low as usize].push(join(low, high, at_low));
             joints[high as usize].push(join(high, low, at_high));
         }

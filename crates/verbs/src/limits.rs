@@ -1,6 +1,8 @@
 //! Owns the counting of what wires take, and its comparison with what device and host have, before anything
 //! is made.
 
+use std::fmt;
+
 use crate::{Attributes, VerbsError};
 
 /// What the wires of one device take.
@@ -31,6 +33,21 @@ pub struct Wire {
     pub receive: u32,
     /// Registered bytes of its own.
     pub bytes: u64,
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queue_pairs, completion_queues, completions, regions, pinned_bytes, .. } = self;
+        let s = |count: u64| if count == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{queue_pairs} queue pair{}, {completion_queues} completion queue{} of {completions} entries, {pinned_bytes} \
+             bytes pinned in {regions} region{}",
+            s(*queue_pairs),
+            s(*completion_queues),
+            s(*regions)
+        )
+    }
 }
 
 impl Needs {

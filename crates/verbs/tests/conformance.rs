@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::ptr::NonNull;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_transport::seam::{Endpoint, Grant, Limits, SendSpace};
 use crosstie_transport::tcp::Stream;
 use crosstie_transport::{Heap, HeapBlock, Region};
-use crosstie_verbs::wires::{Nic, VerbsEndpoint, from_streams};
+use crosstie_verbs::wires::{Load, Nic, VerbsEndpoint, from_streams};
 use crosstie_verbs::{Library, Service};
 
 const BARE: Subject = Subject { connect: on_two_nodes, faults: None };
@@ -21,6 +22,11 @@ conformance!(bare, BARE, "needs the verbs machine (ci/rxe)");
 conformance!(
     behind_delays,
     Subject { faults: Some(1), ..BARE },
+    "needs the verbs machine (ci/rxe)"
+);
+conformance!(
+    on_four_lanes,
+    Subject { connect: on_four_lanes, ..BARE },
     "needs the verbs machine (ci/rxe)"
 );
 conformance!(
@@ -47,8 +53,14 @@ fn nic(rank: u32) -> Nic {
         rail: Some(0),
         gid: None,
         service: Service::default(),
+        queue_pairs: 1,
         stall: Duration::from_secs(10),
     }
+}
+
+fn on_four_lanes(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let heaps = (0..ranks).map(|_| None).collect();
+    on_lanes(4, heaps, channels, limits).into_iter().map(|end| Box::new(end) as _).collect()
 }
 
 fn endpoints(ranks: u32, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
@@ -57,6 +69,16 @@ fn endpoints(ranks: u32, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
 
 /// One for each heap.
 fn with_heaps(heaps: Vec<Option<Heap>>, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
+    on_lanes(1, heaps, channels, limits)
+}
+
+/// One for each heap, with so many queue pairs for each wire.
+fn on_lanes(
+    queue_pairs: u8,
+    heaps: Vec<Option<Heap>>,
+    channels: u16,
+    limits: Limits,
+) -> Vec<VerbsEndpoint> {
     let library = Library::open().unwrap();
     let ranks = heaps.len() as u32;
     let mut streams: Vec<Vec<Stream>> = (0..ranks).map(|_| Vec::new()).collect();
@@ -72,7 +94,8 @@ fn with_heaps(heaps: Vec<Option<Heap>>, channels: u16, limits: Limits) -> Vec<Ve
         let connect = |(rank, (streams, heap))| {
             let library = &library;
             scope.spawn(move || {
-                let (nic, shape) = (nic(rank), (channels, limits));
+                let nic = Nic { queue_pairs, ..nic(rank) };
+                let shape = (channels, limits);
                 from_streams(library, (&nic, heap), rank, streams, shape, deadline)
             })
         };
@@ -117,6 +140,37 @@ fn send(ends: &mut [VerbsEndpoint], value: Region, place: Region) -> bool {
             return arrival.placed;
         }
     }
+}
+
+/// Pages that this process has pinned, and of the device `rxe_n0r0`: queue pairs, completion queues, memory regions.
+fn taken() -> [u64; 4] {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let pinned = status.lines().find_map(|line| line.strip_prefix("VmPin:")).unwrap();
+    let pinned = pinned.split_whitespace().next().unwrap().parse::<u64>().unwrap();
+    let told = Command::new("rdma").args(["resource", "show", "rxe_n0r0"]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let count = |what: &str| {
+        let at = words.iter().position(|word| *word == what).unwrap();
+        words[at + 1].parse::<u64>().unwrap()
+    };
+    [pinned * 1024, count("qp"), count("cq"), count("mr")]
+}
+
+/// The kernel counts what was made.
+#[test]
+#[ignore = "needs the verbs machine (ci/rxe)"]
+fn wires_take_what_was_told_before_they_were_made() {
+    let told = Load::none(3, LIMITS).and(0, (&[0], &[1]), (0, 0)).needs(2);
+    let before = taken();
+    let ends = on_lanes(2, vec![None, None], 3, LIMITS);
+    let after = taken();
+    drop(ends);
+    let [pinned, pairs, queues, regions] = [0, 1, 2, 3].map(|at| after[at] - before[at]);
+    // Rank 1 is on another device.
+    assert_eq!(pinned, 2 * told.pinned_bytes, "bytes pinned");
+    assert_eq!((pairs, queues, regions), (told.queue_pairs, told.completion_queues, told.regions));
+    assert_eq!(taken(), before, "nothing is left");
 }
 
 /// A device that still knew the pages of the block before would write there, and the bytes be lost.

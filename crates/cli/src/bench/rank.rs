@@ -18,6 +18,7 @@ use super::task::{Place, Task};
 use super::timing::{self, Effort, Times};
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
+use crate::plan::needs_object;
 
 /// Runs the whole benchmark on this rank, one of `ranks_here` on this host; `report` is where rank 0
 /// tells.
@@ -78,7 +79,11 @@ fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
             "Messages of {bytes} bytes or more go past relays, wherever that crosses no rail.\n"
         )
     });
-    let over = told_over(&comm.metrics().over);
+    let metrics = comm.metrics();
+    let needs = metrics.verbs.map_or_else(String::new, |needs| {
+        format!("Over verbs rank 0 has up to {needs}, besides its buffers.\n")
+    });
+    let over = told_over(&metrics.over) + &needs;
     writeln!(io::stdout(), "{shown}{past}{over}").map_err(|e| Failure::host("write the plan", e))
 }
 
@@ -88,7 +93,9 @@ fn plan_object(comm: &Communicator) -> Value {
         Ok(plan) => plan.json(),
         Err(why) => json!({ "schema": 1, "error": { "message": why.to_string() } }),
     };
-    let over = comm.metrics().over.into_iter().map(|Over { peer, transport, why }| {
+    let metrics = comm.metrics();
+    plan["verbs"] = metrics.verbs.map_or(Value::Null, |needs| needs_object(0, &needs));
+    let over = metrics.over.into_iter().map(|Over { peer, transport, why }| {
         json!({ "rank": peer, "transport": transport, "why_not_verbs": why })
     });
     plan["over"] = over.collect();

@@ -7,10 +7,12 @@ mod lost;
 mod schema;
 mod search;
 mod svg;
+mod verbs;
 mod verify;
 
 use crate::args::{PlanArgs, PlanCommand, PlanFormat};
 use crate::exit::{Exit, Failure};
+pub use verbs::needs_object;
 
 /// Runs the command. Where JSON is asked for, why there is no answer is told so too.
 pub fn run(args: &PlanArgs) -> Result<Exit, Failure> {

@@ -12,7 +12,7 @@ use crosstie_planner::search::{Node, SearchError, Swap};
 use crosstie_topo::{Rule, Topology, VertexId, lint};
 
 use super::cluster::Cluster;
-use super::svg;
+use super::{svg, verbs};
 use crate::args::{PlanFormat, PlanPxn, SearchArgs};
 use crate::exit::{Exit, Failure};
 use crate::kind::Kind;
@@ -45,10 +45,15 @@ pub fn run(args: &SearchArgs) -> Result<Exit, Failure> {
     let shown = match if args.json { PlanFormat::Json } else { args.format } {
         PlanFormat::Text => {
             let color = crate::args::color(args.color, io::stdout().is_terminal());
-            scheme.text(Look { color, full: args.full }) + past_relays(&scheme, args.pxn)
+            let needs = verbs::text(&scheme, args.pxn)?;
+            scheme.text(Look { color, full: args.full }) + &needs + past_relays(&scheme, args.pxn)
         }
         PlanFormat::Svg => svg::svg(&scheme),
-        PlanFormat::Json => format!("{}\n", scheme.json()),
+        PlanFormat::Json => {
+            let mut object = scheme.json();
+            object["verbs"] = verbs::object(&scheme, args.pxn)?;
+            format!("{object}\n")
+        }
         PlanFormat::Graph => graph(&scheme)?,
     };
     print(&shown)

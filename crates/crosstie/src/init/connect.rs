@@ -15,11 +15,12 @@ use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, Tra
 use crosstie_verbs::wires::{self, Nic, Over, VerbsEndpoint, VerbsOptions};
 use crosstie_verbs::{Library, VerbsError};
 
+use super::wires::Wires;
 use crate::select::CHANNELS;
 use crate::settings::registry::VERBS;
 use crate::settings::{Resolved, Verbs};
 use crate::ways::Ways;
-use crate::{Error, Flush, Pxn, Transport, memory};
+use crate::{Error, Flush, Pxn, Transport, VerbsNeeds, memory};
 
 /// A rank's endpoints, and the memory that they can lend.
 pub(super) struct Connected {
@@ -29,13 +30,20 @@ pub(super) struct Connected {
     pub paths: Vec<Path>,
     /// Over what each of its wires leads.
     pub over: Vec<Over>,
+    /// The RDMA device that it sends over, and the port, if it does.
+    pub rdma: Option<(String, u8)>,
 }
 
 impl Connected {
     /// With nobody to lend anything to.
     pub fn alone(settings: &Resolved) -> Self {
         let heap = Heap::private(settings.heap_bytes);
-        Self { endpoints: Vec::new(), heap, paths: Vec::new(), over: Vec::new() }
+        Self { endpoints: Vec::new(), heap, paths: Vec::new(), over: Vec::new(), rdma: None }
+    }
+
+    /// Whether any of its wires leads over ibverbs.
+    pub fn is_over_verbs(&self) -> bool {
+        self.over.iter().any(|wire| wire.transport == "verbs")
     }
 
     fn add(&mut self, endpoint: Box<dyn Endpoint>) {
@@ -174,7 +182,6 @@ impl<'a> Neighbourhood<'a> {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<Box<dyn Endpoint>, Error> {
-        let heap = connected.heap.clone();
         let all = |transport| {
             let over = |peer: &TcpPeer| Over { peer: peer.rank, transport, why: None };
             links.peers.iter().map(over).collect()
@@ -182,20 +189,9 @@ impl<'a> Neighbourhood<'a> {
         match self.settings.transport {
             Transport::Verbs => {
                 connected.over = all("verbs");
-                Ok(Box::new(self.connect_verbs(links, relays, heap, inbox, interrupted)?))
+                Ok(Box::new(self.connect_verbs(connected, links, relays, inbox, interrupted)?))
             }
-            Transport::Auto => {
-                let (library, own) = (self.verbs_library(), links.source);
-                let nic = library.as_ref().map_err(Clone::clone).and_then(|library| {
-                    Ok((library, self.verbs_nic(library).map_err(|error| error.to_string())?))
-                });
-                let elsewhere = elsewhere(own, &links.peers).map(|peer| peer.rank);
-                let links = (&links, &elsewhere.collect::<Vec<_>>()[..]);
-                let (nic, inbox) = ((nic, Some(heap)), (inbox, interrupted));
-                let made = wires::connect_where_possible(nic, links, relays, inbox.0, inbox.1)?;
-                (connected.paths, connected.over) = (made.paths, made.over);
-                Ok(made.endpoint)
-            }
+            Transport::Auto => self.connect_auto(connected, links, relays, inbox, interrupted),
             _ => {
                 connected.over = all("tcp");
                 let tcp = TcpEndpoint::connect_with_relays(&links, relays, inbox, interrupted)?;
@@ -203,6 +199,30 @@ impl<'a> Neighbourhood<'a> {
                 Ok(Box::new(tcp))
             }
         }
+    }
+
+    /// Queue pairs where they lead to the peer, and sockets elsewhere.
+    fn connect_auto(
+        &self,
+        connected: &mut Connected,
+        links: TcpOptions,
+        relays: Relays,
+        inbox: &Inbox,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Box<dyn Endpoint>, Error> {
+        let library = self.verbs_library();
+        let nic = library.as_ref().map_err(Clone::clone).and_then(|library| {
+            Ok((library, self.verbs_nic(library).map_err(|error| error.to_string())?))
+        });
+        let port = nic.as_ref().ok().map(|(_, nic)| (nic.device.clone(), nic.port));
+        let elsewhere = elsewhere(links.source, &links.peers).map(|peer| peer.rank);
+        let elsewhere: Vec<u32> = elsewhere.collect();
+        let nic = (nic, Some(connected.heap.clone()));
+        let links = (&links, &elsewhere[..]);
+        let made = wires::connect_where_possible(nic, links, relays, inbox, interrupted)?;
+        (connected.paths, connected.over) = (made.paths, made.over);
+        connected.rdma = port.filter(|_| connected.is_over_verbs());
+        Ok(made.endpoint)
     }
 
     /// The library, where this rank may take verbs unasked and there may be some; else why not.
@@ -225,16 +245,16 @@ impl<'a> Neighbourhood<'a> {
             (None, Some(own)) => Nic::preferring(library, own.ip().to_canonical(), rail, stall)?,
             (named, _) => Nic::of_address(library, named, rail, stall)?,
         };
-        let Verbs { gid, service, .. } = self.settings.verbs;
-        Ok(Nic { gid, service, ..nic })
+        let Verbs { gid, service, queue_pairs, .. } = self.settings.verbs;
+        Ok(Nic { gid, service, queue_pairs, ..nic })
     }
 
     /// Queue pairs on the one NIC that this rank sends from.
     fn connect_verbs(
         &self,
+        connected: &mut Connected,
         links: TcpOptions,
         relays: Relays,
-        heap: Heap,
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<VerbsEndpoint, Error> {
@@ -248,8 +268,9 @@ impl<'a> Neighbourhood<'a> {
         };
         let library = Library::open().map_err(failed)?;
         let nic = self.verbs_nic(&library).map_err(failed)?;
-        let options = VerbsOptions { links, nic, heap: Some(heap) };
-        Ok(crosstie_verbs::wires::connect(&library, &options, relays, inbox, interrupted)?)
+        connected.rdma = Some((nic.device.clone(), nic.port));
+        let options = VerbsOptions { links, nic, heap: Some(connected.heap.clone()) };
+        Ok(wires::connect(&library, &options, relays, inbox, interrupted)?)
     }
 
     /// With whom this rank has wires, and how their ends meet.
@@ -282,26 +303,26 @@ impl<'a> Neighbourhood<'a> {
     /// The wire between this rank and `peer`, if one of them sends on it.
     fn wire_with(&self, peer: u32) -> Option<TcpPeer> {
         let addresses = self.addresses_of(peer);
+        let (outgoing, incoming) = self.wires().between(self.world.rank, peer)?;
         if !self.pxn {
             return Some(TcpPeer::direct(self.world.rank, peer, addresses));
         }
-        let carried = |from, to| self.rails.carried(from, to).into_iter().map(|Rank(r)| r);
-        let mut outgoing: Vec<u32> = carried(self.rank(), Rank(peer)).collect();
-        let mut incoming: Vec<u32> = carried(Rank(peer), self.rank()).collect();
-        // A wire past relays, where there is none yet.
-        let own = self.world.rank;
-        for (ranks, from, to) in [(&mut outgoing, own, peer), (&mut incoming, peer, own)] {
-            if ranks.is_empty() && self.has_way_past(from, to) {
-                ranks.push(from);
-            }
-        }
-        let used = !outgoing.is_empty() || !incoming.is_empty();
         let source = self.nic(self.ends(peer).0);
-        used.then_some(TcpPeer { rank: peer, addresses, source, outgoing, incoming })
+        Some(TcpPeer { rank: peer, addresses, source, outgoing, incoming })
     }
 
     fn has_way_past(&self, from: u32, to: u32) -> bool {
-        self.settings.rails.has_way_past(&self.rails, from, to)
+        self.wires().has_way_past(from, to)
+    }
+
+    fn wires(&self) -> Wires<'_> {
+        let Self { settings, nodes, rails, pxn, .. } = self;
+        Wires { settings, nodes, rails, pxn: *pxn }
+    }
+
+    /// What this rank's wires take of an RDMA device if all of them go over ibverbs.
+    pub fn verbs_needs(&self) -> VerbsNeeds {
+        self.wires().load(self.world.rank).needs(self.settings.verbs.queue_pairs)
     }
 
     /// (`peer`, the relay to it, ranks that share the wire), if messages to it go by way of a relay.

@@ -129,8 +129,13 @@ impl Rails {
     /// Decides from which length on messages go past relays, where nobody said it: of the pairs that relays pay for up
     /// to some length, the shortest decides for all, since the messages of a call all go one way.
     pub fn weigh_relays(&mut self, nodes: &Nodes, links: &Links) {
+        self.weigh_relays_of(&self.of(nodes), links);
+    }
+
+    /// The same on these rails.
+    pub fn weigh_relays_of(&mut self, rails: &crosstie_planner::Rails, links: &Links) {
         let by_cost = || {
-            let sharings = self.of(nodes).sharings().into_iter();
+            let sharings = rails.sharings().into_iter();
             let lengths = sharings.filter_map(|sharing| match RelayPays::of(sharing, links) {
                 RelayPays::Below(bytes) => Some(bytes),
                 RelayPays::Always => None,

@@ -11,8 +11,8 @@ use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
 
 use super::{
-    Ahead, Bound, Detect, Flush, Forced, Most, Nics, OnOff, Protocol, Pull, Pxn, RailCount,
-    ServiceLevel, SlotBytes, Transport, Value,
+    Ahead, Bound, Detect, Flush, Forced, Most, Nics, OnOff, Protocol, Pull, Pxn, QueuePairs,
+    RailCount, ServiceLevel, SlotBytes, Transport, Value,
 };
 use crate::Error;
 
@@ -526,6 +526,14 @@ pub(crate) static GID_INDEX: Knob<u8> = Knob::new(
     "place, in its port's table, of the GID by which a rank is reached over verbs; unset: both ends choose",
 )
 .nccl("NCCL_IB_GID_INDEX", |value| number_of_nccl(value, 255, "0 to 255, and -1,"));
+pub(crate) static QUEUE_PAIRS: Knob<QueuePairs> = Knob::new(
+    "CROSSTIE_VERBS_QUEUE_PAIRS",
+    Scope::Rank,
+    "queue pairs over which a wire's payloads are spread, 1 to 8, for networks that choose between equal ways by them; \
+     the ends of a wire take the smaller number",
+)
+.default("1")
+.nccl("NCCL_IB_QPS_PER_CONNECTION", |value| number_of_nccl(value, 8, "1 to 8"));
 pub(crate) static SERVICE_LEVEL: Knob<ServiceLevel> = Knob::new(
     "CROSSTIE_VERBS_SERVICE_LEVEL",
     Scope::Rank,
@@ -578,6 +586,7 @@ static ALL: &[&Setting] = &[
     &TUNE_FILE.setting,
     &VERBS.setting,
     &GID_INDEX.setting,
+    &QUEUE_PAIRS.setting,
     &SERVICE_LEVEL.setting,
     &TRAFFIC_CLASS.setting,
 ];
@@ -704,6 +713,7 @@ mod tests {
             ("NCCL_IB_DISABLE", "0", None),
             ("NCCL_IB_GID_INDEX", "3", Some("CROSSTIE_VERBS_GID_INDEX=3")),
             ("NCCL_IB_GID_INDEX", "-1", None),
+            ("NCCL_IB_QPS_PER_CONNECTION", "4", Some("CROSSTIE_VERBS_QUEUE_PAIRS=4")),
             ("NCCL_IB_TC", "0x6a", Some("CROSSTIE_VERBS_TRAFFIC_CLASS=106")),
             ("NCCL_IB_SL", "15", Some("CROSSTIE_VERBS_SERVICE_LEVEL=15")),
             ("NCCL_IB_SL", "16", None),

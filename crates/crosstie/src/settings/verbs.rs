@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crosstie_transport::wires::placing::MOST_LANES;
 use crosstie_verbs::Service;
 
 use super::Value;
-use super::registry::{GID_INDEX, SERVICE_LEVEL, TRAFFIC_CLASS, VERBS};
+use super::registry::{GID_INDEX, QUEUE_PAIRS, SERVICE_LEVEL, TRAFFIC_CLASS, VERBS};
 use crate::Error;
 
 /// What was decided about verbs.
@@ -17,6 +18,8 @@ pub(crate) struct Verbs {
     /// The place of the GID in its port's table; chosen by both ends, if none is given.
     pub gid: Option<u32>,
     pub service: Service,
+    /// For each wire, at most.
+    pub queue_pairs: u8,
 }
 
 impl Verbs {
@@ -25,7 +28,8 @@ impl Verbs {
         let traffic_class = TRAFFIC_CLASS.value(None, environment)?;
         let gid = GID_INDEX.optional(None, environment)?.map(u32::from);
         let OnOff(on) = VERBS.value(None, environment)?;
-        Ok(Self { on, gid, service: Service { traffic_class, level } })
+        let QueuePairs(queue_pairs) = QUEUE_PAIRS.value(None, environment)?;
+        Ok(Self { on, gid, service: Service { traffic_class, level }, queue_pairs })
     }
 }
 
@@ -47,6 +51,18 @@ impl Value for u8 {
     fn from_text(text: &str) -> Result<Self, String> {
         let number = text.trim().parse();
         number.map_err(|_| "expected a whole number from 0 to 255".to_owned())
+    }
+}
+
+/// For each wire.
+#[derive(Debug)]
+pub(crate) struct QueuePairs(u8);
+
+impl Value for QueuePairs {
+    fn from_text(text: &str) -> Result<Self, String> {
+        const MOST: u8 = MOST_LANES as u8;
+        let number = text.trim().parse().ok().filter(|pairs| (1..=MOST).contains(pairs));
+        number.map(Self).ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
     }
 }
 
@@ -73,21 +89,27 @@ mod tests {
     #[test]
     fn ends_choose_gids_and_switches_get_no_word_unless_somebody_says_so() {
         let service = Service { traffic_class: 0, level: 0 };
-        assert_eq!(resolved(&[]).unwrap(), Verbs { on: true, gid: None, service });
+        assert_eq!(resolved(&[]).unwrap(), Verbs { on: true, gid: None, service, queue_pairs: 1 });
         let all = [
             ("CROSSTIE_VERBS", "off"),
+            ("CROSSTIE_VERBS_QUEUE_PAIRS", "4"),
             ("CROSSTIE_VERBS_GID_INDEX", "3"),
             ("CROSSTIE_VERBS_SERVICE_LEVEL", "15"),
             ("CROSSTIE_VERBS_TRAFFIC_CLASS", "106"),
         ];
         let service = Service { traffic_class: 106, level: 15 };
-        assert_eq!(resolved(&all).unwrap(), Verbs { on: false, gid: Some(3), service });
+        assert_eq!(
+            resolved(&all).unwrap(),
+            Verbs { on: false, gid: Some(3), service, queue_pairs: 4 }
+        );
     }
 
     #[test]
     fn numbers_that_no_packet_can_bear_are_refused_by_the_name_of_their_setting() {
         for (name, value) in [
             ("CROSSTIE_VERBS", "maybe"),
+            ("CROSSTIE_VERBS_QUEUE_PAIRS", "0"),
+            ("CROSSTIE_VERBS_QUEUE_PAIRS", "9"),
             ("CROSSTIE_VERBS_GID_INDEX", "256"),
             ("CROSSTIE_VERBS_GID_INDEX", "-1"),
             ("CROSSTIE_VERBS_SERVICE_LEVEL", "16"),

@@ -94,6 +94,14 @@ pub struct Relays {
     pub aggregation: Aggregation,
 }
 
+impl Relays {
+    /// How many boxes this rank empties if it sends for others, and bytes of each.
+    pub fn boxes(&self) -> (usize, usize) {
+        let bytes = self.peers.first().map_or(0, |peer| peer.own.shape().box_bytes());
+        (self.peers.len(), bytes)
+    }
+}
+
 impl<M: Medium> WireEndpoint<M> {
     /// An endpoint of `rank` over `medium`, with a link for each peer that it has a wire to, and `channels`
     /// connections each way; `limits` and `channels` are the same at both ends.

@@ -52,8 +52,8 @@ pub enum MixedError<E> {
 pub enum MixedEvent<E> {
     /// At a socket.
     Socket(epoll::EventFlags),
-    /// At a pair.
-    Ring(Completion<E>),
+    /// At a pair: which lane of the wire it is.
+    Ring((u8, Completion<E>)),
 }
 
 impl<E: Into<io::Error>> From<MixedError<E>> for io::Error {

@@ -78,7 +78,7 @@ pub struct VerbsDevice {
     some_ended: Arc<AtomicBool>,
 }
 
-/// What a device knows of a wire.
+/// What a device knows of a lane.
 struct End {
     number: u32,
     account: Account,
@@ -87,7 +87,7 @@ struct End {
     is_over: bool,
 }
 
-/// What wire and device share.
+/// What the lanes of a wire share with the device.
 struct Link {
     /// Over which the two ends met, and by whose end each learns that the other has left.
     socket: TcpStream,
@@ -147,18 +147,26 @@ impl VerbsDevice {
         &mut self.completions
     }
 
-    /// A wire's end over a connected queue pair. `socket` is the link over which its ends met.
-    pub(super) fn pair(&mut self, pair: QueuePair, socket: TcpStream) -> io::Result<VerbsPair> {
+    /// The lanes of a wire's end, over connected queue pairs. `socket` is the link over which its ends met.
+    pub(super) fn lanes(
+        &mut self,
+        pairs: Vec<QueuePair>,
+        socket: TcpStream,
+    ) -> io::Result<Vec<VerbsPair>> {
         socket.set_nonblocking(true)?;
-        let number = pair.number();
         let link = Arc::new(Link { socket, is_ended: AtomicBool::new(false) });
+        let first = pairs.first().map_or(0, QueuePair::number);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        epoll::add(&self.ears, &link.socket, epoll::EventData::new_u64(number.into()), flags)?;
-        let place = self.ends.partition_point(|end| end.number < number);
-        let end = End { number, account: pair.account(), link: link.clone(), is_over: false };
-        self.ends.insert(place, end);
-        let some_ended = self.some_ended.clone();
-        Ok(VerbsPair { pair: Some(pair), number, link, some_ended })
+        epoll::add(&self.ears, &link.socket, epoll::EventData::new_u64(first.into()), flags)?;
+        let lane = |pair: QueuePair| {
+            let number = pair.number();
+            let place = self.ends.partition_point(|end| end.number < number);
+            let end = End { number, account: pair.account(), link: link.clone(), is_over: false };
+            self.ends.insert(place, end);
+            let (link, some_ended) = (link.clone(), self.some_ended.clone());
+            VerbsPair { pair: Some(pair), number, link, some_ended }
+        };
+        Ok(pairs.into_iter().map(lane).collect())
     }
 
     /// The keys of memory that lies in one block of the heap, or in one registered vector. The first message from
@@ -246,10 +254,12 @@ impl VerbsDevice {
         let Ok(place) = self.ends.binary_search_by_key(&number, |end| end.number) else {
             return Ok(());
         };
-        let end = &mut self.ends[place];
+        let link = self.ends[place].link.clone();
         // It would be ready for ever.
-        let _ = epoll::delete(&self.ears, &end.link.socket);
-        end.over(Happened::Left, each);
+        let _ = epoll::delete(&self.ears, &link.socket);
+        for end in self.ends.iter_mut().filter(|end| Arc::ptr_eq(&end.link, &link)) {
+            end.over(Happened::Left, each);
+        }
         Ok(())
     }
 
@@ -384,7 +394,7 @@ fn wire_keys(keys: crate::Keys) -> wires::Keys {
     wires::Keys { local: keys.local, remote: keys.remote }
 }
 
-/// A wire's end: a connected queue pair.
+/// One lane of a wire's end: a connected queue pair.
 pub struct VerbsPair {
     /// `None` once it was ended.
     pair: Option<QueuePair>,

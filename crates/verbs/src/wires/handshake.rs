@@ -11,6 +11,7 @@
 //! They have met if it came at both. What decides is heard by both ends, so they decide alike. All ends of a rank go
 //! through a round together, and wait for nobody but their peers in the same round, so nobody waits in a circle.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,8 @@ pub(super) struct Half {
 pub(super) enum State {
     /// How the ways ended that were tried.
     Trying(Vec<String>),
-    /// The queue pair, connected; the peer's device answers.
-    Met(QueuePair),
+    /// The queue pairs, connected; the peer's device answers.
+    Met(Vec<QueuePair>),
     /// Why there is none.
     Apart(VerbsError),
 }
@@ -67,7 +68,7 @@ pub(super) enum State {
 struct Attempt {
     /// Of which half.
     half: usize,
-    pair: QueuePair,
+    pairs: Vec<QueuePair>,
     way: Way,
     /// Why it fails, as far as this end knows.
     failed: Option<String>,
@@ -103,10 +104,10 @@ pub(super) fn meet(
             probe(own, &mut attempts, halves, patience)?;
         }
         exchange(&mut attempts, halves, patience, (ANSWERED, "the peer got no answer"))?;
-        for Attempt { half, pair, way, failed } in attempts {
+        for Attempt { half, pairs, way, failed } in attempts {
             let State::Trying(tried) = &mut halves[half].state else { continue };
             match failed {
-                None => halves[half].state = State::Met(pair),
+                None => halves[half].state = State::Met(pairs),
                 Some(why) => tried.push(format!("{way}: {why}")),
             }
         }
@@ -125,7 +126,7 @@ fn offer(
     for (place, half) in halves.iter().enumerate().filter(|(_, half)| half.is_trying()) {
         let ours = match own {
             _ if half.excluded.is_some() => Err(half.excluded.clone().unwrap_or_default()),
-            Ok(own) => own.queue_pair(half.stream.peer).map_err(|error| error.to_string()),
+            Ok(own) => own.queue_pairs(half.stream.peer).map_err(|error| error.to_string()),
             Err(why) => Err(why.clone()),
         };
         half.talk(patience).say_hello(ours.as_ref().map(|(_, address)| address))?;
@@ -136,14 +137,14 @@ fn offer(
         let theirs = halves[place].talk(patience).hear_hello()?;
         let half = &mut halves[place];
         let peer = half.stream.peer;
-        let (own, (pair, ours), theirs) = match (&mut *own, ours, theirs) {
+        let (own, (pairs, ours), theirs) = match (&mut *own, ours, theirs) {
             (Ok(own), Ok(ours), Ok(theirs)) => (own, ours, theirs),
-            (_, _, Err(why)) => {
-                half.state = State::Apart(VerbsError::PeerHasNone { peer, why });
-                continue;
-            }
             (_, Err(why), _) => {
                 half.state = State::Apart(VerbsError::NoneHere { why });
+                continue;
+            }
+            (_, _, Err(why)) => {
+                half.state = State::Apart(VerbsError::PeerHasNone { peer, why });
                 continue;
             }
             (Err(why), ..) => {
@@ -151,7 +152,7 @@ fn offer(
                 continue;
             }
         };
-        match own.attempt(half, place, (pair, &ours, &theirs), round) {
+        match own.attempt(half, place, (pairs, &ours, &theirs), round) {
             Ok(attempt) => attempts.push(attempt),
             Err(error) => half.state = State::Apart(error),
         }
@@ -160,14 +161,14 @@ fn offer(
 }
 
 impl Own<'_> {
-    /// A queue pair for the wire to `peer`, and where it is.
-    fn queue_pair(&mut self, peer: u32) -> Result<(QueuePair, Address), VerbsError> {
+    /// Queue pairs for the wire to `peer`, and where they are.
+    fn queue_pairs(&mut self, peer: u32) -> Result<(Vec<QueuePair>, Address), VerbsError> {
         let depths =
             Depths { send: SEND_DEPTH as u32, receive: RING_SLOTS as u32, inline: INLINE_BYTES };
-        let pair = self.device.queue_pair(self.place(peer), depths)?;
-        let pairs = std::slice::from_ref(&pair);
-        let address = Address::of(self.device.context(), self.port, pairs, self.nic.gid)?;
-        Ok((pair, address))
+        let pair = |_| self.device.queue_pair(self.place(peer), depths);
+        let pairs = (0..self.nic.queue_pairs.max(1)).map(pair).collect::<Result<Vec<_>, _>>()?;
+        let address = Address::of(self.device.context(), self.port, &pairs, self.nic.gid)?;
+        Ok((pairs, address))
     }
 
     fn place(&self, peer: u32) -> Place {
@@ -175,12 +176,12 @@ impl Own<'_> {
         Place { device: device.clone(), port: *port, peer, rail: *rail }
     }
 
-    /// Connects the queue pair on the round's way; an error where there are no more ways.
+    /// Connects the queue pairs on the round's way, as many as both ends have; an error where there are no more ways.
     fn attempt(
         &self,
         half: &Half,
         place: usize,
-        (mut pair, ours, theirs): (QueuePair, &Address, &Address),
+        (mut pairs, ours, theirs): (Vec<QueuePair>, &Address, &Address),
         round: usize,
     ) -> Result<Attempt, VerbsError> {
         let peer = half.stream.peer;
@@ -199,14 +200,14 @@ impl Own<'_> {
             return Err(VerbsError::Unreached { place: self.place(peer), tried });
         };
         let retry = Retry::within(self.nic.stall, self.device.context().attributes().is_software);
-        let path = ours.path_to(theirs, 0, way, self.nic.service, retry);
-        let connected = path.map(|path| pair.connect(&path));
-        let failed = match connected {
-            Some(Ok(())) => None,
-            Some(Err(error)) => Some(error.to_string()),
-            None => Some("the peer named no queue pair".to_owned()),
-        };
-        Ok(Attempt { half: place, pair, way, failed })
+        pairs.truncate(theirs.pairs());
+        let path = |index| ours.path_to(theirs, index, way, self.nic.service, retry);
+        let connected = pairs
+            .iter_mut()
+            .enumerate()
+            .try_for_each(|(index, pair)| path(index).map_or(Ok(()), |path| pair.connect(&path)));
+        let failed = connected.err().map(|error| error.to_string());
+        Ok(Attempt { half: place, pairs, way, failed })
     }
 
     #[cold]
@@ -237,36 +238,43 @@ fn exchange(
     Ok(())
 }
 
-/// Has the device of each attempt's peer answer.
+/// Has the device of each attempt's peer answer, on each lane.
 fn probe(
     own: &mut Own<'_>,
     attempts: &mut [Attempt],
     halves: &[Half],
     patience: &Patience<'_>,
 ) -> Result<(), TransportError> {
-    let mut missing: Vec<&mut Attempt> = Vec::new();
-    for attempt in attempts.iter_mut().filter(|attempt| attempt.failed.is_none()) {
-        match attempt.pair.probe() {
-            Ok(()) => missing.push(attempt),
-            Err(error) => attempt.failed = Some(error.to_string()),
+    // By the numbers of queue pairs: the attempt, and the lane.
+    let mut missing: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+    for (place, attempt) in attempts.iter_mut().enumerate() {
+        if attempt.failed.is_some() {
+            continue;
         }
+        let probes = attempt.pairs.iter_mut().try_for_each(QueuePair::probe);
+        attempt.failed = probes.err().map(|error| error.to_string());
+        let numbers =
+            attempt.pairs.iter().zip(0..).map(|(pair, lane)| (pair.number(), (place, lane)));
+        missing.extend(numbers);
     }
     let until = Instant::now() + ANSWER;
-    while let Some(first) = missing.first() {
-        patience.check(halves[first.half].stream.peer)?;
+    while let Some((_, &(first, _))) = missing.first_key_value() {
+        patience.check(halves[attempts[first].half].stream.peer)?;
         if Instant::now() >= until {
-            let none = || Some(format!("no answer in {} s", ANSWER.as_secs()));
-            missing.into_iter().for_each(|attempt| attempt.failed = none());
+            let none = || format!("no answer in {} s", ANSWER.as_secs());
+            for (place, _) in missing.into_values() {
+                attempts[place].failed.get_or_insert_with(none);
+            }
             return Ok(());
         }
         let polled = own.device.completions().poll();
         let ended = polled.map_err(|error| system("probing a queue pair", error))?;
         for completion in ended {
-            let number = completion.queue_pair();
-            if let Some(at) = missing.iter().position(|it| it.pair.number() == number) {
-                let attempt = missing.swap_remove(at);
-                let settled = attempt.pair.account().settle(completion);
-                attempt.failed = settled.err().map(|error| error.to_string());
+            if let Some((place, lane)) = missing.remove(&completion.queue_pair()) {
+                let attempt = &mut attempts[place];
+                if let Err(error) = attempt.pairs[lane].account().settle(completion) {
+                    attempt.failed.get_or_insert_with(|| error.to_string());
+                }
             }
         }
         if ended.is_empty() {

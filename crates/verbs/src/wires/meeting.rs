@@ -6,6 +6,7 @@
 //!    ready. Who has heard that may send.
 //! 4. The links of the others become wires themselves, where that is permitted.
 
+use std::error::Error;
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -13,17 +14,16 @@ use crosstie_net::{Inbox, Interrupted};
 use crosstie_transport::seam::{Endpoint, Limits};
 use crosstie_transport::tcp::{Path, Relays, Stream, TcpEndpoint, TcpOptions, connect_links};
 use crosstie_transport::wires::mixed::MixedEndpoint;
-use crosstie_transport::wires::placing::{
-    PlacingEndpoint, RING_SLOTS, Ring, RingMemory, SEND_DEPTH,
-};
+use crosstie_transport::wires::placing::{PlacingEndpoint, Ring, RingMemory};
 use crosstie_transport::wires::{self, Joint};
 use crosstie_transport::{Heap, TransportError};
 
 use super::device::{VerbsDevice, VerbsPair, system};
 use super::handshake::{Half, Own, State, meet};
+use super::load::Load;
 use super::nic::Nic;
 use super::talk::{Patience, Talk};
-use crate::{Library, Needs, Pinnable, Port, QueuePair, VerbsError, Wire};
+use crate::{Library, Pinnable, Port, QueuePair, VerbsError};
 
 /// A rank's end of all its connections over verbs.
 pub type VerbsEndpoint = PlacingEndpoint<VerbsDevice>;
@@ -110,9 +110,14 @@ pub fn connect_where_possible(
 ) -> Result<Connected, TransportError> {
     let streams = connect_links(links, inbox, interrupted)?;
     let patience = Patience { began: Instant::now(), deadline: links.deadline, interrupted };
+    let load = load_of(links.rank, &streams, &relays, (links.channels, links.limits));
     let opened = nic.and_then(|(library, nic)| {
-        let opened = open(library, &nic, heap, streams.len());
-        Ok((opened.map_err(|error| error.to_string())?, nic))
+        let opened = open(library, &nic, heap, &load).map_err(|error| {
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            tracing::warn!(device = nic.device, why, "all wires of this rank are over TCP");
+            why
+        });
+        Ok((opened?, nic))
     });
     let rank = links.rank;
     let half = |stream: Stream| {
@@ -132,13 +137,22 @@ pub fn connect_where_possible(
             None
         }
     };
+    let (met, streams, over) = sorted(halves);
+    let (endpoint, paths) = endpoint(device, rank, (met, streams), relays, links, &patience)?;
+    Ok(Connected { endpoint, paths, over })
+}
+
+type Met = Vec<(Stream, Vec<QueuePair>)>;
+
+/// The wires whose ends have met, those that have not, and over what each leads.
+fn sorted(halves: Vec<Half>) -> (Met, Vec<Stream>, Vec<Over>) {
     let (mut met, mut streams, mut over) = (Vec::new(), Vec::new(), Vec::new());
     for Half { stream, state, .. } in halves {
         let peer = stream.peer;
         match state {
-            State::Met(pair) => {
+            State::Met(pairs) => {
                 over.push(Over { peer, transport: "verbs", why: None });
-                met.push((stream, pair));
+                met.push((stream, pairs));
             }
             State::Apart(error) => {
                 match error {
@@ -153,15 +167,14 @@ pub fn connect_where_possible(
             State::Trying(_) => {}
         }
     }
-    let (endpoint, paths) = endpoint(device, rank, (met, streams), relays, links, &patience)?;
-    Ok(Connected { endpoint, paths, over })
+    (met, streams, over)
 }
 
 /// The endpoint over queue pairs, sockets, or both; and the ways that sockets take.
 fn endpoint(
     device: Option<VerbsDevice>,
     rank: u32,
-    (met, streams): (Vec<(Stream, QueuePair)>, Vec<Stream>),
+    (met, streams): (Met, Vec<Stream>),
     relays: Relays,
     links: &TcpOptions,
     patience: &Patience<'_>,
@@ -191,14 +204,15 @@ fn over_links(
     (channels, limits): (u16, Limits),
     patience: &Patience<'_>,
 ) -> Result<VerbsEndpoint, TransportError> {
-    let (mut device, port) = open(library, nic, heap.clone(), streams.len())?;
+    let load = load_of(rank, &streams, &relays, (channels, limits));
+    let (mut device, port) = open(library, nic, heap.clone(), &load)?;
     let mut halves: Vec<Half> = streams.into_iter().map(|it| Half::new(it, None)).collect();
     let own = Own { device: &mut device, nic, port: &port, rank };
     meet(Ok(own), &mut halves, patience)?;
     let mut met = Vec::with_capacity(halves.len());
     for Half { stream, state, .. } in halves {
         match state {
-            State::Met(pair) => met.push((stream, pair)),
+            State::Met(pairs) => met.push((stream, pairs)),
             State::Apart(error) => return Err(system("connecting queue pairs", error)),
             State::Trying(_) => {}
         }
@@ -207,25 +221,37 @@ fn over_links(
     PlacingEndpoint::new(device, rank, joints, relays, channels, limits)
 }
 
+fn load_of(
+    rank: u32,
+    streams: &[Stream],
+    relays: &Relays,
+    (channels, limits): (u16, Limits),
+) -> Load {
+    let boxes = relays.boxes();
+    streams.iter().fold(Load::none(channels, limits), |load, stream| {
+        load.and(rank, (&stream.outgoing, &stream.incoming), boxes)
+    })
+}
+
 /// What ends say when they have receives.
 const READY: u8 = b'R';
 
 /// Makes links of queue pairs that reach each other.
 fn join(
     device: &mut VerbsDevice,
-    met: Vec<(Stream, QueuePair)>,
+    met: Met,
     patience: &Patience<'_>,
 ) -> Result<Vec<Joint<Ring<VerbsPair>>>, TransportError> {
     let mut halves = Vec::with_capacity(met.len());
-    for (stream, pair) in met {
+    for (stream, pairs) in met {
         let memory = RingMemory::new(device)?;
         talk(&stream, patience).say_ring(memory.place())?;
-        halves.push((stream, pair, memory));
+        halves.push((stream, pairs, memory));
     }
     let (mut joints, mut links) = (Vec::new(), Vec::new());
-    for (stream, pair, memory) in halves {
+    for (stream, pairs, memory) in halves {
         let ring = talk(&stream, patience).hear_ring()?;
-        let (joint, link) = joint(device, stream, pair, (memory, ring))?;
+        let (joint, link) = joint(device, stream, pairs, (memory, ring))?;
         links.push((joint.peer, link));
         joints.push(joint);
     }
@@ -243,30 +269,28 @@ fn talk<'a>(stream: &'a Stream, patience: &'a Patience<'a>) -> Talk<'a> {
 fn joint(
     device: &mut VerbsDevice,
     stream: Stream,
-    pair: QueuePair,
+    pairs: Vec<QueuePair>,
     (memory, ring): (RingMemory, wires::Place),
 ) -> Result<(Joint<Ring<VerbsPair>>, TcpStream), TransportError> {
     let failed = |source| TransportError::System { call: "starting a wire".to_owned(), source };
     let Stream { peer, socket, outgoing, incoming } = stream;
     let kept = socket.try_clone().map_err(failed)?;
-    let pair = device.pair(pair, kept).map_err(failed)?;
-    let link = memory.link(pair, ring).map_err(|error| failed(error.into()))?;
+    let lanes = device.lanes(pairs, kept).map_err(failed)?;
+    let link = memory.link(lanes, ring).map_err(|error| failed(error.into()))?;
     Ok((Joint { peer, link, outgoing, incoming }, socket))
 }
 
-/// The device, if it and the host have room for so many wires; and its port, if that is up.
+/// The device, if it and the host have room for what wires take; and its port, if that is up.
 fn open(
     library: &Library,
     nic: &Nic,
     heap: Option<Heap>,
-    wires: usize,
+    load: &Load,
 ) -> Result<(VerbsDevice, Port), TransportError> {
     let failed = |error| system("opening a verbs device", error);
     let context = library.device(&nic.device).and_then(|device| device.open()).map_err(failed)?;
     let port = context.port(nic.port).and_then(|port| port.up(&nic.device)).map_err(failed)?;
-    let (send, receive, bytes) = (SEND_DEPTH as u32, RING_SLOTS as u32, RingMemory::BYTES as u64);
-    let wire = Wire { queue_pairs: 1, send, receive, bytes };
-    let needs = Needs::of_wires(wires as u64, &wire, 1, 0);
+    let needs = load.needs(nic.queue_pairs);
     let pinnable = Pinnable::of_this_process();
     needs.check(&nic.device, context.attributes(), &pinnable).map_err(failed)?;
     let entries = u32::try_from(needs.completions.max(1)).unwrap_or(u32::MAX);

@@ -6,11 +6,13 @@
 
 mod device;
 mod handshake;
+mod load;
 mod meeting;
 mod nic;
 mod talk;
 
 pub use device::{PairError, VerbsDevice, VerbsPair};
+pub use load::Load;
 pub use meeting::{
     Connected, Over, VerbsEndpoint, VerbsOptions, connect, connect_where_possible, from_streams,
 };

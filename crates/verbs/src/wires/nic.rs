@@ -18,6 +18,8 @@ pub struct Nic {
     pub gid: Option<u32>,
     /// How switches treat its packets.
     pub service: Service,
+    /// Queue pairs for each wire, at most; the ends of a wire take as many as both have.
+    pub queue_pairs: u8,
     /// How long nothing may move before a peer counts as stalled: queue pairs give up before.
     pub stall: Duration,
 }
@@ -78,7 +80,7 @@ impl Nic {
     }
 
     fn new((device, port): (String, u8), rail: Option<u32>, stall: Duration) -> Self {
-        Self { device, port, rail, gid: None, service: Service::default(), stall }
+        Self { device, port, rail, gid: None, service: Service::default(), queue_pairs: 1, stall }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Owns [`Ring`]: a wire's link over a pair. It counts slots of both rings, and chains on their way.
+//! Owns [`Ring`]: a wire's link over one pair or several, its lanes. It counts slots of both rings, and chains on their
+//! way.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,6 +18,12 @@ use crate::{Region, TransportError};
 pub const RING_SLOTS: usize = 64;
 /// Writes of a pair that may be posted and not ended.
 pub const SEND_DEPTH: usize = RING_SLOTS * (MOST_RECORDS + 1);
+
+/// Pairs that a wire can have, at most: its lanes.
+pub const MOST_LANES: usize = 8;
+/// The part of an immediate number that is the slot; behind it, in that of a head, a bit for each other lane that its
+/// payloads are on.
+const SLOT_BITS: u32 = 16;
 
 /// Payloads of up to so many bytes lie behind their head's records, in the order of the members.
 const SHORT_BYTES: usize = 64;
@@ -58,14 +65,24 @@ impl RingMemory {
         Place::of(self.mapping.region(), self.keys)
     }
 
-    /// The link over `pair`, whose peer has its ring at `peer`. The peer may send once this has returned.
+    /// The link over `lanes`, one pair or several (up to [`MOST_LANES`], as many as at the peer), whose peer has its ring
+    /// at `peer`. The peer may send once this has returned.
     ///
     /// # Errors
-    /// The pair's.
-    pub fn link<P: Pair>(self, mut pair: P, peer: Place) -> Result<Ring<P>, P::Error> {
-        pair.post_receives(RING_SLOTS)?;
+    /// The pairs'.
+    pub fn link<P: Pair>(
+        self,
+        lanes: impl IntoIterator<Item = P>,
+        peer: Place,
+    ) -> Result<Ring<P>, P::Error> {
+        let new = |pair| Lane { pair, under_way: VecDeque::with_capacity(RING_SLOTS), used: 0 };
+        let mut lanes: Vec<Lane<P>> = lanes.into_iter().take(MOST_LANES).map(new).collect();
+        lanes.iter_mut().try_for_each(|lane| lane.pair.post_receives(RING_SLOTS))?;
         Ok(Ring {
-            pair,
+            lanes,
+            turn: 0,
+            here: [0; RING_SLOTS],
+            left: 0,
             memory: self,
             peer,
             posted: 0,
@@ -90,8 +107,14 @@ impl RingMemory {
 
 /// A wire's link over a pair.
 pub struct Ring<P: Pair> {
-    /// Before the memory, so that it ends first.
-    pair: P,
+    /// Before the memory, so that they end first. Heads go on the first.
+    lanes: Vec<Lane<P>>,
+    /// The lane whose turn it is to carry a payload.
+    turn: usize,
+    /// By slot: the lanes on which all payloads of its head have arrived.
+    here: [u8; RING_SLOTS],
+    /// The lanes of which the peer has left.
+    left: u8,
     memory: RingMemory,
     /// The peer's ring.
     peer: Place,
@@ -99,12 +122,12 @@ pub struct Ring<P: Pair> {
     posted: u32,
     emptied: u32,
     ended: u32,
-    /// The chains that have not ended, oldest first: whether a batch ends with it.
-    chains: VecDeque<bool>,
+    /// Messages that have not ended, oldest first.
+    chains: VecDeque<Message>,
     /// Batches that have ended and were not told of.
     sent_batches: usize,
-    /// The slots of heads that are here and were not taken, in order.
-    arrived: VecDeque<u32>,
+    /// The slots of heads that are here and were not taken, in order, each with the other lanes of its payloads.
+    arrived: VecDeque<(u32, u8)>,
     /// Heads taken, and those of them of which the peer has heard.
     taken: u32,
     told: u32,
@@ -112,9 +135,27 @@ pub struct Ring<P: Pair> {
     over: Option<Ended<P::Error>>,
 }
 
+/// One pair of a wire.
+struct Lane<P> {
+    pair: P,
+    /// The messages that its chains belong to which have not ended, by number of their heads.
+    under_way: VecDeque<u32>,
+    /// Receives that were used up and not posted again.
+    used: usize,
+}
+
+/// A wire message on its way.
+struct Message {
+    /// Chains that have not ended.
+    chains: u8,
+    /// Whether a batch ends with it.
+    ends_batch: bool,
+}
+
 impl<P: Pair> Ring<P> {
-    pub(super) fn number(&self) -> u32 {
-        self.pair.number()
+    /// Those of its lanes, in order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.lanes.iter().map(|lane| lane.pair.number())
     }
 
     /// Whether a head can be sent, if so many slots are to be kept.
@@ -146,11 +187,47 @@ impl<P: Pair> Ring<P> {
         let from = slot.part(0, len).unwrap_or(Region::empty());
         let to = self.peer.behind(number as u64 * SLOT_BYTES as u64);
         let last = Write { from, key: self.memory.keys.local, to };
-        self.pair.post(writes, &last, number)?;
+        let chains = match self.lanes.len() {
+            1 => {
+                self.lanes[0].post(writes, &last, number, self.posted)?;
+                1
+            }
+            _ => self.post_on_lanes(writes, &last, number)?,
+        };
         self.posted = self.posted.wrapping_add(1);
         self.told = self.taken;
-        self.chains.push_back(ends_batch);
+        self.chains.push_back(Message { chains, ends_batch });
         Ok(())
+    }
+
+    /// Deals payloads out to the lanes in turn, each of which tells the peer when its own have arrived; how many chains
+    /// that takes.
+    fn post_on_lanes(&mut self, writes: &[Write], last: &Write, slot: u32) -> Result<u8, P::Error> {
+        let (count, first) = (self.lanes.len(), self.turn);
+        self.turn = (self.turn + writes.len()) % count;
+        let empty = last.from.part(0, 0).unwrap_or(Region::empty());
+        let nothing = Write { from: empty, ..*last };
+        let (mut others, mut chains) = (0u8, 1);
+        for number in (0..count).rev() {
+            let mut own = [nothing; MOST_RECORDS];
+            let mut len = 0;
+            for (place, write) in writes.iter().enumerate() {
+                if (first + place) % count == number {
+                    own[len] = *write;
+                    len += 1;
+                }
+            }
+            let lane = &mut self.lanes[number];
+            if number == 0 {
+                let immediate = slot | u32::from(others) << SLOT_BITS;
+                lane.post(&own[..len], last, immediate, self.posted)?;
+            } else if len > 0 {
+                others |= 1 << number;
+                chains += 1;
+                lane.post(&own[..len], &nothing, slot, self.posted)?;
+            }
+        }
+        Ok(chains)
     }
 
     /// Whether the peer is to hear how many heads were emptied, whatever else there is to say.
@@ -215,9 +292,71 @@ impl<P: Pair> Ring<P> {
     }
 }
 
+impl<P: Pair> Lane<P> {
+    fn post(
+        &mut self,
+        writes: &[Write],
+        last: &Write,
+        immediate: u32,
+        message: u32,
+    ) -> Result<(), P::Error> {
+        self.pair.post(writes, last, immediate)?;
+        self.under_way.push_back(message);
+        Ok(())
+    }
+}
+
+impl<P: Pair> Ring<P> {
+    /// A lane's oldest chain has ended.
+    fn note_sent(&mut self, lane: usize) {
+        let Some(message) = self.lanes[lane].under_way.pop_front() else { return };
+        let place = message.wrapping_sub(self.ended) as usize;
+        if let Some(message) = self.chains.get_mut(place) {
+            message.chains = message.chains.saturating_sub(1);
+        }
+        while let Some(&Message { chains: 0, ends_batch }) = self.chains.front() {
+            self.chains.pop_front();
+            self.ended = self.ended.wrapping_add(1);
+            self.sent_batches += usize::from(ends_batch);
+        }
+    }
+
+    /// A lane's chain is here.
+    fn note_arrived(&mut self, lane: usize, immediate: u32) {
+        let (slot, others) = (immediate & ((1 << SLOT_BITS) - 1), immediate >> SLOT_BITS);
+        self.lanes[lane].used += 1;
+        // Those besides the first.
+        let known = (1u32 << self.lanes.len()) - 2;
+        match (lane, self.here.get_mut(slot as usize)) {
+            (0, _) if others & !known == 0 => self.arrived.push_back((slot, others as u8)),
+            (1.., Some(here)) if others == 0 && *here & (1 << lane) == 0 => *here |= 1 << lane,
+            _ => {
+                let expected = self.taken % RING_SLOTS as u32;
+                let violation = Violation::Slot { slot: immediate, expected };
+                self.over.get_or_insert(Ended::Misbehaved(violation));
+            }
+        }
+    }
+
+    /// The oldest head that is here, if all that it tells of is (rule 7).
+    fn next_whole(&mut self) -> Option<u32> {
+        let &(slot, others) = self.arrived.front()?;
+        let here = self.here.get_mut(slot as usize);
+        if let Some(here) = here {
+            if *here & others != others {
+                return None;
+            }
+            *here &= !others;
+        }
+        self.arrived.pop_front();
+        Some(slot)
+    }
+}
+
 impl<P: Pair> Link for Ring<P> {
     type Error = P::Error;
-    type Event = Completion<P::Error>;
+    /// At which lane.
+    type Event = (u8, Completion<P::Error>);
 
     fn places(&self) -> bool {
         true
@@ -227,15 +366,14 @@ impl<P: Pair> Link for Ring<P> {
         Duration::from_micros(3)
     }
 
-    fn note(&mut self, event: Completion<P::Error>) -> bool {
+    fn note(&mut self, (lane, event): (u8, Completion<P::Error>)) -> bool {
         match event {
             Completion::Sent => {
-                self.ended = self.ended.wrapping_add(1);
-                self.sent_batches += usize::from(self.chains.pop_front() == Some(true));
+                self.note_sent(usize::from(lane));
                 self.owes()
             }
-            Completion::Arrived(slot) => {
-                self.arrived.push_back(slot);
+            Completion::Arrived(immediate) => {
+                self.note_arrived(usize::from(lane), immediate);
                 true
             }
             Completion::Failed(error) => {
@@ -243,7 +381,11 @@ impl<P: Pair> Link for Ring<P> {
                 true
             }
             Completion::Left => {
-                self.over.get_or_insert(Ended::Closed);
+                // On another lane there may be more.
+                self.left |= 1 << lane;
+                if self.left.count_ones() as usize == self.lanes.len() {
+                    self.over.get_or_insert(Ended::Closed);
+                }
                 true
             }
         }
@@ -285,17 +427,20 @@ impl<P: Pair> Link for Ring<P> {
     }
 
     fn receive(&mut self, ends: &mut Ends<'_>) -> Result<bool, Ended<P::Error>> {
-        let mut count = 0;
-        while let Some(slot) = self.arrived.pop_front() {
+        let mut any = false;
+        while let Some(slot) = self.next_whole() {
             self.take(slot, ends)?;
-            count += 1;
+            any = true;
         }
         if let Some(why) = self.over.take() {
             return Err(why);
         }
-        self.pair.post_receives(count).map_err(Ended::Failed)?;
+        for lane in &mut self.lanes {
+            let used = std::mem::take(&mut lane.used);
+            lane.pair.post_receives(used).map_err(Ended::Failed)?;
+        }
         self.tell_emptied().map_err(Ended::Failed)?;
-        Ok(count > 0)
+        Ok(any)
     }
 
     fn is_amid(&self) -> bool {
@@ -307,7 +452,7 @@ impl<P: Pair> Link for Ring<P> {
     }
 
     fn fall_silent(&mut self) {
-        self.pair.fail();
+        self.lanes.iter_mut().for_each(|lane| lane.pair.fail());
         self.chains.clear();
         self.sent_batches = 0;
     }

@@ -16,8 +16,8 @@ pub type PlacingEndpoint<D> = WireEndpoint<Placing<D>>;
 /// A device, and what it carries.
 pub struct Placing<D: Device> {
     device: D,
-    /// The wires of its pairs, by their numbers.
-    wires: Vec<(u32, usize)>,
+    /// The wires of its pairs, and which of their lanes each is, by their numbers.
+    wires: Vec<(u32, usize, u8)>,
     /// The memory of all slots, and how much of it was given out.
     block: Option<(Arc<Mapping>, Keys)>,
     given: usize,
@@ -88,20 +88,22 @@ impl<D: Device> Medium for Placing<D> {
     }
 
     fn add(&mut self, index: usize, link: &mut Self::Link) -> Result<(), TransportError> {
-        let number = link.number();
-        let place = self.wires.partition_point(|&(other, _)| other < number);
-        self.wires.insert(place, (number, index));
+        for (number, lane) in link.numbers().zip(0..) {
+            let place = self.wires.partition_point(|&(other, ..)| other < number);
+            self.wires.insert(place, (number, index, lane));
+        }
         Ok(())
     }
 
     fn poll(
         &mut self,
-        mut each: impl FnMut(usize, Completion<<D::Pair as Pair>::Error>),
+        mut each: impl FnMut(usize, (u8, Completion<<D::Pair as Pair>::Error>)),
     ) -> Result<(), TransportError> {
         let wires = &self.wires;
         self.device.poll(|number, completion| {
-            if let Ok(place) = wires.binary_search_by_key(&number, |&(number, _)| number) {
-                each(wires[place].1, completion);
+            if let Ok(place) = wires.binary_search_by_key(&number, |&(number, ..)| number) {
+                let (_, index, lane) = wires[place];
+                each(index, (lane, completion));
             }
         })
     }

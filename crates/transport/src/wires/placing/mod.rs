@@ -26,6 +26,25 @@
 //! 6. Completions bear the number of their pair. A pair that takes the place of another has another number, so a late
 //!    completion of the old one concerns nobody.
 //!
+//! # Several pairs for one wire
+//! Networks that spread flows over equal ways look at numbers that differ by pair, so a wire may have up to
+//! [`MOST_LANES`] of them: its *lanes*. Payloads are dealt out to them in turn. Between lanes nothing keeps the order: a
+//! head on one can be here before payloads on another, though these were posted first. So:
+//!
+//! 7. All heads go on the first lane, and are taken in its order. Each other lane that has payloads of a head ends its
+//!    chain with an empty write that tells the peer the head's slot; the head's own immediate number says which lanes
+//!    these are, a bit for each. A head is taken once it is here and each of those lanes has told its slot: by rule 1,
+//!    for each lane alone, all its payloads are there then.
+//! 8. A slot is written again only when the peer has said that it was emptied, which it says after rule 7 held for the
+//!    head in it. So no lane tells a slot of a later head before all have told it of the one before: a bit for each
+//!    slot and lane is enough.
+//! 9. A head uses at most one receive of each lane, so rule 4 holds for each of them; and a lane has no more chains, and
+//!    no more writes, than if it were the only one.
+//! 10. A message has ended when all its chains have, and messages end in the order of their heads: then rule 5 gives its
+//!     memory back.
+//! 11. A peer has left when it has on all lanes, for one may still have what another lacks. A lane that fails fails the
+//!     wire.
+//!
 //! # What is kept for a wire that fails, and what is not
 //! A pair that fails ends its wire today, and with it the world. To send the rest by another pair, whoever sends needs
 //! what the peer may not have, and whoever receives must take no harm from what it gets twice. Of that there is:
@@ -57,5 +76,5 @@ mod link;
 mod medium;
 
 pub use device::{Completion, Device, Lasting, Pair, Write};
-pub use link::{RING_SLOTS, Ring, RingMemory, SEND_DEPTH};
+pub use link::{MOST_LANES, RING_SLOTS, Ring, RingMemory, SEND_DEPTH};
 pub use medium::{Placing, PlacingEndpoint};
