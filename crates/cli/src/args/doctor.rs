@@ -15,7 +15,8 @@ each host. A line for each finding:
   would fail  a world such as is asked for would fail here
 and below it what to do. A port of an RDMA device that is down is a warning, for ports
 are left without a cable on purpose; --rails, or its address in CROSSTIE_NICS, says that
-it is needed.
+it is needed. With CROSSTIE_TRANSPORT=verbs whatever makes ibverbs impossible would fail:
+no device, no port that can be used, no library, no leave to open devices or to pin memory.
 
 Examples:
   crosstie doctor                              a rank for each GPU here, or each core

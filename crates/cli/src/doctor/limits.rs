@@ -62,11 +62,15 @@ fn locked(state: &State) -> Finding {
         return finding("as much as it likes, for this user has CAP_IPC_LOCK".to_owned());
     }
     let finding = finding(format!("{} bytes a process", amount(limits.locked)));
-    match limits.locked {
-        None => finding,
-        Some(_) => finding.wanted("unlimited: RDMA and GPUs write only into memory that is locked").warning(
-            "`* soft memlock unlimited` and `* hard memlock unlimited` in /etc/security/limits.d/crosstie.conf, then log in again; `LimitMEMLOCK=infinity` for a service (slurmd), `--ulimit memlock=-1` for a container",
-        ),
+    let Some(limit) = limits.locked else { return finding };
+    let remedy = "`* soft memlock unlimited` and `* hard memlock unlimited` in /etc/security/limits.d/crosstie.conf, then log in again; `LimitMEMLOCK=infinity` for a service (slurmd), `--ulimit memlock=-1` for a container";
+    match state.memory.pinned_by_a_rank {
+        Some(pinned) if limit < pinned => finding
+            .wanted(format!("{pinned}, which ibverbs pins before any buffer"))
+            .would_fail(remedy),
+        _ => finding
+            .wanted("unlimited: RDMA and GPUs write only into memory that is locked")
+            .warning(remedy),
     }
 }
 

@@ -11,6 +11,7 @@ use crosstie::{Machine, Setting, Settings, parse_ports};
 use crosstie_bootstrap::node_key;
 use crosstie_launch::{Explicit, Launcher, identify};
 use crosstie_net::{Address, all_addresses, host_name};
+use crosstie_planner::{Nodes, Rails};
 use crosstie_probe::Facts;
 use rustix::fs::{Access, MemfdFlags, access, memfd_create, statvfs};
 use rustix::process::{Resource, getrlimit};
@@ -90,6 +91,8 @@ pub struct Memory {
     pub container: Option<(u64, u64)>,
     /// For the slots of one rank, at most.
     pub slots_of_a_rank: Option<u64>,
+    /// Of one rank, what RDMA devices must be allowed to pin before its buffers, where ibverbs is asked for.
+    pub pinned_by_a_rank: Option<u64>,
     /// Why memory cannot be shared, if it cannot.
     pub refused: Option<String>,
     /// The size of `/dev/shm`.
@@ -160,7 +163,7 @@ impl State {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             world,
             limits: limits(),
-            memory: memory(world),
+            memory: memory(world, asks_for_verbs(&environment)),
             node_key: node_key(),
             addresses,
             addresses_refused,
@@ -179,10 +182,29 @@ impl State {
         })
     }
 
+    /// Whether ranks would fail without ibverbs.
+    pub fn asks_for_verbs(&self) -> bool {
+        asks_for_verbs(&self.environment)
+    }
+
     /// What a setting says in this environment.
     pub fn told(&self, name: &str) -> Option<String> {
         told(&self.environment, name)
     }
+}
+
+fn asks_for_verbs(environment: &BTreeMap<String, String>) -> bool {
+    told(environment, "CROSSTIE_TRANSPORT").as_deref() == Some("verbs")
+}
+
+/// Bytes that rank 0 of a world pins before its buffers, over ibverbs alone.
+fn pinned(world: World) -> Option<u64> {
+    const MOST: u32 = 1 << 16;
+    let here = world.here().max(1);
+    let nodes = (0..world.ranks.min(MOST)).map(|rank| rank / here).collect();
+    let nodes = Nodes::new(nodes).ok()?;
+    let needs = Settings::default().verbs_needs(&nodes, &Rails::new(&nodes, None), 0);
+    needs.ok().map(|needs| needs.pinned_bytes)
 }
 
 fn told(environment: &BTreeMap<String, String>, name: &str) -> Option<String> {
@@ -255,7 +277,7 @@ fn container_limit(file: &str) -> Option<u64> {
     control_groups().iter().filter_map(|folder| number_in(folder, file)).min()
 }
 
-fn memory(world: World) -> Memory {
+fn memory(world: World, pins: bool) -> Memory {
     let told = word("/proc/meminfo").unwrap_or_default();
     let line = |name: &str| {
         let value = told.lines().find_map(|line| line.strip_prefix(name))?;
@@ -274,6 +296,7 @@ fn memory(world: World) -> Memory {
         available: line("MemAvailable:").unwrap_or(0),
         container: container.min_by_key(|(limit, taken)| limit.saturating_sub(*taken)),
         slots_of_a_rank: Settings::default().slot_memory(world.ranks, world.nodes).ok(),
+        pinned_by_a_rank: pinned(world).filter(|_| pins),
         refused: refused.map(|error| error.to_string()),
         shm: shm.map(|shm| shm.f_blocks.saturating_mul(shm.f_frsize)),
     }

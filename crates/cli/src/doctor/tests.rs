@@ -291,19 +291,62 @@ fn rails_that_differ_are_told() {
 
 #[test]
 fn what_programs_need_to_reach_devices_is_told() {
-    told(|it| it.verbs.files.clear(), Warning, "0 of 2 devices", "modprobe ib_uverbs");
+    let unasked = |change: fn(&mut State)| {
+        move |it: &mut State| {
+            it.world.rails = None;
+            change(it);
+        }
+    };
+    let no_files = |it: &mut State| it.verbs.files.clear();
+    told(unasked(no_files), Warning, "0 of 2 devices", "modprobe ib_uverbs");
     let refused = |it: &mut State| {
         let why = Some("Permission denied".to_owned());
         it.verbs.files.insert("uverbs1".to_owned(), why);
     };
     told(refused, Warning, "1 of 2 devices by /dev/infiniband (uverbs1: Permission", "chmod a+rw");
-    told(|it| it.verbs.library = None, Warning, "libibverbs.so.1", "apt-get install libibverbs1");
-    told(|it| it.verbs.drivers.clear(), Warning, "without drivers", "ibverbs-providers");
+    let no_library = |it: &mut State| it.verbs.library = None;
+    told(unasked(no_library), Warning, "libibverbs.so.1", "apt-get install libibverbs1");
+    let no_drivers = |it: &mut State| it.verbs.drivers.clear();
+    told(unasked(no_drivers), Warning, "without drivers", "ibverbs-providers");
+    // Rails are asked for.
+    told(no_files, WouldFail, "0 of 2 devices", "modprobe ib_uverbs");
+    told(no_library, WouldFail, "libibverbs.so.1", "apt-get install libibverbs1");
+    told(no_drivers, WouldFail, "without drivers", "ibverbs-providers");
     let card = |it: &mut State| {
         (it.facts.rdma, it.world.rails) = (None, None);
         it.facts.pci.push(pci(0x15b3, 0x02_0000, "mlx5_core"));
     };
     told(card, Warning, "no RDMA device", "modprobe mlx5_ib");
+}
+
+#[test]
+fn what_makes_verbs_impossible_fails_where_it_is_asked_for() {
+    let asked = |change: fn(&mut State)| {
+        move |it: &mut State| {
+            it.environment.insert("CROSSTIE_TRANSPORT".to_owned(), "verbs".to_owned());
+            it.world.rails = None;
+            change(it);
+        }
+    };
+    let mut state = healthy();
+    asked(|_| ())(&mut state);
+    assert_eq!(bad(&state), []);
+    told(asked(|it| it.facts.rdma = None), WouldFail, "no RDMA device", "modprobe");
+    told(asked(|it| it.verbs.library = None), WouldFail, "libibverbs.so.1", "apt-get install");
+    told(asked(|it| it.verbs.files.clear()), WouldFail, "0 of 2 devices", "modprobe ib_uverbs");
+    let lock = |it: &mut State| {
+        (it.limits.may_lock, it.limits.locked) = (false, Some(65536));
+        it.memory.pinned_by_a_rank = Some(65537);
+    };
+    told(asked(lock), WouldFail, "65536 bytes", "memlock unlimited");
+    let mut state = healthy();
+    asked(|it| first_port(it).state = Some("DOWN".to_owned()))(&mut state);
+    assert!(bad(&state).iter().all(|it| it.verdict == Warning), "the other port is up");
+    let second = &mut state.facts.rdma.as_mut().unwrap()[1].ports[0];
+    second.state = Some("DOWN".to_owned());
+    let all = bad(&state);
+    let none = all.iter().find(|finding| finding.check == "usable ports").unwrap();
+    assert_eq!((none.verdict, none.found.as_str()), (WouldFail, "none"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crosstie_probe::{InterfaceKind, RdmaDevice, RdmaPort};
 
-use super::finding::{Finding, Group};
+use super::finding::{Finding, Group, Verdict};
 use super::state::State;
 
 /// Mellanox, now NVIDIA: its cards have a driver for Ethernet, and another for RDMA.
@@ -17,13 +17,34 @@ pub fn check(state: &State, found: &mut Vec<Finding>) {
         found.extend(rails(state));
         return;
     }
+    let is_needed = state.asks_for_verbs() || state.world.rails.is_some();
     let ports = || devices.iter().flat_map(|&it| it.ports.iter().map(move |port| (it, port)));
     found.extend(ports().map(|(device, port)| one_port(state, device, port)));
     found.extend(mtus(state, ports().filter(|(_, port)| port.is_up())));
     found.extend(speeds(ports().filter(|(_, port)| port.is_up())));
-    found.push(files(state, &devices));
-    found.push(library(state));
+    found.extend(usable(ports().map(|(_, port)| port)).filter(|_| state.asks_for_verbs()));
+    let none_reachable = reachable(state, &devices) == 0;
+    found.push(needed(is_needed && none_reachable, files(state, &devices)));
+    found.push(needed(is_needed, library(state)));
     found.extend(rails(state));
+}
+
+/// What is a warning where ranks can do without verbs would fail where they cannot.
+fn needed(is_needed: bool, finding: Finding) -> Finding {
+    match finding.verdict {
+        Verdict::Warning if is_needed => Finding { verdict: Verdict::WouldFail, ..finding },
+        _ => finding,
+    }
+}
+
+/// Where no port can be used and verbs is asked for.
+fn usable<'a>(mut ports: impl Iterator<Item = &'a RdmaPort>) -> Option<Finding> {
+    let any = ports.any(|port| port.ailment().is_none());
+    (!any).then(|| {
+        add("usable ports", "none")
+            .wanted("one at least: CROSSTIE_TRANSPORT=verbs")
+            .would_fail("do what the findings above say, or use CROSSTIE_TRANSPORT=auto")
+    })
 }
 
 fn add(check: &'static str, found: impl Into<String>) -> Finding {
@@ -31,6 +52,11 @@ fn add(check: &'static str, found: impl Into<String>) -> Finding {
 }
 
 fn without_devices(state: &State) -> Finding {
+    if state.asks_for_verbs() {
+        return add("devices", "no RDMA device")
+            .wanted("one at least: CROSSTIE_TRANSPORT=verbs")
+            .would_fail("load its driver (`modprobe mlx5_ib` for ConnectX cards), pass /dev/infiniband on into the container, or use CROSSTIE_TRANSPORT=auto");
+    }
     let finding = add("devices", "no RDMA device: hosts reach each other by TCP");
     let idle = state.facts.pci.iter().find(|device| {
         device.ids[0] == Some(MELLANOX) && device.driver.as_deref() == Some("mlx5_core")
@@ -43,7 +69,7 @@ fn without_devices(state: &State) -> Finding {
     }
 }
 
-/// Not more than a warning: a port may be left without a cable on purpose, and TCP may take another way. Who needs it
+/// Not more than a warning, even where verbs is asked for: a port may be left without a cable on purpose, and TCP may take another way. Who needs it
 /// says how many rails there must be, or names its address.
 fn one_port(state: &State, device: &RdmaDevice, port: &RdmaPort) -> Finding {
     let name = format!("port {} of {}", port.number, device.name);
@@ -108,12 +134,14 @@ fn speeds<'a>(ports: impl Iterator<Item = (&'a RdmaDevice, &'a RdmaPort)>) -> Op
     })
 }
 
+/// How many devices this user may open.
+fn reachable(state: &State, devices: &[&RdmaDevice]) -> usize {
+    let is_open = |name: &String| matches!(state.verbs.files.get(name), Some(None));
+    devices.iter().filter(|device| device.uverbs.as_ref().is_some_and(is_open)).count()
+}
+
 fn files(state: &State, devices: &[&RdmaDevice]) -> Finding {
-    let files = &state.verbs.files;
-    let reachable = |device: &&&RdmaDevice| {
-        device.uverbs.as_ref().is_some_and(|name| matches!(files.get(name), Some(None)))
-    };
-    let count = devices.iter().filter(reachable).count();
+    let (files, count) = (&state.verbs.files, reachable(state, devices));
     let refused = files.iter().filter(|(name, _)| name.starts_with("uverbs"));
     let refused: Vec<String> =
         refused.filter_map(|(name, why)| Some(format!("{name}: {}", why.as_ref()?))).collect();
