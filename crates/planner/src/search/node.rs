@@ -30,9 +30,14 @@ use super::pack::{Board, End, Packing, Ring};
 
 /// Channels that a plan has at most: each costs every GPU a thread block. NCCL's search stops there too.
 pub(super) const MOST_CHANNELS: u32 = 32;
-/// Steps that a packing takes at most, and that all packings on one rung of the ladder do.
+/// Steps that a packing takes at most, but on large machines, and that all packings on one rung of the ladder do.
 const STEPS_OF_ONE: u64 = 1_500;
 const STEPS_OF_RUNG: u64 = 6_000;
+
+/// The steps of one packing: a ring takes one for each of its GPUs, however many there are.
+fn steps_of_one(model: &Model) -> u64 {
+    STEPS_OF_ONE.max(2 * model.seats.len() as u64)
+}
 
 /// The ladder of totals, in thousandths of the bound. On each rung fewer rings come first.
 const RUNGS: [u64; 15] = [999, 980, 950, 910, 860, 800, 740, 670, 600, 520, 440, 350, 250, 120, 0];
@@ -132,7 +137,7 @@ pub(super) fn through(model: &Model, rings: &[[Vec<u32>; 2]], speed: u64) -> Opt
             continue;
         }
         let pack = |at: u64| {
-            let mut steps = STEPS_OF_ONE;
+            let mut steps = steps_of_one(model);
             let packed = Packing::new(&board, rings.len(), at, &around).run(&mut steps);
             gave_up.set(gave_up.get() || steps == 0);
             packed.map(|rings| finish(&board, &rings, speed))
@@ -265,7 +270,7 @@ impl Search<'_> {
         {
             return None;
         }
-        let mut few = STEPS_OF_ONE.min(*steps);
+        let mut few = steps_of_one(self.model).min(*steps);
         let before = few;
         let packing = Packing::new(board, (count / each) as usize, speed, self.around);
         let packed = packing.run(&mut few);
