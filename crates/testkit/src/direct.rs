@@ -295,8 +295,10 @@ impl State {
         self.pairs[pair].untold += 1;
     }
 
+    /// A chain that has arrived has ended; none has where the peer lets nothing arrive any more.
     fn tell_sent(&mut self, pair: usize) {
-        self.pairs[pair].untold -= 1;
+        let Some(untold) = self.pairs[pair].untold.checked_sub(1) else { return };
+        self.pairs[pair].untold = untold;
         self.tell(pair, Completion::Sent);
     }
 
@@ -318,14 +320,13 @@ impl State {
 
     /// The pair ends. What it had posted is on the network, which does not lose it.
     fn end(&mut self, pair: usize) {
-        if self.pairs[pair].gone {
-            return;
+        if !self.pairs[pair].gone {
+            while !self.pairs[pair].on_way.is_empty() {
+                self.deliver(pair);
+            }
+            self.pairs[pair].gone = true;
+            self.tell(pair, Completion::Failed(Gone));
         }
-        while !self.pairs[pair].on_way.is_empty() {
-            self.deliver(pair);
-        }
-        self.pairs[pair].gone = true;
-        self.tell(pair, Completion::Failed(Gone));
         let peer = self.pairs[pair].peer;
         if !self.pairs[peer].gone {
             self.pairs[peer].gone = true;
@@ -446,6 +447,12 @@ impl Pair for DirectPair {
 
     fn fail(&mut self) {
         self.network.state().end(self.number);
+    }
+
+    fn let_go(&mut self) {
+        let pair = &mut self.network.state().pairs[self.number];
+        pair.on_way.clear();
+        pair.gone = true;
     }
 }
 

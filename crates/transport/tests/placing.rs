@@ -7,12 +7,12 @@ use crosstie_testkit::conformance;
 use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_testkit::direct::{Direct, DirectPair, Network};
 use crosstie_testkit::world::{Path, World, message};
-use crosstie_transport::TransportError;
-use crosstie_transport::seam::{Endpoint, Limits};
+use crosstie_transport::seam::{Endpoint, Grant, Limits};
 use crosstie_transport::tcp::{Relays, Stream};
 use crosstie_transport::wires::Joint;
 use crosstie_transport::wires::mixed::MixedEndpoint;
 use crosstie_transport::wires::placing::{PlacingEndpoint, RING_SLOTS, Ring};
+use crosstie_transport::{Region, TransportError};
 
 const BARE: Subject = Subject { connect: at_once, faults: None };
 
@@ -326,6 +326,30 @@ fn memory_of_a_long_message_is_kept_until_its_last_chain_has_ended() {
         world.progress();
         assert_eq!(world.end(0).borrower(), None);
     }
+}
+
+/// A peer that holds a grant could write for as long as the device takes its writes, and the caller has its memory back.
+#[test]
+fn memory_of_a_call_that_has_failed_is_not_written_by_a_peer_that_was_named_it() {
+    let len = LIMITS.slot_bytes;
+    let network = Network::new(None, true);
+    let mut world = World::new(boxed(endpoints(&network, 2, 1, LIMITS)));
+    let place = Region::leak(vec![7; len].into());
+    let receiver = world.end(1).receiver(PATH.src, PATH.channel).expect("the path exists");
+    let grant = Grant { receiver, limit: len, place: Some(place) };
+    world.end(1).post(&[grant]).expect("the peer is alive");
+    (0..4).for_each(|_| world.progress());
+    world.end(1).withdraw();
+    let mut outgoing = world.outgoing(PATH, &message(PATH, 0, len));
+    assert!(outgoing.step(&mut world).expect("nobody has told of a failure"), "it has a grant");
+    for _ in 0..50 {
+        world.progress();
+        assert!(place.to_vec().iter().all(|&byte| byte == 7), "the caller's memory is its own");
+    }
+    world.kill(1);
+    let mut next = world.outgoing(PATH, &message(PATH, 1, len));
+    let error = world.until("the peer's end", |world| next.step(world).err());
+    assert!(matches!(error, TransportError::PeerGone { peer: 1, .. }), "{error}");
 }
 
 /// A sender does not wait for the network's word between two messages, or the wire would be idle meanwhile.

@@ -176,6 +176,9 @@ impl Link for Socket {
 
     /// Only `push` reads memory that is to be sent.
     fn fall_silent(&mut self) {}
+
+    /// Only this end reads from the socket, and writes to it.
+    fn withdraw(&mut self) {}
 }
 
 impl Medium for Sockets {

@@ -544,6 +544,10 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         Ok(Some(SendSpace::Lent))
     }
 
+    fn withdraw(&mut self) {
+        self.wires.iter_mut().for_each(Wire::withdraw);
+    }
+
     fn borrower(&mut self) -> Option<u32> {
         if !self.lends {
             return None;

@@ -190,4 +190,9 @@ pub trait Link: Send {
 
     /// Sends nothing more: from now on it touches no memory that was to be sent.
     fn fall_silent(&mut self);
+
+    /// Its rank's operation has failed: from now on neither this end nor the peer's touches memory that was to be sent,
+    /// or that was granted. The peer is not told: it would take this rank for the culprit, and learns from its monitor
+    /// who is.
+    fn withdraw(&mut self);
 }

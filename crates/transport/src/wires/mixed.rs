@@ -255,6 +255,13 @@ impl<P: Pair> Link for MixedLink<P> {
             Self::Ring(ring) => ring.fall_silent(),
         }
     }
+
+    fn withdraw(&mut self) {
+        match self {
+            Self::Socket(socket) => socket.withdraw(),
+            Self::Ring(ring) => ring.withdraw(),
+        }
+    }
 }
 
 fn ended<E, F>(why: Ended<E>, mixed: impl FnOnce(E) -> F) -> Ended<F> {

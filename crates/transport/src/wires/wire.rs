@@ -226,6 +226,17 @@ impl<L: Link> Wire<L> {
     fn fall_silent(&mut self, error: Option<L::Error>) {
         self.deaf = self.deaf.take().or(error);
         self.link.fall_silent();
+        self.give_up();
+    }
+
+    /// The operation has failed: nothing of it is sent or received any more.
+    #[cold]
+    pub fn withdraw(&mut self) {
+        self.link.withdraw();
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
         self.outbox.clear();
         self.sending.iter_mut().for_each(OutEnd::abandon);
         self.dirty = false;

@@ -457,12 +457,17 @@ impl Pair for VerbsPair {
     }
 
     fn fail(&mut self) {
-        // Destroying it returns when the device has let go of all its memory.
-        if self.pair.take().is_some() {
+        self.let_go();
+        if !self.link.is_ended.swap(true, Ordering::AcqRel) {
             let _ = self.link.socket.shutdown(Shutdown::Both);
-            self.link.is_ended.store(true, Ordering::Release);
             self.some_ended.store(true, Ordering::Release);
         }
+    }
+
+    /// To the peer it is as if the network lost everything, until its device gives up.
+    fn let_go(&mut self) {
+        // Destroying it returns when the device has let go of all its memory.
+        self.pair = None;
     }
 }
 

@@ -117,4 +117,7 @@ pub trait Pair: Send {
     /// Ends it. When this returns, the device reads and writes no memory for it any more, nor does the peer's. If it
     /// had not failed, [`Completion::Failed`] or [`Completion::Left`] is told once. Dropping it does the same.
     fn fail(&mut self);
+
+    /// The same, but neither this rank nor the peer's is told: the peer is when this is dropped.
+    fn let_go(&mut self);
 }

@@ -292,6 +292,14 @@ impl<P: Pair> Ring<P> {
     }
 }
 
+impl<P: Pair> Ring<P> {
+    /// The device reads nothing for them any more.
+    fn forget_chains(&mut self) {
+        self.chains.clear();
+        self.sent_batches = 0;
+    }
+}
+
 impl<P: Pair> Lane<P> {
     fn post(
         &mut self,
@@ -453,7 +461,11 @@ impl<P: Pair> Link for Ring<P> {
 
     fn fall_silent(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.pair.fail());
-        self.chains.clear();
-        self.sent_batches = 0;
+        self.forget_chains();
+    }
+
+    fn withdraw(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.pair.let_go());
+        self.forget_chains();
     }
 }
