@@ -1,5 +1,7 @@
 //! Owns how fast the links of a world are: one line for each class of hop, with where its numbers come from.
 
+use alloc::collections::{BTreeMap, BTreeSet};
+
 use crosstie_topo::{Bandwidth, GpuModel, LinkKind, Topology, VertexId};
 
 use super::Pattern;
@@ -305,6 +307,8 @@ pub struct Links {
     pub rings_mb_s: Option<u64>,
     /// What its trees carry together.
     pub trees_mb_s: Option<u64>,
+    /// Ranks of a node by which these leave it, each with a share of the messages.
+    pub gates: u64,
     /// Bytes of the longest message.
     pub message_bytes: u64,
 }
@@ -324,6 +328,7 @@ impl Links {
         memory_mb_s: Some(HOST_MEMORY_MB_S),
         rings_mb_s: None,
         trees_mb_s: None,
+        gates: 1,
         message_bytes: MESSAGE_BYTES,
     };
 
@@ -366,6 +371,7 @@ impl Links {
             memory_mb_s: None,
             rings_mb_s: Some(rings.total_mb_s()).filter(|&mb_s| mb_s > 0),
             trees_mb_s: Some(trees_mb_s).filter(|&mb_s| mb_s > 0),
+            gates: gates(rings),
             ..Self::HOST
         }
     }
@@ -374,6 +380,16 @@ impl Links {
     pub const fn are_carried(&self) -> bool {
         self.inside.class.is_carried() && self.between.class.is_carried()
     }
+}
+
+/// By how many of a node's GPUs rings leave it, of the node with the fewest.
+fn gates(rings: &Rings) -> u64 {
+    let mut gates = BTreeMap::<u32, BTreeSet<u32>>::new();
+    for stretch in rings.rings.iter().flat_map(|ring| &ring.nodes) {
+        let gate = stretch.relay_out.or(stretch.gpus.last().copied());
+        gates.entry(stretch.node).or_default().extend(gate);
+    }
+    gates.values().map(|of_node| of_node.len() as u64).min().unwrap_or(1).max(1)
 }
 
 /// What all links of a kind carry from a device.

@@ -113,7 +113,11 @@ fn messages(work: &Work, links: &Links, chunk: u128) -> [u128; 2] {
         Some(exchange) => {
             exchange.messages(chunk, links.message_bytes) * u128::from(work.exchanges)
         }
-        None => u128::from(work.messages.between) * pieces,
+        // Each gate has its share of what exceeds a message.
+        None => {
+            let gates = work.searched_mb_s(links).map_or(1, |_| u128::from(links.gates.max(1)));
+            u128::from(work.messages.between) * pieces.div_ceil(gates)
+        }
     };
     [
         u128::from(work.messages.inside) * pieces * u128::from(links.inside.message_ns),
@@ -137,7 +141,7 @@ fn busiest(work: &Work, links: &Links, chunk: u128) -> (u128, Bottleneck) {
     match work.searched_mb_s(links) {
         // The search loads every NIC, and no link with more than it bears.
         Some(mb_s) => {
-            resources[0].0 = transfer_ns(bytes(work.rank.inside.max(work.rank.between)), mb_s);
+            resources[0].0 = transfer_ns(bytes(work.searched), mb_s);
         }
         None => {
             let relayed = work.exchange(links).map_or(0, |it| it.relayed * work.exchanges);

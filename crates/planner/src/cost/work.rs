@@ -67,6 +67,8 @@ pub struct Work {
     /// Chunks that all ranks of the busiest node send to each other, and to other nodes or receive from there,
     /// whatever is more.
     pub node: Pair,
+    /// Chunks for which rings or trees that were found for the machine have their whole bandwidth, one after the other.
+    pub searched: u64,
     /// How often each rank sends a chunk to each rank of other nodes.
     pub exchanges: u64,
     /// Who sends to whom, and how often.
@@ -86,6 +88,7 @@ impl Work {
                 messages: none,
                 rank: none,
                 node: none,
+                searched: 0,
                 exchanges: 0,
                 pattern: None,
             };
@@ -108,6 +111,7 @@ impl Work {
         work.algorithm = algorithm;
         if collective == Collective::Barrier {
             (work.rank, work.node) = (Pair::default(), Pair::default());
+            work.searched = 0;
             work.pattern = None;
         }
         work
@@ -157,7 +161,8 @@ impl Form {
 
     fn work(&self, parts: u64, steps: Pair, messages: Pair, rank: Pair, node: Pair) -> Work {
         let (algorithm, exchanges, pattern) = (Algorithm::Ring, 0, None);
-        Work { algorithm, parts, steps, messages, rank, node, exchanges, pattern }
+        let searched = rank.inside.max(rank.between);
+        Work { algorithm, parts, steps, messages, rank, node, searched, exchanges, pattern }
     }
 
     /// Each of the n − 1 steps of a turn is a message to the next rank.
@@ -229,7 +234,11 @@ impl Form {
         let leaving = if aligned { 4 } else { 4 + u64::from(m.next_power_of_two().ilog2()) };
         let crossing = if ways == 2 { 2 * leaving } else { leaving };
         let node = only(Pair::new(ways * 2 * (m - 1), crossing.min(ways * trees * (n - 1))));
-        self.work(trees, steps, only(Pair::new(ways * most, ways * most)), rank, node)
+        let work = self.work(trees, steps, only(Pair::new(ways * most, ways * most)), rank, node);
+        // Trees that were found bear the way up and the way down at once. One way alone leaves half of a lone node's
+        // links idle; among several it may be the way of which the fullest has all.
+        let searched = if ways == 1 && nodes == 1 { trees / 2 } else { trees };
+        Work { searched, ..work }
     }
 
     /// Inside nodes everyone with everyone, and each rank with its like on the other nodes.

@@ -162,9 +162,16 @@ pub fn reason(choice: &Choice, file: Option<&str>) -> String {
         }
         ChoiceWhy::Model => "fastest by the model".into(),
     };
-    let next = choice
-        .runner_up
-        .map(|(next, time_ns)| format!("; next {} with {}", next.name(), time(time_ns)));
+    let next = choice.runner_up.map(|(next, time_ns)| {
+        let (next, with) = (next.name(), time(time_ns));
+        match choice.time_ns {
+            slower if slower > time_ns => format!(
+                "; {next} has {with} here, for sizes are decided by the next step, two for each power of two"
+            ),
+            own if time(own) == with => format!("; {next} is as fast"),
+            _ => format!("; next {next} with {with}"),
+        }
+    });
     if choice.bottleneck == Bottleneck::Nobody {
         return "a lone rank has nobody to send to".into();
     }
