@@ -215,7 +215,7 @@ pub struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Option<u32>,
 
-    /// How bytes travel; auto: shared memory inside a node, TCP between nodes
+    /// How bytes travel; auto: shared memory inside a node, between nodes ibverbs where both ends have it, else TCP
     #[arg(long, value_enum, default_value_t = TransportArg::Auto, help_heading = "World")]
     pub transport: TransportArg,
 

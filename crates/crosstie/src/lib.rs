@@ -1,7 +1,7 @@
 //! Collective communication for training on many nodes.
 //!
 //! A [`Communicator`] joins ranks, as processes or threads, on one host or many; its collectives
-//! run over shared memory inside a node and TCP between nodes. Every call has a deadline, and a
+//! run over shared memory inside a node and ibverbs or TCP between nodes. Every call has a deadline, and a
 //! failure has a name: which rank, on which host, and what to do.
 //!
 //! ```

@@ -131,8 +131,11 @@ impl Address {
             return vec![Way::Lid(peer.lid)];
         }
         let way = |(low, high): (Gid, Gid)| {
-            let (own, peer) = if is_lower { (low, high) } else { (high, low) };
-            Some(Way::Gid { own: u8::try_from(own.index).ok()?, peer: peer.address })
+            // One that one end cannot name is none at the other either.
+            let [low_index, high_index] =
+                [u8::try_from(low.index).ok()?, u8::try_from(high.index).ok()?];
+            let (own, peer) = if is_lower { (low_index, high) } else { (high_index, low) };
+            Some(Way::Gid { own, peer: peer.address })
         };
         pairs.into_iter().filter_map(way).collect()
     }

@@ -39,7 +39,7 @@ pub struct TuneArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub nodes: Vec<u32>,
 
-    /// How bytes travel in these worlds: auto (shared memory inside a node, TCP between), tcp (one node)
+    /// How bytes travel in these worlds: auto (shared memory inside a node, ibverbs or TCP between), tcp (one node)
     #[arg(
         long,
         value_enum,
@@ -91,7 +91,7 @@ pub struct TuneArgs {
 /// Which transports to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TunedTransport {
-    /// Shared memory inside a node, TCP between nodes
+    /// Shared memory inside a node, ibverbs or TCP between nodes
     Auto,
     /// TCP between any two ranks
     Tcp,

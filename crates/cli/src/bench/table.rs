@@ -243,7 +243,7 @@ fn head(header: &Header) -> Vec<String> {
     }
     if header.nodes_by_default {
         lines.push(format!(
-            "# nodes are emulated, {} by default, with TCP between them (--nodes 1: shared memory alone)",
+            "# nodes are emulated, {} by default, with a network between them (--nodes 1: shared memory alone)",
             header.nodes
         ));
     }

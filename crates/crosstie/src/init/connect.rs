@@ -212,7 +212,11 @@ impl<'a> Neighbourhood<'a> {
     ) -> Result<Box<dyn Endpoint>, Error> {
         let library = self.verbs_library();
         let nic = library.as_ref().map_err(Clone::clone).and_then(|library| {
-            Ok((library, self.verbs_nic(library).map_err(|error| error.to_string())?))
+            let nic = self.verbs_nic(library).map_err(|error| {
+                tracing::warn!(%error, "all wires of this rank are over TCP");
+                error.to_string()
+            });
+            Ok((library, nic?))
         });
         let port = nic.as_ref().ok().map(|(_, nic)| (nic.device.clone(), nic.port));
         let elsewhere = elsewhere(links.source, &links.peers).map(|peer| peer.rank);

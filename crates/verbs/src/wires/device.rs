@@ -1,7 +1,7 @@
 //! Owns [`VerbsDevice`]: all wires of a rank over one port of one device.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -69,6 +69,11 @@ pub struct VerbsDevice {
     heap: Option<Heap>,
     blocks: RefCell<Registrations<Domain>>,
     ended: Cell<u64>,
+    /// Those that could not be registered, by their serials: messages from and to them are copied. They are tried again
+    /// once another has ended.
+    refused: RefCell<BTreeSet<u64>>,
+    /// Whether a refusal was told: those that follow have the same cause.
+    has_warned: Cell<bool>,
     /// By the numbers of their queue pairs.
     ends: Vec<End>,
     ears: OwnedFd,
@@ -122,6 +127,8 @@ impl VerbsDevice {
             heap,
             blocks: RefCell::new(Registrations::new(domain.clone())),
             ended: Cell::new(0),
+            refused: RefCell::default(),
+            has_warned: Cell::new(false),
             domain,
             ends: Vec::new(),
             ears,
@@ -178,6 +185,7 @@ impl VerbsDevice {
         if self.ended.replace(ended) != ended {
             let serial = |region| heap.allocation_of(region).map(|allocation| allocation.serial);
             blocks.keep(|known| serial(known.region) == Some(known.serial));
+            self.refused.borrow_mut().clear();
         }
         let keys = blocks.find(&region).or_else(|| self.register_block(heap, &mut blocks, region));
         keys.map(wire_keys)
@@ -191,12 +199,23 @@ impl VerbsDevice {
         region: Region,
     ) -> Option<crate::Keys> {
         let allocation = heap.allocation_of(region)?;
+        let serial = allocation.serial;
+        if self.refused.borrow().contains(&serial) {
+            return None;
+        }
         let pinnable = Pinnable::of_this_process().check(allocation.region.len() as u64);
         // SAFETY: where a block ends, the heap punches a hole, and what lies there next has other pages; on a host that
         // punches none, it has the same, but peers write only to places of receives that have not ended, as with
         // slots. Those are places of which their owner has said that they may be written.
         let keys = pinnable.and_then(|()| unsafe { blocks.keys(allocation) });
-        keys.inspect_err(|error| tracing::warn!(%error, "a buffer is copied")).ok()
+        let refuse = |error: &VerbsError| {
+            self.refused.borrow_mut().insert(serial);
+            match self.has_warned.replace(true) {
+                false => tracing::warn!(%error, "buffers are copied, for they cannot be pinned"),
+                true => tracing::debug!(%error, "a buffer is copied"),
+            }
+        };
+        keys.inspect_err(refuse).ok()
     }
 
     /// Passes on what the completion queue has; whether that was anything.

@@ -126,7 +126,12 @@ fn offer(
     for (place, half) in halves.iter().enumerate().filter(|(_, half)| half.is_trying()) {
         let ours = match own {
             _ if half.excluded.is_some() => Err(half.excluded.clone().unwrap_or_default()),
-            Ok(own) => own.queue_pairs(half.stream.peer).map_err(|error| error.to_string()),
+            Ok(own) => own.queue_pairs(half.stream.peer).map_err(|error| {
+                if offered.iter().all(|(_, ours): &(_, Result<_, _>)| ours.is_ok()) {
+                    tracing::warn!(peer = half.stream.peer, %error, "a wire cannot be made over ibverbs");
+                }
+                error.to_string()
+            }),
             Err(why) => Err(why.clone()),
         };
         half.talk(patience).say_hello(ours.as_ref().map(|(_, address)| address))?;

@@ -94,6 +94,7 @@ impl RingMemory {
             taken: 0,
             told: 0,
             over: None,
+            is_silent: false,
         })
     }
 
@@ -133,6 +134,8 @@ pub struct Ring<P: Pair> {
     told: u32,
     /// Why nothing more comes, once all that is here was taken.
     over: Option<Ended<P::Error>>,
+    /// Its pairs were ended here: nothing is posted any more.
+    is_silent: bool,
 }
 
 /// One pair of a wire.
@@ -295,6 +298,7 @@ impl<P: Pair> Ring<P> {
 impl<P: Pair> Ring<P> {
     /// The device reads nothing for them any more.
     fn forget_chains(&mut self) {
+        self.is_silent = true;
         self.chains.clear();
         self.sent_batches = 0;
     }
@@ -442,6 +446,9 @@ impl<P: Pair> Link for Ring<P> {
         }
         if let Some(why) = self.over.take() {
             return Err(why);
+        }
+        if self.is_silent {
+            return Ok(any);
         }
         for lane in &mut self.lanes {
             let used = std::mem::take(&mut lane.used);
