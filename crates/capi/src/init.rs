@@ -9,6 +9,7 @@ use crosstie::{Meeting, Settings, UniqueId};
 use crate::call::Place;
 use crate::communicator::Comm;
 use crate::config::{Config, Given};
+use crate::device;
 use crate::errors::{Answer, Code, Refusal, lock};
 use crate::group::{self, Item};
 use crate::handles::Handle;
@@ -88,6 +89,7 @@ pub fn rank(
     config: &Given,
 ) -> Answer<Code> {
     out.check("comm")?;
+    device::look();
     let config = Config::read(config, Config::default())?;
     let place = place(rank, size)?;
     let settings = settings(id, place)?;
@@ -124,6 +126,7 @@ fn place(rank: c_int, size: c_int) -> Answer<Place> {
 /// `ncclCommInitAll`: as many ranks as there are devices, all in this process.
 pub fn all(out: &Out<Handle>, count: c_int, devices: &In<c_int>) -> Answer<Code> {
     out.check("comms")?;
+    device::look();
     let size = u32::try_from(count).ok().filter(|&size| size > 0);
     let size = size.ok_or_else(|| Refusal::argument(format!("{count} devices")))?;
     let devices = devices.array(size as usize).unwrap_or_else(|| (0..count).collect());

@@ -6,11 +6,12 @@
 //! `ncclGetLastError` gives.
 //!
 //! `pointer` is the one module that follows pointers of the program; `ffi` the one that is called
-//! from C; all others are safe code.
+//! from C; `device` asks CUDA's driver whose memory is; all others are safe code.
 
 mod call;
 mod communicator;
 mod config;
+mod device;
 mod errors;
 mod exit;
 mod ffi;

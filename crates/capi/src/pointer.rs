@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 
+use crate::device;
 use crate::errors::{Answer, Refusal};
 
 /// Where a result goes.
@@ -102,6 +103,9 @@ impl Memory {
         if bytes > 0 && self.0.is_null() {
             return Err(null(name));
         }
+        if bytes > 0 && device::is_of_a_gpu(self.address()) {
+            return Err(of_a_gpu(name));
+        }
         Ok(Span { address: self.0.expose_provenance(), bytes })
     }
 
@@ -151,6 +155,13 @@ impl Span {
         // collective do not overlap, for that was checked, and those of a group's messages must not.
         unsafe { std::slice::from_raw_parts_mut(first, self.bytes) }
     }
+}
+
+#[cold]
+fn of_a_gpu(name: &str) -> Refusal {
+    Refusal::usage(format!(
+        "{name} is memory of a GPU, for which there is no support yet: copy it to memory of the host (ncclMemAlloc) first"
+    ))
 }
 
 fn null(name: &str) -> Refusal {

@@ -4,12 +4,20 @@ mod support;
 
 use std::process::Child;
 
-use support::{build, command, finish, has, run, scratch};
+use support::{build, build_library, command, finish, has, run, scratch};
 
 #[test]
 fn bad_calls_are_refused_with_a_code_and_a_text() {
     if has("gcc") {
         run(&build("gcc", "refusals.c"), &[]);
+    }
+}
+
+#[test]
+fn memory_of_a_gpu_is_refused_and_not_followed() {
+    if has("gcc") {
+        let driver = build_library("driver.c", "libcuda.so.1");
+        run(&build("gcc", "gpu.c"), &[&driver.display().to_string()]);
     }
 }
 

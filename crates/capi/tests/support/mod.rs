@@ -78,6 +78,21 @@ pub fn build(compiler: &str, source: &str) -> PathBuf {
     program
 }
 
+/// Builds `tests/c/SOURCE` as a library of that name.
+pub fn build_library(source: &str, name: &str) -> PathBuf {
+    let library = scratch(source).join(name);
+    let out = Command::new("gcc")
+        .args(["-Wall", "-Wextra", "-Werror", "-O1", "-std=gnu11", "-shared", "-fPIC"])
+        .arg(format!("-Wl,-soname,{name}"))
+        .arg(root().join("tests/c").join(source))
+        .arg("-o")
+        .arg(&library)
+        .output()
+        .expect("the compiler runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    library
+}
+
 /// The program with these arguments, and the library where it finds it.
 pub fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);

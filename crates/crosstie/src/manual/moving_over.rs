@@ -4,8 +4,7 @@
 //!
 //! `ci/install PREFIX` installs `libnccl.so.2` and `nccl.h`: programs in C and C++ compile and link as before, on host
 //! memory. Streams are not looked at; a call returns when it is complete. What is not there returns `ncclInvalidUsage`,
-//! and `ncclGetLastError` says so: one-sided messages, growing and suspending communicators. Device memory is not
-//! there either, and cannot be told from host memory yet: a pointer to it ends the process, as for any C library.
+//! and `ncclGetLastError` says so: device memory, one-sided messages, growing and suspending communicators.
 //!
 //! # From NCCL, in Rust
 //!
