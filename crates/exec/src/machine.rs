@@ -151,8 +151,8 @@ impl Machine {
 
     /// Drives the operation that has begun, until it is over or somebody else is to drive.
     ///
-    /// After an error, or a panic, the machine is poisoned: no transport reaches memory of the caller
-    /// later, for nobody touches a connection again.
+    /// After an error, or a panic, the machine is poisoned: nobody touches a connection again. After an error no
+    /// transport reaches memory of the caller later, for endpoints withdraw what they lent and granted.
     pub fn drive(
         &mut self,
         run: &Run<'_>,

@@ -26,6 +26,7 @@ use crate::{Region, TransportError};
 
 /// Bytes of the longest message that travels without a grant.
 pub const EAGER_BYTES: usize = 4096;
+
 /// A rank's end of all its connections over one medium.
 pub struct WireEndpoint<M: Medium> {
     rank: u32,

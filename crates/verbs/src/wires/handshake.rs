@@ -122,12 +122,13 @@ fn offer(
     round: usize,
     patience: &Patience<'_>,
 ) -> Result<Vec<Attempt>, TransportError> {
-    let mut offered = Vec::new();
+    let (mut offered, mut has_warned) = (Vec::new(), false);
     for (place, half) in halves.iter().enumerate().filter(|(_, half)| half.is_trying()) {
         let ours = match own {
             _ if half.excluded.is_some() => Err(half.excluded.clone().unwrap_or_default()),
             Ok(own) => own.queue_pairs(half.stream.peer).map_err(|error| {
-                if offered.iter().all(|(_, ours): &(_, Result<_, _>)| ours.is_ok()) {
+                // The others fail for the same cause, as a rule.
+                if !std::mem::replace(&mut has_warned, true) {
                     tracing::warn!(peer = half.stream.peer, %error, "a wire cannot be made over ibverbs");
                 }
                 error.to_string()

@@ -296,8 +296,9 @@ impl<P: Pair> Ring<P> {
 }
 
 impl<P: Pair> Ring<P> {
-    /// The device reads nothing for them any more.
-    fn forget_chains(&mut self) {
+    /// Ends its pairs: the device reads and writes nothing for them any more.
+    fn cease(&mut self, end: impl Fn(&mut P)) {
+        self.lanes.iter_mut().for_each(|lane| end(&mut lane.pair));
         self.is_silent = true;
         self.chains.clear();
         self.sent_batches = 0;
@@ -467,12 +468,10 @@ impl<P: Pair> Link for Ring<P> {
     }
 
     fn fall_silent(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.pair.fail());
-        self.forget_chains();
+        self.cease(P::fail);
     }
 
     fn withdraw(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.pair.let_go());
-        self.forget_chains();
+        self.cease(P::let_go);
     }
 }
