@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crosstie_transport::wires::placing::{
     Completion as Happened, Device, Lasting, Pair, Write as Placed,
@@ -15,9 +16,10 @@ use crosstie_transport::wires::{self, Place};
 use crosstie_transport::{Heap, Region, TransportError};
 use rustix::event::{Timespec, epoll};
 
+use super::outage::Outage;
 use crate::{
-    Account, Completion, CompletionQueue, Context, Depths, Domain, Last, Local, Pinnable,
-    QueuePair, Registration, Registrations, Remote, Source, VerbsError, Write,
+    Account, Completion, CompletionQueue, Context, Depths, Domain, Event, Last, Local, Pinnable,
+    PortState, QueuePair, Registration, Registrations, Remote, Source, VerbsError, Write,
 };
 
 /// Polls between two looks at the links and at the device's events, which are system calls. A rank that is
@@ -77,6 +79,7 @@ pub struct VerbsDevice {
     /// By the numbers of their queue pairs.
     ends: Vec<End>,
     ears: OwnedFd,
+    outage: Outage,
     is_armed: bool,
     polls: u32,
     /// Some queue pair was ended by its own rank.
@@ -103,21 +106,23 @@ struct Link {
 /// What the epoll set tells, besides the places of links in `ends`.
 const OF_QUEUE: u64 = u64::MAX;
 const OF_DEVICE: u64 = u64::MAX - 1;
+const OF_OUTAGE: u64 = u64::MAX - 2;
 /// What one look takes out of the set; more wait for the next.
 const MOST_TOLD: usize = 16;
 
 impl VerbsDevice {
-    /// On an open device, with room for `entries` completions.
+    /// On an open device, with room for `entries` completions. Its port may be down for as long as `patience`.
     pub(super) fn new(
         context: Context,
-        port: u8,
+        (port, patience): (u8, Duration),
         entries: u32,
         heap: Option<Heap>,
     ) -> Result<Self, TransportError> {
         let failed = |error| system("opening a verbs device", error);
         let domain = Domain::new(&context).map_err(failed)?;
         let completions = CompletionQueue::new(&context, entries).map_err(failed)?;
-        let ears = ears(&context, &completions)
+        let outage = Outage::none(patience).map_err(timer)?;
+        let ears = ears(&context, &completions, &outage)
             .map_err(|source| TransportError::System { call: "epoll".to_owned(), source })?;
         Ok(Self {
             context,
@@ -132,6 +137,7 @@ impl VerbsDevice {
             domain,
             ends: Vec::new(),
             ears,
+            outage,
             is_armed: false,
             polls: 0,
             some_ended: Arc::default(),
@@ -257,6 +263,7 @@ impl VerbsDevice {
             match event.data.u64() {
                 OF_QUEUE => {}
                 OF_DEVICE => self.hear_events(each)?,
+                OF_OUTAGE => self.hear_outage(each)?,
                 number => self.has_left(number as u32, each)?,
             }
         }
@@ -282,21 +289,75 @@ impl VerbsDevice {
         Ok(())
     }
 
-    /// What happened to the device ends all its wires, or none.
+    /// What happened to the device ends all its wires, or none; a port that goes down ends them if it stays so.
     fn hear_events(
         &mut self,
         each: &mut impl FnMut(u32, Happened<PairError>),
     ) -> Result<(), TransportError> {
         let failed = |error| system("hearing a verbs device's events", error);
         while let Some(event) = self.context.next_event().map_err(failed)? {
-            let Err(error) = event.check(self.context.name(), self.port) else { continue };
-            tracing::warn!(%error, "verbs device");
-            self.take(each)?;
-            for end in &mut self.ends {
-                let place = end.account.place().clone();
-                let lost = VerbsError::Lost { place, why: error.to_string() };
-                end.over(Happened::Failed(lost.into()), each);
+            match event {
+                Event::PortDown(port) if port == self.port => self.port_fell()?,
+                Event::PortUp(port) if port == self.port => self.port_rose()?,
+                event => {
+                    let checked = event.check(self.context.name(), self.port);
+                    checked.or_else(|error| self.lose(&error, "", each))?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    fn port_fell(&mut self) -> Result<(), TransportError> {
+        let (device, port, patience) = (self.context.name(), self.port, self.outage.patience());
+        tracing::warn!(
+            "port {port} of {device} is down: its wires wait {patience:.0?} for it to come back"
+        );
+        self.outage.begin().map_err(timer)
+    }
+
+    fn port_rose(&mut self) -> Result<(), TransportError> {
+        if let Some(lasted) = self.outage.end().map_err(timer)? {
+            let (device, port) = (self.context.name(), self.port);
+            tracing::warn!("port {port} of {device} is up again, after {lasted:.1?}");
+        }
+        Ok(())
+    }
+
+    /// The port's time is over, if it is still down.
+    fn hear_outage(
+        &mut self,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        if !self.outage.lasts() {
+            return Ok(());
+        }
+        let failed = |error| system("asking for a port's state", error);
+        let port = self.context.port(self.port).map_err(failed)?;
+        if port.state == PortState::Active {
+            return self.port_rose();
+        }
+        self.outage.end().map_err(timer)?;
+        let lasted = format!("not back within {:.1?}: ", self.outage.patience());
+        match port.up(self.context.name()) {
+            Ok(_) => Ok(()),
+            Err(error) => self.lose(&error, &lasted, each),
+        }
+    }
+
+    /// All its wires have ended.
+    fn lose(
+        &mut self,
+        error: &VerbsError,
+        lasted: &str,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        tracing::warn!(%error, "verbs device");
+        self.take(each)?;
+        for end in &mut self.ends {
+            let place = end.account.place().clone();
+            let lost = VerbsError::Lost { place, why: format!("{lasted}{error}") };
+            end.over(Happened::Failed(lost.into()), each);
         }
         Ok(())
     }
@@ -310,9 +371,15 @@ impl VerbsDevice {
     }
 }
 
-fn ears(context: &Context, completions: &CompletionQueue) -> io::Result<OwnedFd> {
+fn timer(source: io::Error) -> TransportError {
+    TransportError::System { call: "setting a timer".to_owned(), source }
+}
+
+fn ears(context: &Context, completions: &CompletionQueue, outage: &Outage) -> io::Result<OwnedFd> {
     let ears = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for (fd, data) in [(completions.fd(), OF_QUEUE), (context.event_fd(), OF_DEVICE)] {
+    let all =
+        [(completions.fd(), OF_QUEUE), (context.event_fd(), OF_DEVICE), (outage.fd(), OF_OUTAGE)];
+    for (fd, data) in all {
         epoll::add(&ears, fd, epoll::EventData::new_u64(data), epoll::EventFlags::IN)?;
     }
     Ok(ears)

@@ -22,8 +22,9 @@ use super::device::{VerbsDevice, VerbsPair, system};
 use super::handshake::{Half, Own, State, meet};
 use super::load::Load;
 use super::nic::Nic;
+use super::outage::patience;
 use super::talk::{Patience, Talk};
-use crate::{Library, Pinnable, Port, QueuePair, VerbsError};
+use crate::{Library, Pinnable, Port, QueuePair, Retry, VerbsError};
 
 /// A rank's end of all its connections over verbs.
 pub type VerbsEndpoint = PlacingEndpoint<VerbsDevice>;
@@ -294,5 +295,6 @@ fn open(
     let pinnable = Pinnable::of_this_process();
     needs.check(&nic.device, context.attributes(), &pinnable).map_err(failed)?;
     let entries = u32::try_from(needs.completions.max(1)).unwrap_or(u32::MAX);
-    Ok((VerbsDevice::new(context, nic.port, entries, heap)?, port))
+    let patience = patience(Retry::within(nic.stall, context.attributes().is_software));
+    Ok((VerbsDevice::new(context, (nic.port, patience), entries, heap)?, port))
 }

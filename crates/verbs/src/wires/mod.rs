@@ -9,6 +9,7 @@ mod handshake;
 mod load;
 mod meeting;
 mod nic;
+mod outage;
 mod talk;
 
 pub use device::{PairError, VerbsDevice, VerbsPair};
