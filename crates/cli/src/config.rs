@@ -276,7 +276,11 @@ fn markdown(mut out: impl Write) -> io::Result<()> {
     for setting in Setting::all() {
         let Setting { name, meaning, scope, .. } = setting;
         let default = setting.default.map(|text| format!("`{text}`")).unwrap_or_default();
-        let also = setting.nccl_name().map(|nccl| format!(" (also `{nccl}`)")).unwrap_or_default();
+        let names: Vec<String> = setting.nccl_names().map(|name| format!("`{name}`")).collect();
+        let also = match names.is_empty() {
+            true => String::new(),
+            false => format!(" (also {})", names.join(", ")),
+        };
         writeln!(out, "| `{name}` | {meaning}{also} | {default} | {} |", scope.name())?;
     }
     out.flush()

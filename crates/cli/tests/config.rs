@@ -81,6 +81,7 @@ fn every_setting_of_a_run_has_a_flag_of_bench() {
         "SECRET_FILE",
         "SIZE",
         "VERBS",
+        "VERBS_DEVICES",
         "VERBS_GID_INDEX",
         "VERBS_QUEUE_PAIRS",
         "VERBS_SERVICE_LEVEL",

@@ -62,7 +62,8 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let record = own_record(&settings, &identity, &listener);
     let world = {
         let _span = tracing::info_span!("meeting").entered();
-        let describe = || topology::describe(&settings.detect, deadline);
+        let ports = settings.verbs.ports.as_ref();
+        let describe = || topology::describe(&settings.detect, ports, deadline);
         crosstie_bootstrap::meet_describing(&identity, &listener, record, deadline, &describe)
     };
     let mut world = world.map_err(|error| joined_before(&identity, error))?;
@@ -126,7 +127,7 @@ pub(crate) fn join(
         if let Err(error) = connects {
             return Err(blame(monitor, &place, error));
         }
-        if let Some((device, port)) = connected.rdma.take() {
+        if let Some((device, port)) = connected.rdma.clone() {
             ways.sends_over(device, port);
         }
         let paths = std::mem::take(&mut connected.paths);
@@ -139,7 +140,7 @@ pub(crate) fn join(
     tracing::debug!(phases = ?world.phases, "connected");
 
     let wait = wait_policy(&world);
-    let Connected { endpoints, heap, over, .. } = connected;
+    let Connected { endpoints, heap, over, rdma, .. } = connected;
     let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
     if let Some(bytes) = settings.protocol.lend_from() {
@@ -162,6 +163,7 @@ pub(crate) fn join(
         slot_memory,
         _descriptors: descriptors,
         over,
+        port: rdma,
         verbs_needs,
         has_left: false,
         unshared: PhantomData,

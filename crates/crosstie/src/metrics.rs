@@ -10,9 +10,9 @@ use crate::Communicator;
 /// What has travelled over one transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportCounters {
-    /// `shm`, `tcp`, `verbs`, `verbs+tcp` (each on some of the wires) or `loopback`.
+    /// `shm`, `tcp`, `verbs` or `loopback`.
     pub transport: &'static str,
-    /// Messages sent by this rank.
+    /// Messages sent by this rank; by way of a relay, too, of which it does not know over what it sends on.
     pub messages: u64,
     /// What they travelled as, on the wire.
     pub wire_messages: u64,
@@ -52,6 +52,8 @@ pub struct Metrics {
     pub nic: NicCounters,
     /// Over what the wires of this rank lead, and where not over verbs, why not.
     pub over: Vec<Over>,
+    /// The RDMA device that this rank sends over, and its port, where some of its wires lead over ibverbs.
+    pub port: Option<(String, u8)>,
     /// What the wires of this rank take of an RDMA device, where some of them lead over ibverbs: if all do. What is
     /// registered of buffers comes on top.
     pub verbs: Option<VerbsNeeds>,
@@ -117,6 +119,7 @@ impl Communicator {
             transports: self.counters(),
             nic: self.nic(),
             over: self.over.clone(),
+            port: self.port.clone(),
             verbs: self.verbs_needs,
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),

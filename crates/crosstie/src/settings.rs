@@ -2,6 +2,7 @@
 //! then the default. The only reader of the environment.
 
 mod detect;
+mod nccl;
 mod ports;
 mod protocol;
 mod rails;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crosstie_bootstrap::{Description, World};
 use crosstie_planner::Nodes;
-use crosstie_probe::{Facts, Source, Tree, assemble};
+use crosstie_probe::{Facts, PortNames, Source, Tree, assemble};
 use crosstie_topo::xml::{Document, Element};
 use crosstie_topo::{Cluster, Topology};
 
@@ -139,8 +139,13 @@ fn machines_of<'a>(world: &'a World, nodes: &Nodes) -> Option<Vec<(&'a str, u32)
     machines.into_iter().collect()
 }
 
-/// What this rank's machine is, for the meeting, which is to be over at `deadline`; `None` where nothing can be told.
-pub(crate) fn describe(detect: &Detect, deadline: Instant) -> Option<Description> {
+/// What this rank's machine is, for the meeting, which is to be over at `deadline`: with these of its RDMA ports alone,
+/// where somebody named them; `None` where nothing can be told.
+pub(crate) fn describe(
+    detect: &Detect,
+    ports: Option<&PortNames>,
+    deadline: Instant,
+) -> Option<Description> {
     // All wait for this answer: a driver that hangs must leave them time to go on without its GPUs.
     let driver = deadline.saturating_duration_since(Instant::now()) / 4;
     let facts = match detect {
@@ -151,6 +156,10 @@ pub(crate) fn describe(detect: &Detect, deadline: Instant) -> Option<Description
     if let (Source::Silent { .. }, Some(why)) = (&facts.gpus.source, facts.gpus.source.why_not()) {
         tracing::warn!("{why}: its GPUs are not known");
     }
+    let facts = match ports {
+        Some(named) => facts.with_ports(named),
+        None => facts,
+    };
     let machine = assemble(&facts);
     for note in &machine.notes {
         tracing::debug!("detection: {note}");

@@ -32,6 +32,7 @@ mod net;
 mod note;
 mod numa;
 mod pci;
+mod port_names;
 mod rdma;
 mod text;
 mod tree;
@@ -45,6 +46,7 @@ pub use net::{Interface, InterfaceKind};
 pub use note::Note;
 pub use numa::{Cpu, NumaNode};
 pub use pci::{Pci, PciLink};
+pub use port_names::PortNames;
 pub use rdma::{Gid, GidKind, RdmaDevice, RdmaPort};
 pub use tree::Tree;
 

@@ -64,11 +64,17 @@ pub enum VerbsError {
         present: String,
     },
     /// No device's port is as it should be.
-    #[error("no RDMA device {}; there are: {present}", wanted(.address))]
+    #[error("no RDMA device {}; there are: {}", wanted(.address), some(.present))]
     NoNic {
         /// The address that its port should have; `None`: it should be up.
         address: Option<IpAddr>,
-        /// The names of the devices there are, separated by blanks.
+        /// The ports there are, separated by blanks.
+        present: String,
+    },
+    /// Ports were named, and the host has none of these.
+    #[error("no port of this host's RDMA devices is named so; there are: {present}")]
+    NoneNamed {
+        /// Those there are, separated by blanks.
         present: String,
     },
     /// The library, the kernel or the device refused a call.
@@ -239,6 +245,10 @@ fn wanted(address: &Option<IpAddr>) -> String {
         }
         None => "has a port that is up (`rdma link`)".to_owned(),
     }
+}
+
+fn some(present: &str) -> &str {
+    if present.is_empty() { "none" } else { present }
 }
 
 fn hint(source: &io::Error) -> &'static str {

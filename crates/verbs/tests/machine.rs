@@ -8,7 +8,7 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use crosstie_transport::Region;
-use crosstie_verbs::wires::Nic;
+use crosstie_verbs::wires::{Nic, Wish};
 use crosstie_verbs::{
     Address, Completion, CompletionQueue, Context, Depths, Domain, Event, Keys, Last, Library,
     Local, Needs, Pages, Pinnable, Place, PortState, QueuePair, Registration, Remote, Retry,
@@ -290,10 +290,30 @@ fn the_device_of_an_address_is_the_one_whose_port_has_it() {
     let library = Library::open().unwrap();
     let stall = Duration::from_secs(9);
     let find = |address: Option<&str>| {
-        Nic::of_address(&library, address.map(|text| text.parse().unwrap()), None, stall)
+        let address = address.map(|text| text.parse().unwrap());
+        Nic::choose(&library, &Wish { address, ..Wish::default() }, None, stall)
     };
     assert_eq!(find(Some("10.78.0.2")).unwrap().device, "rxe_n1r0");
     assert_eq!(find(None).unwrap().port, 1);
     let refusal = find(Some("10.99.0.1")).unwrap_err().to_string();
-    assert!(refusal.contains("10.99.0.1") && refusal.contains("rxe_n0r0"), "{refusal}");
+    assert!(refusal.contains("10.99.0.1") && refusal.contains("rxe_n0r0:1"), "{refusal}");
+}
+
+#[test]
+#[ignore = "needs the verbs machine (ci/rxe)"]
+fn of_the_ports_that_were_named_a_rank_takes_that_which_it_was_placed_at_or_one_in_turn() {
+    let library = Library::open().unwrap();
+    let stall = Duration::from_secs(9);
+    let of_node_1 = |device: &str, _: u8| device.starts_with("rxe_n1");
+    let find = |near: Option<&str>, turn| {
+        let near = near.map(|device| (device.to_owned(), 1));
+        let wish = Wish { named: Some(&of_node_1), near, turn, ..Wish::default() };
+        Nic::choose(&library, &wish, None, stall).unwrap().device
+    };
+    assert_eq!(find(Some("rxe_n1r1"), 0), "rxe_n1r1");
+    assert_eq!(find(Some("rxe_n0r1"), 1), "rxe_n1r1", "that of another node was not named");
+    assert_eq!((find(None, 0), find(None, 1)), ("rxe_n1r0".to_owned(), "rxe_n1r1".to_owned()));
+    let wish = Wish { named: Some(&|_, _| false), ..Wish::default() };
+    let refusal = Nic::choose(&library, &wish, None, stall).unwrap_err().to_string();
+    assert!(refusal.contains("rxe_n0r0:1") && refusal.contains("rxe_n1r1:1"), "{refusal}");
 }

@@ -16,6 +16,7 @@ mod speeds;
 mod table;
 mod task;
 mod timing;
+mod wires;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

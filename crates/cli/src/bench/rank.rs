@@ -1,11 +1,9 @@
 //! Owns one rank's part of a benchmark: it measures and checks row after row, and rank 0 reports.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use crosstie::{Communicator, Error, Look, Over, ReduceOp};
 use crosstie_ir::Rank;
-use crosstie_planner::explain::numbers;
 use serde_json::{Value, json};
 
 use super::buffer::Buffer;
@@ -16,6 +14,7 @@ use super::sizes::{self, Row};
 use super::speeds;
 use super::task::{Place, Task};
 use super::timing::{self, Effort, Times};
+use super::wires::{self, Wires};
 use crate::args::{BenchArgs, TransportArg};
 use crate::exit::{Exit, Failure};
 use crate::plan::needs_object;
@@ -32,15 +31,17 @@ pub fn run(
     let mut report = report.filter(|_| comm.rank() == 0);
     let mut bench = Bench::new(args, &comm, &rows)?;
     bench.predict(&mut comm, args, &rows)?;
+    // All ranks tell theirs.
+    let wires = args.show_plan.then(|| wires::of_world(&mut comm)).transpose()?;
     if let Some(report) = &mut report {
-        if args.show_plan && !args.json {
-            show_plan(&comm, args)?;
+        if let Some(wires) = wires.as_ref().filter(|_| !args.json) {
+            show_plan(&comm, wires, args)?;
         }
         let mut header = Header::new(args, &comm, &rows, ranks_here);
         let ceiling = bench.ceiling.as_ref().filter(|ceiling| !ceiling.is_unknown());
         header.speeds = ceiling.map(|ceiling| ceiling.speeds().clone());
         header.ceiling = ceiling.map(|ceiling| ceiling.in_words(largest(&rows)));
-        header.plan = (args.show_plan && args.json).then(|| plan_object(&comm));
+        header.plan = wires.as_ref().filter(|_| args.json).map(|wires| plan_object(&comm, wires));
         report.begin(&header)?;
     }
     bench.settle(&mut comm, &rows)?;
@@ -68,7 +69,7 @@ pub fn run(
 }
 
 /// The plan of the world's rings and routes, or why there is none.
-fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
+fn show_plan(comm: &Communicator, wires: &Wires, args: &BenchArgs) -> Result<(), Failure> {
     let color = crate::args::color(args.color, io::stdout().is_terminal());
     let shown = match comm.plan() {
         Ok(plan) => plan.text(Look { color, full: args.full }),
@@ -81,39 +82,29 @@ fn show_plan(comm: &Communicator, args: &BenchArgs) -> Result<(), Failure> {
     });
     let metrics = comm.metrics();
     let needs = metrics.verbs.map_or_else(String::new, |needs| {
-        format!("Over verbs rank 0 has up to {needs}, besides its buffers.\n")
+        let over_tcp = metrics.over.iter().any(|wire| wire.transport != "verbs");
+        let most = if over_tcp { "at most " } else { "" };
+        format!("Of its RDMA device rank 0 takes {most}{needs}, besides its buffers.\n")
     });
-    let over = told_over(&metrics.over) + &needs;
+    let over = wires.text() + &needs;
     writeln!(io::stdout(), "{shown}{past}{over}").map_err(|e| Failure::host("write the plan", e))
 }
 
 /// The same for scripts.
-fn plan_object(comm: &Communicator) -> Value {
+fn plan_object(comm: &Communicator, wires: &Wires) -> Value {
     let mut plan = match comm.plan() {
         Ok(plan) => plan.json(),
         Err(why) => json!({ "schema": 1, "error": { "message": why.to_string() } }),
     };
     let metrics = comm.metrics();
     plan["verbs"] = metrics.verbs.map_or(Value::Null, |needs| needs_object(0, &needs));
-    let over = metrics.over.into_iter().map(|Over { peer, transport, why }| {
-        json!({ "rank": peer, "transport": transport, "why_not_verbs": why })
+    let over = metrics.over.into_iter().map(|wire| {
+        let Over { peer, transport, whose, why } = wire;
+        json!({ "rank": peer, "transport": transport, "rank_without_verbs": whose, "why_not_verbs": why })
     });
     plan["over"] = over.collect();
+    plan["wires"] = wires.object();
     plan
-}
-
-/// Over what this rank's wires lead, those with one reason together: a line for each.
-fn told_over(over: &[Over]) -> String {
-    let mut told: BTreeMap<(&str, Option<&str>), Vec<u32>> = BTreeMap::new();
-    for Over { peer, transport, why } in over {
-        told.entry((transport, why.as_deref())).or_default().push(*peer);
-    }
-    let line = |((transport, why), peers): ((&str, Option<&str>), Vec<u32>)| {
-        let s = if peers.len() == 1 { "" } else { "s" };
-        let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        format!("Rank 0 reaches rank{s} {} over {transport}{why}.\n", numbers(&peers))
-    };
-    told.into_iter().map(line).collect()
 }
 
 /// What of a row falls short of --fail-below, in words.

@@ -12,12 +12,12 @@ use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
-use crosstie_verbs::wires::{self, Nic, Over, VerbsEndpoint, VerbsOptions};
+use crosstie_verbs::wires::{self, Nic, Over, VerbsEndpoint, VerbsOptions, Wish};
 use crosstie_verbs::{Library, VerbsError};
 
 use super::wires::Wires;
 use crate::select::CHANNELS;
-use crate::settings::registry::VERBS;
+use crate::settings::registry::{DEVICES, VERBS};
 use crate::settings::{Resolved, Verbs};
 use crate::ways::Ways;
 use crate::{Error, Flush, Pxn, Transport, VerbsNeeds, memory};
@@ -80,10 +80,10 @@ impl<'a> Neighbourhood<'a> {
     /// What this rank says to all about its failure to connect, and what it guesses.
     pub fn describe(&self, error: &Error) -> (String, String) {
         let Error::Transport(TransportError::Connecting { peer, source }) = error else {
-            return (error.to_string(), String::new());
+            return (with_reasons(error), String::new());
         };
         let NetError::NoWay { attempts, waited } = &**source else {
-            return (error.to_string(), String::new());
+            return (with_reasons(error), String::new());
         };
         let from = self.own_nic().map(|nic| SocketAddr::new(nic, 0));
         let ways = self.ways();
@@ -183,7 +183,7 @@ impl<'a> Neighbourhood<'a> {
         interrupted: Interrupted<'_>,
     ) -> Result<Box<dyn Endpoint>, Error> {
         let all = |transport| {
-            let over = |peer: &TcpPeer| Over { peer: peer.rank, transport, why: None };
+            let over = |peer: &TcpPeer| Over { peer: peer.rank, transport, whose: None, why: None };
             links.peers.iter().map(over).collect()
         };
         match self.settings.transport {
@@ -211,13 +211,19 @@ impl<'a> Neighbourhood<'a> {
         interrupted: Interrupted<'_>,
     ) -> Result<Box<dyn Endpoint>, Error> {
         let library = self.verbs_library();
-        let nic = library.as_ref().map_err(Clone::clone).and_then(|library| {
-            let nic = self.verbs_nic(library).map_err(|error| {
-                tracing::warn!(%error, "all wires of this rank are over TCP");
-                error.to_string()
-            });
-            Ok((library, nic?))
-        });
+        let nic = match &library {
+            Err(why) => Err(why.clone()),
+            Ok(library) => match self.verbs_nic(library) {
+                Ok(nic) => Ok((library, nic)),
+                Err(error) => {
+                    if let Some(refusal) = self.refused(&error) {
+                        return Err(refusal);
+                    }
+                    tracing::warn!(%error, "all wires of this rank are over TCP");
+                    Err(error.to_string())
+                }
+            },
+        };
         let port = nic.as_ref().ok().map(|(_, nic)| (nic.device.clone(), nic.port));
         let elsewhere = elsewhere(links.source, &links.peers).map(|peer| peer.rank);
         let elsewhere: Vec<u32> = elsewhere.collect();
@@ -232,25 +238,48 @@ impl<'a> Neighbourhood<'a> {
     /// The library, where this rank may take verbs unasked and there may be some; else why not.
     fn verbs_library(&self) -> Result<Library, String> {
         if !self.settings.verbs.on {
-            return Err(format!("{} is off at rank {}", VERBS.name(), self.world.rank));
+            return Err(format!("{} is off there", VERBS.name()));
         }
         if !Library::has_devices() {
-            return Err(format!("the host of rank {} has no RDMA device", self.world.rank));
+            if let Some(ports) = &self.settings.verbs.ports {
+                tracing::warn!(
+                    "{}={ports}, but this host has no RDMA device: all is over TCP",
+                    DEVICES.name()
+                );
+            }
+            return Err("its host has no RDMA device".to_owned());
         }
         Library::open().map_err(|error| error.to_string())
     }
 
-    /// The NIC that this rank sends from over verbs: that which was named, or else that at the address of its own, or
-    /// else any.
+    /// The NIC that this rank sends from over verbs.
     fn verbs_nic(&self, library: &Library) -> Result<Nic, VerbsError> {
         let (rail, stall) = (self.rails.rail_of(self.rank()), self.settings.stall);
+        let Verbs { ports, gid, service, queue_pairs, .. } = &self.settings.verbs;
+        let named =
+            ports.as_ref().map(|ports| |device: &str, port| ports.has(device, u32::from(port)));
+        let seats = self.settings.rails.seats().ok();
+        let near = seats.and_then(|seats| seats.port_of(self.rank(), rail));
+        let near = near.and_then(|(name, port)| Some((name.to_owned(), u8::try_from(port).ok()?)));
         let own = self.world.records[self.world.rank as usize].addresses.first();
-        let nic = match (self.own_nic(), own) {
-            (None, Some(own)) => Nic::preferring(library, own.ip().to_canonical(), rail, stall)?,
-            (named, _) => Nic::of_address(library, named, rail, stall)?,
+        let wish = Wish {
+            named: named.as_ref().map(|named| named as _),
+            address: self.own_nic(),
+            near,
+            reached_at: own.map(|own| own.ip().to_canonical()),
+            turn: rail.unwrap_or(0) as usize,
         };
-        let Verbs { gid, service, queue_pairs, .. } = self.settings.verbs;
-        Ok(Nic { gid, service, queue_pairs, ..nic })
+        let nic = Nic::choose(library, &wish, rail, stall)?;
+        Ok(Nic { gid: *gid, service: *service, queue_pairs: *queue_pairs, ..nic })
+    }
+
+    /// Names of ports that no port has are an error, whatever else could be taken.
+    fn refused(&self, error: &VerbsError) -> Option<Error> {
+        let VerbsError::NoneNamed { .. } = error else { return None };
+        let value = self.settings.verbs.ports.as_ref().map(ToString::to_string).unwrap_or_default();
+        let what =
+            format!("{error}; name some of these, or leave it out (NCCL_IB_HCA is the same)");
+        Some(DEVICES.wrong(value, what))
     }
 
     /// Queue pairs on the one NIC that this rank sends from.
@@ -271,7 +300,9 @@ impl<'a> Neighbourhood<'a> {
             source: std::io::Error::other(error),
         };
         let library = Library::open().map_err(failed)?;
-        let nic = self.verbs_nic(&library).map_err(failed)?;
+        let nic = self.verbs_nic(&library);
+        let nic =
+            nic.map_err(|error| self.refused(&error).unwrap_or_else(|| failed(error).into()))?;
         connected.rdma = Some((nic.device.clone(), nic.port));
         let options = VerbsOptions { links, nic, heap: Some(connected.heap.clone()) };
         Ok(wires::connect(&library, &options, relays, inbox, interrupted)?)
@@ -377,6 +408,20 @@ impl<'a> Neighbourhood<'a> {
     fn nic(&self, rail: Option<u32>) -> Option<IpAddr> {
         self.settings.rails.nics.get(rail? as usize).copied()
     }
+}
+
+/// What it says, and what is behind it as far as that adds something: the others hear no more than this text.
+fn with_reasons(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let reason = cause.to_string();
+        if !text.contains(&reason) {
+            text += &format!(": {reason}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Peers to which a rank sends from another NIC than its own.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crosstie_net::UniqueId;
 use crosstie_planner::ReductionOrder;
+use crosstie_probe::PortNames;
 
+use super::nccl::{self, Heard, Meant, Nccl, Says};
 use super::{
     Ahead, Bound, Detect, Flush, Forced, Most, Nics, OnOff, Protocol, Pull, Pxn, QueuePairs,
     RailCount, ServiceLevel, SlotBytes, Transport, Value,
@@ -67,7 +69,7 @@ pub struct Told {
     pub origin: Origin,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
-    /// What NCCL's variable says that has no equal here, in a sentence: it is not heeded.
+    /// What NCCL's variables say that is not heeded, with the reason.
     pub ignored: Option<String>,
 }
 
@@ -84,35 +86,13 @@ pub struct Setting {
     pub meaning: &'static str,
     /// Whether its value must not be shown.
     pub secret: bool,
-    nccl: Option<Nccl>,
+    /// Those of NCCL's that it answers for.
+    nccl: [Option<Nccl>; MOST_OF_NCCL],
     check: fn(&str) -> Result<(), String>,
 }
 
-/// A variable of NCCL's that means the same as a setting of ours, for some of its values at least.
-#[derive(Debug)]
-struct Nccl {
-    name: &'static str,
-    translate: fn(&str) -> Meant,
-}
-
-/// What a value of an NCCL variable means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Meant {
-    /// This value of ours.
-    Ours(String),
-    /// What our default means.
-    Default,
-    /// Something that has no equal here; what is understood instead.
-    NoEqual(&'static str),
-}
-
-/// What an environment says by NCCL's variable of a setting.
-enum Honoured {
-    /// By this variable, in our words.
-    Value(&'static str, String),
-    /// Something that is not heeded, in a sentence.
-    Ignored(String),
-}
+/// More than one setting answers for.
+const MOST_OF_NCCL: usize = 2;
 
 impl Setting {
     /// Every setting, in the order of their names.
@@ -190,43 +170,38 @@ impl Setting {
             let (value, origin) = (Some(value.clone()), Origin::Environment);
             return Told { value, origin, problem, ignored: None };
         }
-        let ignored = match self.honoured(environment) {
-            Some(Honoured::Value(name, value)) => {
-                let problem = (self.check)(&value).err();
-                let (value, origin) = (Some(value), Origin::Nccl(name));
-                return Told { value, origin, problem, ignored: None };
-            }
-            Some(Honoured::Ignored(what)) => Some(what),
-            None => None,
-        };
+        let Heard { value, ignored } = self.heard(environment);
+        let ignored = (!ignored.is_empty()).then(|| ignored.join("; "));
+        if let Some((name, value)) = value {
+            let problem = (self.check)(&value).err();
+            return Told { value: Some(value), origin: Origin::Nccl(name), problem, ignored };
+        }
         let origin = if self.default.is_some() { Origin::Default } else { Origin::Unset };
         Told { value: self.default.map(str::to_owned), origin, problem: None, ignored }
     }
 
-    /// The name of NCCL's variable that means the same, where there is one.
+    /// The names of NCCL's variables that mean the same.
     ///
     /// ```
     /// use crosstie::Setting;
     ///
     /// let transport = Setting::named("CROSSTIE_TRANSPORT").unwrap();
-    /// assert_eq!(transport.nccl_name(), Some("NCCL_SHM_DISABLE"));
+    /// assert!(transport.nccl_names().eq(["NCCL_SHM_DISABLE", "NCCL_NET"]));
     /// ```
-    pub fn nccl_name(&self) -> Option<&'static str> {
-        self.nccl.as_ref().map(|nccl| nccl.name)
+    pub fn nccl_names(&self) -> impl Iterator<Item = &'static str> {
+        let same = self.nccl.iter().flatten().filter(|nccl| matches!(nccl.says, Says::Same(_)));
+        same.map(|nccl| nccl.name)
     }
 
-    /// What NCCL's variable that stands in for this setting says, if it says anything.
-    fn honoured(&self, environment: &Environment) -> Option<Honoured> {
-        let Nccl { name, translate } = self.nccl.as_ref()?;
-        let value = environment.get(*name)?;
-        match translate(value) {
-            Meant::Ours(ours) => Some(Honoured::Value(name, ours)),
-            Meant::Default => None,
-            Meant::NoEqual(known) => Some(Honoured::Ignored(format!(
-                "{name}={value} is ignored: of {name} only {known} can be honoured here; {} says more",
-                self.name
-            ))),
+    /// What NCCL's variables that it answers for say.
+    fn heard(&self, environment: &Environment) -> Heard {
+        let mut heard = Heard::default();
+        for nccl in self.nccl.iter().flatten() {
+            if let Some(value) = environment.get(nccl.name) {
+                heard.hear(self.name, nccl, value);
+            }
         }
+        heard
     }
 }
 
@@ -236,13 +211,11 @@ pub(crate) fn honour_nccl(environment: &mut Environment) {
         if environment.contains_key(setting.name) {
             continue;
         }
-        match setting.honoured(environment) {
-            Some(Honoured::Value(name, value)) => {
-                tracing::info!("{name} is honoured as {}={value}", setting.name);
-                environment.insert(setting.name.to_owned(), value);
-            }
-            Some(Honoured::Ignored(what)) => tracing::warn!("{what}"),
-            None => {}
+        let Heard { value, ignored } = setting.heard(environment);
+        ignored.iter().for_each(|what| tracing::warn!("{what}"));
+        if let Some((name, value)) = value {
+            tracing::info!("{name} is honoured as {}={value}", setting.name);
+            environment.insert(setting.name.to_owned(), value);
         }
     }
 }
@@ -256,7 +229,7 @@ pub(crate) struct Knob<T> {
 impl<T: Value> Knob<T> {
     const fn new(name: &'static str, scope: Scope, meaning: &'static str) -> Self {
         let check = |text: &str| T::from_text(text).map(drop);
-        let (default, secret, nccl) = (None, false, None);
+        let (default, secret, nccl) = (None, false, [const { None }; MOST_OF_NCCL]);
         let setting = Setting { name, scope, default, meaning, secret, nccl, check };
         Self { setting, value: PhantomData }
     }
@@ -271,8 +244,21 @@ impl<T: Value> Knob<T> {
         self
     }
 
-    const fn nccl(mut self, name: &'static str, translate: fn(&str) -> Meant) -> Self {
-        self.setting.nccl = Some(Nccl { name, translate });
+    const fn nccl(self, name: &'static str, translate: fn(&str) -> Meant) -> Self {
+        self.answers(Nccl { name, says: Says::Same(translate) })
+    }
+
+    /// For a variable that is not needed, for this reason.
+    const fn unneeded(self, name: &'static str, why: &'static str) -> Self {
+        self.answers(Nccl { name, says: Says::Nothing(why) })
+    }
+
+    const fn answers(mut self, nccl: Nccl) -> Self {
+        let mut place = 0;
+        while self.setting.nccl[place].is_some() {
+            place += 1;
+        }
+        self.setting.nccl[place] = Some(nccl);
         self
     }
 
@@ -479,7 +465,9 @@ pub(crate) static STALL: Knob<Duration> = Knob::new(
     "how long a call that all ranks have made may move nothing, on any of them; half as long, and a path between two \
      that gives no answer is taken for cut",
 )
-.default("30s");
+.default("30s")
+.unneeded("NCCL_IB_TIMEOUT", nccl::BY_STALL)
+.unneeded("NCCL_IB_RETRY_CNT", nccl::BY_STALL);
 pub(crate) static TIMEOUT: Knob<Duration> = Knob::new(
     "CROSSTIE_TIMEOUT",
     Scope::Rank,
@@ -502,7 +490,8 @@ pub(crate) static TRANSPORT: Knob<Transport> = Knob::new(
      `shm`, `tcp`, or `verbs` (as `auto`, but without ibverbs between two nodes it fails)",
 )
 .default("auto")
-.nccl("NCCL_SHM_DISABLE", transport_of_nccl);
+.nccl("NCCL_SHM_DISABLE", transport_of_nccl)
+.nccl("NCCL_NET", nccl::transport_of_net);
 pub(crate) static TUNE_FILE: Knob<PathBuf> = Knob::new(
     "CROSSTIE_TUNE_FILE",
     Scope::World,
@@ -519,7 +508,15 @@ pub(crate) static VERBS: Knob<OnOff> = Knob::new(
     "" | "0" => Meant::Default,
     "1" => Meant::Ours("off".to_owned()),
     _ => Meant::NoEqual("0 and 1"),
-});
+})
+.nccl("NCCL_NET", nccl::verbs_of_net);
+pub(crate) static DEVICES: Knob<PortNames> = Knob::new(
+    "CROSSTIE_VERBS_DEVICES",
+    Scope::Rank,
+    "ports of RDMA devices that this node uses, by the beginnings of their names (`mlx5_0,mlx5_1:1`); after `=` whole \
+     names, after `^` all but these; unset: all",
+)
+.nccl("NCCL_IB_HCA", nccl::ports_of_nccl);
 pub(crate) static GID_INDEX: Knob<u8> = Knob::new(
     "CROSSTIE_VERBS_GID_INDEX",
     Scope::Rank,
@@ -585,6 +582,7 @@ static ALL: &[&Setting] = &[
     &TRANSPORT.setting,
     &TUNE_FILE.setting,
     &VERBS.setting,
+    &DEVICES.setting,
     &GID_INDEX.setting,
     &QUEUE_PAIRS.setting,
     &SERVICE_LEVEL.setting,
@@ -713,6 +711,13 @@ mod tests {
             ("NCCL_IB_DISABLE", "0", None),
             ("NCCL_IB_GID_INDEX", "3", Some("CROSSTIE_VERBS_GID_INDEX=3")),
             ("NCCL_IB_GID_INDEX", "-1", None),
+            ("NCCL_IB_HCA", "=mlx5_0:1,mlx5_1", Some("CROSSTIE_VERBS_DEVICES==mlx5_0:1,mlx5_1")),
+            ("NCCL_IB_HCA", "", None),
+            ("NCCL_IB_HCA", "mlx5_0:1:2", None),
+            ("NCCL_IB_RETRY_CNT", "7", None),
+            ("NCCL_NET", "Socket", Some("CROSSTIE_VERBS=off")),
+            ("NCCL_NET", "IB", Some("CROSSTIE_TRANSPORT=verbs")),
+            ("NCCL_NET", "AWS Libfabric", None),
             ("NCCL_IB_QPS_PER_CONNECTION", "4", Some("CROSSTIE_VERBS_QUEUE_PAIRS=4")),
             ("NCCL_IB_TC", "0x6a", Some("CROSSTIE_VERBS_TRAFFIC_CLASS=106")),
             ("NCCL_IB_SL", "15", Some("CROSSTIE_VERBS_SERVICE_LEVEL=15")),
@@ -741,6 +746,21 @@ mod tests {
         ] {
             assert_eq!(ignored(setting, name, value), None, "{name}={value}");
         }
+        for (setting, name, value, why) in [
+            (&STALL.setting, "NCCL_IB_TIMEOUT", "22", "CROSSTIE_STALL"),
+            (&STALL.setting, "NCCL_IB_RETRY_CNT", "7", "CROSSTIE_STALL"),
+            (&TRANSPORT.setting, "NCCL_NET", "AWS Libfabric", "IB and Socket"),
+            (&DEVICES.setting, "NCCL_IB_HCA", "mlx5_0:1:2", "`device:port`"),
+        ] {
+            let what = ignored(setting, name, value).unwrap();
+            assert!(what.starts_with(&format!("{name}={value} is ignored")), "{what}");
+            assert!(what.contains(why), "{what}");
+        }
+        let two = environment(&[("NCCL_NET", "IB"), ("NCCL_SHM_DISABLE", "1")]);
+        let told = TRANSPORT.setting.told(&two);
+        assert_eq!(told.value.as_deref(), Some("tcp"));
+        let what = told.ignored.unwrap();
+        assert!(what.contains("NCCL_SHM_DISABLE is honoured as CROSSTIE_TRANSPORT=tcp"), "{what}");
         let both = environment(&[("NCCL_ALGO", "NVLS"), ("CROSSTIE_ALGORITHM", "ring")]);
         assert_eq!(ALGORITHM.setting.told(&both).ignored, None, "ours was said");
     }

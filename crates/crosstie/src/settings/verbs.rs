@@ -1,20 +1,23 @@
-//! Owns the settings of messages over verbs: whether they may, by which GID a rank is reached, and how switches treat
+//! Owns the settings of messages over verbs: whether they may, by which ports, by which GID a rank is reached, and how switches treat
 //! its packets.
 
 use std::collections::BTreeMap;
 
+use crosstie_probe::PortNames;
 use crosstie_transport::wires::placing::MOST_LANES;
 use crosstie_verbs::Service;
 
 use super::Value;
-use super::registry::{GID_INDEX, QUEUE_PAIRS, SERVICE_LEVEL, TRAFFIC_CLASS, VERBS};
+use super::registry::{DEVICES, GID_INDEX, QUEUE_PAIRS, SERVICE_LEVEL, TRAFFIC_CLASS, VERBS};
 use crate::Error;
 
 /// What was decided about verbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verbs {
     /// Whether they are taken where nobody asks for them.
     pub on: bool,
+    /// The ports that the node uses, where somebody named them.
+    pub ports: Option<PortNames>,
     /// The place of the GID in its port's table; chosen by both ends, if none is given.
     pub gid: Option<u32>,
     pub service: Service,
@@ -29,7 +32,14 @@ impl Verbs {
         let gid = GID_INDEX.optional(None, environment)?.map(u32::from);
         let OnOff(on) = VERBS.value(None, environment)?;
         let QueuePairs(queue_pairs) = QUEUE_PAIRS.value(None, environment)?;
-        Ok(Self { on, gid, service: Service { traffic_class, level }, queue_pairs })
+        let ports = DEVICES.optional(None, environment)?;
+        Ok(Self { on, ports, gid, service: Service { traffic_class, level }, queue_pairs })
+    }
+}
+
+impl Value for PortNames {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -89,9 +99,13 @@ mod tests {
     #[test]
     fn ends_choose_gids_and_switches_get_no_word_unless_somebody_says_so() {
         let service = Service { traffic_class: 0, level: 0 };
-        assert_eq!(resolved(&[]).unwrap(), Verbs { on: true, gid: None, service, queue_pairs: 1 });
+        assert_eq!(
+            resolved(&[]).unwrap(),
+            Verbs { on: true, ports: None, gid: None, service, queue_pairs: 1 }
+        );
         let all = [
             ("CROSSTIE_VERBS", "off"),
+            ("CROSSTIE_VERBS_DEVICES", "^mlx5_4"),
             ("CROSSTIE_VERBS_QUEUE_PAIRS", "4"),
             ("CROSSTIE_VERBS_GID_INDEX", "3"),
             ("CROSSTIE_VERBS_SERVICE_LEVEL", "15"),
@@ -100,7 +114,13 @@ mod tests {
         let service = Service { traffic_class: 106, level: 15 };
         assert_eq!(
             resolved(&all).unwrap(),
-            Verbs { on: false, gid: Some(3), service, queue_pairs: 4 }
+            Verbs {
+                on: false,
+                ports: "^mlx5_4".parse().ok(),
+                gid: Some(3),
+                service,
+                queue_pairs: 4
+            }
         );
     }
 
@@ -108,6 +128,7 @@ mod tests {
     fn numbers_that_no_packet_can_bear_are_refused_by_the_name_of_their_setting() {
         for (name, value) in [
             ("CROSSTIE_VERBS", "maybe"),
+            ("CROSSTIE_VERBS_DEVICES", "mlx5_0:one"),
             ("CROSSTIE_VERBS_QUEUE_PAIRS", "0"),
             ("CROSSTIE_VERBS_QUEUE_PAIRS", "9"),
             ("CROSSTIE_VERBS_GID_INDEX", "256"),

@@ -119,6 +119,21 @@ impl Seats {
         Self { of_rank: of_rank.collect(), ..self.clone() }
     }
 
+    /// The port that a rank sends from, by its name and its number on the card: its device, or that of its host which is
+    /// on its rail. `None` where the description does not say.
+    pub fn port_of(&self, rank: Rank, rail: Option<u32>) -> Option<(&str, u32)> {
+        let &(machine, device) = self.of_rank.get(rank.0 as usize)?;
+        let topology = self.machines.get(machine as usize)?;
+        let on_rail = || {
+            let rails = self.rails.get(machine as usize)?;
+            let (_, ports) = rails.iter().find(|(number, _)| Some(*number) == rail)?;
+            let host = topology.vertex(device).host;
+            ports.iter().copied().find(|&port| topology.vertex(port).host == host)
+        };
+        let port = topology.port(device).or_else(|| topology.port(on_rail()?))?;
+        Some((port.name.as_deref()?, port.port.unwrap_or(1)))
+    }
+
     fn kinds(&self, nodes: &Nodes) -> Kinds<'_> {
         let mut all: BTreeMap<u32, usize> = BTreeMap::new();
         let mut members: Vec<(u32, Vec<VertexId>, Vec<Rank>)> = Vec::new();

@@ -47,6 +47,8 @@ pub struct Over {
     pub peer: u32,
     /// `verbs` or `tcp`.
     pub transport: &'static str,
+    /// The rank of the two that has nothing to be reached at over verbs, where that is why.
+    pub whose: Option<u32>,
     /// Why not over verbs.
     pub why: Option<String>,
 }
@@ -138,7 +140,7 @@ pub fn connect_where_possible(
             None
         }
     };
-    let (met, streams, over) = sorted(halves);
+    let (met, streams, over) = sorted(rank, halves);
     let (endpoint, paths) = endpoint(device, rank, (met, streams), relays, links, &patience)?;
     Ok(Connected { endpoint, paths, over })
 }
@@ -146,23 +148,26 @@ pub fn connect_where_possible(
 type Met = Vec<(Stream, Vec<QueuePair>)>;
 
 /// The wires whose ends have met, those that have not, and over what each leads.
-fn sorted(halves: Vec<Half>) -> (Met, Vec<Stream>, Vec<Over>) {
+fn sorted(rank: u32, halves: Vec<Half>) -> (Met, Vec<Stream>, Vec<Over>) {
     let (mut met, mut streams, mut over) = (Vec::new(), Vec::new(), Vec::new());
     for Half { stream, state, .. } in halves {
         let peer = stream.peer;
         match state {
             State::Met(pairs) => {
-                over.push(Over { peer, transport: "verbs", why: None });
+                over.push(Over { peer, transport: "verbs", whose: None, why: None });
                 met.push((stream, pairs));
             }
             State::Apart(error) => {
-                match error {
-                    VerbsError::PeerHasNone { .. } | VerbsError::NoneHere { .. } => {
-                        tracing::debug!(peer, %error, "over TCP");
-                    }
-                    _ => tracing::warn!(peer, %error, "over TCP"),
+                let (whose, why) = match error {
+                    VerbsError::PeerHasNone { peer, why } => (Some(peer), why),
+                    VerbsError::NoneHere { why } => (Some(rank), why),
+                    error => (None, error.to_string()),
+                };
+                match whose {
+                    Some(whose) => tracing::debug!(peer, whose, why, "over TCP"),
+                    None => tracing::warn!(peer, why, "over TCP"),
                 }
-                over.push(Over { peer, transport: "tcp", why: Some(error.to_string()) });
+                over.push(Over { peer, transport: "tcp", whose, why: Some(why) });
                 streams.push(stream);
             }
             State::Trying(_) => {}

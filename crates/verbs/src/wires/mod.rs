@@ -17,4 +17,4 @@ pub use load::Load;
 pub use meeting::{
     Connected, Over, VerbsEndpoint, VerbsOptions, connect, connect_where_possible, from_streams,
 };
-pub use nic::Nic;
+pub use nic::{Nic, Permits, Wish};
