@@ -152,10 +152,10 @@ impl Engine {
         self.core.settle();
     }
 
-    /// What each endpoint has moved, by the transport's name.
+    /// What each endpoint has moved, by the transport's name, or by those of its media.
     pub fn counters(&self) -> Vec<(&'static str, Counters)> {
         let endpoints = |machine: &mut Machine| {
-            machine.endpoints.iter().map(|e| (e.name(), e.counters())).collect()
+            machine.endpoints.iter().flat_map(|e| e.counters_by_medium()).collect()
         };
         self.core.visit(endpoints)
     }

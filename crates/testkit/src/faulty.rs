@@ -231,6 +231,10 @@ impl<E: Endpoint> Endpoint for Faulty<E> {
         self.inner.counters()
     }
 
+    fn counters_by_medium(&self) -> Vec<(&'static str, Counters)> {
+        self.inner.counters_by_medium()
+    }
+
     fn wires(&self) -> Vec<WireCounters> {
         self.inner.wires()
     }

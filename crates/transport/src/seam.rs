@@ -177,6 +177,22 @@ pub struct Counters {
     pub flushes: Flushes,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        let Flushes { full, complete, alone, aged, pressed } = other.flushes;
+        self.messages += other.messages;
+        self.wire_messages += other.wire_messages;
+        self.bytes += other.bytes;
+        self.carried += other.carried;
+        self.carried_bytes += other.carried_bytes;
+        self.flushes.full += full;
+        self.flushes.complete += complete;
+        self.flushes.alone += alone;
+        self.flushes.aged += aged;
+        self.flushes.pressed += pressed;
+    }
+}
+
 /// A rank's end of all its connections over one transport.
 pub trait Endpoint: Send {
     /// The transport's name, as in `--transport` and in counters: `shm`, `tcp`, `loopback`.
@@ -367,6 +383,11 @@ pub trait Endpoint: Send {
     /// What has been moved so far.
     fn counters(&self) -> Counters;
 
+    /// The same by medium, where some of its wires lead over another than the rest: each with its name. Cold.
+    fn counters_by_medium(&self) -> Vec<(&'static str, Counters)> {
+        Vec::from([(self.name(), self.counters())])
+    }
+
     /// The wires on which this rank sends, and what has left on each; none where there are none. Cold.
     fn wires(&self) -> Vec<WireCounters> {
         Vec::new()
@@ -480,6 +501,9 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+    fn counters_by_medium(&self) -> Vec<(&'static str, Counters)> {
+        (**self).counters_by_medium()
     }
     fn wires(&self) -> Vec<WireCounters> {
         (**self).wires()

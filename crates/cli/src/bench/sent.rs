@@ -10,11 +10,11 @@ use super::sizes::{Counts, Row};
 use crate::operation::Kind;
 
 /// Every transport there is: what the ranks add up their counters by.
-const TRANSPORTS: [&str; 5] = ["loopback", "shm", "tcp", "verbs", "verbs+tcp"];
+const TRANSPORTS: [&str; 4] = ["loopback", "shm", "tcp", "verbs"];
 
 /// Whether a transport of that name goes from node to node.
 pub fn is_network(transport: &str) -> bool {
-    matches!(transport, "tcp" | "verbs" | "verbs+tcp")
+    matches!(transport, "tcp" | "verbs")
 }
 
 /// Larger worlds would take as long to count as to measure.
@@ -101,8 +101,8 @@ fn summed(sums: &[i64]) -> Counters {
 
 fn nics(comm: &mut Communicator) -> Result<Vec<Nic>, Error> {
     let metrics = comm.metrics();
-    let network = metrics.transports.iter().find(|counters| is_network(counters.transport));
-    let carried = network.map_or(0, |network| network.carried_bytes);
+    let network = metrics.transports.iter().filter(|counters| is_network(counters.transport));
+    let carried = network.map(|counters| counters.carried_bytes).sum();
     let nic = metrics.nic;
     let own = [u64::from(nic.rail), nic.wires.len() as u64, nic.bytes, carried];
     let mut all = vec![0; own.len() * comm.size() as usize];

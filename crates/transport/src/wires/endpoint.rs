@@ -45,7 +45,8 @@ pub struct WireEndpoint<M: Medium> {
     /// The tag of the present call, and what else leaves in it.
     tag: u32,
     expect: Expect,
-    counters: Counters,
+    /// Of wires that place payloads, and of feeders; and of the other wires.
+    counters: [Counters; 2],
     idle_rounds: u32,
     /// Something may be lent that is not back.
     lends: bool,
@@ -129,7 +130,7 @@ impl<M: Medium> WireEndpoint<M> {
             limits,
             tag: 0,
             expect: Expect::Nothing,
-            counters: Counters::default(),
+            counters: Default::default(),
             idle_rounds: 0,
             lends: false,
             box_bytes: relays.peers.iter().map(boxes).sum(),
@@ -375,7 +376,8 @@ impl<M: Medium> WireEndpoint<M> {
         let mut moved = false;
         for wire in &mut self.wires {
             if wire.dirty && !wire.blocked {
-                moved |= wire.flush(self.expect, &mut self.counters);
+                let counters = &mut self.counters[usize::from(!wire.places())];
+                moved |= wire.flush(self.expect, counters);
             }
         }
         moved
@@ -385,7 +387,7 @@ impl<M: Medium> WireEndpoint<M> {
     fn relay(&mut self) -> bool {
         let mut moved = false;
         for feeder in &mut self.feeders {
-            moved |= feeder.progress(self.expect, &mut self.counters);
+            moved |= feeder.progress(self.expect, &mut self.counters[0]);
         }
         moved | self.service.take_in(&mut self.wires)
     }
@@ -671,7 +673,16 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
     }
 
     fn counters(&self) -> Counters {
-        self.counters
+        let [mut sum, others] = self.counters;
+        sum += others;
+        sum
+    }
+
+    fn counters_by_medium(&self) -> Vec<(&'static str, Counters)> {
+        match self.medium.names() {
+            Some(names) => names.into_iter().zip(self.counters).collect(),
+            None => Vec::from([(self.name(), self.counters())]),
+        }
     }
 
     fn wires(&self) -> Vec<WireCounters> {

@@ -108,6 +108,11 @@ pub trait Medium: Send {
     /// The transport's name.
     fn name(&self) -> &'static str;
 
+    /// Where some of its links place payloads and others do not, the names of the two.
+    fn names(&self) -> Option<[&'static str; 2]> {
+        None
+    }
+
     /// Whether its [`wake_fd`](Self::wake_fd) can end a sleep because a link takes more.
     const WATCHES_ROOM: bool;
 

@@ -125,6 +125,10 @@ impl<D: Device> Medium for Mixed<D> {
         self.name
     }
 
+    fn names(&self) -> Option<[&'static str; 2]> {
+        Some([self.placing.name(), self.sockets.name()])
+    }
+
     fn reserve(&mut self, bytes: usize) -> Result<(), TransportError> {
         self.placing.reserve(bytes)
     }

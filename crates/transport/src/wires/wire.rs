@@ -107,6 +107,12 @@ impl<L: Link> Wire<L> {
         self.holding.as_ref().filter(|_| !self.blocked)?.due()
     }
 
+    /// Whether payloads are placed by their sender.
+    #[inline]
+    pub fn places(&self) -> bool {
+        self.link.places()
+    }
+
     /// What has left on it, where this rank sends on it.
     pub fn counters(&self) -> Option<WireCounters> {
         let counters = WireCounters { peer: self.peer, bytes: self.sent_bytes };
