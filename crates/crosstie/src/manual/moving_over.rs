@@ -18,7 +18,7 @@
 //! | `ncclMemAlloc`, `ncclCommRegister` | [`alloc`](crate::Communicator::alloc), [`register`](crate::Communicator::register) |
 //! | `ncclCommAbort`, `ncclCommGetAsyncError` | [`abort_handle`](crate::Communicator::abort_handle); errors are returned by the call |
 //! | `ncclRedOpCreatePreMulSum` | [`ReduceOp::PreMulSum`](crate::ReduceOp) |
-//! | `NCCL_*` variables | those that mean the same as a `CROSSTIE_*` one are honoured, and `crosstie config` says which |
+//! | `NCCL_*` variables | those that mean the same as a `CROSSTIE_*` one are honoured (`NCCL_IB_HCA`, `NCCL_NET`, …); `crosstie config` says which, and `crosstie config --markdown` lists all |
 //!
 //! # From MPI
 //!

@@ -29,6 +29,10 @@
 //!   its receiver where it lies; other memory is copied through slots.
 //! - **The interface.** All that are up are offered and the first pair that reaches is taken; `CROSSTIE_INTERFACE` or
 //!   `CROSSTIE_NICS` name the right ones.
+//! - **RDMA.** Between nodes ibverbs is taken by itself where both ends have it: `bench --show-plan` tells which pairs of
+//!   ranks it joins, by which ports, and why not the others. Start a rank for each NIC, and let the launcher bind ranks to
+//!   sockets (`mpirun --map-by ppr:4:socket --bind-to socket`, `srun --cpu-bind=sockets`): they then send by NICs near
+//!   them. `CROSSTIE_VERBS_DEVICES` (`NCCL_IB_HCA`) names the ports to use.
 //! - **Rails and relays.** With several NICs a node, `CROSSTIE_NICS` or a topology file (`CROSSTIE_TOPO_FILE`) puts ranks
 //!   on rails; `CROSSTIE_PXN=on` keeps messages on them. Relays pay for small blocks: `crosstie plan` tells up to which
 //!   length.
