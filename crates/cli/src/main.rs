@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod fabric;
 mod file;
+mod json;
 mod kind;
 mod lab;
 mod lab_facts;
@@ -73,7 +74,7 @@ fn refuse(error: clap::Error) -> Exit {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();
         // What is wrong is told on standard error, whatever becomes of this.
-        let _ = bench::print_failure(&Failure::usage(message, "").summary());
+        let _ = json::print_failure(std::io::stdout(), &Failure::usage(message, "").summary());
     }
     let text = error.to_string();
     if error.use_stderr() && events::printable(&text) != text {

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::plan::{After, Block, BlockId, ConnId, Connection, End, Instr, Plan, Rank, Space};
-use crate::slice::Renumber;
+use crate::renumber::Renumber;
 use crate::{ChannelId, Collective};
 
 /// Makes a [`Plan`] block by block, for one rank or for all.

@@ -22,6 +22,7 @@ mod lower;
 mod plan;
 mod reduce_op;
 mod reject;
+mod renumber;
 mod replay;
 pub mod scalar;
 pub mod schema;

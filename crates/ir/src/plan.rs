@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Collective;
-use crate::slice::Renumber;
+use crate::renumber::Renumber;
 
 /// The most ranks that a plan may name: bounds what a decoder or verifier is made to allocate.
 pub const MAX_RANKS: u32 = 1 << 16;

@@ -4,21 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::plan::{Block, Connection, Instr, Plan, Rank, Space};
-
-/// Old numbers to new ones. A number that has no new one becomes the first unused, so that a
-/// reference that was dangling stays so.
-pub(crate) struct Renumber(BTreeMap<u32, u32>);
-
-impl Renumber {
-    /// The k-th of `old` becomes k.
-    pub(crate) fn new(old: impl Iterator<Item = u32>) -> Self {
-        Self(old.zip(0..).collect())
-    }
-
-    pub(crate) fn apply(&self, old: u32) -> u32 {
-        self.0.get(&old).copied().unwrap_or(self.0.len() as u32)
-    }
-}
+use crate::renumber::Renumber;
 
 /// Why plans are no slices of one plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +102,7 @@ fn merged_blocks(slices: &[Plan], connections: &[Connection]) -> Vec<Block> {
     for (&(index, block), new) in places.iter().zip(0..) {
         blocks[index].insert(block, new);
     }
-    let blocks: Vec<Renumber> = blocks.into_iter().map(Renumber).collect();
+    let blocks: Vec<Renumber> = blocks.into_iter().map(Renumber::of).collect();
     let conns: Vec<Renumber> = slices.iter().map(|slice| conns_of(slice, &ids)).collect();
     let instr = |index: usize, i: &Instr| i.renumbered(&conns[index], &blocks[index]);
     let renumbered = |&(index, block): &(usize, u32)| {
@@ -127,7 +113,7 @@ fn merged_blocks(slices: &[Plan], connections: &[Connection]) -> Vec<Block> {
 }
 
 fn conns_of(slice: &Plan, ids: &BTreeMap<Connection, u32>) -> Renumber {
-    Renumber(
+    Renumber::of(
         slice.connections.iter().map(|c| ids[c]).zip(0..).map(|(new, old)| (old, new)).collect(),
     )
 }

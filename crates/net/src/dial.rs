@@ -12,11 +12,12 @@ use snow::TransportState;
 use crate::error::NetError;
 use crate::flight::{Flight, send_flight};
 use crate::handshake::{CONFIRMATION_BYTES, Opening, PROOF_BYTES};
-use crate::hello::{ANSWER_BYTES, Answer, Hello, Outcome, Purpose, Target, Version};
+use crate::hello::{ANSWER_BYTES, Answer, Hello, Outcome, Purpose, Target};
 use crate::interfaces::host_name;
 use crate::link::Link;
 use crate::listener::stream_socket;
 use crate::secret::Secret;
+use crate::version::Version;
 use crate::wait::{Interrupted, poll_until};
 
 /// How long an address has before the next one is tried beside it.

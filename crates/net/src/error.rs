@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::hello::Version;
+use crate::version::Version;
 
 /// A failure of a link, or of setting one up.
 #[derive(Debug, thiserror::Error)]

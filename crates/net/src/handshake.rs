@@ -103,7 +103,8 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hello::{Outcome, Purpose, Target, Version};
+    use crate::hello::{Outcome, Purpose, Target};
+    use crate::version::Version;
 
     fn parts() -> (Secret, Hello, Answer) {
         let secret = Secret::from_bytes([9; 32]);

@@ -19,6 +19,7 @@
 use std::fmt;
 
 use crate::secret::WorldId;
+use crate::version::Version;
 
 const MAGIC: [u8; 8] = *b"crosstie";
 const ANSWER_MAGIC: [u8; 8] = *b"eitssorc";
@@ -28,31 +29,6 @@ const HOST_BYTES: usize = 64;
 pub(crate) const HELLO_BYTES: usize = 112;
 /// Size of an encoded [`Answer`].
 pub(crate) const ANSWER_BYTES: usize = 88;
-
-/// A protocol version. Ends with equal `major` understand each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Version {
-    /// Raised when old and new releases cannot talk.
-    pub major: u16,
-    /// Raised when something is added that an old release may ignore.
-    pub minor: u16,
-}
-
-impl Version {
-    /// What this release speaks.
-    pub const OURS: Version = Version { major: 1, minor: 0 };
-
-    /// Whether this release can talk to one that speaks `self`.
-    pub(crate) fn suits_ours(self) -> bool {
-        self.major == Self::OURS.major
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
 
 /// Optional abilities that this release has, one bit each. None is defined yet.
 const FEATURES: u32 = 0;

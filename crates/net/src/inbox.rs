@@ -1,96 +1,20 @@
 //! Owns the links that others dialled to one part this process plays, until that part accepts them.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::error::NetError;
-use crate::hello::Purpose;
-use crate::link::Link;
-use crate::listener::Subscription;
-
-/// How many version mismatches an inbox remembers: one names the culprit, more say the same.
-const FAULTS_MAX: usize = 8;
-
-/// A link that another process dialled.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The rank that dials, if it knows its rank.
-    pub from: Option<u32>,
-    /// A number whose meaning is the purpose's own: a wire, a channel.
-    pub label: u64,
-    /// The dialler's host, as it named itself.
-    pub peer_host: String,
-    /// The link.
-    pub link: Link,
-}
-
-type Wake = Arc<dyn Fn() + Send + Sync>;
-
-#[derive(Default)]
-struct Arrivals {
-    links: VecDeque<(Purpose, Incoming)>,
-    faults: VecDeque<NetError>,
-    wakes: Vec<(Purpose, Wake)>,
-    refused: Vec<Purpose>,
-    closed: bool,
-}
-
-/// What the listener's thread and the inbox share.
-#[derive(Default)]
-pub(crate) struct Queue {
-    arrivals: Mutex<Arrivals>,
-    came: Condvar,
-}
-
-impl Queue {
-    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        // Nothing that holds this lock can panic halfway through a change.
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn deliver(&self, purpose: Purpose, incoming: Incoming) {
-        self.change(Some(purpose), |arrivals| {
-            if !arrivals.refused.contains(&purpose) {
-                arrivals.links.push_back((purpose, incoming));
-            }
-        });
-    }
-
-    pub(crate) fn report(&self, fault: NetError) {
-        self.change(None, |arrivals| {
-            arrivals.faults.push_back(fault);
-            arrivals.faults.truncate(FAULTS_MAX);
-        });
-    }
-
-    /// Makes a change, and wakes those whom it concerns: all, or those who wait for `purpose`.
-    fn change(&self, purpose: Option<Purpose>, change: impl FnOnce(&mut Arrivals)) {
-        let mut arrivals = self.arrivals();
-        if arrivals.closed {
-            return;
-        }
-        change(&mut arrivals);
-        let concerned = |of: &Purpose| purpose.is_none_or(|purpose| purpose == *of);
-        let wakes = arrivals.wakes.iter().filter(|(of, _)| concerned(of));
-        let wakes: Vec<Wake> = wakes.map(|(_, wake)| Arc::clone(wake)).collect();
-        drop(arrivals);
-        self.came.notify_all();
-        wakes.iter().for_each(|wake| wake());
-    }
-}
-
-impl Arrivals {
-    fn take(&mut self, purpose: Purpose) -> Option<Incoming> {
-        let at = self.links.iter().position(|(of, _)| *of == purpose)?;
-        self.links.remove(at).map(|(_, incoming)| incoming)
-    }
-}
+use crate::hello::{Purpose, Target};
+use crate::listener::Listener;
+use crate::queue::{Arrivals, Incoming, Queue};
+use crate::secret::{Secret, WorldId};
+use crate::served::{Served, lock};
+use crate::strangers::Strangers;
 
 /// The links dialled to one target of one world. Dropping it ends the subscription and closes links not accepted.
 pub struct Inbox {
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) subscription: Subscription,
+    queue: Arc<Queue>,
+    subscription: Subscription,
 }
 
 impl Inbox {
@@ -145,5 +69,37 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         let mut arrivals = self.queue.arrivals();
         *arrivals = Arrivals { closed: true, ..Arrivals::default() };
+    }
+}
+
+impl Listener {
+    /// Serves `target` of the world of `secret` until the inbox is dropped.
+    pub fn subscribe(self: &Arc<Self>, secret: &Secret, target: Target) -> Result<Inbox, NetError> {
+        let key = (secret.world_id(), target);
+        let queue = Arc::<Queue>::default();
+        let mut served = lock(&self.shared.served);
+        if served.contains_key(&key) {
+            return Err(NetError::AlreadyServed { target: target.to_string(), world: key.0.0 });
+        }
+        served.insert(key, Served { secret: secret.clone(), queue: Arc::clone(&queue) });
+        Ok(Inbox { queue, subscription: Subscription { listener: Arc::clone(self), key } })
+    }
+}
+
+/// Keeps the listener open, and one part served.
+struct Subscription {
+    listener: Arc<Listener>,
+    key: (WorldId, Target),
+}
+
+impl Subscription {
+    fn strangers(&self) -> Strangers {
+        self.listener.strangers()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        lock(&self.listener.shared.served).remove(&self.key);
     }
 }

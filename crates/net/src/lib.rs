@@ -17,24 +17,29 @@ mod interfaces;
 mod link;
 mod listener;
 mod probe;
+mod queue;
 mod reception;
 mod secret;
+mod served;
 mod strangers;
 mod unique_id;
+mod version;
 mod wait;
 
 pub use descriptors::{Descriptors, Reserved};
 pub use dial::{Dial, dial, dial_unless};
 pub use error::NetError;
-pub use hello::{Purpose, Target, Version};
-pub use inbox::{Inbox, Incoming};
+pub use hello::{Purpose, Target};
+pub use inbox::Inbox;
 pub use interfaces::{
     Address, Interface, address_of, all_addresses, host_name, interface_at, offered,
 };
 pub use link::Link;
 pub use listener::{ListenOptions, Listener};
 pub use probe::is_deserted;
+pub use queue::Incoming;
 pub use secret::{Secret, WorldId};
 pub use strangers::{Fault, Strangers};
 pub use unique_id::UniqueId;
+pub use version::Version;
 pub use wait::{Bell, Interrupted, poll_until};

@@ -1,24 +1,21 @@
 //! Owns the process's listening port, and who in this process serves what behind it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use crate::error::NetError;
-use crate::hello::{Outcome, Target};
-use crate::inbox::{Inbox, Queue};
 use crate::interfaces;
 use crate::reception::Reception;
-use crate::secret::{Secret, WorldId};
-use crate::strangers::{Fault, Strangers};
+use crate::served::{Shared, lock};
+use crate::strangers::Strangers;
 use crate::wait::Bell;
 
 /// How many connections the kernel keeps for us to accept: a world's ranks may all dial at once.
@@ -44,32 +41,13 @@ impl Default for ListenOptions {
 
 /// One listening port and the thread that answers it. Nobody who dials can delay anybody else.
 pub struct Listener {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     options: ListenOptions,
     port: u16,
     addresses: Vec<SocketAddr>,
     /// The process that started the thread: a forked child has the descriptors, but not the thread.
     pid: u32,
-}
-
-/// What the listener, its thread and its inboxes share.
-pub(crate) struct Shared {
-    served: Mutex<BTreeMap<(WorldId, Target), Served>>,
-    strangers: Mutex<Strangers>,
-    /// Ends the thread's sleep when `stop` was set.
-    pub(crate) bell: Bell,
-    pub(crate) stop: AtomicBool,
-    /// Whether this listener serves one world only ([`ListenOptions::bind`]).
-    pub(crate) one_world: bool,
-    pub(crate) host: String,
-}
-
-/// One part that this process plays.
-#[derive(Clone)]
-pub(crate) struct Served {
-    pub(crate) secret: Secret,
-    pub(crate) queue: Arc<Queue>,
 }
 
 static PROCESS_LISTENER: OnceLock<Mutex<Weak<Listener>>> = OnceLock::new();
@@ -134,18 +112,6 @@ impl Listener {
         self.addresses.clone()
     }
 
-    /// Serves `target` of the world of `secret` until the inbox is dropped.
-    pub fn subscribe(self: &Arc<Self>, secret: &Secret, target: Target) -> Result<Inbox, NetError> {
-        let key = (secret.world_id(), target);
-        let queue = Arc::<Queue>::default();
-        let mut served = lock(&self.shared.served);
-        if served.contains_key(&key) {
-            return Err(NetError::AlreadyServed { target: target.to_string(), world: key.0.0 });
-        }
-        served.insert(key, Served { secret: secret.clone(), queue: Arc::clone(&queue) });
-        Ok(Inbox { queue, subscription: Subscription { listener: Arc::clone(self), key } })
-    }
-
     /// How many were turned away so far, and why.
     pub fn strangers(&self) -> Strangers {
         lock(&self.shared.strangers).clone()
@@ -170,50 +136,6 @@ impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Listener on port {}", self.port)
     }
-}
-
-impl Shared {
-    /// Who serves `target` of `world` here, or the answer for one who dials it in vain.
-    pub(crate) fn find(&self, world: WorldId, target: Target) -> Result<Served, Outcome> {
-        let served = lock(&self.served);
-        if let Some(part) = served.get(&(world, target)) {
-            return Ok(part.clone());
-        }
-        let mut of_world = served.range((world, Target::Meeting)..=(world, Target::Rank(u32::MAX)));
-        Err(match of_world.next() {
-            Some(_) => Outcome::NoSuchTarget,
-            None if self.one_world && !served.is_empty() => Outcome::WrongSecret,
-            None => Outcome::NoSuchWorld,
-        })
-    }
-
-    pub(crate) fn count(&self, address: SocketAddr, fault: Fault) {
-        tracing::debug!(%address, ?fault, "turned a stranger away");
-        lock(&self.strangers).count(address, fault);
-    }
-}
-
-/// Keeps the listener open, and one part served.
-pub(crate) struct Subscription {
-    listener: Arc<Listener>,
-    key: (WorldId, Target),
-}
-
-impl Subscription {
-    pub(crate) fn strangers(&self) -> Strangers {
-        self.listener.strangers()
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        lock(&self.listener.shared.served).remove(&self.key);
-    }
-}
-
-/// Nothing that holds one of these locks can panic halfway through a change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Listens on the first free port of `ports`, over IPv6 and IPv4 where the host has both.

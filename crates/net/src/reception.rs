@@ -19,11 +19,12 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use crate::error::NetError;
 use crate::flight::{Flight, send_flight};
 use crate::handshake::{CONFIRMATION_BYTES, OPENING_BYTES, Reply};
-use crate::hello::{Answer, BadHello, HELLO_BYTES, Hello, Outcome, Version, may_be_hello};
-use crate::inbox::{Incoming, Queue};
+use crate::hello::{Answer, BadHello, HELLO_BYTES, Hello, Outcome, may_be_hello};
 use crate::link::Link;
-use crate::listener::{Served, Shared};
+use crate::queue::{Incoming, Queue};
+use crate::served::{Served, Shared};
 use crate::strangers::Fault;
+use crate::version::Version;
 use crate::wait::poll_until;
 
 /// How long a stranger has for its handshake: two flights, and time for a few lost packets to be sent again.

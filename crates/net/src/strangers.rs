@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::hello::Version;
+use crate::version::Version;
 
 /// How many were turned away, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

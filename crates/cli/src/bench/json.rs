@@ -10,7 +10,8 @@ use super::progress::Progress;
 use super::report::{Counters, Header, Measured, Nic, Report, Sent};
 use super::sizes::Row;
 use super::speeds::Speeds;
-use crate::exit::{Failure, Summary};
+use crate::exit::Failure;
+use crate::json::print;
 use crate::lab_facts::LabFacts;
 
 /// Collects everything and prints it at the end, so that a failed benchmark prints no half object.
@@ -69,13 +70,6 @@ impl Wires {
     }
 }
 
-/// What there is in place of a [`Document`] when the benchmark fails.
-#[derive(Serialize)]
-struct Failed<'a> {
-    schema: u32,
-    error: &'a Summary,
-}
-
 #[derive(Serialize)]
 struct JsonRow {
     operation: &'static str,
@@ -86,19 +80,6 @@ struct JsonRow {
     root: Option<u32>,
     out_of_place: Measured,
     in_place: Option<Measured>,
-}
-
-/// Prints that the benchmark has failed.
-pub fn print_failure(out: impl Write, error: &Summary) -> Result<(), Failure> {
-    print(out, &Failed { schema: 1, error })
-}
-
-fn print(mut out: impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    let written = serde_json::to_writer_pretty(&mut out, document)
-        .map_err(std::io::Error::from)
-        .and_then(|()| writeln!(out))
-        .and_then(|()| out.flush());
-    written.map_err(|e| Failure::host("write the result", e))
 }
 
 impl<W: Write> Json<W> {

@@ -11,12 +11,11 @@ use crosstie::Threads;
 use crosstie_topo::{Severity, lint};
 use indicatif::ProgressBar;
 
-use super::{
-    effect, json, progress, rank, refuse_impossible_nodes, refuse_too_large, report, settings,
-};
+use super::{effect, progress, rank, refuse_impossible_nodes, refuse_too_large, report, settings};
 use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
+use crate::json::print_failure;
 use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named, played};
 use crate::topo::machine::Machine;
 
@@ -115,7 +114,7 @@ pub fn processes(
     let outcome = launch(&job(program)?, &mut listener)?;
     listener.conclude(&outcome);
     if let Some(summary) = listener.summary(&outcome).filter(|_| args.json) {
-        json::print_failure(&mut listener.out, &summary)?;
+        print_failure(&mut listener.out, &summary)?;
     }
     Ok(exit(&outcome))
 }

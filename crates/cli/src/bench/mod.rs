@@ -25,7 +25,8 @@ use crosstie::{Communicator, Settings, Transport};
 use crosstie_launch::{Explicit, Identity, Launcher, identify};
 
 use crate::args::{BenchArgs, TransportArg};
-use crate::exit::{Exit, Failure, Summary};
+use crate::exit::{Exit, Failure};
+use crate::json::print_failure;
 use crate::lab_facts::LabFacts;
 use crate::launch::{Job, Place, node_name, refuse_empty_nodes};
 use progress::Progress;
@@ -45,16 +46,11 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let tells = args.json && !args.events && identity.rank == 0;
     match &done {
         Err(failure) if tells && failure.exit() != Exit::OutputClosed => {
-            json::print_failure(io::stdout(), &failure.summary())?;
+            print_failure(io::stdout(), &failure.summary())?;
         }
         _ => {}
     }
     done
-}
-
-/// Prints, as `bench --json` does, that there is no benchmark.
-pub fn print_failure(summary: &Summary) -> Result<(), Failure> {
-    json::print_failure(io::stdout(), summary)
 }
 
 /// Runs it in a lab, where each rank has its place, and prints to `out`; `line` is the command line that
@@ -74,7 +70,7 @@ pub fn run_in_lab(
         .and_then(|()| local::processes(args, &line, job, Box::new(&mut out)));
     match &done {
         Err(failure) if args.json && failure.exit() != Exit::OutputClosed => {
-            json::print_failure(&mut out, &failure.summary())?;
+            print_failure(&mut out, &failure.summary())?;
         }
         _ => {}
     }

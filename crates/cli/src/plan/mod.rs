@@ -26,7 +26,7 @@ pub fn run(args: &PlanArgs) -> Result<Exit, Failure> {
     };
     match &done {
         Err(failure) if json && failure.exit() != Exit::OutputClosed => {
-            crate::bench::print_failure(&failure.summary())?;
+            crate::json::print_failure(std::io::stdout(), &failure.summary())?;
         }
         _ => {}
     }

@@ -8,8 +8,8 @@ use core::num::NonZero;
 
 use crosstie_ir::{ChunkMap, Collective, Layout, Rank};
 
+use super::refused::Refused;
 use super::routes::Sample;
-use super::scheme::Refused;
 use crate::cost::{HopClass, Links, Network, RelayPays, Shared, Sharing, TOGETHER, Tune};
 use crate::search::{Node, Rings};
 use crate::{

@@ -8,8 +8,8 @@ use core::fmt::Write as _;
 use crosstie_topo::render;
 use crosstie_topo::{Finding, Rule, lint};
 
+use super::lines::{numbers, wrapped};
 use super::scheme::Scheme;
-use super::text::{numbers, wrapped};
 use crate::search::{Node, device};
 
 /// What lint finds that bandwidths, and so rings and bound, rest on: links that a description leaves out, or speeds

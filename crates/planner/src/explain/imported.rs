@@ -1,21 +1,8 @@
 //! Owns a plan with the rings and trees of a graph file, beside what the search finds itself.
 
-use super::scheme::Scheme;
-use crate::graph::{GraphFile, TreesTold, Unfit};
+use super::scheme::{Scheme, Told};
+use crate::graph::{GraphFile, Unfit};
 use crate::search::{Rings, loads};
-
-/// What a graph file says, and what the search finds in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// What the file says that each ring carries, MB/s.
-    pub ring_mb_s: u64,
-    /// What it says of its trees, where it has some.
-    pub trees: Option<TreesTold>,
-    /// The search's rings.
-    pub found_rings: usize,
-    /// What those carry together, MB/s.
-    pub found_mb_s: u64,
-}
 
 impl Scheme<'_> {
     /// The same nodes, of one kind, with the rings and trees of a graph file in place of the search's. The

@@ -15,8 +15,15 @@ use crate::cost::{Bottleneck, Carriage, RelayPays, Shape};
 use crate::search::Stretch;
 use crate::{Choice, ChoiceWhy};
 
+impl Scheme<'_> {
+    /// As one object, for scripts: schema 1.
+    pub fn json(&self) -> Value {
+        object(self)
+    }
+}
+
 /// All of it: schema 1.
-pub(super) fn object(scheme: &Scheme<'_>) -> Value {
+fn object(scheme: &Scheme<'_>) -> Value {
     let (rings, counts) = (&scheme.rings, &scheme.counts);
     let by_operation = |number: fn(&Sent) -> u64| -> Value {
         let pairs = counts.sent.iter().map(|sent| (sent.operation.to_owned(), number(sent).into()));

@@ -2,18 +2,22 @@
 //! they reach, and the reason for each choice. What a world runs and what `crosstie plan` shows is told by this
 //! one code.
 
+mod cluster;
 mod counts;
 mod header;
 mod imported;
 mod json;
+mod lines;
 mod network;
 mod patterns;
+mod refused;
 mod routes;
 mod scheme;
 mod text;
 
 pub use counts::{BLOCK, Chosen, Counts, OPERATIONS, SIZES, Sent};
-pub use imported::Told;
+pub use lines::{Look, bytes, numbers, speed};
+pub use refused::{Refused, Untuned};
 pub use routes::Way;
-pub use scheme::{Refused, Scheme, Untuned};
-pub use text::{Look, brief, bytes, numbers, speed};
+pub use scheme::{Scheme, Told};
+pub use text::brief;

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::network::{Cluster, Crossing};
+use super::cluster::{Cluster, Crossing};
 use super::routes::Way;
 use crate::cost::{Pattern, Shared};
 use crate::search::{Fullest, NodeLinks, Side, Traffic};

@@ -11,7 +11,7 @@ use crate::cost::Sharing;
 use crate::search::{CrossingWhy, Node, device};
 use crate::{Nodes, NodesError, Rails, Route, route};
 
-use super::scheme::{self, Refused};
+use super::refused::Refused;
 
 /// All ways are those of the first channel: GPUs with several NICs take them in turn on the others.
 const FIRST: ChannelId = ChannelId(0);
@@ -68,7 +68,7 @@ impl Sample {
             nodes.extend(of_kind.map(|(node, _)| node).take(2));
         }
         nodes.sort_unstable();
-        let world = scheme::world(kinds, kind_of, nodes.iter().copied())?;
+        let world = world(kinds, kind_of, nodes.iter().copied())?;
         let kind_of = nodes.iter().map(|&node| kind_of[node as usize]).collect();
         Ok(Self { nodes, kind_of, world })
     }
@@ -192,4 +192,14 @@ impl World<'_> {
         };
         device(node.topology, port?)
     }
+}
+
+/// The ranks of these nodes, node by node.
+pub(super) fn world(
+    kinds: &[Node<'_>],
+    kind_of: &[u32],
+    nodes: impl IntoIterator<Item = u32>,
+) -> Result<Nodes, NodesError> {
+    let members = |node: u32| kinds[kind_of[node as usize] as usize].members.len();
+    Nodes::new(nodes.into_iter().flat_map(|node| (0..members(node)).map(move |_| node)).collect())
 }

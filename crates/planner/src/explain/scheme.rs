@@ -8,15 +8,14 @@ use crosstie_ir::InputsFingerprint;
 use crosstie_topo::{Path, PathTree, Paths, VertexId};
 
 use crate::cost::{HopClass, Tune};
+use crate::graph::TreesTold;
 use crate::search::{Load, Node, Rings, SearchError, device, loads, rings};
-use crate::{MachinesError, Nodes, NodesError, Selection, inputs_fingerprint};
+use crate::{MachinesError, Nodes, Selection, inputs_fingerprint};
 
 use super::counts::{Counts, selection};
-use super::imported::Told;
-use super::json;
 use super::network::carried;
-use super::routes::{self, Way};
-use super::text::{self, Look};
+use super::refused::{Refused, Untuned};
+use super::routes::{self, Way, world};
 
 /// A plan for a cluster's nodes. Ranks are numbered node by node, and on each node in the order of its members.
 pub struct Scheme<'a> {
@@ -51,6 +50,19 @@ pub struct Scheme<'a> {
     shapes: Vec<Shape>,
 }
 
+/// What a graph file says, and what the search finds in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// What the file says that each ring carries, MB/s.
+    pub ring_mb_s: u64,
+    /// What it says of its trees, where it has some.
+    pub trees: Option<TreesTold>,
+    /// The search's rings.
+    pub found_rings: usize,
+    /// What those carry together, MB/s.
+    pub found_mb_s: u64,
+}
+
 /// The paths of one kind of node.
 struct Shape {
     /// The best between GPUs and NICs.
@@ -67,36 +79,6 @@ impl Shape {
         let trees = seats.map(|seat| node.topology.paths_joined_by(seat, joins)).collect();
         Ok(Self { paths, trees })
     }
-}
-
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// There are no rings.
-    #[error(transparent)]
-    Search(#[from] SearchError),
-    /// There are no rails.
-    #[error(transparent)]
-    Machines(#[from] MachinesError),
-    /// There are too many ranks.
-    #[error(transparent)]
-    Nodes(#[from] NodesError),
-}
-
-/// Why a table does not decide.
-#[derive(Debug, thiserror::Error)]
-pub enum Untuned {
-    /// Times of other links say nothing of these.
-    #[error("its times were measured over {}, and messages here go over {}", .measured.join(" and "), .here.join(" and "))]
-    OtherLinks {
-        /// What was measured.
-        measured: Vec<&'static str>,
-        /// What messages go over.
-        here: Vec<&'static str>,
-    },
-    /// There is no plan.
-    #[error(transparent)]
-    Refused(#[from] Refused),
 }
 
 impl<'a> Scheme<'a> {
@@ -169,21 +151,6 @@ impl<'a> Scheme<'a> {
         Ok(Self { counts: counts?, ..self })
     }
 
-    /// As people read it.
-    pub fn text(&self, look: Look) -> String {
-        text::text(self, look)
-    }
-
-    /// The machines, and the choices of [`Counts::chosen`] alone.
-    pub fn choices_text(&self, look: Look) -> String {
-        text::asked(self, look)
-    }
-
-    /// As one object, for scripts: schema 1.
-    pub fn json(&self) -> serde_json::Value {
-        json::object(self)
-    }
-
     /// How many ranks there are.
     pub fn ranks(&self) -> u32 {
         let each = self.kind_of.iter().map(|&kind| self.kinds[kind as usize].members.len());
@@ -247,16 +214,6 @@ impl<'a> Scheme<'a> {
 fn port(node: &Node<'_>, nic: u32) -> Option<VertexId> {
     let topology = node.topology;
     topology.ports().iter().copied().find(|&port| device(topology, port) == Some(nic))
-}
-
-/// The ranks of these nodes, node by node.
-pub(super) fn world(
-    kinds: &[Node<'_>],
-    kind_of: &[u32],
-    nodes: impl IntoIterator<Item = u32>,
-) -> Result<Nodes, NodesError> {
-    let members = |node: u32| kinds[kind_of[node as usize] as usize].members.len();
-    Nodes::new(nodes.into_iter().flat_map(|node| (0..members(node)).map(move |_| node)).collect())
 }
 
 /// Where a rank's data are: its GPU, or the NUMA node of the NIC that it plays.

@@ -7,13 +7,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
 use crosstie_ir::Collective;
 use crosstie_topo::{Bandwidth, Path, PathKind, Topology, VertexId, VertexKind};
 
 use super::counts::{BLOCK, MOST_RANKS_COUNTED, OPERATIONS, SIZES, Sent};
 use super::header::{header, warnings};
 use super::json::reason;
+use super::lines::{Look, bytes, numbers, speed, wrapped};
 use super::scheme::Scheme;
 use crate::cost::Carriage;
 use crate::graph::Pattern;
@@ -23,35 +23,20 @@ mod ways;
 
 use ways::routes;
 
-/// How the text is to look.
-#[derive(Debug, Clone, Copy)]
-pub struct Look {
-    /// Whether it has colours.
-    pub color: bool,
-    /// Whether each hop, node, tree and route is told.
-    pub full: bool,
-}
-
-impl Look {
-    fn style(self, style: Style) -> Style {
-        if self.color { style } else { Style::new() }
+impl Scheme<'_> {
+    /// As people read it.
+    pub fn text(&self, look: Look) -> String {
+        text(self, look)
     }
 
-    fn head(self) -> Style {
-        self.style(Style::new().bold())
-    }
-
-    fn good(self) -> Style {
-        self.style(AnsiColor::Green.on_default())
-    }
-
-    fn bad(self) -> Style {
-        self.style(AnsiColor::Red.on_default().bold())
+    /// The machines, and the choices of [`Counts::chosen`] alone.
+    pub fn choices_text(&self, look: Look) -> String {
+        asked(self, look)
     }
 }
 
 /// All of it. Writing to a String cannot fail.
-pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
+fn text(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
     let warnings = warnings(scheme);
     header(scheme, &warnings, &mut text);
@@ -61,35 +46,6 @@ pub(super) fn text(scheme: &Scheme<'_>, look: Look) -> String {
     crossings(scheme, look, &mut text);
     calls(scheme, look, &mut text);
     text
-}
-
-/// Numbers with runs put together: `0-3 6`.
-pub fn numbers(all: &[u32]) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for &number in all {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let run = |(first, last): (u32, u32)| match last - first {
-        0 => first.to_string(),
-        1 => format!("{first} {last}"),
-        _ => format!("{first}-{last}"),
-    };
-    runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
-}
-
-/// Bytes as sizes are written on a command line: `64K`.
-pub fn bytes(number: u64) -> String {
-    let units = [(30, "G"), (20, "M"), (10, "K")];
-    let unit = units.iter().find(|(power, _)| number > 0 && number.trailing_zeros() >= *power);
-    unit.map_or_else(|| number.to_string(), |(power, unit)| format!("{}{unit}", number >> power))
-}
-
-/// So many MB/s (10⁶ bytes) in words.
-pub fn speed(mb_s: u64) -> String {
-    Bandwidth::mb_per_s(mb_s).to_string()
 }
 
 /// 987 as 98.7.
@@ -467,21 +423,6 @@ fn why_relay(why: RelayWhy) -> &'static str {
     }
 }
 
-/// A sentence in lines of at most so many columns, the first after its name.
-pub(super) fn wrapped(name: &str, sentence: &str, text: &mut String) {
-    const WIDTH: usize = 96;
-    let (mut line, indent) = (name.to_owned(), " ".repeat(name.len()));
-    for word in sentence.split(' ') {
-        if line.len() + word.len() > WIDTH && line.len() > indent.len() {
-            let _ = writeln!(text, "{}", line.trim_end());
-            line.clone_from(&indent);
-        }
-        line += word;
-        line.push(' ');
-    }
-    let _ = writeln!(text, "{}", line.trim_end());
-}
-
 fn trees(scheme: &Scheme<'_>, look: Look, text: &mut String) {
     let (trees, head) = (&scheme.rings.trees, look.head());
     let Some(one) = trees.first().filter(|_| scheme.nodes > 1) else { return };
@@ -643,7 +584,7 @@ fn algorithms(scheme: &Scheme<'_>, look: Look, text: &mut String) {
 }
 
 /// What was asked for, and nothing else of the plan.
-pub(super) fn asked(scheme: &Scheme<'_>, look: Look) -> String {
+fn asked(scheme: &Scheme<'_>, look: Look) -> String {
     let mut text = String::new();
     header(scheme, &warnings(scheme), &mut text);
     algorithms(scheme, look, &mut text);

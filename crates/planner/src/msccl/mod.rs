@@ -25,6 +25,7 @@
 mod lower;
 mod read;
 mod scratch;
+mod shape;
 mod waits;
 
 pub use read::Forms;

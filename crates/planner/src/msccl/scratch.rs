@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use crosstie_ir::Rank;
 
 use super::Error;
-use super::lower::Shape;
 use super::read::{Buffer, Gpu, Place, Step};
+use super::shape::Shape;
 
 /// The slice of each scratch chunk of a GPU.
 pub(super) struct Scratch {

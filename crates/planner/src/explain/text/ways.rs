@@ -8,9 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use super::super::lines::{Look, numbers, speed, wrapped};
 use super::super::routes::Way;
 use super::super::scheme::Scheme;
-use super::{Look, numbers, speed, wrapped};
 use crate::cost::{RelayPays, Sharing};
 
 /// Those that leave by one NIC, from one GPU.
