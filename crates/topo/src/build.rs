@@ -1,16 +1,15 @@
 //! Owns the way from a description to the graph: devices first, then the links that cross the tree.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::attributes::{bus_id, count, missing, number, small, small_or_minus_one, wrong};
+use crate::attributes::{bus_id, missing, number, small_or_minus_one, wrong};
+use crate::builder::{Builder, Far, Pending, Place};
 use crate::bus_id::BusId;
 use crate::devices::{self, Class};
 use crate::error::{Fault, ReadError, quote};
 use crate::graph::{
-    Arch, Cpu, GpuModel, Host, Link, LinkKind, NvSwitch, Pci, Remark, Topology, Vertex, VertexId,
-    VertexKind,
+    Arch, Cpu, Host, Link, LinkKind, NvSwitch, Pci, Remark, Topology, VertexId, VertexKind,
 };
 use crate::parts;
 use crate::rates;
@@ -71,97 +70,7 @@ fn check_root(root: &Element) -> Result<(), ReadError> {
     Err(ReadError { at: root.at, fault })
 }
 
-/// A link that was met before its far end was.
-pub(crate) struct Pending {
-    pub from: VertexId,
-    pub far: Far,
-    pub name: String,
-    pub count: u32,
-    /// For a chip-to-chip link: what all its links carry together.
-    pub bandwidth: Option<Bandwidth>,
-    pub at: Position,
-}
-
-/// Where a pending link leads.
-pub(crate) enum Far {
-    Gpu(String),
-    NvSwitch(Option<BusId>),
-    /// The processor that the GPU hangs below.
-    Cpu(LinkKind),
-    Switch(String),
-}
-
-/// What is being built.
-#[derive(Default)]
-pub(crate) struct Builder {
-    pub vertices: Vec<Vertex>,
-    pub links: Vec<Link>,
-    pub remarks: Vec<Remark>,
-    pub pending: Vec<Pending>,
-    hosts: Vec<Host>,
-    host_numbers: BTreeMap<Option<String>, u32>,
-    counts: [u32; 7],
-    /// The first GPU (true) and switch (false) of each bus id.
-    by_bus: BTreeMap<(u32, BusId, bool), VertexId>,
-    cards: BTreeMap<Card, VertexId>,
-    above: BTreeSet<BusId>,
-    switches_seen: BTreeSet<BusId>,
-    nvswitch: Option<VertexId>,
-}
-
-/// What the functions of one card have in common: what they hang below, their device, and, where that is
-/// no switch, vendor and device ids. On the root complex 00:14.0 and 00:14.3 may be strangers.
-type Card = (VertexId, BusId, Option<[Option<u32>; 2]>);
-
-/// Where an element is: its host, what it hangs below, and whether that is a switch that takes in the
-/// switches below it.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub host: u32,
-    pub parent: VertexId,
-    fold: Option<u32>,
-}
-
 impl Builder {
-    pub fn add(
-        &mut self,
-        kind: VertexKind,
-        host: Option<u32>,
-        parent: Option<VertexId>,
-        at: Position,
-    ) -> VertexId {
-        let class = match &kind {
-            VertexKind::Cpu(_) => 0,
-            VertexKind::Switch(_) => 1,
-            VertexKind::Gpu(_) => 2,
-            VertexKind::Nic(_) => 3,
-            VertexKind::Port(_) => 4,
-            VertexKind::NvSwitch(_) => 5,
-            VertexKind::Device(_) => 6,
-        };
-        let number = self.counts[class];
-        self.counts[class] += 1;
-        let id = VertexId(self.vertices.len() as u32);
-        self.vertices.push(Vertex { kind, number, host, parent, at });
-        id
-    }
-
-    pub fn link(
-        &mut self,
-        from: VertexId,
-        to: VertexId,
-        kind: LinkKind,
-        bandwidth: Bandwidth,
-        count: u32,
-    ) {
-        self.links.push(Link { from, to, kind, bandwidth, count });
-    }
-
-    pub fn link_both(&mut self, a: VertexId, b: VertexId, kind: LinkKind, bandwidth: Bandwidth) {
-        self.link(a, b, kind, bandwidth, 1);
-        self.link(b, a, kind, bandwidth, 1);
-    }
-
     fn add_cpu(&mut self, element: &Element) -> Result<(), ReadError> {
         let expected = "the number of a NUMA node, or -1";
         element.find("numaid").ok_or_else(|| missing(element, "numaid", expected))?;
@@ -501,31 +410,4 @@ fn broadcom_generation(pci: &Pci, level: u32) -> Option<u32> {
         [Some(0x1000), Some(0xc030), Some(0x1000), Some(sub)] if sub >> 12 == level => Some(5),
         _ => None,
     }
-}
-
-/// What an NVIDIA or AMD GPU is, from what the description and its PCI ids tell.
-pub(crate) fn gpu_model(element: Option<&Element>, pci: &Pci) -> Result<GpuModel, ReadError> {
-    if let Some(element) = element {
-        if let Some(gcn) = element.attribute("gcn").filter(|gcn| !gcn.is_empty()) {
-            return Ok(GpuModel::Amd { gcn: quote(gcn) });
-        }
-        if let Some(sm) = small_or_minus_one(element, "sm")? {
-            return Ok(GpuModel::Nvidia { sm });
-        }
-    }
-    let known =
-        pci.ids[0].zip(pci.ids[1]).and_then(|(vendor, device)| devices::known(vendor, device));
-    Ok(match known {
-        Some(devices::Known { sm: Some(sm), .. }) => GpuModel::Nvidia { sm },
-        Some(devices::Known { gcn: Some(gcn), .. }) => GpuModel::Amd { gcn: gcn.into() },
-        _ => GpuModel::Unknown,
-    })
-}
-
-/// Chip-to-chip links: so many, each of so many MB/s.
-pub(crate) fn c2c(element: &Element) -> Result<(u32, Bandwidth), ReadError> {
-    let expected = "MB/s of one link";
-    let each = small(element, "bw")?.ok_or_else(|| missing(element, "bw", expected))?;
-    let count = count(element, "count")?;
-    Ok((count, Bandwidth::mb_per_s(each.into()) * count))
 }

@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod attributes;
 mod build;
+mod builder;
 mod bus_id;
 mod canonical;
 pub mod devices;

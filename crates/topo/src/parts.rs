@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use crate::attributes::{
     Rate, count, flag, hexadecimal, lanes, microseconds, missing, rate, small, small_or_minus_one,
 };
-use crate::build::{Builder, Far, Pending, c2c, gpu_model};
+use crate::builder::{Builder, Far, Pending};
 use crate::bus_id::BusId;
 use crate::devices::{self, Class};
-use crate::error::ReadError;
-use crate::graph::{Gpu, LinkKind, Nic, Pci, Port, Verbs, VertexId, VertexKind};
+use crate::error::{ReadError, quote};
+use crate::graph::{Gpu, GpuModel, LinkKind, Nic, Pci, Port, Verbs, VertexId, VertexKind};
 use crate::rates;
 use crate::shown;
 use crate::unit::Bandwidth;
@@ -206,4 +206,31 @@ fn speed(element: &Element) -> Result<Option<u64>, ReadError> {
         Some("-1") => Ok(None),
         _ => Ok(small(element, "speed")?.filter(|&speed| speed > 0).map(u64::from)),
     }
+}
+
+/// What an NVIDIA or AMD GPU is, from what the description and its PCI ids tell.
+fn gpu_model(element: Option<&Element>, pci: &Pci) -> Result<GpuModel, ReadError> {
+    if let Some(element) = element {
+        if let Some(gcn) = element.attribute("gcn").filter(|gcn| !gcn.is_empty()) {
+            return Ok(GpuModel::Amd { gcn: quote(gcn) });
+        }
+        if let Some(sm) = small_or_minus_one(element, "sm")? {
+            return Ok(GpuModel::Nvidia { sm });
+        }
+    }
+    let known =
+        pci.ids[0].zip(pci.ids[1]).and_then(|(vendor, device)| devices::known(vendor, device));
+    Ok(match known {
+        Some(devices::Known { sm: Some(sm), .. }) => GpuModel::Nvidia { sm },
+        Some(devices::Known { gcn: Some(gcn), .. }) => GpuModel::Amd { gcn: gcn.into() },
+        _ => GpuModel::Unknown,
+    })
+}
+
+/// Chip-to-chip links: so many, each of so many MB/s.
+fn c2c(element: &Element) -> Result<(u32, Bandwidth), ReadError> {
+    let expected = "MB/s of one link";
+    let each = small(element, "bw")?.ok_or_else(|| missing(element, "bw", expected))?;
+    let count = count(element, "count")?;
+    Ok((count, Bandwidth::mb_per_s(each.into()) * count))
 }

@@ -18,6 +18,7 @@
 
 mod bound;
 mod cluster;
+mod layout;
 mod loads;
 mod model;
 mod node;

@@ -17,7 +17,7 @@
 
 use alloc::vec::Vec;
 
-use super::cluster::Layout;
+use super::layout::Layout;
 use super::model::Model;
 use super::{Branch, Tree};
 use crate::algo::tree::{TREES, place};
