@@ -38,6 +38,8 @@ pub(crate) struct Standing {
 struct Seen {
     call: CallName,
     report: Report,
+    /// What it saw, with all that its call waited for.
+    local: String,
 }
 
 impl Standing {
@@ -148,21 +150,27 @@ impl Standing {
             _ => Cause::Protocol,
         };
         let (culprit, in_group) = (seen.peer(), call.is_group());
-        let mut detail = in_words(call, seen);
+        let mut local = in_words(call, seen);
+        // Of a link that ended the others need to know no step of a call.
+        let mut detail = match seen {
+            ExecError::Transport { source, .. } if cause == Cause::Died => source.to_string(),
+            _ => local.clone(),
+        };
         if let Some(site) = call.site {
-            detail += &format!("; this was {} of rank {} at {site}", call.name, self.rank);
+            let place = format!("; this was {} of rank {} at {site}", call.name, self.rank);
+            [&mut detail, &mut local].into_iter().for_each(|text| *text += &place);
         }
         let lacks = match (seen, culprit) {
             (ExecError::Transport { waiting, .. }, Some(relay)) => self.lacks(waiting, relay),
             _ => Vec::new(),
         };
         for clause in self.of_the_way(culprit.filter(|_| cause == Cause::Died), &lacks) {
-            detail += &format!("; {clause}");
+            [&mut detail, &mut local].into_iter().for_each(|text| *text += &format!("; {clause}"));
         }
         let sequence = call.sequence;
         let report =
             Report { culprit, cause, detail, sequence, in_group, lacks, ..Report::default() };
-        let is_first = self.seen.set(Seen { call, report: report.clone() }).is_ok();
+        let is_first = self.seen.set(Seen { call, report: report.clone(), local }).is_ok();
         self.has_failed.store(true, Ordering::Release);
         let is_own = !matches!(seen, ExecError::Interrupted { .. } | ExecError::Poisoned);
         if let (true, true, Some(monitor)) = (is_first, is_own, &self.monitor) {
@@ -195,7 +203,7 @@ impl Standing {
             let _span = tracing::info_span!("failure", rank = self.rank).entered();
             let seen = self.seen.get();
             let report = self.aborted.get().or(seen.map(|seen| &seen.report)).cloned();
-            let local = seen.map_or_else(String::new, |seen| seen.report.detail.clone());
+            let local = seen.map_or_else(String::new, |seen| seen.local.clone());
             let verdict = match (&self.monitor, report) {
                 (Some(monitor), _) => monitor.verdict(VERDICT_LIMIT),
                 (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),

@@ -78,6 +78,9 @@ impl GidKind {
 }
 
 impl RdmaPort {
+    /// So many places of its table are looked at.
+    pub const GIDS_READ: u32 = MOST_GIDS;
+
     /// The address to send from: of InfiniBand the first; of Ethernet the first that routers pass on, IPv4 before
     /// IPv6 before what is good on its cable alone, else the first of all, as NCCL chooses by default.
     pub fn gid(&self) -> Option<Gid> {

@@ -320,6 +320,36 @@ fn what_programs_need_to_reach_devices_is_told() {
 }
 
 #[test]
+fn ports_gids_and_addresses_that_somebody_named_must_be_those_of_devices() {
+    let with = |name: &'static str, value: &'static str, asked: bool| {
+        move |it: &mut State| {
+            it.environment.insert(name.to_owned(), value.to_owned());
+            it.world.rails = None;
+            if asked {
+                it.environment.insert("CROSSTIE_TRANSPORT".to_owned(), "verbs".to_owned());
+            }
+        }
+    };
+    let (ports, gid, nics) =
+        ("CROSSTIE_VERBS_DEVICES", "CROSSTIE_VERBS_GID_INDEX", "CROSSTIE_NICS");
+    told(with(ports, "rxe", false), WouldFail, "no port is CROSSTIE_VERBS_DEVICES=rxe", "mlx5_0:1");
+    told(
+        with(gid, "5", false),
+        Warning,
+        "port 1 of mlx5_0, port 1 of mlx5_1 has no GID 5",
+        "show_gids",
+    );
+    told(with("NCCL_IB_GID_INDEX", "5", true), WouldFail, "has no GID 5", "both ends choose");
+    told(with(nics, "127.0.0.1", false), Warning, "no RDMA port has 127.0.0.1", "rdma link");
+    told(with(nics, "127.0.0.1", true), WouldFail, "no RDMA port has 127.0.0.1", "rdma link");
+    let mut state = healthy();
+    with(ports, "^mlx5_1", false)(&mut state);
+    let all = findings(&state);
+    assert!(all.iter().all(|it| it.verdict == Verdict::Good), "{all:#?}");
+    assert!(all.iter().any(|it| it.found.starts_with("mlx5_0:1, not mlx5_1:1 (")), "{all:#?}");
+}
+
+#[test]
 fn what_makes_verbs_impossible_fails_where_it_is_asked_for() {
     let asked = |change: fn(&mut State)| {
         move |it: &mut State| {

@@ -1,8 +1,9 @@
 //! Owns the checks of RDMA devices: their ports, what programs need to reach them, and rails.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crosstie_probe::{InterfaceKind, RdmaDevice, RdmaPort};
+use crosstie_probe::{InterfaceKind, PortNames, RdmaDevice, RdmaPort};
 
 use super::finding::{Finding, Group, Verdict};
 use super::state::State;
@@ -18,10 +19,18 @@ pub fn check(state: &State, found: &mut Vec<Finding>) {
         return;
     }
     let is_needed = state.asks_for_verbs() || state.world.rails.is_some();
-    let ports = || devices.iter().flat_map(|&it| it.ports.iter().map(move |port| (it, port)));
+    let all = || devices.iter().flat_map(|&it| it.ports.iter().map(move |port| (it, port)));
+    let named = state.told("CROSSTIE_VERBS_DEVICES").and_then(|told| told.parse().ok());
+    let is_named = |device: &RdmaDevice, port: &RdmaPort| {
+        named.as_ref().is_none_or(|named: &PortNames| named.has(&device.name, port.number))
+    };
+    found.extend(named.as_ref().map(|named| named_ports(state, named, all())));
+    let ports = || all().filter(|(device, port)| is_named(device, port));
     found.extend(ports().map(|(device, port)| one_port(state, device, port)));
     found.extend(mtus(state, ports().filter(|(_, port)| port.is_up())));
     found.extend(speeds(ports().filter(|(_, port)| port.is_up())));
+    found.extend(gid_index(state, ports().filter(|(_, port)| port.is_up())));
+    found.extend(named_addresses(state, ports()));
     found.extend(usable(ports().map(|(_, port)| port)).filter(|_| state.asks_for_verbs()));
     let none_reachable = reachable(state, &devices) == 0;
     found.push(needed(is_needed && none_reachable, files(state, &devices)));
@@ -45,6 +54,81 @@ fn usable<'a>(mut ports: impl Iterator<Item = &'a RdmaPort>) -> Option<Finding> 
             .wanted("one at least: CROSSTIE_TRANSPORT=verbs")
             .would_fail("do what the findings above say, or use CROSSTIE_TRANSPORT=auto")
     })
+}
+
+/// What somebody named, and nobody has, fails every job between nodes that looks for it.
+fn named_ports<'a>(
+    state: &State,
+    named: &PortNames,
+    ports: impl Iterator<Item = (&'a RdmaDevice, &'a RdmaPort)>,
+) -> Finding {
+    let name =
+        |(device, port): (&RdmaDevice, &RdmaPort)| format!("{}:{}", device.name, port.number);
+    let (taken, left): (Vec<_>, Vec<_>) =
+        ports.partition(|(device, port)| named.has(&device.name, port.number));
+    let [taken, left] = [taken, left].map(|ports| ports.into_iter().map(name).collect::<Vec<_>>());
+    if taken.is_empty() {
+        let finding = add("named ports", format!("no port is CROSSTIE_VERBS_DEVICES={named}"))
+            .wanted("one at least");
+        let remedy = format!("name some of these: {}", left.join(" "));
+        let is_off = state.told("CROSSTIE_VERBS").as_deref() == Some("off");
+        let is_looked_for = match state.told("CROSSTIE_TRANSPORT").as_deref() {
+            Some("verbs") => true,
+            transport => transport == Some("auto") && !is_off,
+        };
+        return if is_looked_for { finding.would_fail(remedy) } else { finding.warning(remedy) };
+    }
+    let rest = if left.is_empty() { String::new() } else { format!(", not {}", left.join(" ")) };
+    add("named ports", format!("{}{rest} (CROSSTIE_VERBS_DEVICES={named})", taken.join(" ")))
+}
+
+/// The ports whose tables have nothing at the place that somebody named.
+fn gid_index<'a>(
+    state: &State,
+    ports: impl Iterator<Item = (&'a RdmaDevice, &'a RdmaPort)>,
+) -> Option<Finding> {
+    let index: u32 = state.told("CROSSTIE_VERBS_GID_INDEX")?.trim().parse().ok()?;
+    if index >= RdmaPort::GIDS_READ {
+        return None;
+    }
+    let lacking = ports.filter(|(_, port)| port.gids.iter().all(|gid| gid.index != index));
+    let lacking: Vec<String> =
+        lacking.map(|(device, port)| format!("port {} of {}", port.number, device.name)).collect();
+    if lacking.is_empty() {
+        return Some(add("GID index", format!("every port has a GID {index}")));
+    }
+    let finding = add("GID index", format!("{} has no GID {index}", lacking.join(", ")))
+        .wanted("one on each port: CROSSTIE_VERBS_GID_INDEX");
+    let remedy = "leave CROSSTIE_VERBS_GID_INDEX out: both ends choose; or name a place that `show_gids` lists";
+    Some(match state.asks_for_verbs() {
+        true => finding.would_fail(remedy),
+        false => finding.warning(format!("{remedy} (its wires would be over TCP)")),
+    })
+}
+
+/// Addresses of CROSSTIE_NICS that an interface has, and no RDMA port: what leaves from there goes by TCP.
+fn named_addresses<'a>(
+    state: &State,
+    ports: impl Iterator<Item = (&'a RdmaDevice, &'a RdmaPort)>,
+) -> Vec<Finding> {
+    let told = state.told("CROSSTIE_NICS").unwrap_or_default();
+    let ips = told.split(',').filter_map(|part| part.trim().parse::<IpAddr>().ok());
+    let known: Vec<IpAddr> = ports
+        .flat_map(|(_, port)| &port.gids)
+        .map(|gid| IpAddr::V6(gid.address).to_canonical())
+        .collect();
+    let is_here = |ip: &IpAddr| state.addresses.iter().any(|it| it.ip == ip.to_canonical());
+    let lacking = ips.filter(|ip| is_here(ip) && !known.contains(&ip.to_canonical()));
+    let judge = |ip: IpAddr| {
+        let finding = add("named NIC", format!("no RDMA port has {ip} of CROSSTIE_NICS"))
+            .wanted("a port with it: without one its rank's wires are over TCP");
+        let remedy = "name addresses of RDMA ports' interfaces (`rdma link`, `ip -brief addr`), or load the device's driver";
+        match state.asks_for_verbs() {
+            true => finding.would_fail(remedy),
+            false => finding.warning(remedy),
+        }
+    };
+    lacking.map(judge).collect()
 }
 
 fn add(check: &'static str, found: impl Into<String>) -> Finding {

@@ -147,24 +147,27 @@ fn is_read(path: &Path) -> io::Result<()> {
 }
 
 fn judge(args: &LintArgs) -> Result<Exit, Failure> {
-    let (findings, forms) = match Subject::of(&args.machine)? {
+    let (findings, forms, notes) = match Subject::of(&args.machine)? {
         Subject::Machine(machine) => {
             tell(&machine.notes);
             let findings = lint(&machine.topology);
             let forms = render::json_findings(&machine.topology, findings.iter().cloned());
-            (findings, forms)
+            (findings, forms, machine.notes)
         }
         Subject::Fabric(fabric) => {
             let findings = fabric::lint(&fabric.0, &fabric.1);
             let forms = json!(findings).to_string();
-            (findings, forms)
+            (findings, forms, Vec::new())
         }
     };
     let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
     if args.json {
-        print(&format!("{{\"schema\":1,\"findings\":{forms}}}\n"))?;
-    } else if findings.is_empty() {
+        let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        print(&format!("{{\"schema\":1,\"findings\":{forms},\"notes\":{}}}\n", json!(notes)))?;
+    } else if findings.is_empty() && notes.is_empty() {
         print("nothing is wrong\n")?;
+    } else if findings.is_empty() {
+        print("nothing is wrong with how it is described; see the notes on what was found\n")?;
     } else {
         let files = args.machine.all();
         let file = match &files[..] {

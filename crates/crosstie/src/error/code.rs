@@ -402,12 +402,17 @@ const ENTRIES: &[Explanation] = &[
     },
     Explanation {
         number: 40,
-        title: "this host refused a system call",
+        title: "this host, or its RDMA device, refused what was asked of it",
         blame: Blame::Host,
-        remedy: "`crosstie doctor` holds this host's limits and memory against what ranks need",
-        meaning: "The operating system said no. The call and its reason are in the message.",
+        remedy: "`crosstie doctor` holds this host's limits, memory and RDMA devices against what ranks need",
+        meaning: "The operating system or ibverbs said no. The call and its reason are in the message. Over ibverbs \
+                  CROSSTIE_TRANSPORT=auto goes on by TCP where it can, and says why.",
         causes: &[
             "too many open files: raise ulimit -n",
+            "too little memory may be pinned for an RDMA device: ulimit -l unlimited",
+            "no libibverbs, or a container without /dev/infiniband",
+            "an RDMA port that is down, has no GID, or does not reach the peer's: another CROSSTIE_VERBS_DEVICES, \
+             CROSSTIE_VERBS_GID_INDEX or CROSSTIE_NICS",
             "no memory, or a container's limit of it",
             "a seccomp profile that forbids the call",
         ],
@@ -602,19 +607,13 @@ const ENTRIES: &[Explanation] = &[
         number: 71,
         title: "a link between two ranks was cut",
         blame: Blame::Network,
-        remedy: "where a NIC without carrier is named, mend its cable or the switch's port; else look at the network \
-                 between the two hosts named: cables, switches, firewalls, limits on connections; where the path \
-                 crosses rails, CROSSTIE_PXN=on avoids what joins them",
-        meaning: "A connection ended, or what was sent on it met with no answer for half of CROSSTIE_STALL (30 \
-                  seconds), and the processes at both ends live: asked over another one, they answer. A dead path is \
-                  named with its addresses and rails, and with what the system says of the NIC at its beginning: its \
-                  interface, and whether it is up and has a carrier. Where the NIC at its other end has none, that is \
-                  named, too. The fault need not be where a host sees it, as an uplink between two switches is not. A link \
-                  of the monitors that ends or brings no heartbeat is made anew, by any rail, before it counts as cut; \
-                  one that carries data is not, for what it carried is lost. All ranks fail with the same verdict, and \
-                  nobody is the culprit; only `abort` and `shrink` work on the communicator from then on.",
+        remedy: "mend the cable, or the switch's port, of the NIC that is named; where none is, look at what lies \
+                 between the two hosts: switches, uplinks, firewalls",
+        meaning: "A connection ended, or what was sent on it met with no answer for about half of CROSSTIE_STALL, and the \
+                  processes at both ends live. A port that comes back within that time ends nothing over RDMA. All ranks \
+                  get the same verdict, and nobody is the culprit; only `abort` and `shrink` work from then on.",
         causes: &[
-            "a cable, a switch or an uplink of one rail that went down",
+            "a cable, a switch or an uplink of one rail that went down, and stayed so",
             "a network device that was restarted, or that forgets connections without traffic",
             "a firewall, or an administrator, that resets connections",
             "a network interface that went down or changed its address",

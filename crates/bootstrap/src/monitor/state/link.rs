@@ -263,7 +263,6 @@ impl State {
         let Some(Accusation { mut report, by, of, lives, .. }) = accusation else { return };
         if lives && report.cause != Cause::NoWay {
             report.cause = Cause::Cut;
-            report.detail += &format!("; rank {of} lives");
         } else if report.cause == Cause::Died {
             self.gone.insert(of);
         }
