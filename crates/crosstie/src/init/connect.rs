@@ -241,7 +241,9 @@ impl<'a> Neighbourhood<'a> {
             return Err(format!("{} is off there", VERBS.name()));
         }
         if !Library::has_devices() {
-            if let Some(ports) = &self.settings.verbs.ports {
+            // One of a node says it.
+            let is_first = self.rails.node_of(self.rank()).first() == Some(&self.rank());
+            if let Some(ports) = self.settings.verbs.ports.as_ref().filter(|_| is_first) {
                 tracing::warn!(
                     "{}={ports}, but this host has no RDMA device: all is over TCP",
                     DEVICES.name()

@@ -150,6 +150,7 @@ mod tests {
     use crosstie_bootstrap::Machine;
     use crosstie_ir::Rank;
     use crosstie_net::Secret;
+    use crosstie_probe::{Captured, assemble};
     use crosstie_topo::xml::{Document, Element};
 
     use super::*;
@@ -318,6 +319,52 @@ mod tests {
         };
         assert_eq!(order(1), [nic(1), nic(0), nic(2), nic(3)]);
         assert_eq!(order(2), [nic(0), nic(1), nic(2), nic(3)]);
+    }
+
+    /// A real machine of InfiniBand ports without IP addresses, and two of Ethernet for storage.
+    fn captured_dgx(named: Option<&str>) -> Document {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../probe/tests/trees/dgx-a100.tree");
+        let captured: Captured = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        let facts = captured.facts().unwrap();
+        let facts = match named {
+            Some(named) => facts.with_ports(&named.parse().unwrap()),
+            None => facts,
+        };
+        assemble(&facts).kind()
+    }
+
+    #[test]
+    fn on_infiniband_without_addresses_each_rank_sends_from_a_port_of_its_own_rail() {
+        let ports = |named: Option<&str>| {
+            let ranks: Vec<_> = (0..16).map(|rank| (["a", "b"][rank / 8], 0, &[][..])).collect();
+            let (world, nodes) = world(&ranks, &[captured_dgx(named)]);
+            let placement = by_detection(&world, &nodes).unwrap();
+            assert!(placement.nic_of.iter().all(Option::is_none));
+            let rails = placement.seats.rails(&nodes).unwrap();
+            let port = |rank| {
+                let (name, port) =
+                    placement.seats.port_of(Rank(rank), rails.rail_of(Rank(rank))).unwrap();
+                assert_eq!(port, 1);
+                name.strip_prefix("mlx5_").unwrap().parse().unwrap()
+            };
+            (0..16).map(port).collect::<Vec<u32>>()
+        };
+        assert_eq!(ports(None)[..8], [0, 1, 2, 3, 6, 7, 8, 9], "not those for storage");
+        assert_eq!(ports(None)[8..], [0, 1, 2, 3, 6, 7, 8, 9], "as on the other node");
+        assert_eq!(ports(Some("=mlx5_2,mlx5_3"))[..4], [2, 3, 2, 3], "those that were named");
+        assert_eq!(ports(Some("^mlx5_0,mlx5_1"))[..4], [2, 3, 6, 7]);
+    }
+
+    #[test]
+    fn a_gpu_that_a_file_describes_sends_from_the_port_of_its_rail() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/hgx-h100-4nic.xml");
+        let nodes = Nodes::new((0..16).map(|rank| rank / 8).collect()).unwrap();
+        let seats = crate::Machine::read(file).unwrap().seats(&nodes);
+        let rails = seats.rails(&nodes).unwrap();
+        let port = |rank| seats.port_of(Rank(rank), rails.rail_of(Rank(rank))).unwrap();
+        assert_eq!(port(0), port(1), "two GPUs share a NIC");
+        assert_ne!(port(1), port(2));
+        assert_eq!(port(7), port(15), "as on the other node");
     }
 
     #[test]
