@@ -1,8 +1,13 @@
 //! Owns [`Outage`]: how long a port may take no traffic before that is a failure.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use crate::Retry;
 
@@ -22,14 +27,8 @@ pub(super) fn patience(retry: Retry) -> Duration {
 impl Outage {
     /// None yet.
     pub fn none(patience: Duration) -> io::Result<Self> {
-        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
-        // SAFETY: it takes no memory.
-        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: it was just made, and nobody else has it.
-        let timer = unsafe { OwnedFd::from_raw_fd(fd) };
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Self { timer, patience, since: None })
     }
 
@@ -66,18 +65,15 @@ impl Outage {
 
     /// Never, if it is nothing.
     fn ring_in(&self, wait: Duration) -> io::Result<()> {
-        // Nanoseconds have room in any integer; seconds are bounded by what a retry can last.
-        let value = libc::timespec {
-            tv_sec: wait.as_secs() as libc::time_t,
-            tv_nsec: wait.subsec_nanos() as libc::c_long,
-        };
-        let interval = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let time = libc::itimerspec { it_interval: interval, it_value: value };
-        // SAFETY: the descriptor is a timer of ours; `time` is read, and nothing is written.
-        let set = unsafe {
-            libc::timerfd_settime(self.timer.as_raw_fd(), 0, &raw const time, std::ptr::null_mut())
-        };
-        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        let it_value =
+            Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        timerfd_settime(
+            &self.timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval, it_value },
+        )?;
+        Ok(())
     }
 }
 
