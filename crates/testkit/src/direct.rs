@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crosstie_transport::wires::placing::{
-    Completion, Device, Lasting, Pair, RING_SLOTS, Ring, RingMemory, Write,
+    Completion, Device, Lasting, Pair, RING_SLOTS, Ring, RingMemory, SLOT_BYTES, Write,
 };
 use crosstie_transport::wires::{Keys, Place};
 use crosstie_transport::{Region, TransportError};
@@ -28,6 +28,8 @@ struct State {
     delays: Option<Random>,
     /// Chains arrive, and nobody is told that they have ended.
     withholds_ends: bool,
+    /// Each chain is begun anew after each of its writes, as by who repeats it after a failure.
+    stutters: bool,
     /// Whether devices know all memory there is, as if their users had registered it.
     knows_all: bool,
     /// Of that, whether only what is a multiple of 16 bytes long.
@@ -76,6 +78,8 @@ pub struct Posted {
     pub writes: u64,
     /// Calls that posted them; each ends as one.
     pub chains: u64,
+    /// Calls that posted receives.
+    pub renewals: u64,
 }
 
 /// The pair is at an end.
@@ -95,6 +99,7 @@ impl Network {
         Self(Arc::new(Mutex::new(State {
             delays: delays.map(Random::new),
             withholds_ends: false,
+            stutters: false,
             knows_all,
             forgets: false,
             memory: vec![None],
@@ -108,6 +113,14 @@ impl Network {
     pub fn forgetful(seed: u64) -> Self {
         let network = Self::new(Some(seed), true);
         network.state().forgets = true;
+        network
+    }
+
+    /// One that delays things, and where each chain is begun anew after each of its writes: who sent it on another pair
+    /// would not know how much of it had arrived on the one before.
+    pub fn stuttering(seed: u64) -> Self {
+        let network = Self::new(Some(seed), true);
+        network.state().stutters = true;
         network
     }
 
@@ -161,23 +174,25 @@ impl Network {
         rings.map(|ring| ring.expect("nothing has failed"))
     }
 
-    /// One end of a wire, and in place of the other a peer that says what a test wants.
+    /// One end of a wire of so many lanes, and in place of the other a peer that says what a test wants.
     ///
     /// # Panics
     /// Never, as [`wire`](Self::wire).
-    pub fn wire_to_stranger(&self, one: &mut Direct) -> (Ring<DirectPair>, Stranger) {
+    pub fn wire_to_stranger(&self, lanes: usize, one: &mut Direct) -> (Ring<DirectPair>, Stranger) {
         let device = self.device();
         let memory = RingMemory::new(one).expect("a device of this kind knows any memory");
-        let [a, mut pair] = self.pairs(one, &device);
-        pair.post_receives(RING_SLOTS).expect("nothing has failed");
-        let (from, ring) = (Region::leak(vec![0; HEAD_BYTES].into()), memory.place());
-        let own =
-            self.state().know(device.index, Region::leak(vec![0; RingMemory::BYTES].into()), None);
+        let pairs = (0..lanes).map(|_| <(_, _)>::from(self.pairs(one, &device)));
+        let (own, mut pairs): (Vec<_>, Vec<_>) = pairs.unzip();
+        for pair in &mut pairs {
+            pair.post_receives(RING_SLOTS).expect("nothing has failed");
+        }
+        let (from, ring) = (Region::leak(vec![0; LONGEST_HEAD].into()), memory.place());
+        let heads = Region::leak(vec![0; RingMemory::BYTES].into());
+        let keys = self.state().know(device.index, heads, None);
         let key = self.state().know(device.index, from, None).local;
-        let known = self.state().known(device.index, own.local);
-        let theirs = Place { address: known.as_ptr().addr() as u64, key: own.remote };
-        let link = memory.link([a], theirs).expect("nothing has failed");
-        (link, Stranger { pair, from, key, ring, _device: device })
+        let theirs = Place { address: heads.as_ptr().addr() as u64, key: keys.remote };
+        let link = memory.link(own, theirs).expect("nothing has failed");
+        (link, Stranger { pairs, from, key, ring, _device: device })
     }
 
     fn pairs(&self, one: &Direct, other: &Direct) -> [DirectPair; 2] {
@@ -206,16 +221,17 @@ impl Network {
         pairs.fold(Posted::default(), |sum, pair| Posted {
             writes: sum.writes + pair.posted.writes,
             chains: sum.chains + pair.posted.chains,
+            renewals: sum.renewals + pair.posted.renewals,
         })
     }
 }
 
-/// Bytes of a head without records.
-const HEAD_BYTES: usize = 16;
+/// Bytes of the longest head that a stranger says.
+const LONGEST_HEAD: usize = 512;
 
 /// A peer that keeps to no rules.
 pub struct Stranger {
-    pair: DirectPair,
+    pairs: Vec<DirectPair>,
     from: Region,
     key: u32,
     ring: Place,
@@ -223,20 +239,23 @@ pub struct Stranger {
 }
 
 impl Stranger {
-    /// Writes a head to the front of the peer's ring, and says that it is in `slot`.
+    /// Writes a head, with the short payloads behind it, to a slot of the peer's ring, and says on the first lane that it
+    /// is in `slot`, or which other lanes it has payloads on.
     ///
     /// # Panics
-    /// When the pair has failed.
-    pub fn say(&mut self, slot: u32, head: [u8; HEAD_BYTES]) {
-        assert!(self.from.copy_from(Region::leak(head.into())), "a head has its length");
-        let last = Write { from: self.from, key: self.key, to: self.ring };
-        self.pair.post(&[], &last, slot).expect("nothing has failed");
+    /// When the pair has failed; when the head is longer than 512 bytes.
+    pub fn say(&mut self, slot: u32, head: &[u8]) {
+        let from = self.from.part(0, head.len()).expect("a head is not that long");
+        assert!(from.fill(head), "it has its length");
+        let to = self.ring.behind(u64::from(slot) % RING_SLOTS as u64 * SLOT_BYTES as u64);
+        let last = Write { from, key: self.key, to };
+        self.pairs[0].post(&[], &last, slot).expect("nothing has failed");
     }
 }
 
 impl End {
     const fn new(device: usize, peer: usize) -> Self {
-        let posted = Posted { writes: 0, chains: 0 };
+        let posted = Posted { writes: 0, chains: 0, renewals: 0 };
         let on_way = VecDeque::new();
         Self { device, peer, receives: 0, on_way, untold: 0, gone: false, posted }
     }
@@ -279,20 +298,26 @@ impl State {
         if self.pairs[peer].gone {
             return;
         }
-        for write in chain.writes {
-            let from = self.known(device, write.key);
-            assert!(
-                part(from, Place::NONE, write.from).is_some(),
-                "a write reads beyond its key's memory"
-            );
-            let to = self.known(self.pairs[peer].device, write.to.key);
-            let to = part(to, write.to, write.from).expect("a write stays in its key's memory");
-            assert!(to.copy_from(write.from), "the place has the payload's length");
+        let whole = chain.writes.len();
+        let first = if self.stutters { 1 } else { whole };
+        for prefix in first..=whole {
+            chain.writes[..prefix].iter().for_each(|write| self.write(device, peer, write));
         }
         let receives = &mut self.pairs[peer].receives;
         *receives = receives.checked_sub(1).expect("a chain finds a receive");
         self.tell(peer, Completion::Arrived(chain.immediate));
         self.pairs[pair].untold += 1;
+    }
+
+    fn write(&self, device: usize, peer: usize, write: &Write) {
+        let from = self.known(device, write.key);
+        assert!(
+            part(from, Place::NONE, write.from).is_some(),
+            "a write reads beyond its key's memory"
+        );
+        let to = self.known(self.pairs[peer].device, write.to.key);
+        let to = part(to, write.to, write.from).expect("a write stays in its key's memory");
+        assert!(to.copy_from(write.from), "the place has the payload's length");
     }
 
     /// A chain that has arrived has ended; none has where the peer lets nothing arrive any more.
@@ -441,7 +466,9 @@ impl Pair for DirectPair {
 
     fn post_receives(&mut self, count: usize) -> Result<(), Gone> {
         // A device takes them from a pair that has failed, and ends them.
-        self.network.state().pairs[self.number].receives += count;
+        let pair = &mut self.network.state().pairs[self.number];
+        pair.receives += count;
+        pair.posted.renewals += 1;
         Ok(())
     }
 

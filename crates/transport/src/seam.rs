@@ -175,6 +175,8 @@ pub struct Counters {
     pub carried_bytes: u64,
     /// Why wire messages left, on wires that several ranks share.
     pub flushes: Flushes,
+    /// Pieces and offers that came once more, and were dropped.
+    pub repeats: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -190,6 +192,7 @@ impl std::ops::AddAssign for Counters {
         self.flushes.alone += alone;
         self.flushes.aged += aged;
         self.flushes.pressed += pressed;
+        self.repeats += other.repeats;
     }
 }
 
@@ -361,6 +364,19 @@ pub trait Endpoint: Send {
         true
     }
 
+    /// Whether nothing changes for those who poll its connections, or wait for room, but by a call of
+    /// [`progress`](Self::progress) that says so.
+    fn tells(&self) -> bool {
+        false
+    }
+
+    /// Whether an operation that needs no message any more may end without a further call of
+    /// [`progress`](Self::progress): it is [`flushed`](Self::flushed), nothing is lent, nobody sleeps who must be woken, and
+    /// no other rank waits for what this one does for it.
+    fn settled(&self) -> bool {
+        false
+    }
+
     /// A descriptor that is readable when [`progress`](Self::progress) has work, if peers of this
     /// transport do not ring the doorbell.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
@@ -489,6 +505,12 @@ impl<E: Endpoint + ?Sized> Endpoint for Box<E> {
     }
     fn flushed(&self) -> bool {
         (**self).flushed()
+    }
+    fn tells(&self) -> bool {
+        (**self).tells()
+    }
+    fn settled(&self) -> bool {
+        (**self).settled()
     }
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (**self).wake_fd()

@@ -37,6 +37,16 @@ pub struct Payload {
     pub to: Place,
 }
 
+impl Segment {
+    /// The payload that it is, if it is one.
+    pub const fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Payload(payload) => Some(payload),
+            Self::Head { .. } => None,
+        }
+    }
+}
+
 impl Payload {
     pub const fn none() -> Self {
         Self { bytes: Region::empty(), key: 0, to: Place::NONE }

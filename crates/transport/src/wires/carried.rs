@@ -32,8 +32,12 @@ pub(super) struct CarriedEnd {
     /// Where the receiver's standing slots begin, once that is known, and how many eager messages went there.
     home: Option<Place>,
     eager_put: u32,
-    /// Where the messages go that are permitted, by number.
-    places: [(u32, Place); MOST_GRANTS],
+    /// Where the messages go that are permitted, by number; a cell keeps what the latest grant in it said.
+    places: [Option<(u32, Place)>; MOST_GRANTS],
+    /// The latest offer, if there was one.
+    offered: Option<u32>,
+    /// Grants and offers that came once more, after later ones.
+    repeats: u64,
     ready: VecDeque<Ready>,
     /// Slots whose pieces are in a batch under way, oldest first.
     writing: VecDeque<u32>,
@@ -59,7 +63,9 @@ impl CarriedEnd {
             key,
             home: (!shape.is_placed).then_some(Place::NONE),
             eager_put: 0,
-            places: [(0, Place::NONE); MOST_GRANTS],
+            places: [None; MOST_GRANTS],
+            offered: None,
+            repeats: 0,
             ready: VecDeque::new(),
             writing: VecDeque::new(),
             ended: false,
@@ -97,7 +103,7 @@ impl CarriedEnd {
             MemberKind::Notice => Some(Place::NONE),
             MemberKind::Eager => Some(eager_place(&self.shape, self.home?, self.eager_put)),
             MemberKind::Piece { .. } => {
-                let (seq, place) = self.places[cell(member.seq)];
+                let (seq, place) = self.places[cell(member.seq)]?;
                 (seq == member.seq).then(|| place.behind(member.offset))
             }
         }
@@ -151,11 +157,21 @@ impl CarriedEnd {
     }
 
     pub fn granted(&mut self, grant: GrantRecord) {
-        self.places[cell(grant.seq)] = (grant.seq, grant.place);
+        let place = &mut self.places[cell(grant.seq)];
+        if place.is_some_and(|(latest, _)| is_older(grant.seq, latest)) {
+            self.repeats += 1;
+            return;
+        }
+        *place = Some((grant.seq, grant.place));
         self.back.grant(self.dst, self.channel, grant.seq, grant.limit);
     }
 
-    pub fn offered(&self, standing: Standing) {
+    pub fn offered(&mut self, standing: Standing) {
+        if self.offered.is_some_and(|latest| is_older(standing.serial, latest)) {
+            self.repeats += 1;
+            return;
+        }
+        self.offered = Some(standing.serial);
         self.back.offer(self.dst, self.channel, standing.serial);
     }
 
@@ -166,6 +182,11 @@ impl CarriedEnd {
         }
         self.home = Some(home.place);
         Ok(())
+    }
+
+    /// What came once more, and was dropped.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     #[cold]
@@ -181,6 +202,61 @@ impl CarriedEnd {
         self.writing.drain(..).chain(ready).for_each(|slot| self.back.free(slot));
         if !std::mem::replace(&mut self.ended, true) {
             self.back.end(self.dst, self.channel);
+        }
+    }
+}
+
+/// Whether a number came before another, of numbers that wrap.
+const fn is_older(number: u32, other: u32) -> bool {
+    other.wrapping_sub(number).wrapping_sub(1) < u32::MAX / 2
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::relay::{FeedEnd, RelayEnd};
+    use crate::{BoxShape, Doorbell, RelayPeer};
+
+    const SHAPE: Shape = Shape {
+        conn: 0,
+        standing_bytes: 64,
+        standing_slots: 4,
+        slots: 2,
+        slot_bytes: 1024,
+        is_placed: true,
+    };
+
+    fn piece(seq: u32) -> Member {
+        Member { seq, kind: MemberKind::Piece { last: true }, ..Member::NONE }
+    }
+
+    /// The source reads the latest word of its cells, so an older one must not take its place there either.
+    #[test]
+    fn an_older_grant_or_offer_that_comes_once_more_takes_no_later_ones_place() {
+        let bells = [(); 2].map(|()| Arc::new(Doorbell::new().unwrap()));
+        let shape = BoxShape { ranks: 2, channels: 1 };
+        let (of_source, of_relay) = RelayPeer::pair((0, &bells[0]), (1, &bells[1]), shape).unwrap();
+        let source = FeedEnd::new(of_source.theirs, Arc::clone(&bells[1]));
+        let relay = RelayEnd::new(of_relay.own, Arc::clone(&bells[0]));
+        let mut end = CarriedEnd::new(SHAPE, (1, 0), relay.back(), 0);
+        assert_eq!(end.place(&piece(0)), None, "nothing was granted");
+        let at = |address| Place { address, key: 7 };
+        let grant = |seq, address| GrantRecord { conn: 0, seq, limit: 100, place: at(address) };
+        for first in [0, u32::MAX] {
+            let next = first.wrapping_add(MOST_GRANTS as u32);
+            end = CarriedEnd::new(SHAPE, (1, 0), relay.back(), 0);
+            [first, first, next]
+                .into_iter()
+                .for_each(|seq| end.granted(grant(seq, u64::from(seq) + 1)));
+            let told = source.told(1, 0).grants;
+            end.granted(grant(first, 99));
+            assert_eq!(end.place(&piece(next)), Some(at(u64::from(next) + 1)));
+            assert_eq!(source.told(1, 0).grants, told);
+            [first, next, first]
+                .into_iter()
+                .for_each(|serial| end.offered(Standing { conn: 0, serial }));
+            assert_eq!(source.told(1, 0).standing, Some(next));
+            assert_eq!(end.repeats(), 2);
         }
     }
 }

@@ -383,6 +383,15 @@ impl<M: Medium> WireEndpoint<M> {
         moved
     }
 
+    /// Those by medium, with what its wires have counted themselves.
+    fn all_counters(&self) -> [Counters; 2] {
+        let mut counters = self.counters;
+        for wire in &self.wires {
+            counters[usize::from(!wire.places())].repeats += wire.repeats();
+        }
+        counters
+    }
+
     /// Exchanges with the relays that this rank sends by, and takes in what is to be sent for others.
     fn relay(&mut self) -> bool {
         let mut moved = false;
@@ -406,6 +415,10 @@ impl<M: Medium> WireEndpoint<M> {
 
     /// With nothing else to do, sees to messages that wait for their grants; whether that changed anything.
     fn see_to_the_late(&mut self) -> bool {
+        let lacks = |feeder: &Feeder| feeder.lacks_grant();
+        if !self.wires.iter().any(Wire::lacks_grant) && !self.feeders.iter().any(lacks) {
+            return false;
+        }
         let now = Instant::now();
         self.set_one_aside(now) || self.remind(now)
     }
@@ -415,6 +428,9 @@ impl<M: Medium> WireEndpoint<M> {
     /// A late message makes its wire wait until more can be written, which it mostly can: so whoever
     /// sleeps on `wake_fd` comes back to copy the message aside.
     fn watch(&mut self) -> Result<(), TransportError> {
+        if !M::WATCHES {
+            return Ok(());
+        }
         for (index, wire) in self.wires.iter_mut().enumerate() {
             let wanted = if wire.has_ended() {
                 Watch::Off
@@ -642,6 +658,14 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         Ok(moved)
     }
 
+    fn tells(&self) -> bool {
+        true
+    }
+
+    fn settled(&self) -> bool {
+        !self.lends && !self.service.exists() && self.flushed()
+    }
+
     fn flushed(&self) -> bool {
         self.wires.iter().all(|wire| wire.is_flushed(self.tag))
             && self.feeders.iter().all(Feeder::is_flushed)
@@ -673,14 +697,14 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
     }
 
     fn counters(&self) -> Counters {
-        let [mut sum, others] = self.counters;
+        let [mut sum, others] = self.all_counters();
         sum += others;
         sum
     }
 
     fn counters_by_medium(&self) -> Vec<(&'static str, Counters)> {
         match self.medium.names() {
-            Some(names) => names.into_iter().zip(self.counters).collect(),
+            Some(names) => names.into_iter().zip(self.all_counters()).collect(),
             None => Vec::from([(self.name(), self.counters())]),
         }
     }

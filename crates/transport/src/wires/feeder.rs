@@ -171,6 +171,11 @@ impl Feeder {
     }
 
     /// Whether a message waits for its grant, and could be set aside.
+    pub fn lacks_grant(&self) -> bool {
+        let mut ends = self.lanes.iter().flat_map(|lane| &lane.sending);
+        ends.any(SendingEnd::is_notice)
+    }
+
     pub fn is_late(&self) -> bool {
         self.lanes.iter().flat_map(|lane| &lane.sending).any(SendingEnd::is_late)
     }

@@ -113,6 +113,9 @@ pub trait Medium: Send {
         None
     }
 
+    /// Whether it is to be told what its [`wake_fd`](Self::wake_fd) must tell of ([`watch`](Self::watch)).
+    const WATCHES: bool;
+
     /// Whether its [`wake_fd`](Self::wake_fd) can end a sleep because a link takes more.
     const WATCHES_ROOM: bool;
 

@@ -117,6 +117,7 @@ impl<D: Device> Mixed<D> {
 
 impl<D: Device> Medium for Mixed<D> {
     type Link = MixedLink<D::Pair>;
+    const WATCHES: bool = true;
     const WATCHES_ROOM: bool = false;
     /// Each round looks at the sockets, too.
     const PATIENCE_ROUNDS: u32 = Sockets::PATIENCE_ROUNDS;

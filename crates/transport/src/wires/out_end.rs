@@ -109,6 +109,14 @@ impl OutEnd {
         }
     }
 
+    /// What came once more, and was dropped.
+    pub fn repeats(&self) -> u64 {
+        match self {
+            Self::Own(end) => end.repeats(),
+            Self::Carried(end) => end.repeats(),
+        }
+    }
+
     #[cold]
     pub fn fail(&mut self, refusal: Refusal) {
         match self {
@@ -137,6 +145,11 @@ impl OutEnd {
             Self::Own(end) => Held { sending: end.held(), ..Held::default() },
             Self::Carried(end) => Held { carried: end.held(), ..Held::default() },
         }
+    }
+
+    /// Whether a message of this rank waits for its grant.
+    pub fn lacks_grant(&self) -> bool {
+        matches!(self, Self::Own(end) if end.is_notice())
     }
 
     pub fn is_late(&self) -> bool {

@@ -10,8 +10,7 @@ use std::iter;
 
 use super::batch::{BATCH_HEAD_BYTES, Batch, MOST_SEGMENTS, Payload, Segment};
 use super::frame::{
-    HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, Member, PIECE_BYTES,
-    WireHeader,
+    HEADER_BYTES, Kind, MEMBER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, PIECE_BYTES, WireHeader,
 };
 use super::out_end::OutEnd;
 use super::receiving::ReceivingEnd;
@@ -103,20 +102,33 @@ impl Outbox {
             self.records(Kind::Home, receiving, |end| end.take_home().map(|h| h.encode()));
             self.homes_due = !self.has_room();
         }
-        self.records(Kind::Refusal, receiving, |end| end.take_refusal().map(|r| r.encode()));
-        self.records(Kind::Grant, receiving, |end| end.take_grant().map(|g| g.encode()));
-        // Offers mostly travel beside data; what is held back leaves soon, and they with it.
-        if groups != Groups::Held {
-            self.records(Kind::Standing, receiving, |end| end.take_standing().map(|s| s.encode()));
+        if receiving.iter().any(ReceivingEnd::has_word) {
+            self.words(receiving, groups);
         }
+        let ready = |ends: &[OutEnd]| ends.iter().any(OutEnd::ready);
         match groups {
-            Groups::All => while self.has_room() && self.group(sending, MOST_RECORDS, counters) {},
+            Groups::All => {
+                while self.has_room()
+                    && ready(sending)
+                    && self.group(sending, MOST_RECORDS, counters)
+                {}
+            }
             Groups::One { most } => {
                 self.group(sending, most, counters);
             }
             Groups::None | Groups::Held => {}
         }
         !self.is_empty()
+    }
+
+    /// Adds what receiving ends have to say.
+    fn words(&mut self, receiving: &mut [ReceivingEnd], groups: Groups) {
+        self.records(Kind::Refusal, receiving, |end| end.take_refusal().map(|r| r.encode()));
+        self.records(Kind::Grant, receiving, |end| end.take_grant().map(|g| g.encode()));
+        // Offers mostly travel beside data; what is held back leaves soon, and they with it.
+        if groups != Groups::Held {
+            self.records(Kind::Standing, receiving, |end| end.take_standing().map(|s| s.encode()));
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -141,41 +153,39 @@ impl Outbox {
             ends.next();
         };
         while self.has_room() {
-            let mut records = [[0; N]; MOST_RECORDS];
+            let Some(first) = next() else { return };
+            let start = self.open_head();
             let mut count = 0;
-            for record in iter::from_fn(&mut next).take(MOST_RECORDS) {
-                records[count] = record;
+            for record in iter::once(first).chain(iter::from_fn(&mut next)).take(MOST_RECORDS) {
+                self.batch.heads.extend_from_slice(&record);
                 count += 1;
             }
-            if count == 0 {
-                return;
-            }
-            let start = self.head(kind, count, 0);
-            records[..count].iter().for_each(|record| self.batch.heads.extend_from_slice(record));
+            self.close_head(start, kind, count, 0);
             self.batch.segments.push(Segment::Head { start, end: self.batch.heads.len() });
         }
     }
 
-    fn head(&mut self, kind: Kind, count: usize, payload: usize) -> usize {
+    /// Room for a header, behind which its records follow; where it is.
+    fn open_head(&mut self) -> usize {
         let start = self.batch.heads.len();
-        let header = WireHeader {
-            kind,
-            count: count as u8,
-            payload_bytes: payload as u32,
-            counter: self.counter,
-        };
-        self.counter = self.counter.wrapping_add(1);
-        self.batch.heads.extend_from_slice(&header.encode());
+        self.batch.heads.extend_from_slice(&[0; HEADER_BYTES]);
         start
+    }
+
+    /// Writes the header, now that its records are known.
+    fn close_head(&mut self, start: usize, kind: Kind, count: usize, payload: usize) {
+        let (count, payload_bytes) = (count as u8, payload as u32);
+        let header = WireHeader { kind, count, payload_bytes, counter: self.counter };
+        self.counter = self.counter.wrapping_add(1);
+        self.batch.heads[start..start + HEADER_BYTES].copy_from_slice(&header.encode());
     }
 
     /// Adds one data group: at most one piece of each connection, in turn, closed before it
     /// would exceed 128 KiB unless one piece fills it.
     fn group(&mut self, sending: &mut [OutEnd], most: usize, counters: &mut Counters) -> bool {
-        let mut members = [Member::NONE; MOST_RECORDS];
         let mut count = 0;
         let mut payload = 0;
-        let start = self.head(Kind::Data, 0, 0);
+        let start = self.open_head();
         let at_head = self.batch.segments.len();
         self.batch.segments.push(Segment::Head { start, end: start });
         let connections = sending.len();
@@ -191,7 +201,7 @@ impl Outbox {
             let Some(Piece { member, payload: bytes, written }) = end.next_piece() else {
                 continue;
             };
-            members[count] = member;
+            self.batch.heads.extend_from_slice(&member.encode());
             count += 1;
             payload += bytes.bytes.len();
             self.add(bytes, written, counters);
@@ -199,10 +209,16 @@ impl Outbox {
         if count == 0 {
             self.batch.segments.truncate(at_head);
             self.batch.heads.truncate(start);
-            self.counter = self.counter.wrapping_sub(1);
             return false;
         }
-        self.close_group(start, at_head, &members[..count], payload);
+        debug_assert_eq!(
+            self.batch.heads.len() - start,
+            HEADER_BYTES + count * MEMBER_BYTES,
+            "a group's records follow its header"
+        );
+        self.close_head(start, Kind::Data, count, payload);
+        self.batch.segments[at_head] = Segment::Head { start, end: self.batch.heads.len() };
+        self.batch.payload_bytes += payload;
         counters.wire_messages += 1;
         true
     }
@@ -218,21 +234,6 @@ impl Outbox {
         };
         *all_bytes += payload.bytes.len() as u64;
         *messages += u64::from(written.message_done);
-    }
-
-    /// Writes the header, now that the members are known, and the members behind it.
-    fn close_group(&mut self, start: usize, at_head: usize, members: &[Member], payload: usize) {
-        self.batch.heads.truncate(start);
-        self.counter = self.counter.wrapping_sub(1);
-        self.head(Kind::Data, members.len(), payload);
-        members.iter().for_each(|member| self.batch.heads.extend_from_slice(&member.encode()));
-        debug_assert_eq!(
-            self.batch.heads.len() - start,
-            HEADER_BYTES + members.len() * MEMBER_BYTES,
-            "a group's records follow its header"
-        );
-        self.batch.segments[at_head] = Segment::Head { start, end: self.batch.heads.len() };
-        self.batch.payload_bytes += payload;
     }
 
     /// Whether all data of the batch is other ranks'.

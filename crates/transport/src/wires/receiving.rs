@@ -67,6 +67,8 @@ pub(super) struct ReceivingEnd {
     refusal_due: bool,
     /// The sender does not know yet where the standing slots are.
     home_due: bool,
+    /// Pieces that came once more.
+    repeats: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -130,6 +132,7 @@ impl ReceivingEnd {
             refused: None,
             refusal_due: false,
             home_due: shape.is_placed,
+            repeats: 0,
         })
     }
 
@@ -225,6 +228,10 @@ impl ReceivingEnd {
             return Ok(None);
         }
         let (conn, seq) = (self.shape.conn, member.seq);
+        if self.has_taken(member) {
+            self.repeats += 1;
+            return Ok(None);
+        }
         if seq != self.next_seq {
             return Err(Violation::Sequence { conn, seq, expected: self.next_seq });
         }
@@ -236,6 +243,24 @@ impl ReceivingEnd {
             MemberKind::Eager => self.accept_eager(member).map(Some),
             MemberKind::Piece { .. } => self.accept_piece(member).map(Some),
         }
+    }
+
+    /// Whether `member` was here before: it is of a message that is complete, or lies in what is here of the one that
+    /// is arriving. A message that was announced is not here.
+    fn has_taken(&self, member: &Member) -> bool {
+        let behind = self.next_seq.wrapping_sub(member.seq);
+        if behind > 0 {
+            return behind <= u32::MAX / 2;
+        }
+        let end = member.offset.checked_add(u64::from(member.len));
+        let here = self.landing.map_or(0, |landing| landing.filled as u64);
+        let is_piece = member.kind == (MemberKind::Piece { last: false });
+        is_piece && member.offset < here && end.is_some_and(|end| end <= here)
+    }
+
+    /// Pieces that came once more, and were dropped.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     fn accept_eager(&mut self, member: &Member) -> Result<Region, Violation> {
@@ -297,9 +322,12 @@ impl ReceivingEnd {
         self.posted.iter().find(|posted| posted.seq == seq).copied()
     }
 
-    /// Records that the payload of `member`, last accepted, is in its place.
+    /// Records that the payload of `member`, last accepted, is in its place. A repeat changes nothing.
     pub fn landed(&mut self, member: &Member) {
         let Some(mut landing) = self.landing else { return };
+        if self.has_taken(member) {
+            return;
+        }
         let last = match member.kind {
             MemberKind::Notice => return,
             MemberKind::Eager => true,
@@ -361,6 +389,13 @@ impl ReceivingEnd {
     /// Whether the sender must hear of emptied slots, whatever else there is to say.
     fn owes_offer(&self) -> bool {
         self.emptied.wrapping_sub(self.offered) >= self.shape.standing_slots / 2
+    }
+
+    /// Whether there may be anything to tell the sender: a refusal, a grant, an offer.
+    pub fn has_word(&self) -> bool {
+        let offers = self.offered != self.emptied && !self.shape.is_placed || self.owes_offer();
+        let is_due = |posted: &Posted| posted.grant == Permission::Due;
+        self.refusal_due || offers || self.posted.iter().any(is_due)
     }
 
     /// The standing offer that the sender has not been told of. Taken: the caller tells it.

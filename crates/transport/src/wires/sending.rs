@@ -57,6 +57,8 @@ pub(super) struct SendingEnd {
     /// Those of memory that was lent, which nobody waits for before the next message.
     loaned_pieces: u32,
     refused: Option<Refusal>,
+    /// Offers that came once more, after later ones.
+    repeats: u64,
 }
 
 /// What is known of a message before it is handed over.
@@ -187,6 +189,7 @@ impl SendingEnd {
             lent_pieces: 0,
             loaned_pieces: 0,
             refused: None,
+            repeats: 0,
         })
     }
 
@@ -494,11 +497,21 @@ impl SendingEnd {
     pub fn offered(&mut self, standing: Standing) -> Result<(), Violation> {
         let emptied = standing.serial.wrapping_sub(self.shape.standing_slots);
         let newly = emptied.wrapping_sub(self.eager_emptied);
+        if newly > u32::MAX / 2 {
+            // An older offer once more.
+            self.repeats += 1;
+            return Ok(());
+        }
         if newly > self.eager_put.wrapping_sub(self.eager_emptied) {
             return Err(Violation::Serial { conn: self.shape.conn, serial: standing.serial });
         }
         self.eager_emptied = emptied;
         Ok(())
+    }
+
+    /// Offers that came once more, and were dropped.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// Ends the connection: the receiver had no room for a message.

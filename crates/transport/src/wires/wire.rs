@@ -119,6 +119,12 @@ impl<L: Link> Wire<L> {
         (!self.sources.is_empty()).then_some(counters)
     }
 
+    /// What came once more on it, and was dropped.
+    pub fn repeats(&self) -> u64 {
+        self.sending.iter().map(OutEnd::repeats).sum::<u64>()
+            + self.receiving.iter().map(ReceivingEnd::repeats).sum::<u64>()
+    }
+
     /// Whether nothing more can be read.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
@@ -252,6 +258,11 @@ impl<L: Link> Wire<L> {
     /// Whether memory that was lent is still needed.
     pub fn borrows(&self) -> bool {
         self.sending.iter().any(OutEnd::borrows)
+    }
+
+    /// Whether a message waits for its grant.
+    pub fn lacks_grant(&self) -> bool {
+        self.sending.iter().any(OutEnd::lacks_grant)
     }
 
     /// Whether a message waits for its grant, and could be set aside.

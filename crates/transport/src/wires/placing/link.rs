@@ -25,11 +25,13 @@ pub const MOST_LANES: usize = 8;
 /// payloads are on.
 const SLOT_BITS: u32 = 16;
 
+/// Receives that are posted again together: each time is a call to the device.
+const RECEIVES_AT_ONCE: usize = RING_SLOTS / 4;
+
 /// Payloads of up to so many bytes lie behind their head's records, in the order of the members.
 const SHORT_BYTES: usize = 64;
 /// From one slot to the next: whole cache lines, for a head with eight short payloads.
-pub(super) const SLOT_BYTES: usize =
-    (MOST_HEAD_BYTES + MOST_RECORDS * SHORT_BYTES).next_multiple_of(64);
+pub const SLOT_BYTES: usize = (MOST_HEAD_BYTES + MOST_RECORDS * SHORT_BYTES).next_multiple_of(64);
 /// Bytes of a ring.
 const RING_BYTES: usize = RING_SLOTS * SLOT_BYTES;
 /// Where a head says how many the sender has emptied.
@@ -92,6 +94,7 @@ impl RingMemory {
             sent_batches: 0,
             arrived: VecDeque::with_capacity(RING_SLOTS),
             taken: 0,
+            emptied_here: 0,
             told: 0,
             over: None,
             is_silent: false,
@@ -129,8 +132,9 @@ pub struct Ring<P: Pair> {
     sent_batches: usize,
     /// The slots of heads that are here and were not taken, in order, each with the other lanes of its payloads.
     arrived: VecDeque<(u32, u8)>,
-    /// Heads taken, and those of them of which the peer has heard.
+    /// Heads taken, those of them whose receives were posted again, and those of which the peer has heard.
     taken: u32,
+    emptied_here: u32,
     told: u32,
     /// Why nothing more comes, once all that is here was taken.
     over: Option<Ended<P::Error>>,
@@ -172,35 +176,61 @@ impl<P: Pair> Ring<P> {
     fn post(
         &mut self,
         head: &[u8],
-        shorts: &[Region],
-        writes: &[Write],
+        payloads: &[Segment],
         ends_batch: bool,
     ) -> Result<(), P::Error> {
         let number = self.posted % RING_SLOTS as u32;
         let slot = self.memory.slot(number, true);
-        let emptied = (self.taken as u16).to_le_bytes();
+        let emptied = (self.emptied_here as u16).to_le_bytes();
         let mut fits = slot.fill(head)
             && slot.part(EMPTIED_AT, emptied.len()).is_some_and(|part| part.fill(&emptied));
-        let mut len = head.len();
-        for short in shorts {
-            fits &= slot.part(len, short.len()).is_some_and(|part| part.copy_from(*short));
-            len += short.len();
+        let (mut len, mut has_long) = (head.len(), false);
+        for payload in payloads.iter().filter_map(Segment::payload) {
+            let bytes = payload.bytes;
+            if bytes.len() > SHORT_BYTES {
+                has_long = true;
+                continue;
+            }
+            fits &= slot.part(len, bytes.len()).is_some_and(|part| part.copy_from(bytes));
+            len += bytes.len();
         }
         debug_assert!(fits, "a head with its short payloads is longer than a slot");
         let from = slot.part(0, len).unwrap_or(Region::empty());
         let to = self.peer.behind(number as u64 * SLOT_BYTES as u64);
         let last = Write { from, key: self.memory.keys.local, to };
-        let chains = match self.lanes.len() {
-            1 => {
-                self.lanes[0].post(writes, &last, number, self.posted)?;
+        let chains = match has_long {
+            true => self.post_behind(payloads, &last, number)?,
+            false => {
+                self.lanes[0].post(&[], &last, number, self.posted)?;
                 1
             }
-            _ => self.post_on_lanes(writes, &last, number)?,
         };
         self.posted = self.posted.wrapping_add(1);
-        self.told = self.taken;
+        self.told = self.emptied_here;
         self.chains.push_back(Message { chains, ends_batch });
         Ok(())
+    }
+
+    /// Posts the long ones of a head's payloads, and behind them the head; how many chains that takes.
+    fn post_behind(
+        &mut self,
+        payloads: &[Segment],
+        last: &Write,
+        slot: u32,
+    ) -> Result<u8, P::Error> {
+        let mut writes = [Write { from: Region::empty(), key: 0, to: Place::NONE }; MOST_RECORDS];
+        let mut count = 0;
+        let long = |payload: &&Payload| payload.bytes.len() > SHORT_BYTES;
+        let long = payloads.iter().filter_map(Segment::payload).filter(long);
+        for (write, &Payload { bytes, key, to }) in writes.iter_mut().zip(long) {
+            *write = Write { from: bytes, key, to };
+            count += 1;
+        }
+        if self.lanes.len() > 1 {
+            return self.post_on_lanes(&writes[..count], last, slot);
+        }
+        self.lanes[0].post(&writes[..count], last, slot, self.posted)?;
+        Ok(1)
     }
 
     /// Deals payloads out to the lanes in turn, each of which tells the peer when its own have arrived; how many chains
@@ -238,6 +268,15 @@ impl<P: Pair> Ring<P> {
         self.taken.wrapping_sub(self.told) >= RING_SLOTS as u32 / 2
     }
 
+    /// Rule 4: posts the receives again that were used up. All heads taken are emptied then.
+    fn renew_receives(&mut self) -> Result<(), P::Error> {
+        for lane in &mut self.lanes {
+            lane.pair.post_receives(std::mem::take(&mut lane.used))?;
+        }
+        self.emptied_here = self.taken;
+        Ok(())
+    }
+
     /// Rule 3: says how many heads were emptied, if that is due and possible. Tried again when something has arrived
     /// or ended, which is what can have made it possible.
     fn tell_emptied(&mut self) -> Result<(), P::Error> {
@@ -246,7 +285,7 @@ impl<P: Pair> Ring<P> {
         }
         let mut head = [0; HEADER_BYTES];
         head[KIND_AT] = EMPTIED_ONLY;
-        self.post(&head, &[], &[], false)
+        self.post(&head, &[], false)
     }
 
     /// Takes the head in `slot`, and what it tells of.
@@ -341,7 +380,9 @@ impl<P: Pair> Ring<P> {
         // Those besides the first.
         let known = (1u32 << self.lanes.len()) - 2;
         match (lane, self.here.get_mut(slot as usize)) {
-            (0, _) if others & !known == 0 => self.arrived.push_back((slot, others as u8)),
+            (0, _) if others & !known == 0 && self.arrived.len() < RING_SLOTS => {
+                self.arrived.push_back((slot, others as u8))
+            }
             (1.., Some(here)) if others == 0 && *here & (1 << lane) == 0 => *here |= 1 << lane,
             _ => {
                 let expected = self.taken % RING_SLOTS as u32;
@@ -411,26 +452,14 @@ impl<P: Pair> Link for Ring<P> {
     fn push(&mut self, batch: &mut Batch) -> Result<Push, P::Error> {
         let mut moved = false;
         loop {
-            let nothing = Write { from: Region::empty(), key: 0, to: Place::NONE };
-            let (mut writes, mut long) = ([nothing; MOST_RECORDS], 0);
-            let (mut shorts, mut short) = ([Region::empty(); MOST_RECORDS], 0);
             let Some((head, payloads)) = batch.next_message() else { return Ok(Push::Posted) };
             if !self.has_room() {
                 return Ok(Push::Blocked { moved });
             }
-            for payload in payloads {
-                let Segment::Payload(Payload { bytes, key, to }) = *payload else { continue };
-                if bytes.len() <= SHORT_BYTES {
-                    shorts[short] = bytes;
-                    short += 1;
-                } else {
-                    writes[long] = Write { from: bytes, key, to };
-                    long += 1;
-                }
-            }
-            let is_last = batch.unsent().len() == 1 + payloads.len();
-            self.post(head, &shorts[..short], &writes[..long], is_last)?;
-            batch.message_left(short + long);
+            let count = payloads.len();
+            let is_last = batch.unsent().len() == 1 + count;
+            self.post(head, payloads, is_last)?;
+            batch.message_left(count);
             moved = true;
         }
     }
@@ -451,11 +480,10 @@ impl<P: Pair> Link for Ring<P> {
         if self.is_silent {
             return Ok(any);
         }
-        for lane in &mut self.lanes {
-            let used = std::mem::take(&mut lane.used);
-            lane.pair.post_receives(used).map_err(Ended::Failed)?;
+        if self.owes() || self.lanes.iter().any(|lane| lane.used >= RECEIVES_AT_ONCE) {
+            self.renew_receives().map_err(Ended::Failed)?;
+            self.tell_emptied().map_err(Ended::Failed)?;
         }
-        self.tell_emptied().map_err(Ended::Failed)?;
         Ok(any)
     }
 

@@ -50,6 +50,7 @@ impl<D: Device> Placing<D> {
 
 impl<D: Device> Medium for Placing<D> {
     type Link = Ring<D::Pair>;
+    const WATCHES: bool = false;
     const WATCHES_ROOM: bool = false;
     /// A round without a system call takes a tenth of a microsecond, and a grant several of them to come. What may be lent
     /// keeps nobody waiting, so that being patient costs little.

@@ -20,7 +20,8 @@
 //!    is kept for that: a ring is full for anything else when one slot is free. So two ends that have both filled each
 //!    other's ring can both still say what they emptied, and whoever receives such a head has half a ring free.
 //! 4. An emptied slot's receive is posted again before the peer hears that it is empty. So a chain always finds a
-//!    receive, and no more than [`RING_SLOTS`] are needed.
+//!    receive, and no more than [`RING_SLOTS`] are needed. That is done for a quarter of the ring at once, so of so many
+//!    that are empty the peer does not hear yet.
 //! 5. What is being sent is read by the device until the chain's completion: payloads, and the sender's own copy of
 //!    the head, which lies in a ring like the peer's. The engine gives memory back when it is told of that.
 //! 6. Completions bear the number of their pair. A pair that takes the place of another has another number, so a late
@@ -51,7 +52,17 @@
 //!
 //! - The key of every byte is (connection, sequence, offset), in the head's records: a count of a wire's own would not
 //!   do, for it means something else on the next pair. The receiving end knows the next of each, so it can tell a
-//!   repeat from what it waits for; today it calls a repeat a violation, and would have to drop it instead.
+//!   repeat from what it waits for.
+//! - A repeat is dropped where heads are read, and counted; what skips a number or an offset is a violation. A piece is
+//!   a repeat if its message is complete, or if all of it lies in what is here of the message that is arriving; an
+//!   offer of standing slots, if a later one is known; a grant, if its message has gone, or a later one is known in its
+//!   cell. A refusal, and where standing slots begin, may be said twice. Nothing else is told, and slots of a ring are
+//!   counted anew on a new pair.
+//! - What a device writes, it has written before any head is read. So a chain may be begun anew as long as its head was
+//!   not taken: its payloads go to the same places, which are still the message's. A chain whose head was taken may be
+//!   repeated for its short payloads, and for those in standing slots, which are not used again before the chain has
+//!   ended; but not for pieces in granted memory, for that is the caller's again once the last piece was taken. So
+//!   pieces must not be sent again before the peer has said which is the next that it waits for (`RESUME`, below).
 //! - Memory is kept: a standing slot until its chain has ended *and* the peer has emptied it, a message in its caller's
 //!   memory or aside until the last of its chains has ended, a head in the own ring until its chain has ended and the
 //!   peer has emptied its slot. A chain has ended when the peer's device has acknowledged all of it; so it is in the
@@ -76,5 +87,5 @@ mod link;
 mod medium;
 
 pub use device::{Completion, Device, Lasting, Pair, Write};
-pub use link::{MOST_LANES, RING_SLOTS, Ring, RingMemory, SEND_DEPTH};
+pub use link::{MOST_LANES, RING_SLOTS, Ring, RingMemory, SEND_DEPTH, SLOT_BYTES};
 pub use medium::{Placing, PlacingEndpoint};
