@@ -1,10 +1,8 @@
 //! Owns the sizes of a call: that buffers and counts fit each other, and where the blocks lie that differ
 //! in length.
 
-use std::sync::Arc;
-
 use crosstie_exec::Buffers;
-use crosstie_ir::{Collective, Rank, Repeats, Span, Table};
+use crosstie_ir::{Collective, Few, Rank, Repeats, Span, Table};
 
 use crate::Error;
 use crate::operation::{Counts, Operation};
@@ -214,7 +212,7 @@ fn blocks(
         }
     };
     let longest = all.spans.iter().map(|span| span.elements).max().unwrap_or(0);
-    let own: Arc<[Span]> = Arc::new([own]);
+    let own = Few::from(own);
     let (count, digest) = (all.elements, digest(counts));
     let (input, output) = if gathers { (own, all.spans) } else { (all.spans, own) };
     let table = Some(Table { input, output, repeats: Repeats::World { longest } });
@@ -252,7 +250,7 @@ fn pairs(
 
 /// Blocks of different lengths, one after the other in rank order.
 struct Blocks {
-    spans: Arc<[Span]>,
+    spans: Few<Span>,
     size: usize,
     elements: u64,
     bytes: usize,
@@ -281,7 +279,7 @@ impl Blocks {
             })?;
         }
         let (elements, bytes) = (offset as u64, offset * size);
-        Ok(Self { spans: spans.into(), size, elements, bytes })
+        Ok(Self { spans: Few::Many(spans), size, elements, bytes })
     }
 }
 

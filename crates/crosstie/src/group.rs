@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crosstie_bootstrap::CallMark;
 use crosstie_exec::{Buffers, Call, Message, Program, Submission};
-use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Rank, Repeats, Span, Table};
+use crosstie_ir::{Chunk, ChunkMap, Collective, DataType, Few, Rank, Repeats, Span, Table};
 use crosstie_planner::Messages;
 
 use crate::call_name::CallName;
@@ -218,10 +218,10 @@ pub(crate) type Piece = (Rank, usize, DataType);
 /// The messages of a group, apart from their memory.
 #[derive(Debug)]
 pub(crate) struct Route {
-    to: Vec<Rank>,
-    from: Vec<Rank>,
-    sent: Vec<Span>,
-    received: Vec<Span>,
+    to: Few<Rank>,
+    from: Few<Rank>,
+    sent: Few<Span>,
+    received: Few<Span>,
     /// Of the elements of each message out, and of each in, where there may be several.
     types: [Vec<DataType>; 2],
     /// Of the elements of the only message each way, where it is one.
@@ -231,9 +231,8 @@ pub(crate) struct Route {
 impl Route {
     /// At most one message each way, of elements of `T`: a rank, and bytes.
     pub fn of_one<T: Element>(send: Option<(u32, usize)>, recv: Option<(u32, usize)>) -> Self {
-        let rank = |side: Option<(u32, usize)>| side.iter().map(|(rank, _)| Rank(*rank)).collect();
-        let spans =
-            |side: Option<(u32, usize)>| side.iter().map(|(_, bytes)| span(*bytes)).collect();
+        let rank = |side: Option<(u32, usize)>| side.map(|(rank, _)| Rank(rank)).into();
+        let spans = |side: Option<(u32, usize)>| side.map(|(_, bytes)| span(bytes)).into();
         Self {
             to: rank(send),
             from: rank(recv),
@@ -283,12 +282,15 @@ impl Route {
     /// Whether ranks are there, and what this rank sends to itself is what it receives from itself.
     fn check(&self, name: &'static str, rank: u32, ranks: u32) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::Argument { operation: name, what });
-        if let Some(peer) = self.to.iter().chain(&self.from).find(|peer| peer.0 >= ranks) {
+        if let Some(peer) = self.to.iter().chain(self.from.iter()).find(|peer| peer.0 >= ranks) {
             return wrong(no_such("peer", peer.0, ranks));
         }
         let most = self.to.len().max(self.from.len());
         if most > Chunk::MAX_INDEX as usize {
             return wrong(format!("{most} messages one way; {} are possible", Chunk::MAX_INDEX));
+        }
+        if !self.to.contains(&Rank(rank)) && !self.from.contains(&Rank(rank)) {
+            return Ok(());
         }
         let own = |peers: &[Rank], spans: &[Span]| -> Vec<u64> {
             let own = peers.iter().zip(spans).filter(|(peer, _)| peer.0 == rank);
@@ -474,7 +476,7 @@ impl Communicator {
         let mark =
             CallMark { sequence, tag: 0, kind: route.kind(name), count: route.count(), site };
         let Route { to, from, sent, received, .. } = route;
-        let table = Table { input: sent.into(), output: received.into(), repeats: Repeats::Block };
+        let table = Table { input: sent, output: received, repeats: Repeats::Block };
         let map = select::ragged_map(table, DataType::U8, self.slot_bytes);
         let key = (to, from);
         if let Some(program) = self.programs.groups.get(&key) {
@@ -493,14 +495,14 @@ impl Communicator {
 pub(crate) fn one_way_out<T: Element>(buffer: &[T], peer: u32) -> (Route, Buffers<'_>) {
     let sent = message::<T, &[u8]>(bytemuck::cast_slice(buffer));
     let route = Route::of_one::<T>(Some((peer, sent.memory.len())), None);
-    (route, Buffers::Messages { sends: vec![sent], recvs: Vec::new() })
+    (route, Buffers::Messages { sends: sent.into(), recvs: Few::NONE })
 }
 
 /// One message from `peer`.
 pub(crate) fn one_way_in<T: Element>(buffer: &mut [T], peer: u32) -> (Route, Buffers<'_>) {
     let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(buffer));
     let route = Route::of_one::<T>(None, Some((peer, received.memory.len())));
-    (route, Buffers::Messages { sends: Vec::new(), recvs: vec![received] })
+    (route, Buffers::Messages { sends: Few::NONE, recvs: received.into() })
 }
 
 /// One message to the one rank, and one from the other.
@@ -512,5 +514,5 @@ pub(crate) fn both_ways<'a, T: Element>(
     let received = message::<T, &mut [u8]>(bytemuck::cast_slice_mut(recv));
     let route =
         Route::of_one::<T>(Some((to, sent.memory.len())), Some((from, received.memory.len())));
-    (route, Buffers::Messages { sends: vec![sent], recvs: vec![received] })
+    (route, Buffers::Messages { sends: sent.into(), recvs: received.into() })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crosstie_exec::{Known, Program};
-use crosstie_ir::{Collective, Rank};
+use crosstie_ir::{Collective, Few, Rank};
 use crosstie_planner::Algorithm;
 
 use crate::call_name::CallName;
@@ -18,7 +18,7 @@ pub(crate) struct Programs {
     by_index: [Option<Arc<Program>>; FORMS],
     rooted: BTreeMap<Form, Option<Arc<Program>>>,
     /// Those of groups, by the ranks that their messages go to and come from, in order.
-    pub groups: BTreeMap<(Vec<Rank>, Vec<Rank>), Arc<Program>>,
+    pub groups: BTreeMap<(Few<Rank>, Few<Rank>), Arc<Program>>,
 }
 
 /// Plans of groups that are kept: a program has few patterns, or too many to keep.
@@ -37,7 +37,7 @@ impl Default for Programs {
 
 impl Programs {
     /// Keeps the plan of a group for the next one like it.
-    pub fn keep_group(&mut self, peers: (Vec<Rank>, Vec<Rank>), program: &Arc<Program>) {
+    pub fn keep_group(&mut self, peers: (Few<Rank>, Few<Rank>), program: &Arc<Program>) {
         if peers.0.len() + peers.1.len() > LONGEST_KEPT {
             return;
         }

@@ -308,7 +308,7 @@ fn messages_are_no_collective_on_bytes() {
         let operation = Operation::new(Collective::SendRecv, DataType::U8);
         let error = comm.perform(operation, Buffers::InPlace(&mut [0; 4])).unwrap_err();
         let sum = Operation::new(Collective::AllReduce, DataType::U8).reducing(ReduceOp::Sum);
-        let messages = Buffers::Messages { sends: Vec::new(), recvs: Vec::new() };
+        let messages = Buffers::Messages { sends: Default::default(), recvs: Default::default() };
         let other = comm.perform(sum, messages).unwrap_err();
         comm.barrier()?;
         Ok([error, other].map(|error| (error.code().to_string(), error.to_string())))

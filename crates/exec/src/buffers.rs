@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use crosstie_ir::{Chunk, ChunkMap, Collective, Plan};
+use crosstie_ir::{Chunk, ChunkMap, Collective, Few, Plan};
 use crosstie_transport::Region;
 
 use crate::ExecError;
@@ -13,7 +13,7 @@ pub(crate) enum Area {
     /// One buffer, in which the chunk map places all chunks.
     Whole(Region),
     /// A message for each chunk: a group of sends and receives.
-    Each(Vec<Message<Region>>),
+    Each(Few<Message<Region>>),
 }
 
 impl Area {
@@ -57,9 +57,9 @@ pub enum Buffers<'a> {
     /// The messages of a group of sends and receives; no collective takes them.
     Messages {
         /// What is sent, in the order of the input chunks.
-        sends: Vec<Message<&'a [u8]>>,
+        sends: Few<Message<&'a [u8]>>,
         /// What is received, in the order of the output chunks.
-        recvs: Vec<Message<&'a mut [u8]>>,
+        recvs: Few<Message<&'a mut [u8]>>,
     },
 }
 

@@ -32,6 +32,10 @@ pub(crate) struct Machine {
     active: Vec<u32>,
     /// How the application waits, and how the background thread does.
     waiters: [Waiter; 2],
+    /// Whether nothing changes for a block but by progress of an endpoint.
+    is_told: bool,
+    /// All blocks wait, and no endpoint has moved since.
+    is_idle: bool,
     /// An operation failed or unwound: no connection is touched any more.
     pub poisoned: bool,
 }
@@ -93,6 +97,8 @@ impl Machine {
     pub fn new(endpoints: Vec<Box<dyn Endpoint>>, wake: Vec<OwnedFd>, policy: WaitPolicy) -> Self {
         let neighbours: usize = endpoints.iter().map(|endpoint| endpoint.neighbours()).sum();
         Self {
+            is_told: endpoints.iter().all(|endpoint| endpoint.tells()),
+            is_idle: false,
             endpoints,
             streams_from: cache::streams_from(1 + neighbours),
             scratch: Scratch::default(),
@@ -151,8 +157,8 @@ impl Machine {
 
     /// Drives the operation that has begun, until it is over or somebody else is to drive.
     ///
-    /// After an error, or a panic, the machine is poisoned: nobody touches a connection again. After an error no
-    /// transport reaches memory of the caller later, for endpoints withdraw what they lent and granted.
+    /// After an error, or a panic, the machine is poisoned: nobody touches a connection again. No transport reaches
+    /// memory of the caller later, for endpoints withdraw what they lent and granted, before a panic goes on, too.
     pub fn drive(
         &mut self,
         run: &Run<'_>,
@@ -161,11 +167,9 @@ impl Machine {
         seat: &Seat<'_>,
     ) -> Result<Driven, ExecError> {
         self.poisoned = true;
-        let driven = self.drive_on(run, clock, watch, seat);
-        self.poisoned = driven.is_err();
-        if self.poisoned {
-            self.endpoints.iter_mut().for_each(|endpoint| endpoint.withdraw());
-        }
+        let at_end = AtEnd(self);
+        let driven = at_end.0.drive_on(run, clock, watch, seat);
+        at_end.0.poisoned = driven.is_err();
         driven
     }
 
@@ -177,6 +181,8 @@ impl Machine {
         seat: &Seat<'_>,
     ) -> Result<Driven, ExecError> {
         let waiter = seat.driver as usize - Driver::Application as usize;
+        // Others may have had the endpoints in hand.
+        self.is_idle = false;
         let (mut busy, mut told): (u32, u32) = (0, 0);
         loop {
             let progress = self.progress(run)?;
@@ -317,6 +323,26 @@ impl Machine {
 
     /// Advances every active block once and moves bytes.
     fn progress(&mut self, run: &Run<'_>) -> Result<Progress, ExecError> {
+        let mut progress = match self.is_idle && self.is_told {
+            true => Progress::Nothing,
+            false => self.advance(run)?,
+        };
+        for endpoint in 0..self.endpoints.len() {
+            if self.active.is_empty() && self.endpoints[endpoint].settled() {
+                continue;
+            }
+            match self.endpoints[endpoint].progress() {
+                Ok(true) => progress = progress.max(Progress::Moved),
+                Ok(false) => {}
+                Err(source) => return Err(self.located(run, ExecError::transport(source))),
+            }
+        }
+        self.is_idle = progress == Progress::Nothing;
+        Ok(progress)
+    }
+
+    /// Advances every active block once.
+    fn advance(&mut self, run: &Run<'_>) -> Result<Progress, ExecError> {
         let mut progress = Progress::Nothing;
         let mut kept = 0;
         for i in 0..self.active.len() {
@@ -335,13 +361,6 @@ impl Machine {
             kept += 1;
         }
         self.active.truncate(kept);
-        for i in 0..self.endpoints.len() {
-            match self.endpoints[i].progress() {
-                Ok(true) => progress = progress.max(Progress::Moved),
-                Ok(false) => {}
-                Err(source) => return Err(self.located(run, ExecError::transport(source))),
-            }
-        }
         Ok(progress)
     }
 
@@ -377,6 +396,17 @@ impl Machine {
     /// Bytes of the longest message that every connection carries.
     pub fn slot_bytes(&self) -> usize {
         self.endpoints.iter().map(|e| e.limits().slot_bytes).min().unwrap_or(usize::MAX)
+    }
+}
+
+/// Withdraws what was lent and granted for an operation that ends badly, by an error or by unwinding.
+struct AtEnd<'a>(&'a mut Machine);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        if self.0.poisoned {
+            self.0.endpoints.iter_mut().for_each(|endpoint| endpoint.withdraw());
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Owns the late binding of sizes: where chunk, slice and window lie in a buffer of one call.
 
-use alloc::sync::Arc;
 use core::ops::Range;
 
-use crate::Space;
 use crate::plan::Block;
+use crate::{Few, Space};
 
 /// How a buffer is cut into chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +31,9 @@ pub enum Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// Input chunks in order.
-    pub input: Arc<[Span]>,
+    pub input: Few<Span>,
     /// Output chunks in order.
-    pub output: Arc<[Span]>,
+    pub output: Few<Span>,
     /// How often the blocks of a plan are repeated.
     pub repeats: Repeats,
 }
@@ -117,7 +116,8 @@ impl ChunkMap {
     /// How often `block` of the plan is repeated.
     pub fn windows_of(&self, block: &Block) -> u64 {
         match &self.layout {
-            Layout::Table(table) if table.repeats == Repeats::Block => {
+            // Windows are as many as the longest chunk of all blocks needs, at most.
+            Layout::Table(table) if table.repeats == Repeats::Block && self.count > self.window => {
                 let ports = |i: &crate::Instr| [i.src_port(), i.dst_port()];
                 let chunks = block.instrs.iter().flat_map(ports).flatten();
                 let longest = chunks.map(|chunk| table.span(chunk.space, chunk.index).elements);
