@@ -9,16 +9,13 @@ use std::sync::Arc;
 use crate::sys::{self, Zeroed};
 use crate::{Context, Status, VerbsError};
 
-/// Completions that one call takes out.
-const BATCH: usize = 16;
-
 /// The ends of work requests of any number of queue pairs, in the order in which they ended.
 #[derive(Debug)]
 pub struct CompletionQueue {
     shared: Arc<Shared>,
     poll: sys::PollCq,
     arm: sys::ReqNotifyCq,
-    batch: Box<[Completion; BATCH]>,
+    batch: Box<[Completion; CompletionQueue::BATCH]>,
     /// Completions that were taken out.
     polled: u64,
 }
@@ -145,6 +142,9 @@ impl std::fmt::Debug for Completion {
 }
 
 impl CompletionQueue {
+    /// Completions that one call takes out, at most.
+    pub const BATCH: usize = 16;
+
     /// One with room for `entries` that were not taken out.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ impl CompletionQueue {
         let no_call = || context.refused("finding its calls", io::ErrorKind::Unsupported.into());
         let poll = context.ops().poll_cq.ok_or_else(no_call)?;
         let arm = context.ops().req_notify_cq.ok_or_else(no_call)?;
-        let batch = Box::new([Completion(sys::ibv_wc::zeroed()); BATCH]);
+        let batch = Box::new([Completion(sys::ibv_wc::zeroed()); Self::BATCH]);
         Ok(Self { shared, poll, arm, batch, polled: 0 })
     }
 
@@ -181,7 +181,7 @@ impl CompletionQueue {
         &self.shared
     }
 
-    /// Takes out what has ended, up to 16; none, if nothing has.
+    /// Takes out what has ended, up to [`BATCH`](Self::BATCH); none, if nothing has.
     ///
     /// # Errors
     /// [`VerbsError::Refused`] when the queue itself broke down.
@@ -189,10 +189,10 @@ impl CompletionQueue {
     pub fn poll(&mut self) -> Result<&[Completion], VerbsError> {
         let to = self.batch.as_mut_ptr().cast::<sys::ibv_wc>();
         // SAFETY: the queue lives, and there is room for so many completions, of which ours are a plain view.
-        let count = unsafe { (self.poll)(self.shared.raw(), BATCH as c_int, to) };
+        let count = unsafe { (self.poll)(self.shared.raw(), Self::BATCH as c_int, to) };
         let Ok(count) = usize::try_from(count) else { return Err(self.broken()) };
         self.polled += count as u64;
-        Ok(&self.batch[..count.min(BATCH)])
+        Ok(&self.batch[..count.min(Self::BATCH)])
     }
 
     #[cold]

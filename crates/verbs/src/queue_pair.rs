@@ -475,7 +475,9 @@ impl Account {
         if completion.status() != Status::SUCCESS {
             return Err(self.failure(completion));
         }
-        self.ended.fetch_add(completion.writes(), Ordering::Relaxed);
+        // Only whoever polls the queue writes it, so this need not be a read-modify-write.
+        let ended = self.ended.load(Ordering::Relaxed);
+        self.ended.store(ended.wrapping_add(completion.writes()), Ordering::Relaxed);
         Ok(())
     }
 

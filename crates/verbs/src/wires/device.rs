@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crosstie_transport::wires::placing::{
     Completion as Happened, Device, Lasting, Pair, Write as Placed,
@@ -25,6 +25,10 @@ use crate::{
 /// Polls between two looks at the links and at the device's events, which are system calls. A rank that is
 /// about to sleep looks each time.
 const LOOK_POLLS: u32 = 256;
+/// How long a peer that has left is still listened to. It left when its device had the acknowledgement of all that it
+/// sent, which a device may give before what it acknowledges is in memory and told of: between the two are writes over
+/// the bus of the host, microseconds. So the queue is emptied once more when this has passed.
+const AFTERGLOW: Duration = Duration::from_millis(5);
 
 /// Why a wire over verbs failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -84,6 +88,8 @@ pub struct VerbsDevice {
     polls: u32,
     /// Some queue pair was ended by its own rank.
     some_ended: Arc<AtomicBool>,
+    /// Links whose peers have left, and when that is told.
+    leaving: Vec<(Instant, Arc<Link>)>,
 }
 
 /// What a device knows of a lane.
@@ -141,6 +147,7 @@ impl VerbsDevice {
             is_armed: false,
             polls: 0,
             some_ended: Arc::default(),
+            leaving: Vec::new(),
         })
     }
 
@@ -233,11 +240,12 @@ impl VerbsDevice {
         let mut any = false;
         loop {
             let taken = completions.poll().map_err(|e| system("polling a verbs device", e))?;
-            if taken.is_empty() {
+            any |= !taken.is_empty();
+            taken.iter().for_each(|completion| tell(ends, completion, each));
+            // Fewer than there is room for are all that there were.
+            if taken.len() < CompletionQueue::BATCH {
                 return Ok(any);
             }
-            any = true;
-            taken.iter().for_each(|completion| tell(ends, completion, each));
         }
     }
 
@@ -264,27 +272,36 @@ impl VerbsDevice {
                 OF_QUEUE => {}
                 OF_DEVICE => self.hear_events(each)?,
                 OF_OUTAGE => self.hear_outage(each)?,
-                number => self.has_left(number as u32, each)?,
+                number => self.note_left(number as u32),
             }
         }
         Ok(())
     }
 
-    /// A link has ended, or says what it should not: the peer has left, behind all that has arrived.
-    fn has_left(
-        &mut self,
-        number: u32,
-        each: &mut impl FnMut(u32, Happened<PairError>),
-    ) -> Result<(), TransportError> {
-        self.take(each)?;
-        let Ok(place) = self.ends.binary_search_by_key(&number, |end| end.number) else {
-            return Ok(());
-        };
+    /// A link has ended, or says what it should not: the peer has left.
+    fn note_left(&mut self, number: u32) {
+        let Ok(place) = self.ends.binary_search_by_key(&number, |end| end.number) else { return };
         let link = self.ends[place].link.clone();
         // It would be ready for ever.
         let _ = epoll::delete(&self.ears, &link.socket);
-        for end in self.ends.iter_mut().filter(|end| Arc::ptr_eq(&end.link, &link)) {
-            end.over(Happened::Left, each);
+        self.leaving.push((Instant::now() + AFTERGLOW, link));
+    }
+
+    /// Tells of peers that have left, behind all that has arrived of them.
+    #[cold]
+    fn tell_left(
+        &mut self,
+        each: &mut impl FnMut(u32, Happened<PairError>),
+    ) -> Result<(), TransportError> {
+        let now = Instant::now();
+        if self.leaving.iter().all(|(due, _)| *due > now) {
+            return Ok(());
+        }
+        self.take(each)?;
+        for (_, link) in self.leaving.extract_if(.., |(due, _)| *due <= now) {
+            for end in self.ends.iter_mut().filter(|end| Arc::ptr_eq(&end.link, &link)) {
+                end.over(Happened::Left, each);
+            }
         }
         Ok(())
     }
@@ -454,6 +471,9 @@ impl Device for VerbsDevice {
         if self.some_ended.load(Ordering::Relaxed) && self.some_ended.swap(false, Ordering::AcqRel)
         {
             self.tell_ended(&mut each);
+        }
+        if !self.leaving.is_empty() {
+            self.tell_left(&mut each)?;
         }
         self.polls = self.polls.wrapping_add(1);
         if any {
