@@ -102,13 +102,28 @@ pub enum BootstrapError {
         source: NetError,
     },
     /// The address of the root cannot be opened by rank 0, or not be found.
-    #[error("the root {address}: {reason}")]
+    #[error("{named_by} {address}: {reason}")]
     #[serde(skip)]
     Root {
+        /// What names the address: a variable, or the caller.
+        named_by: String,
         /// `host:port` as it was given.
         address: String,
         /// What is wrong with it, and what to do.
         reason: String,
+    },
+    /// What came to pass at an address that was given, as it does where another job meets there too.
+    #[error(
+        "{source}; if another job meets at {named_by} {address} too, give each an address or a CROSSTIE_SECRET of its own"
+    )]
+    #[serde(skip)]
+    AtRoot {
+        /// What names the address: a variable, or the caller.
+        named_by: String,
+        /// `host:port` as it was given.
+        address: String,
+        /// What happened there.
+        source: Box<BootstrapError>,
     },
     /// The Unix socket by which ranks of one host find each other did not serve.
     #[error("the socket @{name} of this host's ranks: {reason}")]

@@ -69,7 +69,7 @@ fn free_port() -> u16 {
 
 fn root(port: u16, secret: &str) -> Meeting {
     let secret = Secret::from_passphrase(secret);
-    Meeting::Root { address: format!("127.0.0.1:{port}"), secret }
+    Meeting::Root { address: format!("127.0.0.1:{port}"), secret, named_by: "CROSSTIE_ROOT" }
 }
 
 fn job(name: &str) -> Meeting {
@@ -110,7 +110,14 @@ fn a_root_may_be_a_name() {
     let port = free_port();
     let secret = Secret::from_passphrase("x");
     assert_met(all_come(
-        world_of(2, &Meeting::Root { address: format!("localhost:{port}"), secret }),
+        world_of(
+            2,
+            &Meeting::Root {
+                address: format!("localhost:{port}"),
+                secret,
+                named_by: "CROSSTIE_ROOT",
+            },
+        ),
         10_000,
     ));
 }
@@ -125,7 +132,8 @@ fn ranks_meet_at_a_master_that_holds_no_secret() {
 #[test]
 fn a_root_that_is_no_address_of_this_host_is_explained() {
     let secret = Secret::from_passphrase("x");
-    let meeting = Meeting::Root { address: "192.0.2.77:5000".to_owned(), secret };
+    let meeting =
+        Meeting::Root { address: "192.0.2.77:5000".to_owned(), secret, named_by: "CROSSTIE_ROOT" };
     let text = come(identity(0, 2, meeting), 1000, |_| {}).unwrap_err().to_string();
     assert!(text.contains("192.0.2.77:5000") && text.contains("runs rank 0"), "{text}");
 }
@@ -134,7 +142,11 @@ fn a_root_that_is_no_address_of_this_host_is_explained() {
 fn a_root_whose_name_is_unknown_is_explained_by_the_deadline() {
     let started = Instant::now();
     let secret = Secret::from_passphrase("x");
-    let meeting = Meeting::Root { address: "no-such-host.invalid:5000".to_owned(), secret };
+    let meeting = Meeting::Root {
+        address: "no-such-host.invalid:5000".to_owned(),
+        secret,
+        named_by: "CROSSTIE_ROOT",
+    };
     let text = come(identity(1, 2, meeting), 800, |_| {}).unwrap_err().to_string();
     assert!(text.contains("no-such-host.invalid"), "{text}");
     assert!(started.elapsed() < Duration::from_secs(2));
@@ -347,11 +359,32 @@ fn a_wrong_secret_is_refused_on_both_sides() {
     });
     let text = rank_1.unwrap_err().to_string();
     assert!(text.contains("secret") && text.contains("rank 0"), "{text}");
+    let hint = format!("if another job meets at CROSSTIE_ROOT 127.0.0.1:{port} too");
+    assert!(text.contains(&hint), "{text}");
     let Err(BootstrapError::Missing { ranks, strangers, .. }) = rank_0 else {
         panic!("{rank_0:?}")
     };
     assert_eq!(ranks, [1]);
     assert!(strangers.contains("another secret"), "{strangers}");
+}
+
+#[test]
+fn jobs_that_mix_at_a_root_are_told_of_each_other() {
+    let meeting = root(free_port(), "both");
+    let come = |rank, size| come(identity(rank, size, meeting.clone()), 10_000, |_| {});
+    for (rank, size, code) in [(1, 3, "both say that they are rank 1"), (1, 2, "says 2")] {
+        let errors = thread::scope(|s| {
+            let come = &come;
+            let ours = [0, 1].map(|rank| s.spawn(move || come(rank, 3)));
+            thread::sleep(Duration::from_millis(200));
+            let theirs = s.spawn(move || come(rank, size));
+            ours.into_iter().chain([theirs]).map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
+        });
+        for error in errors {
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains(code) && text.contains("if another job meets"), "{text}");
+        }
+    }
 }
 
 #[test]

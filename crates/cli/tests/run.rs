@@ -28,6 +28,22 @@ fn each_line_carries_its_rank_and_each_rank_knows_itself() {
 }
 
 #[test]
+fn each_job_has_a_secret_of_its_own_unless_one_is_given() {
+    let secrets = |given: &[(&str, &str)]| {
+        let mut job = shell("-n 2", "echo $CROSSTIE_SECRET");
+        job.envs(given.iter().copied());
+        let done = Running::start(job).finish();
+        let lines = done.out.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, secret)| secret.to_owned()).collect::<Vec<_>>()
+    };
+    let (one, other) = (secrets(&[]), secrets(&[]));
+    assert!(one.len() == 2 && one[0] == one[1] && one[0].len() > 32, "{one:?}");
+    assert_ne!(one[0], other[0]);
+    assert_eq!(secrets(&[("CROSSTIE_SECRET", "ours")]), ["ours"; 2]);
+    assert_eq!(secrets(&[("CROSSTIE_SECRET_FILE", "/a/file")]), [""; 2]);
+}
+
+#[test]
 fn nodes_are_as_many_as_asked_for_and_their_sizes_differ_by_one_at_most() {
     let done = Running::start(shell("-n 5 --nodes 3", "echo $CROSSTIE_NODE")).finish();
     let mut lines: Vec<&str> = done.out.lines().collect();

@@ -96,8 +96,8 @@ pub enum Error {
     },
     /// This process is that rank of the same world already.
     #[error(
-        "rank {rank} of {size} has joined this world before, in this process; its meeting is over: make further \
-         communicators of the first one, with `split`"
+        "rank {rank} of {size} has joined this world before, in this process: make further communicators of the first \
+         one, with `split`"
     )]
     JoinedBefore {
         /// The rank.
@@ -281,6 +281,7 @@ fn of_meeting(error: &BootstrapError) -> u16 {
         BootstrapError::Pmi { .. } | BootstrapError::Pmix { .. } => 20,
         BootstrapError::System { .. } => 40,
         BootstrapError::Net { source, .. } => of_net(source),
+        BootstrapError::AtRoot { source, .. } => of_meeting(source),
         _ => 17,
     }
 }
@@ -297,6 +298,7 @@ fn of_net(error: &NetError) -> u16 {
         NetError::NoPort { .. } | NetError::NoInterface { .. } => 35,
         NetError::BadUniqueId { .. } => 36,
         NetError::System { .. } => 40,
+        NetError::AlreadyServed { .. } => 21,
         _ => 34,
     }
 }

@@ -95,6 +95,16 @@ fn joined_before(identity: &Identity, error: BootstrapError) -> Error {
     }
 }
 
+/// This process is that rank of a world with the same secret, and has not left it yet.
+fn joined_at_once(world: &World, error: NetError) -> Error {
+    match error {
+        NetError::AlreadyServed { .. } => {
+            Error::JoinedBefore { rank: world.rank, size: world.size }
+        }
+        error => error.into(),
+    }
+}
+
 /// Connects the ranks of a world that have met.
 pub(crate) fn join(
     mut settings: Resolved,
@@ -118,7 +128,8 @@ pub(crate) fn join(
     let monitor = if world.size == 1 {
         None
     } else {
-        let inbox = Arc::new(listener.subscribe(&world.secret, Target::Rank(world.rank))?);
+        let inbox = listener.subscribe(&world.secret, Target::Rank(world.rank));
+        let inbox = Arc::new(inbox.map_err(|error| joined_at_once(&world, error))?);
         let monitor = start_monitor(&settings, &world, &inbox, (&doorbell, &ways), deadline)?;
         let failed = || monitor.failed();
         let connects = place

@@ -66,7 +66,10 @@ impl Settings {
     pub fn open_root(self, address: impl Into<String>, purpose: &str) -> Self {
         let address = address.into();
         let open = || Secret::from_passphrase(&format!("whoever reaches {address}"));
-        let settings = self.root(address.clone());
+        let mut settings = self.root(address.clone());
+        if Meeting::named_by_nccl().as_ref() == Some(&address) {
+            settings.explicit.root_named_by = Some("NCCL_COMM_ID");
+        }
         let environment = crosstie_launch::environment(std::env::vars_os());
         let identity = crosstie_launch::identify(&settings.explicit, &environment);
         let secret = match identity.map(|identity| identity.meeting) {

@@ -53,6 +53,8 @@ pub struct Explicit {
     pub id: Option<UniqueId>,
     /// `host:port` at which rank 0 serves the meeting; needs a secret.
     pub root: Option<String>,
+    /// The variable that names `root`, where one does, for messages.
+    pub root_named_by: Option<&'static str>,
     /// The world's secret, for `root`.
     pub secret: Option<Secret>,
     /// Name of this rank's node: ranks with equal names share it.
@@ -129,6 +131,8 @@ pub enum Meeting {
         address: String,
         /// The world's secret.
         secret: Secret,
+        /// What names the address, for messages: a variable, or the caller.
+        named_by: &'static str,
     },
     /// Rank 0 leaves a unique id in the launcher's PMI-1 key-value space.
     Pmi1 {

@@ -23,7 +23,9 @@ pub(crate) fn given(explicit: &Explicit, env: &Reader<'_>) -> Result<Option<Meet
             remedy: "give one of them",
         }),
         (Some(id), None) => Ok(Some(Meeting::UniqueId(id.clone()))),
-        (None, Some(address)) => root(explicit, env, "the root", address).map(Some),
+        (None, Some(address)) => {
+            root(explicit, env, explicit.root_named_by.unwrap_or("the root"), address).map(Some)
+        }
         (None, None) => given_by_environment(explicit, env),
     }
 }
@@ -50,18 +52,18 @@ fn given_by_environment(
 fn root(
     explicit: &Explicit,
     env: &Reader<'_>,
-    variable: &str,
+    named_by: &'static str,
     address: &str,
 ) -> Result<Meeting, LaunchError> {
     if !is_host_and_port(address) {
-        return Err(bad(variable, address, "host:port (an IPv6 address in brackets)"));
+        return Err(bad(named_by, address, "host:port (an IPv6 address in brackets)"));
     }
     let secret = match &explicit.secret {
         Some(secret) => Some(secret.clone()),
         None => secret(env)?,
     };
     let secret = secret.ok_or_else(|| LaunchError::NoSecret { root: address.to_owned() })?;
-    Ok(Meeting::Root { address: address.to_owned(), secret })
+    Ok(Meeting::Root { address: address.to_owned(), secret, named_by })
 }
 
 fn is_host_and_port(address: &str) -> bool {

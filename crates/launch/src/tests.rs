@@ -265,7 +265,10 @@ fn arguments_win_over_the_environment_field_by_field() {
     let who = identify(&explicit, &env).unwrap();
     assert_eq!((who.rank, who.size, who.node.as_deref()), (2, 4, Some("east")));
     let secret = Secret::from_bytes([1; 32]);
-    assert_eq!(who.meeting, Meeting::Root { address: "[::1]:5".into(), secret });
+    assert_eq!(
+        who.meeting,
+        Meeting::Root { address: "[::1]:5".into(), secret, named_by: "the root" }
+    );
 }
 
 #[test]

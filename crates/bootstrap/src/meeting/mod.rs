@@ -19,7 +19,7 @@ use crate::error::BootstrapError;
 use crate::meeting::describing::{Question, Reply};
 use crate::meeting::host::Door;
 use crate::meeting::message::{JOIN_MAX_BYTES, Join, Outcome, broken};
-use crate::meeting::place::{Place, Server};
+use crate::meeting::place::{Place, Root, Server};
 use crate::world::{Record, World};
 
 pub use crate::meeting::describing::Description;
@@ -55,9 +55,11 @@ pub fn meet_describing(
         return alone(identity, own);
     };
     phases.end("finding the meeting");
-    let link = reach(identity, &place, deadline)?;
+    let elsewhere = |error| maybe_of_another_job(&place.server, error);
+    let link = reach(identity, &place, deadline).map_err(elsewhere)?;
     phases.end("reaching it");
-    let (records, kinds) = attend(link, &place, identity.size, own, deadline, describe)?;
+    let met = attend(link, &place, identity.size, own, deadline, describe);
+    let (records, kinds) = met.map_err(elsewhere)?;
     phases.end("waiting for all ranks");
     let Identity { rank, size, .. } = *identity;
     let kinds = kinds.into();
@@ -136,6 +138,29 @@ fn reach(identity: &Identity, place: &Place, deadline: Instant) -> Result<Link, 
     };
     let doing = format!("rank {} of {}, reaching {}", identity.rank, identity.size, place.server);
     dial(&call).map_err(BootstrapError::net(doing))
+}
+
+/// `error`, and that another job may be the cause, where one may: at an address that was given, others who were given
+/// it meet as well.
+fn maybe_of_another_job(server: &Server, error: BootstrapError) -> BootstrapError {
+    let is_foreign = match &error {
+        BootstrapError::Net { source, .. } => {
+            matches!(source, NetError::WrongSecret { .. } | NetError::NoSuchWorld { .. })
+        }
+        BootstrapError::Duplicate { .. }
+        | BootstrapError::SizeDiffers { .. }
+        | BootstrapError::Disagreement { .. }
+        | BootstrapError::Complete { .. } => true,
+        _ => false,
+    };
+    match server {
+        Server::Root(Root { named_by, address }) if is_foreign => BootstrapError::AtRoot {
+            named_by: (*named_by).to_owned(),
+            address: address.clone(),
+            source: Box::new(error),
+        },
+        _ => error,
+    }
 }
 
 /// Says who we are, answers for the machine if asked, and hears the end of the meeting.

@@ -37,6 +37,29 @@ pub(crate) enum Server {
     IdMaker,
     /// Rank 0, found in this way.
     Rank0(String),
+    /// Rank 0, at an address that was given.
+    Root(Root),
+}
+
+/// An address that was given for rank 0 to serve the meeting at, which another job may use too.
+#[derive(Clone)]
+pub(crate) struct Root {
+    pub(crate) named_by: &'static str,
+    pub(crate) address: String,
+}
+
+impl Root {
+    fn unusable(&self, reason: String) -> BootstrapError {
+        let Root { named_by, address } = self.clone();
+        BootstrapError::Root { named_by: named_by.to_owned(), address, reason }
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Root { named_by, address } = self;
+        write!(f, "{named_by} {address}")
+    }
 }
 
 impl fmt::Display for Server {
@@ -46,6 +69,7 @@ impl fmt::Display for Server {
                 f.write_str("the meeting's host (the process that made the unique id)")
             }
             Server::Rank0(how) => write!(f, "rank 0 as the meeting's host ({how})"),
+            Server::Root(root) => write!(f, "rank 0 as the meeting's host ({root})"),
         }
     }
 }
@@ -69,8 +93,8 @@ impl Place {
         let place = match &identity.meeting {
             Meeting::Alone => return Ok(None),
             Meeting::UniqueId(id) => by_id(id.clone(), Server::IdMaker, None),
-            Meeting::Root { address, secret } => {
-                by_root(identity, listener, address, secret, "CROSSTIE_ROOT", deadline)?
+            Meeting::Root { address, secret, named_by } => {
+                by_root(identity, listener, (named_by, address), secret, deadline)?
             }
             Meeting::Master { address, port, job } => {
                 by_master(identity, listener, (address, *port, job), deadline)?
@@ -208,32 +232,31 @@ fn by_master(
          may join or listen; set CROSSTIE_ROOT and CROSSTIE_SECRET to prevent it"
     );
     let secret = Secret::from_passphrase(&format!("crosstie master {address} {job}"));
-    by_root(identity, listener, &address, &secret, "MASTER_ADDR", deadline)
+    by_root(identity, listener, ("MASTER_ADDR", &address), &secret, deadline)
 }
 
 fn by_root(
     identity: &Identity,
     listener: &Arc<Listener>,
-    address: &str,
+    (named_by, address): (&'static str, &str),
     secret: &Secret,
-    variable: &'static str,
     deadline: Instant,
 ) -> Result<Place, BootstrapError> {
-    let addresses = resolve(address, deadline)?;
+    let root = Root { named_by, address: address.to_owned() };
+    let addresses = resolve(&root, deadline)?;
     let host = match identity.rank {
         0 => {
-            let listener = listener_at(address, &addresses, listener)?;
+            let listener = listener_at(&root, &addresses, listener)?;
             Some(MeetingHost::serve(&listener, secret, Door::Closes)?)
         }
         _ => None,
     };
-    let server = Server::Rank0(format!("{variable} {address}"));
-    Ok(Place { addresses, secret: secret.clone(), server, _host: host })
+    Ok(Place { addresses, secret: secret.clone(), server: Server::Root(root), _host: host })
 }
 
 /// The listener that serves the root: `own` where it listens there already, else another one at that very address.
 fn listener_at(
-    text: &str,
+    root: &Root,
     addresses: &[SocketAddr],
     own: &Arc<Listener>,
 ) -> Result<Arc<Listener>, BootstrapError> {
@@ -242,8 +265,10 @@ fn listener_at(
     }
     let mut refusals = Vec::new();
     for &address in addresses {
-        let options =
-            ListenOptions { bind: Some(to_bind(text, address)), ..ListenOptions::default() };
+        let options = ListenOptions {
+            bind: Some(to_bind(&root.address, address)),
+            ..ListenOptions::default()
+        };
         match Listener::open(&options) {
             Ok(listener) => return Ok(Arc::new(listener)),
             Err(NetError::System { source, .. }) => refusals.push(format!("{address}: {source}")),
@@ -251,10 +276,11 @@ fn listener_at(
         }
     }
     let reason = format!(
-        "rank 0 cannot listen there ({}): name an address of the host that runs rank 0, and a free port",
+        "rank 0 cannot listen there ({}): name an address of the host that runs rank 0, and a port that no other job \
+         meets at and no other program has",
         refusals.join("; ")
     );
-    Err(BootstrapError::Root { address: text.to_owned(), reason })
+    Err(root.unusable(reason))
 }
 
 /// Many hosts file their own name under a loopback address (Debian: 127.0.1.1), where no other host could reach it; so
@@ -273,15 +299,15 @@ fn to_bind(text: &str, address: SocketAddr) -> SocketAddr {
 }
 
 /// The addresses that `host:port` stands for. A name may come to exist while ranks start, so it is tried again.
-fn resolve(text: &str, deadline: Instant) -> Result<Vec<SocketAddr>, BootstrapError> {
-    if let Ok(address) = text.parse() {
+fn resolve(root: &Root, deadline: Instant) -> Result<Vec<SocketAddr>, BootstrapError> {
+    if let Ok(address) = root.address.parse() {
         return Ok(vec![address]);
     }
-    let failure = |reason: String| BootstrapError::Root { address: text.to_owned(), reason };
+    let failure = |reason: String| root.unusable(reason);
     // The system's resolver knows no deadline, so it works on a thread that is left behind when it is late; the
     // resolver's own limits end that thread.
     let (tell, told) = mpsc::channel();
-    let name = text.to_owned();
+    let name = root.address.clone();
     std::thread::Builder::new()
         .name("crosstie-resolve".to_owned())
         .spawn(move || resolve_until(&name, deadline, &tell))

@@ -1,5 +1,6 @@
 //! Owns what a world to be started is: its program, and of each rank where it is and what it is told.
 
+use std::env;
 use std::ffi::OsString;
 
 use crosstie::Meeting;
@@ -33,15 +34,18 @@ impl Job {
     pub fn emulated(ranks: u32, nodes: u32, program: Vec<OsString>) -> Result<Self, Failure> {
         let (meeting, id) = Meeting::open()?;
         let id = id.to_string();
-        let place = |rank: u32| Place {
-            told: vec![
+        let place = |rank: u32| {
+            let mut told = vec![
                 ("CROSSTIE_RANK", rank.to_string()),
                 ("CROSSTIE_SIZE", ranks.to_string()),
                 ("CROSSTIE_ID", id.clone()),
                 ("CROSSTIE_NODE", node_name(rank, ranks, nodes)),
-            ],
-            withheld: &[],
-            node: None,
+            ];
+            if !has_secret() {
+                // As good a secret as any, and for as long: who meets elsewhere, as at NCCL_COMM_ID, meets its own job.
+                told.push(("CROSSTIE_SECRET", id.clone()));
+            }
+            Place { told, withheld: &[], node: None }
         };
         let places = (0..ranks).map(place).collect();
         Ok(Self { program, places, _meeting: Some(meeting), keeps_going: false })
@@ -78,6 +82,12 @@ impl Job {
     pub fn places(&self) -> &[Place] {
         &self.places
     }
+}
+
+/// Whether the user has given the job a secret.
+fn has_secret() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_set("CROSSTIE_SECRET") || is_set("CROSSTIE_SECRET_FILE")
 }
 
 /// Refuses to emulate more nodes than there are ranks to be on them.

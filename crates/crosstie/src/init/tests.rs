@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use crosstie_net::Secret;
+
 use super::*;
 use crate::{Meeting, Settings};
 
@@ -23,6 +25,28 @@ fn a_process_that_joins_a_world_twice_is_told_so() {
         assert!(matches!(error, Error::JoinedBefore { size: 2, .. }), "{text}");
         assert!(text.contains("CT-021") && text.contains("split"), "{text}");
     }
+}
+
+#[test]
+fn a_process_that_joins_a_world_twice_at_a_root_is_told_so() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let (root, secret) = (free.unwrap().to_string(), Secret::generate().unwrap());
+    let join = |rank| {
+        let settings = Settings::default().rank(rank).size(2).root(root.clone());
+        settings.secret(secret.clone()).connect()
+    };
+    let both = || {
+        thread::scope(|scope| {
+            let join = &join;
+            [0, 1].map(|rank| scope.spawn(move || join(rank))).map(|rank| rank.join().unwrap())
+        })
+    };
+    let first = both().map(Result::unwrap);
+    for again in both() {
+        let text = again.map(|_| ()).unwrap_err().report();
+        assert!(text.contains("CT-021") && text.contains("split"), "{text}");
+    }
+    drop(first);
 }
 
 /// A rank that has met the others and started its monitor, and then ends without a word.
