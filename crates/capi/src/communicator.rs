@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
-use crosstie::{AbortHandle, Communicator, DataType, Error, ReduceOp};
+use crosstie::{AbortHandle, Cause, Communicator, DataType, Error, ReduceOp};
 
 use crate::call::Place;
 use crate::config::Config;
@@ -47,6 +47,8 @@ pub struct Comm {
     /// Why something failed that nobody waited for.
     async_error: Mutex<Option<Code>>,
     last: Mutex<Option<Told>>,
+    /// Whether a call has failed with the communicator.
+    is_told: AtomicBool,
     reductions: Mutex<Vec<Option<OwnReduction>>>,
 }
 
@@ -97,6 +99,7 @@ impl Comm {
             idle: Condvar::new(),
             async_error: Mutex::new(None),
             last: Mutex::new(None),
+            is_told: AtomicBool::new(false),
             reductions: Mutex::new(Vec::new()),
         })
     }
@@ -188,7 +191,10 @@ impl Comm {
     pub fn with<T>(&self, call: impl FnOnce(&mut Communicator) -> Result<T, Error>) -> Answer<T> {
         let mut seat = lock(&self.seat);
         let result = match &mut *seat {
-            Seat::Joined(communicator) => call(communicator).map_err(Refusal::from),
+            Seat::Joined(communicator) => call(communicator).map_err(|error| {
+                self.is_told.fetch_or(error.failure().is_some(), Ordering::Relaxed);
+                Refusal::from(error)
+            }),
             Seat::Connecting => {
                 Err(Refusal::argument("the communicator is not ready: it has not connected yet"))
             }
@@ -248,13 +254,16 @@ impl Comm {
         })
     }
 
-    /// Nothing where it has left before. A communicator that has failed has nothing left to lose.
+    /// Nothing where it has left before. A communicator that has failed has nothing left to lose; but that the calls
+    /// of its ranks differed, all are told.
     fn leave(&self) -> Option<Answer> {
         let seat = std::mem::replace(&mut *lock(&self.seat), Seat::Left);
         let Seat::Joined(communicator) = seat else { return None };
-        if self.abort.get().is_some_and(|abort| abort.failure().is_some()) {
+        if let Some(error) = self.abort.get().and_then(AbortHandle::failure) {
             drop(communicator);
-            return Some(Ok(()));
+            let is_conflict = error.failure().is_some_and(|it| it.cause == Cause::Protocol);
+            let is_news = is_conflict && !self.is_told.load(Ordering::Relaxed);
+            return Some(if is_news { Err(Refusal::from(error)) } else { Ok(()) });
         }
         Some(communicator.leave().map_err(Refusal::from))
     }

@@ -34,7 +34,9 @@ fn what_other_ranks_do_wrong_is_told_and_survived() {
         return;
     }
     let program = build("gcc", "failures.c");
-    for case in ["dies", "differs", "aborts", "leaves_by_abort", "forgets", "missing", "nobody"] {
+    for case in
+        ["dies", "differs", "roots", "aborts", "leaves_by_abort", "forgets", "missing", "nobody"]
+    {
         let id = scratch(&format!("id-{case}")).join("id").display().to_string();
         let start = |rank| command(&program, &[case, rank, &id]).spawn().expect("it starts");
         let children: Vec<Child> = ["0", "1", "2"].map(start).into();

@@ -337,7 +337,9 @@ impl Communicator {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotDelivered`], [`Error::Transport`] when what was sent could not be delivered.
+    /// [`Error::NotDelivered`], [`Error::Transport`] when what was sent could not be delivered; [`Error::Failed`] when
+    /// the last calls were not alike on all ranks, and no rank has noticed: as where each of two broadcasts, and is
+    /// the root.
     pub fn leave(mut self) -> Result<(), Error> {
         self.leave_in_order()
     }
@@ -357,12 +359,13 @@ impl Communicator {
         let drained = self.engine.drain(limit);
         let duty = OnDuty { standing: Arc::clone(&self.standing), last: self.sequence };
         let works_on = drained.is_ok() && !duty.has_failed();
-        if works_on && self.engine.work_on(Box::new(duty), self.timeout) {
+        let differs = if works_on && self.engine.work_on(Box::new(duty), self.timeout) {
             self.standing.retire(self.sequence);
+            Ok(())
         } else {
-            self.standing.leave(self.sequence);
-        }
-        if drained? { Ok(()) } else { Err(Error::NotDelivered { waited: limit }) }
+            self.standing.leave_comparing(self.sequence)
+        };
+        if drained? { differs } else { Err(Error::NotDelivered { waited: limit }) }
     }
 }
 

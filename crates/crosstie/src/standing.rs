@@ -249,6 +249,22 @@ impl Standing {
             monitor.leave(last_sequence);
         }
     }
+
+    /// The same; calls that have come back as if all were well, and were not alike on all ranks, are found out as all
+    /// leave.
+    ///
+    /// # Errors
+    /// [`Error::Failed`], where they are.
+    pub fn leave_comparing(&self, last_sequence: u64) -> Result<(), Error> {
+        // Whose call has failed has been told.
+        let knew = self.has_failed();
+        self.leave(last_sequence);
+        let found = self.monitor.as_ref().filter(|monitor| !knew && monitor.failed());
+        match found.map(|monitor| monitor.verdict(Duration::ZERO).cause) {
+            Some(Cause::Protocol) => Err(Error::Failed(Box::new(self.failure().clone()))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A rank whose program has left, after the call `last`, and which works on for others of its node.

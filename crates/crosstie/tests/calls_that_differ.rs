@@ -2,6 +2,7 @@
 //! message has the length that its receiver expects.
 #![cfg(test)]
 
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use crosstie::{Communicator, Error, ReduceOp, Settings, Threads, Transport};
@@ -126,6 +127,27 @@ fn roots_that_send() {
             |comm| comm.broadcast(&mut vec![1_u8; count], 0).and_then(|()| sum(comm, 5)),
             |comm| comm.broadcast(&mut vec![2_u8; count], 1).and_then(|()| sum(comm, 5)),
         );
+    }
+}
+
+/// No other call comes after it: they find out as they leave.
+#[test]
+fn roots_that_send_last() {
+    for transport in WIRES {
+        let all_have_called = Barrier::new(2);
+        let results = world(2, transport).run_each(|mut comm| {
+            let root = comm.rank();
+            comm.broadcast(&mut [1_u8; 3], root)?;
+            all_have_called.wait();
+            comm.leave()
+        });
+        for (rank, result) in (0..).zip(results) {
+            let error = result.expect_err("both are roots");
+            let text = error.report();
+            assert_eq!(error.code().to_string(), "CT-063", "{text}");
+            assert!(text.contains(&format!("rank {rank} made broadcast #1")), "{text}");
+            assert!(text.contains("root 0") && text.contains("root 1"), "{text}");
+        }
     }
 }
 

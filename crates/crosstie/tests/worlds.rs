@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crosstie::{Communicator, Error, Meeting, ReduceOp, Settings, Threads, Transport};
 
@@ -85,4 +86,27 @@ fn nodes_may_be_of_unequal_size_and_interleaved() {
             }
         });
     }
+}
+
+#[test]
+fn one_thread_leaves_with_many_ranks_one_after_the_other_without_waiting() {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let settings = |rank| Settings::default().rank(rank).size(8).id(id.clone());
+    let mut ranks = thread::scope(|scope| {
+        let connecting = (0..8).map(settings);
+        let connecting: Vec<_> =
+            connecting.map(|settings| scope.spawn(|| settings.connect())).collect();
+        connecting.into_iter().map(|rank| rank.join().unwrap().unwrap()).collect::<Vec<_>>()
+    });
+    thread::scope(|scope| {
+        for comm in &mut ranks {
+            scope.spawn(|| comm.barrier().unwrap());
+        }
+    });
+    let began = Instant::now();
+    for comm in ranks {
+        comm.leave().unwrap();
+    }
+    // Where each waits for the next, 200 ms each.
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
 }

@@ -166,8 +166,12 @@ pub(super) enum Message {
     Proposal { ballot: u32, verdict: Box<Verdict> },
     /// I know of that hub's proposal.
     Accepted { ballot: u32 },
-    /// I leave in order; this was my last call.
-    Leave { sequence: u64 },
+    /// I leave in order; this was my last call, and these are the last by number and tag.
+    Leave {
+        sequence: u64,
+        #[serde(default)]
+        calls: Vec<(u64, u32)>,
+    },
     /// I know that you leave.
     Released,
     /// These have left, with their last calls; of these only the programs have left; and this is the verdict, if

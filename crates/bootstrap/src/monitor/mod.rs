@@ -13,13 +13,14 @@ mod state;
 mod statement;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crosstie_net::{Dial, Inbox, Link, NetError, Purpose, Target, dial, is_deserted};
 
-use crate::{BootstrapError, World};
+use crate::{BootstrapError, Record, World};
 use clock::Patience;
 pub use ledger::CallMark;
 pub use message::{Cause, LinkEnd, Report, Verdict};
@@ -122,7 +123,7 @@ impl Monitor {
         let links_due = deadline.saturating_duration_since(start);
         let patience = Patience { arrival, stall, warning };
         let times = Times { heartbeat, silence, links_due, patience };
-        let state = State::new(world.rank, hosts.clone(), times);
+        let state = State::new(world.rank, hosts.clone(), processes(world), times);
         let shared = Arc::new(Shared::new().map_err(net("starting the monitor"))?);
         let mut watch = Watch::new(world, inbox, Arc::clone(&shared), state, silence, application);
         if world.rank > 0 {
@@ -247,7 +248,8 @@ impl Monitor {
     }
 
     /// Leaves in order: tells the others that the call with this number was the last, and ends the thread. It takes
-    /// about a round trip, for the lowest rank up to 0.2 s while others stay; and never more than about 2 s.
+    /// about a round trip, for the lowest rank up to 0.2 s while others stay in other processes; and never more than
+    /// about 2 s.
     pub fn leave(&self, last_sequence: u64) {
         self.end(Request::Leave(last_sequence));
     }
@@ -285,6 +287,15 @@ impl Drop for Guard {
             self.0.learn(|known| known.ended = true);
         }
     }
+}
+
+/// By rank, the process that it is in, as the lowest of its ranks: those have its number and listen where it does.
+fn processes(world: &World) -> Vec<u32> {
+    let mut known = BTreeMap::new();
+    let process = |record: &Record| {
+        *known.entry((record.pid, record.addresses.clone())).or_insert(record.rank)
+    };
+    world.records.iter().map(process).collect()
 }
 
 /// A link to rank 0's monitor, which may still be on its way there; `None` when its process is gone.

@@ -13,7 +13,10 @@
 //!    made, is a silence. A rank that was itself held up for long blames nobody: it listens anew first.
 //!    A link over which no heartbeat comes is dialled anew beside it, once: another way may lead there.
 //! 4. Who leaves says so to all it has links with and goes when they have answered, or after [`LEAVE_LIMIT`].
-//!    A hub first gives the others [`GRACE`] to leave, too: usually all end at once, and then nobody succeeds it.
+//!    A hub first gives the others [`GRACE`] to leave, too, and has those wait who leave before: usually all end at
+//!    once, and then nobody succeeds it, and calls that differ, which nobody has noticed, are found while all are still
+//!    there to be told ([`leave`]). A rank of a process that has begun to leave gets [`GRACE_HERE`]: the thread that is
+//!    to have it leave may be the very one that waits.
 //!    Who has a verdict goes at once, unless it is a hub that alone may know it: then those who have yet to make
 //!    their links are waited for.
 //!    A rank whose program has left while it works on for others of its node has *retired*: its last call is known, so
@@ -36,8 +39,10 @@ use link::{Accusation, Doubt};
 
 /// How long a leaving rank waits for those it tells.
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-/// How long a leaving hub waits for the others to leave before it hands over.
+/// How long a leaving hub waits for the others to leave before it hands over, and has those wait who leave before it;
+/// and how long for those whose process has begun to leave: one thread may have its ranks do so one after the other.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
+pub(super) const GRACE_HERE: Duration = Duration::from_millis(2);
 /// How long the hub waits to hear how far everyone is: monitors sleep in `poll`, so a living one answers within
 /// milliseconds even on a busy host; and a caller waits two seconds for the verdict.
 pub(super) const QUERY_LIMIT: Duration = Duration::from_millis(500);
@@ -74,8 +79,10 @@ pub(super) enum Event {
     Reported(Report),
     /// This rank's program leaves, after this call; the rank works on for others.
     Retiring(u64),
-    /// This rank leaves; its last call had this sequence number.
-    Leaving(u64),
+    /// This rank leaves; its last call had this sequence number, and these are the last by number and tag.
+    Leaving(u64, Tags),
+    /// The last calls of this rank's own application, when asked.
+    Recalled(Tags),
     /// Time passed. It comes after all that the peers have sent until now.
     Tick,
 }
@@ -94,6 +101,8 @@ pub(super) enum Action {
     Decide(Verdict),
     /// The verdict ends all calls from now on, those that it left alone, too.
     SpareNone,
+    /// Look up the last calls of this rank's application: [`Event::Recalled`].
+    Recall,
     /// Have the application state where it stands: [`Event::Testified`].
     Testify,
     /// Find out what ails this rank's NIC, for this rank: [`Event::Examined`].
@@ -124,6 +133,9 @@ struct Link {
     /// None until it said so.
     calls: Option<Calls>,
 }
+
+/// Calls by number, each with its tag.
+pub(super) type Tags = Vec<(u64, u32)>;
 
 /// What an application says when asked where it stands.
 #[derive(Clone, Debug, Default)]
@@ -165,9 +177,20 @@ struct Sealing {
     until: Duration,
 }
 
+/// A rank that has left.
+struct Parting {
+    since: Duration,
+    /// Whether it waits for this hub to let it go.
+    waits: bool,
+    /// Those of its last calls that this rank has yet to make, for comparison.
+    calls: Tags,
+    is_compared: bool,
+}
+
 /// This rank's own leave.
 struct Farewell {
     sequence: u64,
+    calls: Tags,
     since: Duration,
     told: BTreeSet<u32>,
     /// Those who answered, or whose links ended.
@@ -180,6 +203,8 @@ struct Farewell {
 pub(super) struct State {
     rank: u32,
     hosts: Vec<String>,
+    /// By rank, the process that it is in, by any number.
+    processes: Vec<u32>,
     heartbeat: Duration,
     silence: Duration,
     links: BTreeMap<u32, Link>,
@@ -209,6 +234,9 @@ pub(super) struct State {
     /// Peers that wait for this rank's statement.
     askers: BTreeSet<u32>,
     farewell: Option<Farewell>,
+    partings: BTreeMap<u32, Parting>,
+    /// Processes of which a rank has left.
+    begun: BTreeSet<u32>,
     /// Who left, and who said so, not yet passed on.
     fresh: Vec<((u32, u64), u32)>,
     /// The same of those who retired.
@@ -227,12 +255,13 @@ pub(super) struct Times {
 }
 
 impl State {
-    /// The monitor of `rank` in a world of `hosts.len()` ranks, at time 0.
-    pub(super) fn new(rank: u32, hosts: Vec<String>, times: Times) -> State {
+    /// The monitor of `rank` in a world of `hosts.len()` ranks in these `processes`, at time 0.
+    pub(super) fn new(rank: u32, hosts: Vec<String>, processes: Vec<u32>, times: Times) -> State {
         let Times { heartbeat, silence, links_due, patience } = times;
         State {
             rank,
             hosts,
+            processes,
             heartbeat,
             silence,
             links: BTreeMap::new(),
@@ -256,6 +285,8 @@ impl State {
             inquiry: None,
             askers: BTreeSet::new(),
             farewell: None,
+            partings: BTreeMap::new(),
+            begun: BTreeSet::new(),
             fresh: Vec::new(),
             fresh_retired: Vec::new(),
             actions: VecDeque::new(),
@@ -282,7 +313,8 @@ impl State {
             Event::Examined(asker, ailment) => self.send(asker, Message::Here { ailment }),
             Event::Reported(report) => self.learn(now, report, self.rank),
             Event::Retiring(sequence) => self.has_retired(self.rank, sequence, self.rank),
-            Event::Leaving(sequence) => self.leave(now, sequence),
+            Event::Leaving(sequence, calls) => self.leave(now, sequence, calls),
+            Event::Recalled(calls) => self.recalled(now, &calls),
             Event::Tick => self.tick(now),
         }
     }
@@ -311,7 +343,7 @@ impl State {
         let due = silent.chain(links).chain(inquiry).chain(sealing).chain(spared).chain(clock);
         let due = due.chain(self.next_of_links());
         let regular = (self.last_beat + self.heartbeat).min(self.last_tick + self.look_every);
-        due.chain(self.next_of_farewell()).fold(regular, Duration::min)
+        due.chain(self.next_of_leave()).fold(regular, Duration::min)
     }
 
     fn is_hub(&self) -> bool {
@@ -392,7 +424,7 @@ impl State {
             Message::Patience { sequence, late } => self.be_patient(now, sequence, late),
             Message::Proposal { ballot, verdict } => self.proposed(now, peer, ballot, *verdict),
             Message::Accepted { ballot } => self.accepted(now, peer, ballot),
-            Message::Leave { sequence } => self.parted(now, peer, sequence),
+            Message::Leave { sequence, calls } => self.parted(now, peer, sequence, calls),
             Message::Released => self.released(peer),
             Message::News { left, retired, verdict } => {
                 let others = |(rank, _): &(u32, u64)| *rank != self.rank;
@@ -418,24 +450,10 @@ impl State {
     fn has_left(&mut self, rank: u32, sequence: u64, source: u32) {
         if self.is_in_world(rank) && rank != self.rank && !self.left.contains_key(&rank) {
             self.left.insert(rank, sequence);
+            self.begins_to_leave(rank);
             self.fresh.push(((rank, sequence), source));
             self.actions.push_back(Action::Left(rank, sequence));
         }
-    }
-
-    /// A peer takes its leave.
-    fn parted(&mut self, now: Duration, peer: u32, sequence: u64) {
-        self.has_left(peer, sequence, peer);
-        self.send(peer, Message::Released);
-        if peer < self.rank {
-            // A hub hands over: it waits for us to let go. Others let go themselves.
-            self.links.remove(&peer);
-            self.actions.push_back(Action::Close(peer));
-        }
-        self.elect(now);
-        self.accused_left(now, peer);
-        self.answered(now, peer, None);
-        self.try_seal(now);
     }
 
     /// A rank is gone, and that is no failure, or none that is news.
@@ -491,6 +509,7 @@ impl State {
         self.believe(now);
         self.look_at_the_clock(now);
         self.ask_again(now);
+        self.look_at_partings(now);
         self.conclude(now);
         self.try_seal(now);
         self.spare_no_longer(now);

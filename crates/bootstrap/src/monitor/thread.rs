@@ -11,10 +11,11 @@ use crosstie_net::{
 };
 use rustix::event::{PollFd, PollFlags};
 
+use super::ledger::CallMark;
 use super::message::{Cause, Message, Report};
 use super::shared::{DeadPath, Lookout, Request, Shared};
 use super::signature::Signature;
-use super::state::{Action, Event, State, Testimony};
+use super::state::{Action, Event, State, Tags, Testimony};
 use super::statement::Wait;
 use super::{Ailment, Application, Describe};
 use crate::World;
@@ -136,7 +137,10 @@ impl Watch {
                 Request::Probed => self.probing = false,
                 Request::Watch(lookout) => self.lookout = Some(lookout),
                 Request::Retire(sequence) => self.feed(Event::Retiring(sequence)),
-                Request::Leave(sequence) => self.feed(Event::Leaving(sequence)),
+                Request::Leave(sequence) => {
+                    let calls = self.tags();
+                    self.feed(Event::Leaving(sequence, calls));
+                }
                 Request::Stop => self.over = true,
             }
         }
@@ -229,6 +233,10 @@ impl Watch {
                     self.shared.fail_from(0);
                     (self.wake)();
                 }
+                Action::Recall => {
+                    let calls = self.tags();
+                    self.feed(Event::Recalled(calls));
+                }
                 Action::Testify => self.testify(),
                 Action::Examine(asker) => {
                     let ailment = (self.ailment)();
@@ -310,9 +318,17 @@ impl Watch {
     }
 
     fn recent(&self) -> Vec<Signature> {
+        self.marks().iter().map(|mark| (self.describe)(mark)).collect()
+    }
+
+    fn tags(&self) -> Tags {
+        self.marks().iter().map(|mark| (mark.sequence, mark.tag)).collect()
+    }
+
+    /// The last calls of the application.
+    fn marks(&self) -> Vec<CallMark> {
         let ledger = &self.shared.ledger;
-        let marks = ledger.recent(ledger.calls().started);
-        marks.iter().map(|mark| (self.describe)(mark)).collect()
+        ledger.recent(ledger.calls().started)
     }
 
     /// Looks in the background whether those without a link still live: a host that does not answer takes its time.

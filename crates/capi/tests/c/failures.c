@@ -37,6 +37,13 @@ static void differs(void) {
     DO(ncclCommAbort(comm));
 }
 
+/* Two roots of a last broadcast: nobody waits for anybody, and all are told as they leave. */
+static void roots(void) {
+    int x = 0;
+    DO(ncclBcast(&x, 1, ncclInt, rank == 1 ? 1 : 0, comm, NULL));
+    REFUSED(ncclCommDestroy(comm), ncclInvalidUsage, "broadcast #1 of 1 int32, root 1");
+}
+
 static void *abort_soon(void *none) {
     usleep(100000);
     DO(ncclCommAbort(comm));
@@ -102,6 +109,7 @@ int main(int argc, char **argv) {
     DO(ncclCommInitRank(&comm, 3, id, rank));
     if (strcmp(argv[1], "dies") == 0) dies();
     else if (strcmp(argv[1], "differs") == 0) differs();
+    else if (strcmp(argv[1], "roots") == 0) roots();
     else if (strcmp(argv[1], "aborts") == 0) aborts();
     else if (strcmp(argv[1], "forgets") == 0) forgets();
     else leaves_by_abort();

@@ -64,9 +64,14 @@ struct Sim {
 impl Sim {
     /// A world of `size` ranks of which each but 0 has dialled rank 0.
     fn new(size: u32, seed: u64) -> Sim {
+        Sim::with(size, seed, &(0..size).collect::<Vec<_>>())
+    }
+
+    /// The same, in these processes.
+    fn with(size: u32, seed: u64, processes: &[u32]) -> Sim {
         let hosts: Vec<String> = (0..size).map(|rank| format!("host{rank}")).collect();
         let seat = |rank| Seat {
-            state: State::new(rank, hosts.clone(), TIMES),
+            state: State::new(rank, hosts.clone(), processes.to_vec(), TIMES),
             calls: Calls::default(),
             moves: 0,
             testimony: Testimony::default(),
@@ -129,6 +134,10 @@ impl Sim {
                 seat.verdicts.push(verdict);
             }
             Action::Propose(_) | Action::SpareNone => {}
+            Action::Recall => {
+                let calls = tags(&seat.testimony.recent);
+                self.feed_during(rank, Event::Recalled(calls));
+            }
             Action::Testify => {
                 let testimony = seat.testimony.clone();
                 self.feed_during(rank, Event::Testified(testimony));
@@ -230,7 +239,8 @@ impl Sim {
             return;
         };
         seat.left_at = Some(now);
-        self.feed(rank, Event::Leaving(last));
+        let calls = tags(&seat.testimony.recent);
+        self.feed(rank, Event::Leaving(last, calls));
     }
 
     /// The program of `rank` leaves after its call 100, and the rank works on for others.
@@ -323,6 +333,10 @@ impl Sim {
     }
 }
 
+fn tags(calls: &[Signature]) -> Tags {
+    calls.iter().map(|call| (call.sequence, call.tag)).collect()
+}
+
 fn report(cause: Cause, culprit: Option<u32>, sequence: u64) -> Report {
     Report { culprit, cause, detail: String::new(), sequence, in_group: false, ..Report::default() }
 }
@@ -363,7 +377,7 @@ fn message() -> impl Strategy<Value = Message> {
         ),
         any::<u64>().prop_map(|sequence| Message::Patience { sequence, late: vec![(0, 1)] }),
         any::<u32>().prop_map(|ballot| Message::Accepted { ballot }),
-        any::<u64>().prop_map(|sequence| Message::Leave { sequence }),
+        any::<u64>().prop_map(|sequence| Message::Leave { sequence, calls: Vec::new() }),
         Just(Message::Released),
         (left.clone(), left).prop_map(|(left, retired)| Message::News {
             left,
@@ -652,7 +666,7 @@ struct Single(State);
 impl Single {
     fn new(rank: u32) -> Single {
         let hosts = vec![String::new(); 3];
-        Single(State::new(rank, hosts, TIMES))
+        Single(State::new(rank, hosts, vec![0, 1, 2], TIMES))
     }
 
     /// What the rank does about these events.
@@ -665,7 +679,7 @@ impl Single {
     /// Rank 2 after the hub, rank 0, has left in order: it dials rank 1.
     fn of_an_orphan() -> Single {
         let mut single = Single::new(2);
-        let leave = Event::Heard(0, Message::Leave { sequence: 1 });
+        let leave = Event::Heard(0, Message::Leave { sequence: 1, calls: Vec::new() });
         let actions = single.actions([Event::Linked(0), leave]);
         assert!(actions.contains(&Action::Dial(1)), "{actions:?}");
         single
@@ -706,7 +720,7 @@ fn a_report_is_told_again_to_the_next_hub() {
 #[test]
 fn a_rank_that_never_makes_its_link_is_silent() {
     let times = Times { links_due: 2 * SILENCE, ..TIMES };
-    let mut hub = State::new(0, vec![String::new(); 2], times);
+    let mut hub = State::new(0, vec![String::new(); 2], vec![0, 1], times);
     let mut decided = None;
     for now in (0..=2 * SILENCE.as_secs()).map(Duration::from_secs) {
         assert_eq!(decided, None, "before all had their time");
@@ -739,18 +753,19 @@ fn who_goes_after_a_failure_still_says_so() {
         provisional: false,
     };
     let news = Message::sealed(&verdict);
-    let actions = spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9)]);
-    let leave = Action::Send(0, Message::Leave { sequence: 9 });
+    let actions =
+        spoke.actions([Event::Linked(0), Event::Heard(0, news), Event::Leaving(9, Vec::new())]);
+    let leave = Action::Send(0, Message::Leave { sequence: 9, calls: Vec::new() });
     assert!(actions.ends_with(&[leave, Action::Done]), "{actions:?}");
 }
 
 /// The verdict of rank 0 when rank 1, which left after its call 3, is blamed for the reporter's call `sequence`.
 fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
-    let leave = Event::Heard(1, Message::Leave { sequence: 3 });
+    let leave = Event::Heard(1, Message::Leave { sequence: 3, calls: Vec::new() });
     let report = report(Cause::Died, Some(1), sequence);
     let blame = Event::Heard(2, Message::Report { report, by: 2, calls: Calls::default() });
     // What it left after is inquired into: the calls may have differed.
-    let answer = Event::Heard(2, Message::Answer(Box::default()));
+    let [its, answer] = [1, 2].map(|rank| Event::Heard(rank, Message::Answer(Box::default())));
     let own = Event::Testified(Testimony::default());
     let known = Event::Heard(2, Message::Accepted { ballot: 0 });
     let actions = Single::new(0).actions([
@@ -758,6 +773,7 @@ fn blamed_after_its_leave(sequence: u64) -> (Cause, Option<u64>) {
         Event::Linked(2),
         leave,
         blame,
+        its,
         answer,
         own,
         known,
@@ -775,5 +791,6 @@ fn a_rank_that_left_in_order_is_to_blame_only_for_calls_after_its_last() {
     assert_eq!(blamed_after_its_leave(3), (Cause::Died, None));
 }
 
+mod leaving;
 mod links;
 mod retired;

@@ -173,7 +173,9 @@ impl State {
             return;
         }
         // Who has no link yet is asked when it has one.
-        let awaited: BTreeSet<u32> = self.others().chain([self.rank]).collect();
+        let leaving = self.partings.iter().filter(|(_, parting)| parting.waits);
+        let leaving = leaving.map(|(rank, _)| *rank);
+        let awaited: BTreeSet<u32> = self.others().chain([self.rank]).chain(leaving).collect();
         self.tell_all(self.rank, &Message::Query);
         self.actions.push_back(Action::Testify);
         let (until, again, statements) = (now + QUERY_LIMIT, None, BTreeMap::new());
