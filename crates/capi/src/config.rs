@@ -78,8 +78,21 @@ impl Config {
     /// What `given` says; `inherited` where there is none, or where it leaves a field unset.
     pub fn read(given: &Given, inherited: Self) -> Answer<Self> {
         let Some(version) = version(given)? else { return Ok(inherited) };
+        let mut ctas = [None; 2];
         for hint in &HINTS {
-            hint.read(given, version)?;
+            let value = hint.read(given, version)?;
+            match hint.name {
+                "minCTAs" => ctas[0] = value,
+                "maxCTAs" => ctas[1] = value,
+                _ => {}
+            }
+        }
+        if let [Some(least), Some(most)] = ctas
+            && least > most
+        {
+            return Err(Refusal::argument(format!(
+                "config.minCTAs is {least}, and config.maxCTAs is {most}"
+            )));
         }
         check_network(given, version)?;
         let blocking = BLOCKING.read(given, version)?;
@@ -202,6 +215,17 @@ mod tests {
             whole[32..40].fill(0);
             whole[92..96].copy_from_slice(&7_i32.to_ne_bytes());
             assert_eq!(read(&whole).is_err(), is_read, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_least_above_the_most_is_refused() {
+        for (least, most, is_refused) in [(4, 3, true), (3, 4, false), (4, UNSET, false)] {
+            let mut whole = filled(96, 23007, UNSET);
+            whole[32..40].fill(0);
+            whole[24..28].copy_from_slice(&c_int::to_ne_bytes(least));
+            whole[28..32].copy_from_slice(&c_int::to_ne_bytes(most));
+            assert_eq!(read(&whole).is_err(), is_refused, "{least} {most}");
         }
     }
 

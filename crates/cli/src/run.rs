@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use crate::args::{RunArgs, When};
 use crate::exit::{Exit, Failure};
 use crate::launch::{
-    Ended, Job, Outcome, Place, Reasons, Sink, Stream, Why, launch, played, ranges,
+    Ended, Job, Outcome, Place, Reasons, Sink, Stream, Why, ended_early, launch, played, ranges,
     refuse_empty_nodes,
 };
 
@@ -229,10 +229,9 @@ impl Sink for Prefixed {
         Ok(())
     }
 
-    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure> {
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>, run: bool) -> Result<(), Failure> {
         self.tell()?;
-        let ranks = ranges(ranks);
-        let _ = writeln!(io::stderr(), "[{ranks}] ended (exit code 0) while others still run");
+        let _ = writeln!(io::stderr(), "[{}] {}", ranges(ranks), ended_early(run));
         Ok(())
     }
 }

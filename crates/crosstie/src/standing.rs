@@ -206,8 +206,10 @@ impl Standing {
             let local = seen.map_or_else(String::new, |seen| seen.local.clone());
             let verdict = match (&self.monitor, report) {
                 (Some(monitor), _) => monitor.verdict(VERDICT_LIMIT),
-                (None, Some(report)) => Verdict::provisional(report, self.rank, String::new()),
-                (None, None) => Verdict::provisional(unknown(), self.rank, String::new()),
+                (None, report) => {
+                    let report = report.unwrap_or_else(unknown);
+                    Verdict::provisional(report, self.rank, crosstie_net::host_name())
+                }
             };
             let mut failure = Failure::new(verdict, &self.ways, seen.map(|seen| &seen.call), local);
             if seen.is_none() {

@@ -118,7 +118,12 @@ impl Clock {
             return None;
         }
         let (age, quiet) = self.elapsed(now);
-        let stall_over = quiet >= self.patience.stall;
+        // Before the deadline of messages, which names whom a rank waits for: in a circle nobody is to blame.
+        let stall = match in_messages {
+            true => self.patience.stall.min(self.patience.arrival / 4),
+            false => self.patience.stall,
+        };
+        let stall_over = quiet >= stall;
         // Who takes no part in messages has nothing to arrive at, or to compare.
         let arrival_over = !in_messages && age >= self.patience.arrival;
         let doubts = !in_messages && !self.compared && quiet >= self.doubt();
@@ -135,7 +140,7 @@ impl Clock {
             quiet_ms: ms(quiet),
             arrival_over,
             stall_over,
-            stall_ms: ms(self.patience.stall),
+            stall_ms: ms(stall),
             doubts,
             in_messages,
         })

@@ -16,7 +16,9 @@ use crate::args::{BenchArgs, TransportArg};
 use crate::events::{self, Event};
 use crate::exit::{Exit, Failure, Summary};
 use crate::json::print_failure;
-use crate::launch::{Ended, Job, Outcome, Reasons, Sink, Stream, Why, launch, named, played};
+use crate::launch::{
+    Ended, Job, Outcome, Reasons, Sink, Stream, Why, ended_early, launch, named, played,
+};
 use crate::topo::machine::Machine;
 
 const DEFAULT_RANKS: u32 = 8;
@@ -245,11 +247,11 @@ impl Sink for Listener<'_> {
         Ok(())
     }
 
-    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure> {
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>, run: bool) -> Result<(), Failure> {
         if self.judged {
             return Ok(()); // all have come to the end, and only rank 0 judges
         }
-        let text = format!("[{}] ended (exit code 0) while others still run", named(ranks));
+        let text = format!("[{}] {}", named(ranks), ended_early(run));
         let _ = self.aside(|| writeln!(io::stderr(), "{text}"));
         Ok(())
     }

@@ -44,8 +44,8 @@ pub trait Sink {
     fn line(&mut self, rank: u32, stream: Stream, line: &[u8]) -> Result<(), Failure>;
     /// A rank has ended, and all that it wrote has been passed on.
     fn ended(&mut self, rank: u32, how: Ended, why: Why) -> Result<(), Failure>;
-    /// These ranks have ended with exit code 0, and a moment later others still run, or have failed.
-    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>) -> Result<(), Failure>;
+    /// These ranks have ended with exit code 0, and a moment later others still `run`, or have failed.
+    fn ended_before_others(&mut self, ranks: &BTreeSet<u32>, run: bool) -> Result<(), Failure>;
     /// When what it holds back is to be told, if it holds anything back.
     fn due(&self) -> Option<Instant> {
         None
@@ -94,6 +94,14 @@ pub fn launch(job: &Job, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
         keeps_going: job.keeps_going(),
     };
     world.wait(&events, sink)
+}
+
+/// What is said of ranks that have ended with exit code 0 while others `run`, or before they failed.
+pub fn ended_early(run: bool) -> &'static str {
+    match run {
+        true => "ended (exit code 0) while others still run",
+        false => "ended (exit code 0) before others failed",
+    }
 }
 
 /// Ranks in words: `0-3, 6`.
@@ -173,7 +181,7 @@ impl World {
         if let Some((ranks, due)) = &self.early
             && self.led_to_a_failure(*due)
         {
-            sink.ended_before_others(ranks)?;
+            sink.ended_before_others(ranks, false)?;
         }
         sink.tell()?;
         Ok(self.outcome)
@@ -251,7 +259,7 @@ impl World {
         let Some((ranks, due)) = self.early.take_if(|(_, due)| *due <= now) else { return Ok(()) };
         let in_vain = self.ending.is_none() && !self.alive.is_empty();
         match in_vain || self.led_to_a_failure(due) {
-            true => sink.ended_before_others(&ranks),
+            true => sink.ended_before_others(&ranks, in_vain),
             false => Ok(()),
         }
     }
