@@ -13,6 +13,7 @@ use crate::device;
 use crate::errors::{Answer, Code, Refusal, lock};
 use crate::group::{self, Item};
 use crate::handles::Handle;
+use crate::log;
 use crate::pointer::{In, Out};
 use crate::types::UniqueIdBytes;
 
@@ -27,6 +28,7 @@ const ADDRESS_MAGIC: &[u8; 8] = b"ctaddr\0\0";
 
 /// A new id, and the place where those who have it meet: here, or where `NCCL_COMM_ID` says.
 pub fn unique_id() -> Answer<IdBytes> {
+    log::begin();
     if let Some(address) = Meeting::named_by_nccl() {
         return of_address(&address);
     }
@@ -56,7 +58,7 @@ static MEETS: Mutex<BTreeMap<(IdBytes, u32, u32), u64>> = Mutex::new(BTreeMap::n
 /// Settings that lead a rank to the meeting of an id. Of those who meet several times at one address,
 /// each time is another world.
 fn settings(id: &IdBytes, Place { rank, size }: Place) -> Answer<Settings> {
-    let settings = Settings::default().rank(rank).size(size);
+    let settings = Settings::default().called_from_c().rank(rank).size(size);
     if let Some(address) = id.strip_prefix(ADDRESS_MAGIC) {
         let end = address.iter().position(|&byte| byte == 0).unwrap_or(address.len());
         let address = String::from_utf8_lossy(&address[..end]).into_owned();
@@ -89,9 +91,13 @@ pub fn rank(
     config: &Given,
 ) -> Answer<Code> {
     out.check("comm")?;
+    log::begin();
     device::look();
     let config = Config::read(config, Config::default())?;
     let place = place(rank, size)?;
+    if let Some(mixture) = (place.size == 1).then(crosstie::foreign_mpirun).flatten() {
+        return Err(mixture.into());
+    }
     let settings = settings(id, place)?;
     let comm = Comm::new(config, Some(place), 0);
     let item = Item::Connect { settings: Box::new(settings), id: *id };
@@ -126,6 +132,7 @@ fn place(rank: c_int, size: c_int) -> Answer<Place> {
 /// `ncclCommInitAll`: as many ranks as there are devices, all in this process.
 pub fn all(out: &Out<Handle>, count: c_int, devices: &In<c_int>) -> Answer<Code> {
     out.check("comms")?;
+    log::begin();
     device::look();
     let size = u32::try_from(count).ok().filter(|&size| size > 0);
     let size = size.ok_or_else(|| Refusal::argument(format!("{count} devices")))?;

@@ -18,6 +18,7 @@ mod ffi;
 mod group;
 mod handles;
 mod init;
+mod log;
 mod memory;
 mod offspring;
 mod pointer;

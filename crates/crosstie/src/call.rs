@@ -162,6 +162,7 @@ impl Communicator {
         self.sequence = sequence;
         let kind = tag::kind(&operation, algorithm);
         let tag = tag::of_call(sequence, kind, count ^ digest);
+        let kind = self.settings.kind_from(kind);
         let mark = CallMark { sequence, tag, kind, count, site };
         Ok(Admitted { form, map, reducer, call, mark })
     }

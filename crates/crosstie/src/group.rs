@@ -471,10 +471,11 @@ impl Communicator {
     ) -> Result<(Arc<Program>, ChunkMap, CallName, CallMark), Error> {
         route.check(name, self.world.rank, self.world.size)?;
         let (collective, sequence) = (Collective::SendRecv, self.sequence + 1);
-        let call = CallName { collective, name, sequence, site: Some(site) };
+        let told_site = (!self.settings.from_c).then_some(site);
+        let call = CallName { collective, name, sequence, site: told_site };
         self.standing.check_call(call)?;
-        let mark =
-            CallMark { sequence, tag: 0, kind: route.kind(name), count: route.count(), site };
+        let kind = self.settings.kind_from(route.kind(name));
+        let mark = CallMark { sequence, tag: 0, kind, count: route.count(), site };
         let Route { to, from, sent, received, .. } = route;
         let table = Table { input: sent, output: received, repeats: Repeats::Block };
         let map = select::ragged_map(table, DataType::U8, self.slot_bytes);

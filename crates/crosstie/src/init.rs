@@ -20,7 +20,7 @@ use crosstie_transport::{Doorbell, TransportError};
 
 use crate::error::Failure;
 use crate::programs::Programs;
-use crate::settings::{Detect, Resolved, tune, warn_of_unknown_names};
+use crate::settings::{Detect, Resolved, tune, warn_of_names_in_vain};
 use crate::standing::{Standing, VERDICT_LIMIT};
 use crate::topology::{self, WorldTopology};
 use crate::ways::Ways;
@@ -49,7 +49,7 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
     if identity.rank == 0 {
-        warn_of_unknown_names(&settings.environment);
+        warn_of_names_in_vain(&settings.environment);
     }
     settings.rails.check_nics()?;
     let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();

@@ -41,6 +41,7 @@
 
 mod abort;
 mod buffer;
+mod c_names;
 mod call;
 mod call_name;
 mod communicator;
@@ -58,6 +59,7 @@ mod metrics;
 mod misuse;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod mpirun;
 mod operation;
 mod operations;
 mod owned;
@@ -93,13 +95,15 @@ pub use meeting::Meeting;
 pub use metrics::{
     Flushes, Metrics, NicCounters, Over, TransportCounters, VerbsNeeds, WireCounters,
 };
+pub use mpirun::foreign_mpirun;
 pub use operation::Operation;
 pub use owned::{Exchanged, OwnedBuffer, OwnedCalls, Returned};
 pub use registered::{Registered, Unregistered};
 pub use scope::{Scope, ScopedWork};
 pub use settings::registry::{Origin, Scope as SettingScope, Setting, Told};
 pub use settings::{
-    Detect, Flush, Protocol, Pxn, Settings, Transport, parse_bytes, parse_duration, parse_ports,
+    Detect, Flush, Protocol, Pxn, Settings, Transport, nccl_debug_file, parse_bytes,
+    parse_duration, parse_ports,
 };
 pub use threads::Threads;
 pub use topology::seats::NoPlan;

@@ -2,6 +2,7 @@
 //! then the default. The only reader of the environment.
 
 mod detect;
+mod names;
 mod nccl;
 mod ports;
 mod protocol;
@@ -28,14 +29,15 @@ use crosstie_transport::seam::Limits;
 
 use crate::Error;
 pub use detect::Detect;
+pub use names::nccl_debug_file;
+pub(crate) use names::warn_of_names_in_vain;
 pub use ports::parse_ports;
 pub use protocol::Protocol;
 pub(crate) use rails::{Ahead, Bound, Most, Nics, RailCount, Rails, Sharing};
 pub use rails::{Flush, Pxn};
 use registry::{
     ALGORITHM, DETECT, HEAP_BYTES, HEARTBEAT, INIT_TIMEOUT, INTERFACE, MEMORY_LIMIT, PORTS,
-    PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, Setting, TIMEOUT, TRANSPORT,
-    TUNE_FILE,
+    PROTOCOL, PULL, REDUCTION_ORDER, SILENCE, SLOT_BYTES, STALL, TIMEOUT, TRANSPORT, TUNE_FILE,
 };
 pub(crate) use verbs::{OnOff, QueuePairs, ServiceLevel, Verbs};
 
@@ -96,6 +98,7 @@ impl FromStr for Transport {
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub(crate) explicit: Explicit,
+    pub(crate) from_c: bool,
     pub(crate) transport: Option<Transport>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stall: Option<Duration>,
@@ -131,6 +134,7 @@ const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
     pub explicit: Explicit,
+    pub from_c: bool,
     pub environment: BTreeMap<String, String>,
     pub transport: Transport,
     pub timeout: Duration,
@@ -497,6 +501,7 @@ impl Settings {
             verbs: Verbs::resolve(&environment)?,
             fabric: self.fabric,
             explicit: self.explicit,
+            from_c: self.from_c,
             environment,
         })
     }
@@ -694,18 +699,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(number * unit_s) {
         Ok(time) if !time.is_zero() => Ok(time),
         _ => Err(wrong()),
-    }
-}
-
-/// Warns of variables that look like settings and are none.
-pub(crate) fn warn_of_unknown_names(environment: &BTreeMap<String, String>) {
-    for name in Setting::unknown(environment) {
-        match Setting::like(name) {
-            Some(meant) => {
-                tracing::warn!("{name} is no setting of this version; is {} meant?", meant.name);
-            }
-            None => tracing::warn!("{name} is no setting of this version; see `crosstie config`"),
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use crosstie_bootstrap::{CallMark, Signature};
 use crosstie_ir::{Collective, DataType, ReduceOp};
 use crosstie_planner::Algorithm;
 
+use crate::c_names;
 use crate::operation::Operation;
 
 /// Operation, algorithm, type and reduction of a call, as the bytes of one word.
@@ -30,6 +31,7 @@ pub(crate) const fn kind(operation: &Operation<'_>, algorithm: Algorithm) -> u64
 
 /// Set for operations whose blocks differ in length; roots end below.
 const RAGGED: u64 = 1 << 60;
+const ROOTS: u32 = 0x0fff_ffff;
 
 /// What a call of messages is, as [`kind`]: a group counts messages, the others the elements of one message.
 pub(crate) fn kind_of_messages(name: &str, peers: [Option<u32>; 2], data_type: DataType) -> u64 {
@@ -47,14 +49,14 @@ const MESSAGES: [&str; 4] = ["group", "send", "recv", "send_recv"];
 fn describe_messages(mark: &CallMark) -> Signature {
     let name = MESSAGES[(mark.kind >> 8) as usize % MESSAGES.len()];
     let data_type = DataType::ALL.into_iter().find(|t| t.code() == (mark.kind >> 16) as u8);
-    let peer = (mark.kind >> 32).saturating_sub(1);
+    let peer = ((mark.kind >> 32) as u32 & ROOTS).saturating_sub(1);
     let (operation, data_type) = match (name, data_type) {
         ("group", _) | (_, None) => (name.to_owned(), "messages".to_owned()),
         ("recv", Some(data_type)) => (format!("recv from rank {peer}"), data_type.to_string()),
         (_, Some(data_type)) => (format!("{name} to rank {peer}"), data_type.to_string()),
     };
     let (reduction, count, root) = (None, Some(mark.count), None);
-    let (sequence, tag, site) = (0, 0, mark.site.to_string());
+    let (sequence, tag, site) = (0, 0, c_names::site(mark, name));
     Signature { sequence, operation, data_type, reduction, count, root, tag, site }
 }
 
@@ -69,20 +71,21 @@ pub(crate) fn describe(mark: &CallMark) -> Signature {
     let data_type = DataType::ALL.into_iter().find(|t| t.code() == byte(2));
     let ops = [ReduceOp::Average, ReduceOp::pre_mul_sum(1)];
     let op = ReduceOp::ALL.into_iter().chain(ops).find(|op| op.code() + 1 == byte(3));
-    let root = ((mark.kind >> 32) as u32 & 0x0fff_ffff).checked_sub(1);
+    let root = ((mark.kind >> 32) as u32 & ROOTS).checked_sub(1);
     let is_ragged = mark.kind & RAGGED != 0;
     // Of all_to_all_v each pair of ranks has counts of its own, which no mark holds.
     let count = (!is_ragged || operation != Some(Collective::AllToAll)).then_some(mark.count);
     let suffix = if is_ragged { "_v" } else { "" };
+    let name = operation.map_or("an operation", Collective::name);
     Signature {
         sequence: mark.sequence,
-        operation: operation.map_or("an operation", Collective::name).to_owned() + suffix,
+        operation: name.to_owned() + suffix,
         data_type: data_type.map_or_else(String::new, |data_type| data_type.to_string()),
         reduction: op.map(|op| op.to_string()),
         count,
         root,
         tag: mark.tag,
-        site: mark.site.to_string(),
+        site: c_names::site(mark, name),
     }
 }
 

@@ -61,15 +61,15 @@ pub fn all_addresses() -> Result<Vec<Address>, NetError> {
     Ok(all.filter_map(|at| Some(Address { ip: ip(&at)?, interface: interface(at) })).collect())
 }
 
-/// Of all addresses those that a listener tells its peers: of interfaces that are up and whose name begins with
-/// `wanted`; best first: IPv4, IPv6, then the loopback addresses. Which of them a peer can really reach is found by
-/// trying, not by names.
+/// Of all addresses those that a listener tells its peers: of interfaces that are up and [`wanted`](is_wanted); best
+/// first: IPv4, IPv6, then the loopback addresses. Which of them a peer can really reach is found by trying, not by
+/// names.
 ///
 /// # Errors
 /// [`NetError::NoInterface`] where none is left.
 pub fn offered<'a>(all: &'a [Address], wanted: Option<&str>) -> Result<Vec<&'a Address>, NetError> {
     let up = || all.iter().filter(|address| address.interface.is_up);
-    let named = |it: &&Address| wanted.is_none_or(|wanted| it.interface.name.starts_with(wanted));
+    let named = |it: &&Address| wanted.is_none_or(|wanted| is_wanted(&it.interface.name, wanted));
     let mut chosen: Vec<&Address> = up().filter(named).collect();
     if chosen.is_empty() {
         let wanted = wanted.unwrap_or("").to_owned();
@@ -80,6 +80,20 @@ pub fn offered<'a>(all: &'a [Address], wanted: Option<&str>) -> Result<Vec<&'a A
     }
     chosen.sort_by_key(|address| (address.ip.is_loopback(), address.ip.is_ipv6()));
     Ok(chosen)
+}
+
+/// Whether an interface is meant by a list of the beginnings of names, apart by commas, or after `=` of names; after `^`
+/// all are that the rest does not mean.
+fn is_wanted(name: &str, list: &str) -> bool {
+    if let Some(others) = list.strip_prefix('^') {
+        return !is_wanted(name, others);
+    }
+    let (is_whole, list) = match list.strip_prefix('=') {
+        Some(names) => (true, names),
+        None => (false, list),
+    };
+    let mut meant = list.split(',').map(str::trim).filter(|one| !one.is_empty());
+    meant.any(|one| if is_whole { name == one } else { name.starts_with(one) })
 }
 
 /// The addresses that a listener tells its peers.
@@ -108,6 +122,26 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    #[test]
+    fn interfaces_are_meant_by_lists_as_nccl_has_them() {
+        let meant = |list| {
+            let all = ["lo", "eth0", "eth01", "ib0", "docker0"];
+            all.into_iter().filter(|name| is_wanted(name, list)).collect::<Vec<_>>().join(" ")
+        };
+        for (list, expected) in [
+            ("eth", "eth0 eth01"),
+            ("eth0", "eth0 eth01"),
+            ("=eth0", "eth0"),
+            ("eth,ib", "eth0 eth01 ib0"),
+            ("=eth0, ib0", "eth0 ib0"),
+            ("^docker,lo", "eth0 eth01 ib0"),
+            ("^=eth0", "lo eth01 ib0 docker0"),
+            ("wlan", ""),
+        ] {
+            assert_eq!(meant(list), expected, "{list}");
+        }
+    }
 
     #[test]
     fn the_interface_of_an_address_is_found_and_told_from_none() {

@@ -21,7 +21,7 @@ pub struct Signature {
     pub root: Option<u32>,
     /// A hash of all that must be alike, be it in words above or not.
     pub tag: u32,
-    /// `file:line:column` of the call.
+    /// `file:line:column` of the call; or the function of another language by which it was made.
     pub site: String,
 }
 
@@ -59,7 +59,8 @@ impl fmt::Display for Signature {
         if let Some(root) = self.root {
             write!(f, ", root {root}")?;
         }
-        write!(f, ", called at {}", self.site)
+        let is_place = self.site.contains(':');
+        write!(f, ", called {} {}", if is_place { "at" } else { "by" }, self.site)
     }
 }
 
@@ -128,6 +129,8 @@ mod tests {
             ..sum.clone()
         };
         assert_eq!(barrier.to_string(), "barrier #7, called at src/train.rs:12:9");
+        let by_name = Signature { site: "ncclReduce".to_owned(), ..sum.clone() };
+        assert!(by_name.to_string().ends_with("root 3, called by ncclReduce"), "{by_name}");
         let elsewhere = Signature { site: "src/other.rs:1:1".to_owned(), ..sum.clone() };
         assert!(sum.agrees_with(&elsewhere) && !sum.agrees_with(&barrier));
     }

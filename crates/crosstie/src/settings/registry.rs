@@ -193,6 +193,11 @@ impl Setting {
         same.map(|nccl| nccl.name)
     }
 
+    /// Whether it answers for this variable of NCCL's.
+    pub(super) fn answers_for(&self, name: &str) -> bool {
+        self.nccl.iter().flatten().any(|nccl| nccl.name == name)
+    }
+
     /// What NCCL's variables that it answers for say.
     fn heard(&self, environment: &Environment) -> Heard {
         let mut heard = Heard::default();
@@ -345,13 +350,17 @@ pub(crate) static INIT_TIMEOUT: Knob<Duration> = Knob::new(
 pub(crate) static INTERFACE: Knob<String> = Knob::new(
     "CROSSTIE_INTERFACE",
     Scope::Rank,
-    "interfaces whose addresses are offered to others, by the beginning of their name; unset: all",
+    "interfaces whose addresses are offered to others, by the beginnings of their names, as `eth,ib`; with `=` in front \
+     by their whole names, with `^` all but these; unset: all",
 )
-.nccl("NCCL_SOCKET_IFNAME", interface_of_nccl);
+.nccl("NCCL_SOCKET_IFNAME", |list| match list.trim() {
+    "" => Meant::Default,
+    list => Meant::Ours(list.to_owned()),
+});
 static LOG: Knob<String> = Knob::new(
     "CROSSTIE_LOG",
     Scope::Rank,
-    "what the `crosstie` command logs to standard error: a level, or several (`crosstie_net=debug,warn`)",
+    "what the `crosstie` command and the C library log to standard error: a level, or several (`crosstie_net=debug,warn`)",
 )
 .default("warn")
 .nccl("NCCL_DEBUG", level_of_nccl);
@@ -589,23 +598,22 @@ static ALL: &[&Setting] = &[
     &TRAFFIC_CLASS.setting,
 ];
 
-/// NCCL also has lists, `^` (not these) and `=` (exactly this), which have no equal here.
-fn interface_of_nccl(value: &str) -> Meant {
-    match value {
-        "" => Meant::Default,
-        list if list.starts_with(['^', '=']) || list.contains(',') => {
-            Meant::NoEqual("the beginning of one interface's name (no list, no ^ and no =)")
-        }
-        name => Meant::Ours(name.to_owned()),
-    }
-}
-
-/// NCCL also has lists, and algorithms of its switches.
+/// Of NCCL's lists, and of `^` (not these), what leaves one of the algorithms that both have, or all of them.
 fn algorithm_of_nccl(value: &str) -> Meant {
-    match value.to_ascii_lowercase() {
-        name if name.is_empty() => Meant::Default,
-        name if matches!(name.as_str(), "ring" | "tree" | "pat") => Meant::Ours(name),
-        _ => Meant::NoEqual("Ring, Tree and PAT, one alone,"),
+    const COMMON: [&str; 3] = ["ring", "tree", "pat"];
+    let told = value.trim().to_ascii_lowercase();
+    let (is_excluded, list) = match told.strip_prefix('^') {
+        Some(list) => (true, list),
+        None => (false, told.as_str()),
+    };
+    let named: Vec<&str> = list.split(',').map(str::trim).collect();
+    let is_left = |name: &&str| named.contains(name) != is_excluded;
+    match COMMON.into_iter().filter(is_left).collect::<Vec<_>>()[..] {
+        _ if told.is_empty() => Meant::Default,
+        _ if told.contains([':', ';']) => Meant::NoEqual("what holds for all operations"),
+        [one] => Meant::Ours(one.to_owned()),
+        [_, _, _] => Meant::Default,
+        _ => Meant::NoEqual("what leaves one of Ring, Tree and PAT, or all,"),
     }
 }
 
@@ -700,8 +708,13 @@ mod tests {
         };
         for (name, value, expected) in [
             ("NCCL_SOCKET_IFNAME", "eth", Some("CROSSTIE_INTERFACE=eth")),
-            ("NCCL_SOCKET_IFNAME", "^docker", None),
-            ("NCCL_SOCKET_IFNAME", "eth0,eth1", None),
+            ("NCCL_SOCKET_IFNAME", "^docker,lo", Some("CROSSTIE_INTERFACE=^docker,lo")),
+            ("NCCL_SOCKET_IFNAME", "", None),
+            ("NCCL_ALGO", "Tree", Some("CROSSTIE_ALGORITHM=tree")),
+            ("NCCL_ALGO", "NVLS,Ring", Some("CROSSTIE_ALGORITHM=ring")),
+            ("NCCL_ALGO", "^tree,pat", Some("CROSSTIE_ALGORITHM=ring")),
+            ("NCCL_ALGO", "^NVLS", None),
+            ("NCCL_ALGO", "allreduce:ring", None),
             ("NCCL_DEBUG", "INFO", Some("CROSSTIE_LOG=info")),
             ("NCCL_DEBUG", "loud", None),
             ("NCCL_HOSTID", "west", Some("CROSSTIE_NODE=west")),
@@ -737,10 +750,11 @@ mod tests {
         assert!(
             what.starts_with("NCCL_ALGO=NVLS is ignored") && what.contains("CROSSTIE_ALGORITHM")
         );
-        let what = ignored(&INTERFACE.setting, "NCCL_SOCKET_IFNAME", "^lo").unwrap();
-        assert!(what.contains("CROSSTIE_INTERFACE"), "{what}");
+        let what = ignored(&ALGORITHM.setting, "NCCL_ALGO", "ring,tree").unwrap();
+        assert!(what.contains("what leaves one of"), "{what}");
         for (setting, name, value) in [
             (&ALGORITHM.setting, "NCCL_ALGO", "Ring"),
+            (&ALGORITHM.setting, "NCCL_ALGO", "^NVLS,NVLSTree"),
             (&TRANSPORT.setting, "NCCL_SHM_DISABLE", "0"),
             (&TRANSPORT.setting, "NCCL_SHM_DISABLE", "1"),
         ] {

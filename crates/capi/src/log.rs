@@ -1,0 +1,49 @@
+//! Owns the log of a program that uses the C interface: warnings on standard error, and as much more as `NCCL_DEBUG` or
+//! `CROSSTIE_LOG` asks for, there or in the file that `NCCL_DEBUG_FILE` names.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Mutex, Once};
+
+use crosstie::{Origin, Setting};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::errors::caught;
+
+/// Begins it, once.
+pub fn begin() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        // A program can do without a log.
+        let _ = caught(|| {
+            start();
+            Ok(())
+        });
+    });
+}
+
+fn start() {
+    let told = Setting::named("CROSSTIE_LOG").map(Setting::told_here);
+    let asked = told.as_ref().is_some_and(|told| told.origin != Origin::Default);
+    let text = told.and_then(|told| told.value).unwrap_or_default();
+    let filter = EnvFilter::try_new(&text);
+    let is_wrong = filter.is_err();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn"));
+    let file = crosstie::nccl_debug_file().filter(|_| asked);
+    let opened = file.as_ref().map(File::create);
+    let writer = match opened {
+        Some(Ok(file)) => BoxMakeWriter::new(Mutex::new(file)),
+        _ => BoxMakeWriter::new(io::stderr),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // This copy of the library has its own; where a Rust program has one already, that stays.
+    let _ = log.with_ansi(false).without_time().try_init();
+    if is_wrong {
+        tracing::warn!("CROSSTIE_LOG={text} is not understood: write a level, as info");
+    }
+    if let (Some(file), true) = (&file, file.as_ref().is_some_and(|file| !file.exists())) {
+        tracing::warn!("NCCL_DEBUG_FILE: {} cannot be written", file.display());
+    }
+    tracing::info!("crosstie {}, with the interface of NCCL 2.30.7", env!("CARGO_PKG_VERSION"));
+}
