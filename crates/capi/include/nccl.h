@@ -341,6 +341,10 @@ ncclResult_t pncclCommResume(ncclComm_t comm);
 
 /* Memory that communicators are told of. Calls take any memory, told or not. */
 
+/*
+ * Registrations and windows are remembered, and make no call faster: all calls take any host memory as it is, and the
+ * network reads and writes buffers of the library's own.
+ */
 ncclResult_t ncclCommRegister(const ncclComm_t comm, void *buff, size_t size, void **handle);
 ncclResult_t pncclCommRegister(const ncclComm_t comm, void *buff, size_t size, void **handle);
 

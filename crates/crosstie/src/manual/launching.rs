@@ -44,6 +44,10 @@
 //! Lines with `CROSSTIE_ROOT` need the same `CROSSTIE_SECRET` in the environment of all ranks, for example the output
 //! of `openssl rand -hex 32`; their port must be free on rank 0's host.
 //!
+//! Open MPI refuses more ranks than a host has cores, unless `mpirun --oversubscribe` is said. No more is needed: with four
+//! ranks on two cores `--mca mpi_yield_when_idle 1` made no difference, and waiting ranks of this library give their core
+//! away whatever the launcher says.
+//!
 //! # From the program
 //!
 //! A program that starts its own ranks gives them rank, size and a unique id, as
