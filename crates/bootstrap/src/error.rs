@@ -67,6 +67,29 @@ pub enum BootstrapError {
         /// The rank.
         who: Claimant,
     },
+    /// Ranks that were to go on without others do not agree without whom.
+    #[error(
+        "{first} goes on as one of ranks {first_of:?} of the communicator, {second} as one of {second_of:?}: give all \
+         ranks the same list of those that are excluded"
+    )]
+    ListsDiffer {
+        /// One of them, by its number in the world that it leaves.
+        first: Claimant,
+        /// Those who go on, as it says.
+        first_of: Vec<u32>,
+        /// Another.
+        second: Claimant,
+        /// Those who go on, as that one says.
+        second_of: Vec<u32>,
+    },
+    /// A rank came to the meeting, and its program gave it up before all had come.
+    #[error("{who} was given up during the meeting: {why}")]
+    Withdrawn {
+        /// The rank.
+        who: Claimant,
+        /// Why, in its own words.
+        why: String,
+    },
     /// All ranks of the world had come already.
     #[error(
         "{who} came to a meeting at which all {size} ranks had met already: it is one process too many, or was \

@@ -33,6 +33,8 @@ pub struct Record {
     pub settings: String,
     /// A file that it has read for all; of rank 0 alone.
     pub read: Option<ReadForAll>,
+    /// A number for this world alone, where ranks meet several times with one secret; of rank 0 alone.
+    pub world: Option<u64>,
     /// The machine that it can describe, should it be asked.
     pub machine: Option<Machine>,
     /// Of which of the world's kinds that machine is; nobody but the meeting's host sets it.
@@ -72,6 +74,7 @@ impl Record {
             fingerprint: 0,
             settings: String::new(),
             read: None,
+            world: None,
             machine: None,
             kind: None,
             nics: Vec::new(),

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -188,6 +188,53 @@ fn one_job_can_meet_again_and_again() {
             }
         });
     }
+}
+
+#[test]
+fn worlds_that_meet_at_one_place_have_secrets_of_their_own_where_rank_0_numbers_them() {
+    let meeting = root(free_port(), "often");
+    let numbered = |number| {
+        let come_as = |who: Identity| {
+            let number = (who.rank == 0).then_some(number);
+            come(who, 10_000, |own| own.world = number)
+        };
+        let met = thread::scope(|s| {
+            let ranks: Vec<_> = world_of(2, &meeting)
+                .into_iter()
+                .map(|who| s.spawn(move || come_as(who)))
+                .collect();
+            ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+        });
+        assert_met(met).remove(0).secret
+    };
+    let (one, other) = (numbered(7), numbered(8));
+    assert!(one != other && one != Secret::from_passphrase("often"));
+}
+
+#[test]
+fn a_rank_that_is_given_up_returns_at_once_and_tells_the_others_why() {
+    let (_host, id) = MeetingHost::open(&listener()).unwrap();
+    let meeting = Meeting::UniqueId(id);
+    let given_up = AtomicBool::new(false);
+    let started = Instant::now();
+    let (gone, told) = thread::scope(|s| {
+        let gone = s.spawn(|| {
+            let listener = listener();
+            let own = Record::of_this_process(0, listener.addresses());
+            let why = || given_up.load(Ordering::Relaxed).then(|| "no more work".to_owned());
+            let who = identity(0, 3, meeting.clone());
+            meet_describing(&who, &listener, own, in_ms(20_000), (&|| None, &why))
+        });
+        let told = s.spawn(|| come(identity(1, 3, meeting.clone()), 20_000, |_| {}));
+        thread::sleep(Duration::from_millis(300));
+        given_up.store(true, Ordering::Relaxed);
+        (gone.join().unwrap(), told.join().unwrap())
+    });
+    for met in [gone, told] {
+        let Err(BootstrapError::Withdrawn { who, why }) = met else { panic!("{met:?}") };
+        assert_eq!((who.rank, why.as_str()), (0, "no more work"));
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -437,7 +484,7 @@ fn come_describing(
     let listener = listener();
     let mut own = Record::of_this_process(who.rank, listener.addresses());
     own.machine = Some(Machine { name: machine.to_owned(), is_host: true });
-    meet_describing(&who, &listener, own, in_ms(10_000), describe)
+    meet_describing(&who, &listener, own, in_ms(10_000), (describe, &|| None))
 }
 
 fn described(text: &str) -> Option<Description> {

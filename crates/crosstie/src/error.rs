@@ -94,6 +94,27 @@ pub enum Error {
         /// The first failure.
         first: Box<Failure>,
     },
+    /// The program gave connecting up: see [`Cancel`](crate::Cancel).
+    #[error("connecting was given up: {why}")]
+    Cancelled {
+        /// Why, in its own words.
+        why: String,
+    },
+    /// This process, or its host, has no more open files to give.
+    #[error(
+        "this process ran out of open files as {ranks} ranks connected: it may have {limit}, and a rank among so many \
+         needs up to {needed}, each rank in this process as many: raise ulimit -n ({what})"
+    )]
+    Descriptors {
+        /// How many ranks the world has.
+        ranks: u32,
+        /// Open files that a rank needs at most.
+        needed: u64,
+        /// Open files that the process may have.
+        limit: u64,
+        /// What was refused.
+        what: String,
+    },
     /// This process is that rank of the same world already.
     #[error(
         "rank {rank} of {size} has joined this world before, in this process: make further communicators of the first \
@@ -263,6 +284,8 @@ impl Error {
             Self::Forked { .. } => 70,
             Self::JoinedBefore { .. } => 21,
             Self::NotDelivered { .. } => 67,
+            Self::Cancelled { .. } => 24,
+            Self::Descriptors { .. } => 41,
         }
     }
 }
@@ -272,6 +295,8 @@ fn of_meeting(error: &BootstrapError) -> u16 {
         BootstrapError::Missing { .. } => 10,
         BootstrapError::Duplicate { .. } => 11,
         BootstrapError::SizeDiffers { .. } => 12,
+        BootstrapError::ListsDiffer { .. } => 22,
+        BootstrapError::Withdrawn { .. } => 23,
         BootstrapError::Disagreement { .. } => 13,
         BootstrapError::Died { .. } => 14,
         BootstrapError::Complete { .. } => 15,
@@ -294,6 +319,7 @@ fn of_net(error: &NetError) -> u16 {
         | NetError::NobodyCame { .. }
         | NetError::Unreachable { .. }
         | NetError::NoSuchTarget { .. } => 32,
+        NetError::Descriptors { .. } => 41,
         NetError::Ended { .. } | NetError::Backlog { .. } => 33,
         NetError::NoPort { .. } | NetError::NoInterface { .. } => 35,
         NetError::BadUniqueId { .. } => 36,

@@ -258,6 +258,17 @@ impl Route {
         }
     }
 
+    /// What a group of these is called: if it is one message, as that, so that messages tell its type.
+    fn named(&mut self) -> &'static str {
+        let (name, data_type) = match (&self.types[0][..], &self.types[1][..]) {
+            ([only], []) => ("send", *only),
+            ([], [only]) => ("recv", *only),
+            _ => return "group",
+        };
+        self.data_type = Some(data_type);
+        name
+    }
+
     /// What the monitors tell of it, with [`count`](Self::count).
     fn kind(&self, name: &str) -> u64 {
         let peers = [&self.to, &self.from].map(|side| side.first().map(|rank| rank.0));
@@ -348,8 +359,9 @@ impl Communicator {
     pub fn group<'a>(&mut self, body: impl FnOnce(&mut Group<'a>)) -> Result<(), Error> {
         let mut group = Group::new(self.size());
         body(&mut group);
-        let (route, buffers) = group.into_parts(self.slot_bytes)?;
-        self.exchange("group", route, buffers, Location::caller())
+        let (mut route, buffers) = group.into_parts(self.slot_bytes)?;
+        let name = route.named();
+        self.exchange(name, route, buffers, Location::caller())
     }
 
     /// Sends `buffer` to rank `peer`, which [receives](Self::recv) it. Returns when the buffer may be

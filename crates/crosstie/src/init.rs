@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::{
-    Application, BootstrapError, Cause, Machine, Monitor, MonitorOptions, REMARK, Record, Report,
-    World,
+    Application, BootstrapError, Cause, GivenUp, Machine, Monitor, MonitorOptions, REMARK, Record,
+    Report, World,
 };
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
 use crosstie_launch::Identity;
-use crosstie_net::{Inbox, ListenOptions, Listener, NetError, Reserved, Target};
+use crosstie_net::{
+    Descriptors, Inbox, ListenOptions, Listener, NetError, Reserved, Secret, Target,
+};
 use crosstie_planner::Nodes;
 use crosstie_transport::tcp::Path;
 use crosstie_transport::{Doorbell, TransportError};
@@ -24,7 +26,7 @@ use crate::settings::{Detect, Resolved, tune, warn_of_names_in_vain};
 use crate::standing::{Standing, VERDICT_LIMIT};
 use crate::topology::{self, WorldTopology};
 use crate::ways::Ways;
-use crate::{Communicator, Error, Settings, Transport, select, tag};
+use crate::{Cancel, Communicator, Error, Settings, Transport, select, tag};
 use connect::{Connected, Neighbourhood};
 
 impl Settings {
@@ -41,15 +43,57 @@ impl Settings {
     /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
     /// named to all at once ([`Error::Failed`]).
     pub fn connect(self) -> Result<Communicator, Error> {
-        connect(self.resolve(crosstie_launch::environment(std::env::vars_os()))?)
+        let settings = self.resolve(crosstie_launch::environment(std::env::vars_os()))?;
+        let cancel = settings.terms.cancel.clone();
+        connect(settings).map_err(|error| or_cancelled(&cancel, error))
     }
 }
+
+/// `error`, unless it is what giving up has led to.
+pub(crate) fn or_cancelled(cancel: &Cancel, error: Error) -> Error {
+    match (cancel.why(), &error) {
+        (
+            Some(why),
+            Error::Meeting(
+                BootstrapError::Withdrawn { .. }
+                | BootstrapError::Net { source: NetError::Interrupted { .. }, .. },
+            )
+            | Error::Transport(TransportError::Interrupted { .. }),
+        ) => Error::Cancelled { why },
+        _ => error,
+    }
+}
+
+/// `error`, unless it is want of open files.
+fn or_descriptors(ranks: u32, error: Error) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        let is_want = cause.downcast_ref::<std::io::Error>().is_some_and(|system| {
+            matches!(system.raw_os_error(), Some(TOO_MANY_HERE | TOO_MANY_ON_THE_HOST))
+        });
+        if is_want {
+            let size = u64::from(ranks);
+            let needed = Descriptors::of_rank(size, size).least;
+            let limit = Reserved::limit().unwrap_or(u64::MAX);
+            return Error::Descriptors { ranks, needed, limit, what: error.to_string() };
+        }
+        source = cause.source();
+    }
+    error
+}
+
+/// `EMFILE` and `ENFILE`.
+const TOO_MANY_HERE: i32 = 24;
+const TOO_MANY_ON_THE_HOST: i32 = 23;
 
 fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
     if identity.rank == 0 {
         warn_of_names_in_vain(&settings.environment);
+    }
+    if let Some(why) = settings.terms.cancel.why() {
+        return Err(Error::Cancelled { why });
     }
     settings.rails.check_nics()?;
     let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
@@ -59,14 +103,17 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
         bind: None,
         interface: settings.interface.clone(),
     })?;
-    let record = own_record(&settings, &identity, &listener);
+    let record = own_record(&settings, &identity, &listener)?;
     let world = {
         let _span = tracing::info_span!("meeting").entered();
         let ports = settings.verbs.ports.as_ref();
         let describe = || topology::describe(&settings.detect, ports, deadline);
-        crosstie_bootstrap::meet_describing(&identity, &listener, record, deadline, &describe)
+        let given_up = || settings.terms.cancel.why();
+        let asks = (&describe as &dyn Fn() -> _, &given_up as GivenUp<'_>);
+        crosstie_bootstrap::meet_describing(&identity, &listener, record, deadline, asks)
     };
-    let mut world = world.map_err(|error| joined_before(&identity, error))?;
+    let mut world =
+        world.map_err(|error| or_descriptors(identity.size, joined_before(&identity, error)))?;
     lock(&JOINED).push(identity);
     settings.heed_rank_0(&mut world)?;
     let nodes = Nodes::new(world.nodes())?;
@@ -131,11 +178,13 @@ pub(crate) fn join(
         let inbox = listener.subscribe(&world.secret, Target::Rank(world.rank));
         let inbox = Arc::new(inbox.map_err(|error| joined_at_once(&world, error))?);
         let monitor = start_monitor(&settings, &world, &inbox, (&doorbell, &ways), deadline)?;
-        let failed = || monitor.failed();
+        let cancel = &settings.terms.cancel;
+        let failed = || monitor.failed() || cancel.why().is_some();
         let connects = place
             .check_memory()
             .and_then(|()| place.connect(&mut connected, &inbox, &doorbell, deadline, &failed));
         if let Err(error) = connects {
+            let error = or_cancelled(cancel, or_descriptors(size, error));
             return Err(blame(monitor, &place, error));
         }
         if let Some((device, port)) = connected.rdma.clone() {
@@ -250,7 +299,11 @@ fn of_connecting(error: &TransportError) -> Option<(Option<u32>, Cause)> {
     Some((error.peer(), cause))
 }
 
-fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> Record {
+fn own_record(
+    settings: &Resolved,
+    identity: &Identity,
+    listener: &Listener,
+) -> Result<Record, Error> {
     let world_scope = settings.world_scope();
     // Who is on which node, and on what machine, follows from the records, so it is the same for all by construction.
     let pairs = world_scope.iter().map(|(name, value)| (*name, value.as_str()));
@@ -278,7 +331,10 @@ fn own_record(settings: &Resolved, identity: &Identity, listener: &Listener) -> 
         }
         _ => Machine { name: host, is_host: true },
     });
-    record
+    if settings.terms.often && identity.rank == 0 {
+        record.world = Some(Secret::generate()?.world_id().0);
+    }
+    Ok(record)
 }
 
 /// Names everything that plans are made from: what all ranks were asked to agree on, and what they were told alike.

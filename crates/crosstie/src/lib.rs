@@ -44,6 +44,7 @@ mod buffer;
 mod c_names;
 mod call;
 mod call_name;
+mod cancel;
 mod communicator;
 mod counts;
 mod element;
@@ -79,6 +80,7 @@ mod work;
 
 pub use abort::AbortHandle;
 pub use buffer::Buffer;
+pub use cancel::Cancel;
 pub use communicator::Communicator;
 pub use crosstie_bootstrap::{Cause, Conflict, LinkEnd, Signature, Statement, Wait, WaitOn};
 pub use crosstie_exec::Buffers;

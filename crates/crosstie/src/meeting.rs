@@ -2,7 +2,7 @@
 
 use crosstie_bootstrap::MeetingHost;
 use crosstie_launch::LaunchError;
-use crosstie_net::{ListenOptions, Listener, Secret, UniqueId};
+use crosstie_net::{ListenOptions, Listener, Reserved, Secret, UniqueId};
 
 use crate::{Error, Settings};
 
@@ -37,6 +37,21 @@ impl Meeting {
         Ok((Self { _host: host }, id))
     }
 
+    /// The same for `ranks` ranks that are all to be in this process.
+    ///
+    /// ```
+    /// assert!(crosstie::Meeting::of_all(2).is_ok());
+    /// let refused = crosstie::Meeting::of_all(1 << 20).err().unwrap();
+    /// assert_eq!(refused.code().to_string(), "CT-041");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Network`] when no port can be opened, or the process may not open as many files as so many ranks need.
+    pub fn of_all(ranks: u32) -> Result<(Self, UniqueId), Error> {
+        Reserved::check_for_all_of(ranks)?;
+        Self::open()
+    }
+
     /// The `host:port` at which `NCCL_COMM_ID` has ranks meet that have no id, if it is set; for
     /// [`Settings::open_root`](crate::Settings::open_root).
     ///
@@ -50,7 +65,8 @@ impl Meeting {
 }
 
 impl Settings {
-    /// As [`root`](Self::root), for one of several worlds that meet at one address, each of another `purpose`. Where
+    /// As [`root`](Self::root), for worlds that meet at one address one after the other, while those before are still
+    /// alive; at the same time only such of another `purpose`. Where
     /// neither a secret nor `CROSSTIE_SECRET` was given, the address stands for one: whoever knows it and reaches its
     /// port may join, as with NCCL. Set rank and size before.
     ///
@@ -70,6 +86,7 @@ impl Settings {
         if Meeting::named_by_nccl().as_ref() == Some(&address) {
             settings.explicit.root_named_by = Some("NCCL_COMM_ID");
         }
+        settings.terms.often = true;
         let environment = crosstie_launch::environment(std::env::vars_os());
         let identity = crosstie_launch::identify(&settings.explicit, &environment);
         let secret = match identity.map(|identity| identity.meeting) {

@@ -27,7 +27,7 @@ use crosstie_transport::Heap;
 use crosstie_transport::loopback::Fabric;
 use crosstie_transport::seam::Limits;
 
-use crate::Error;
+use crate::{Error, cancel::Terms};
 pub use detect::Detect;
 pub use names::nccl_debug_file;
 pub(crate) use names::warn_of_names_in_vain;
@@ -115,6 +115,7 @@ pub struct Settings {
     pub(crate) detect: Option<Detect>,
     pub(crate) tune_file: Option<PathBuf>,
     pub(crate) fabric: Option<SharedFabric>,
+    pub(crate) terms: Terms,
 }
 
 /// The fabric of a world of threads; a plain handle, so that settings stay printable.
@@ -160,6 +161,7 @@ pub(crate) struct Resolved {
     pub interface: Option<String>,
     pub verbs: Verbs,
     pub fabric: Option<SharedFabric>,
+    pub terms: Terms,
 }
 
 impl Resolved {
@@ -500,6 +502,7 @@ impl Settings {
             interface: INTERFACE.optional(None, &environment)?,
             verbs: Verbs::resolve(&environment)?,
             fabric: self.fabric,
+            terms: self.terms,
             explicit: self.explicit,
             from_c: self.from_c,
             environment,

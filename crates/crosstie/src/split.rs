@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crosstie_bootstrap::World;
+use crosstie_bootstrap::{GivenUp, World};
 
 use crate::settings::{Resolved, SharedFabric};
 use crate::{Communicator, Error, init};
@@ -81,8 +81,8 @@ impl Communicator {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] when `excluded` names this rank or one that there is not; [`Error::Meeting`]
-    /// when ranks that are not excluded did not come, with their numbers on this communicator;
+    /// [`Error::Argument`] when `excluded` names this rank, one that there is not, or one twice; [`Error::Meeting`]
+    /// when ranks that are not excluded did not come, or came with another list, with their numbers on this communicator;
     /// [`Error::Forked`]; and as [`Settings::connect`](crate::Settings::connect).
     pub fn shrink(&mut self, excluded: &[u32]) -> Result<Self, Error> {
         let (rank, size) = (self.rank(), self.size());
@@ -94,18 +94,25 @@ impl Communicator {
         if let Some(&none) = excluded.iter().find(|&&excluded| excluded >= size) {
             return wrong(format!("there is no rank {none} among {size} to exclude"));
         }
+        if let Some(at) = (1..excluded.len()).find(|&at| excluded[..at].contains(&excluded[at])) {
+            return wrong(format!("rank {} is to be excluded twice", excluded[at]));
+        }
         if excluded.contains(&rank) {
             return wrong(format!("rank {rank} excludes itself; only ranks that stay call it"));
         }
         self.engine.settle();
         self.shrinks += 1;
         let ranks: Vec<u32> = (0..size).filter(|rank| !excluded.contains(rank)).collect();
-        let purpose = format!("shrink {} to {ranks:?}", self.shrinks);
+        let purpose = format!("shrink {}", self.shrinks);
         let deadline = Instant::now() + self.settings.init_timeout;
         let (world, listener) = (&self.world, &self.listener);
         let world = {
             let _span = tracing::info_span!("meeting", ?ranks).entered();
-            crosstie_bootstrap::meet_again(world, &ranks, &purpose, listener, deadline)?
+            let cancel = &self.settings.terms.cancel;
+            let given_up = || cancel.why();
+            let until = (deadline, &given_up as GivenUp<'_>);
+            crosstie_bootstrap::meet_again(world, &ranks, &purpose, listener, until)
+                .map_err(|error| init::or_cancelled(cancel, error.into()))?
         };
         let settings = self.settings_for(&world, &ranks)?;
         init::join(settings, world, Arc::clone(&self.listener), deadline)

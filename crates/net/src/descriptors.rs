@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::error::NetError;
+
 /// Those of rank 0 without peers. This and the two that follow: the least `ulimit -n` with which worlds of 4, 8 and
 /// 12 ranks ran, on shared memory (30, 54, 78) and over TCP (34 and 46 for the last two).
 const OWN: u64 = 13;
@@ -24,6 +26,13 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
+    /// Those of a process that is all of `ranks`: it has both ends of everything. 79, 231, 950 and 3238 were the least
+    /// for 4, 8, 16 and 32 ranks on shared memory, with six that the program had.
+    pub fn of_all(ranks: u64) -> Self {
+        let least = 3 * ranks * ranks + 9 * ranks + OWN;
+        Self { least, good: least + PROGRAM }
+    }
+
     /// Those of a rank of `ranks`, of whom `here` are on its host, itself among them.
     pub fn of_rank(ranks: u64, here: u64) -> Self {
         let (near, far) = (here.saturating_sub(1), ranks.saturating_sub(here));
@@ -49,6 +58,26 @@ impl Reserved {
         let all = RESERVED.fetch_add(own, Ordering::Relaxed) + own + PROGRAM;
         raise(all);
         Self(own)
+    }
+
+    /// Sees to it for all of `ranks` at once, beside what the process has open.
+    ///
+    /// # Errors
+    /// [`NetError::Descriptors`] where it may not open so many.
+    pub fn check_for_all_of(ranks: u32) -> Result<(), NetError> {
+        let least = Descriptors::of_all(u64::from(ranks)).least;
+        let open = std::fs::read_dir("/proc/self/fd").map_or(PROGRAM, |open| open.count() as u64);
+        let needed = least + open;
+        raise(needed);
+        match getrlimit(Resource::Nofile).current {
+            Some(limit) if limit < needed => Err(NetError::Descriptors { ranks, needed, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many the process may open.
+    pub fn limit() -> Option<u64> {
+        getrlimit(Resource::Nofile).current
     }
 }
 

@@ -18,6 +18,19 @@ pub enum NetError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// This process may not open as many files as the ranks in it need.
+    #[error(
+        "{ranks} ranks in one process need about {needed} open files, with those that it has, and it may open {limit}: \
+         raise ulimit -n, or start more processes"
+    )]
+    Descriptors {
+        /// Ranks of this process.
+        ranks: u32,
+        /// Open files that they need, with those that the process has.
+        needed: u64,
+        /// Open files that it may have.
+        limit: u64,
+    },
     /// No port of the given range is free.
     #[error(
         "no free port in {first}..={last}: widen the range, or end the program that holds the ports"

@@ -58,8 +58,11 @@ impl fmt::Display for Strangers {
             return f.write_str("no stranger was turned away");
         };
         let total = self.total();
-        let plural = if total == 1 { " was" } else { "s were" };
-        write!(f, "{total} stranger{plural} turned away, the last at {address}: it ")?;
+        match total {
+            1 => write!(f, "1 stranger was turned away, at {address}: it ")?,
+            // One who dials again and again counts each time.
+            _ => write!(f, "strangers were turned away {total} times, the last at {address}: it ")?,
+        }
         match fault {
             Fault::WrongSecret => f.write_str("holds another secret or dialled too early"),
             Fault::WrongVersion(version) => write!(f, "speaks protocol version {version}"),

@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Kind { fingerprint: Option<u64>, nics: Vec<Option<IpAddr>> },
     /// The text.
     Text(String),
+    /// Nothing: it is given up, whatever it was asked.
+    Withdraw { why: String },
 }
 
 /// Who speaks for which machine, and what was told so far.

@@ -18,6 +18,8 @@ const DIFFERING_MAX: usize = 8;
 #[derive(Default)]
 pub(crate) struct Gathering {
     size: Option<(u32, Claimant)>,
+    /// Those who meet again, and who says so.
+    of: Option<(Vec<u32>, Claimant)>,
     came: BTreeMap<u32, Record>,
 }
 
@@ -44,6 +46,18 @@ impl Gathering {
         }
         self.came.insert(record.rank, record);
         Ok(())
+    }
+
+    /// Takes in of whom, by their numbers in the world that they leave, a rank says that they meet.
+    pub(crate) fn agree(&mut self, of: &[u32], record: &Record) -> Result<(), BootstrapError> {
+        let rank = of.get(record.rank as usize).copied().unwrap_or(record.rank);
+        let second = Claimant { rank, ..record.claimant() };
+        let (known, first) = self.of.get_or_insert_with(|| (of.to_vec(), second.clone()));
+        if known[..] == *of {
+            return Ok(());
+        }
+        let (first, first_of, second_of) = (first.clone(), known.clone(), of.to_vec());
+        Err(BootstrapError::ListsDiffer { first, first_of, second, second_of })
     }
 
     /// Whether all have come.
@@ -79,6 +93,14 @@ impl Gathering {
                 host: "?".to_owned(),
                 what: format!("rank {rank} ended that had never come"),
             },
+        }
+    }
+
+    /// A rank that had come was given up.
+    pub(crate) fn withdrawn(&self, rank: u32, why: String) -> BootstrapError {
+        match self.came.get(&rank) {
+            Some(record) => BootstrapError::Withdrawn { who: record.claimant(), why },
+            None => self.died(rank),
         }
     }
 
@@ -157,6 +179,16 @@ mod tests {
         let mut gathering = gathered([record(0)], 4);
         let text = gathering.join(5, record(4)).unwrap_err().to_string();
         assert!(text.contains("h0") && text.contains("h4") && text.contains('5'), "{text}");
+    }
+
+    #[test]
+    fn lists_that_differ_name_both_processes_and_both_lists() {
+        let mut gathering = Gathering::default();
+        gathering.agree(&[0, 2], &record(0)).unwrap();
+        gathering.agree(&[0, 2], &record(1)).unwrap();
+        let text = gathering.agree(&[0, 1], &record(1)).unwrap_err().to_string();
+        assert!(text.contains("rank 0 (host h0") && text.contains("[0, 2]"), "{text}");
+        assert!(text.contains("rank 1 (host h1") && text.contains("[0, 1]"), "{text}");
     }
 
     #[test]

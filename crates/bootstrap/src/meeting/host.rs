@@ -6,8 +6,8 @@
 //! 3. Where ranks can describe their machines, one of each machine is asked before all are told that they have met.
 //! 4. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
 //!    and then until each guest has been told, but no longer than [`FAREWELL`].
-//! 5. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table:
-//!    who has met must not come back to find the old meeting.
+//! 5. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table,
+//!    or that ranks are missing: who comes back must not find the old meeting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -213,15 +213,16 @@ impl Service {
     fn hear(&mut self, guest: &mut Guest, bytes: &[u8]) -> bool {
         let host = guest.link.peer_host().to_owned();
         let speaks = self.told.is_none() && self.describing.is_some() && !guest.told();
-        if let Some(rank) = guest.rank.filter(|_| speaks) {
+        if let Some(rank) = guest.rank {
             match Reply::decode(bytes, &host) {
-                Ok(reply) => self.described(rank, reply, &host),
-                Err(error) => self.fail_once(error),
+                Ok(Reply::Withdraw { why }) => {
+                    self.fail_once(self.gathering.withdrawn(rank, why));
+                    return false;
+                }
+                Ok(reply) if speaks => self.described(rank, reply, &host),
+                Err(error) if speaks => self.fail_once(error),
+                _ => self.fail_once(broken(&host, "it joined twice on one link".to_owned())),
             }
-            return true;
-        }
-        if guest.rank.is_some() {
-            self.fail_once(broken(&host, "it joined twice on one link".to_owned()));
             return true;
         }
         let join = match Join::decode(bytes, &host) {
@@ -247,7 +248,8 @@ impl Service {
 
     fn admit(&mut self, join: Join) {
         self.first_came.get_or_insert_with(Instant::now);
-        match self.gathering.join(join.size, join.record) {
+        let agrees = self.gathering.agree(&join.of, &join.record);
+        match agrees.and_then(|()| self.gathering.join(join.size, join.record)) {
             Err(error) => self.end(Err(error)),
             Ok(()) if self.gathering.complete() => self.met(),
             Ok(()) => {}
@@ -304,8 +306,15 @@ impl Service {
 
     fn end(&mut self, outcome: Result<(Vec<Record>, Vec<String>), BootstrapError>) {
         let met = outcome.is_ok();
+        // Those who were told that some are missing come back for another try, and must find the next meeting.
+        let is_tried_again = matches!(
+            outcome,
+            Err(BootstrapError::Missing { .. }
+                | BootstrapError::Died { .. }
+                | BootstrapError::Withdrawn { .. })
+        );
         match self.door {
-            Door::Closes if met => self.inbox = None,
+            Door::Closes if met || is_tried_again => self.inbox = None,
             Door::Announced(_) => self.door = Door::Stays,
             Door::Closes | Door::Stays => {}
         }

@@ -1,6 +1,6 @@
 //! Owns what is said at a meeting, and its encoding: JSON, one message each way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub(crate) struct Join {
     pub(crate) size: u32,
     /// How long it will wait.
     pub(crate) patience: Duration,
+    /// Those who meet, by their numbers in the world that they leave; empty where they leave none.
+    #[serde(default)]
+    pub(crate) of: Vec<u32>,
     pub(crate) record: Record,
 }
 
@@ -33,6 +36,12 @@ pub(crate) enum Outcome {
 }
 
 impl Join {
+    /// That of a rank that waits until `deadline`.
+    pub(crate) fn new(size: u32, record: Record, deadline: Instant) -> Join {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        Join { size, patience, of: Vec::new(), record }
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, BootstrapError> {
         encode(self, &self.record.host)
     }

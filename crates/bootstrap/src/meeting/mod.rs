@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crosstie_launch::Identity;
-use crosstie_net::{Dial, Link, Listener, NetError, Purpose, Secret, Target, dial};
+use crosstie_net::{Dial, Link, Listener, NetError, Purpose, Secret, Target, dial_unless};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::BootstrapError;
@@ -37,17 +37,21 @@ pub fn meet(
     own: Record,
     deadline: Instant,
 ) -> Result<World, BootstrapError> {
-    meet_describing(identity, listener, own, deadline, &|| None)
+    meet_describing(identity, listener, own, deadline, (&|| None, &|| None))
 }
 
-/// As [`meet`]; but of each machine the lowest rank whose record names it is asked what it is, when all have come.
-/// `None` where nothing can be told. All learn each kind of machine once, by its text.
+/// Why whoever meets gives up, once it does.
+pub type GivenUp<'a> = &'a (dyn Fn() -> Option<String> + Sync);
+
+/// As [`meet`], which ends when this rank is given up; all are told why. But of each machine the lowest rank whose
+/// record names it is asked what it is, when all have come. `None` where nothing can be told. All learn each kind of
+/// machine once, by its text.
 pub fn meet_describing(
     identity: &Identity,
     listener: &Arc<Listener>,
     own: Record,
     deadline: Instant,
-    describe: &dyn Fn() -> Option<Description>,
+    (describe, given_up): (&dyn Fn() -> Option<Description>, GivenUp<'_>),
 ) -> Result<World, BootstrapError> {
     let own = Record { rank: identity.rank, ..own };
     let mut phases = Phases::begin();
@@ -56,26 +60,31 @@ pub fn meet_describing(
     };
     phases.end("finding the meeting");
     let elsewhere = |error| maybe_of_another_job(&place.server, error);
-    let link = reach(identity, &place, deadline).map_err(elsewhere)?;
+    let link = reach(identity, &place, deadline, given_up).map_err(elsewhere)?;
     phases.end("reaching it");
-    let met = attend(link, &place, identity.size, own, deadline, describe);
+    let join = Join::new(identity.size, own, deadline);
+    let met = attend(link, &place, join, deadline, describe, given_up);
     let (records, kinds) = met.map_err(elsewhere)?;
     phases.end("waiting for all ranks");
     let Identity { rank, size, .. } = *identity;
     let kinds = kinds.into();
-    Ok(World { rank, size, secret: place.secret, records, kinds, phases: phases.ended })
+    let secret = match records.first().and_then(|root| root.world) {
+        Some(number) => place.secret.derive(&format!("world {number:016x}")),
+        None => place.secret,
+    };
+    Ok(World { rank, size, secret, records, kinds, phases: phases.ended })
 }
 
 /// Brings `ranks` of a world together again, to make a world of their own: those that are left after a failure.
 ///
 /// Each of them calls it with the same list and `purpose`; the lowest serves the meeting. An error tells ranks by
-/// their numbers in `world`: those that did not come, the one that serves too.
+/// their numbers in `world`: those that did not come, the one that serves too, and whose lists differ.
 pub fn meet_again(
     world: &World,
     ranks: &[u32],
     purpose: &str,
     listener: &Arc<Listener>,
-    deadline: Instant,
+    (deadline, given_up): (Instant, GivenUp<'_>),
 ) -> Result<World, BootstrapError> {
     let mut phases = Phases::begin();
     let outside = || BootstrapError::CalledOff {
@@ -94,25 +103,32 @@ pub fn meet_again(
     );
     let own = part.records[part.rank as usize].clone();
     let started = Instant::now();
-    let missing = |ranks: Vec<u32>, waited: Duration| BootstrapError::Missing {
-        ranks,
+    let missing = |missing: Vec<u32>, waited: Duration| BootstrapError::Missing {
+        ranks: missing,
         size: world.size,
         waited,
-        strangers: listener.strangers().to_string(),
+        strangers: format!(
+            "this rank waited for ranks {ranks:?}, and those who wait for others do not come; {}",
+            listener.strangers()
+        ),
     };
     let call = Dial {
         from: Some(world.rank),
         ..Dial::new(&place.addresses, &place.secret, Target::Meeting, Purpose::Meeting, deadline)
     };
-    let link = match dial(&call) {
+    let link = match dial_unless(&call, &|| given_up().is_some()) {
         Ok(link) => link,
+        Err(error @ NetError::Interrupted { .. }) => {
+            return Err(BootstrapError::net("meeting again")(error));
+        }
         Err(error) => {
             tracing::warn!(%error, "rank {server}, which serves the meeting, cannot be reached");
             return Err(missing(vec![server], started.elapsed()));
         }
     };
     phases.end("reaching it");
-    let met = attend(link, &place, part.size, own, deadline, &|| None);
+    let join = Join { of: ranks.to_vec(), ..Join::new(part.size, own, deadline) };
+    let met = attend(link, &place, join, deadline, &|| None, given_up);
     let (records, _) = met.map_err(|error| match error {
         BootstrapError::Missing { ranks: new, waited, .. } => missing(
             new.iter().filter_map(|&new| ranks.get(new as usize).copied()).collect(),
@@ -131,13 +147,18 @@ fn alone(identity: &Identity, own: Record) -> Result<World, BootstrapError> {
     Ok(World { rank, size, secret, records, kinds: Arc::default(), phases: Vec::new() })
 }
 
-fn reach(identity: &Identity, place: &Place, deadline: Instant) -> Result<Link, BootstrapError> {
+fn reach(
+    identity: &Identity,
+    place: &Place,
+    deadline: Instant,
+    given_up: GivenUp<'_>,
+) -> Result<Link, BootstrapError> {
     let call = Dial {
         from: Some(identity.rank),
         ..Dial::new(&place.addresses, &place.secret, Target::Meeting, Purpose::Meeting, deadline)
     };
     let doing = format!("rank {} of {}, reaching {}", identity.rank, identity.size, place.server);
-    dial(&call).map_err(BootstrapError::net(doing))
+    dial_unless(&call, &|| given_up().is_some()).map_err(BootstrapError::net(doing))
 }
 
 /// `error`, and that another job may be the cause, where one may: at an address that was given, others who were given
@@ -167,20 +188,21 @@ fn maybe_of_another_job(server: &Server, error: BootstrapError) -> BootstrapErro
 fn attend(
     mut link: Link,
     place: &Place,
-    size: u32,
-    own: Record,
+    join: Join,
     deadline: Instant,
     describe: &dyn Fn() -> Option<Description>,
+    given_up: GivenUp<'_>,
 ) -> Result<(Vec<Record>, Vec<String>), BootstrapError> {
     let host = link.peer_host().to_owned();
-    let patience = deadline.saturating_duration_since(Instant::now());
-    let rank = own.rank;
-    let bytes = Join { size, patience, record: own }.encode()?;
+    let (rank, size) = (join.record.rank, join.size);
+    let bytes = join.encode()?;
     let gone = |source| at_the_meeting(source, &place.server, &host);
     link.send(&bytes, deadline).map_err(gone)?;
     let mut description = None;
     loop {
-        let bytes = link.recv(deadline).map_err(gone)?;
+        let Some(bytes) = hear(&mut link, deadline, given_up).map_err(gone)? else {
+            return Err(withdraw(link, &join.record, given_up().unwrap_or_default()));
+        };
         match Outcome::decode(&bytes, &host)? {
             Outcome::Failed(error) => return Err(error),
             Outcome::Describe(question) => {
@@ -199,6 +221,42 @@ fn attend(
         }
     }
 }
+
+/// The next message; none where this rank is given up before it comes.
+fn hear(
+    link: &mut Link,
+    deadline: Instant,
+    given_up: GivenUp<'_>,
+) -> Result<Option<Vec<u8>>, NetError> {
+    let started = Instant::now();
+    loop {
+        match link.recv(deadline.min(Instant::now() + LOOK)) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(NetError::Deadline { doing, host, address, .. }) => {
+                if given_up().is_some() {
+                    return Ok(None);
+                }
+                if Instant::now() >= deadline {
+                    let waited = started.elapsed();
+                    return Err(NetError::Deadline { doing, host, address, waited });
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells the others that this rank is given up.
+fn withdraw(mut link: Link, own: &Record, why: String) -> BootstrapError {
+    if let Ok(bytes) = (Reply::Withdraw { why: why.clone() }).encode(&own.host) {
+        // Where it cannot be told, they see the link end.
+        let _ = link.send(&bytes, Instant::now() + LOOK);
+    }
+    BootstrapError::Withdrawn { who: own.claimant(), why }
+}
+
+/// How often a rank that waits looks whether it is given up.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Whether a description can be told: escaped it may be twice as long.
 fn fits(description: &Description) -> bool {

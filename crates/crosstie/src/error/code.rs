@@ -333,6 +333,37 @@ const ENTRIES: &[Explanation] = &[
         ],
     },
     Explanation {
+        number: 22,
+        title: "ranks disagree about whom they go on without",
+        blame: Blame::Caller,
+        remedy: "give `shrink` the same list on all ranks that are left",
+        meaning: "Ranks that shrink a communicator meet anew, those that are left and no others. Two of them came with \
+                  different lists; both lists are in the message, with the numbers of the communicator that shrinks.",
+        causes: &[
+            "each rank excludes the rank that it saw fail, and they saw different ones: agree on the list first",
+            "a list that was made before another rank failed",
+        ],
+    },
+    Explanation {
+        number: 23,
+        title: "a rank was given up by its program during the meeting",
+        blame: Blame::Peer,
+        remedy: "look at the program of the rank named",
+        meaning: "A rank came to the meeting, and its program ended its connecting before all had come.",
+        causes: &[
+            "the program of that rank called ncclCommAbort, or cancelled, while it connected",
+        ],
+    },
+    Explanation {
+        number: 24,
+        title: "connecting was given up",
+        blame: Blame::Caller,
+        remedy: "connect again, with a new unique id where one was used",
+        meaning: "The program of this rank ended its connecting from another thread, before all ranks had come. Ranks \
+                  that wait are told so.",
+        causes: &["ncclCommAbort, or `Cancel::cancel`, on a communicator that is connecting"],
+    },
+    Explanation {
         number: 30,
         title: "two releases that do not understand each other",
         blame: Blame::Host,
@@ -415,6 +446,19 @@ const ENTRIES: &[Explanation] = &[
              CROSSTIE_VERBS_GID_INDEX or CROSSTIE_NICS",
             "no memory, or a container's limit of it",
             "a seccomp profile that forbids the call",
+        ],
+    },
+    Explanation {
+        number: 41,
+        title: "too many open files",
+        blame: Blame::Host,
+        remedy: "raise `ulimit -n` to the number in the message, or put fewer ranks into one process",
+        meaning: "A rank needs sockets and memory files for each of its peers, and this process, or its host, had no \
+                  more to give. The soft limit is raised as far as the hard one allows, so it is the hard one that \
+                  is too low. Other ranks see this one go.",
+        causes: &[
+            "ncclCommInitAll of many ranks: one process has both ends of everything",
+            "a container or a service with a low limit (LimitNOFILE)",
         ],
     },
     Explanation {

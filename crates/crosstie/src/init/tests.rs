@@ -55,7 +55,7 @@ fn die_while_connecting(settings: Resolved, after: Duration) {
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment).unwrap();
     let listener = Listener::open(&ListenOptions::default()).unwrap();
     let listener = Arc::new(listener);
-    let record = own_record(&settings, &identity, &listener);
+    let record = own_record(&settings, &identity, &listener).unwrap();
     let world = crosstie_bootstrap::meet(&identity, &listener, record, deadline).unwrap();
     let inbox = listener.subscribe(&world.secret, Target::Rank(world.rank)).unwrap();
     let doorbell = Arc::new(Doorbell::new().unwrap());

@@ -19,7 +19,7 @@ fn connect_through(settings: Settings, proxy: &OnceLock<Proxy>) -> Communicator 
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment).unwrap();
     let listener = Arc::new(Listener::open(&ListenOptions::default()).unwrap());
-    let record = own_record(&settings, &identity, &listener);
+    let record = own_record(&settings, &identity, &listener).unwrap();
     let mut world = crosstie_bootstrap::meet(&identity, &listener, record, deadline).unwrap();
     if world.rank == ENDS[0] {
         let addresses = &mut world.records[ENDS[1] as usize].addresses;
