@@ -237,7 +237,7 @@ ncclResult_t pncclMemFree(void *ptr);
 /*
  * An id, and a place to meet in this process, which must live until all ranks that got the id have
  * connected. With NCCL_COMM_ID=host:port in the environment, the id names that address, where rank 0
- * opens the meeting.
+ * opens the meeting: for one communicator after the other, also after some did not come or were started again.
  */
 ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId);
 ncclResult_t pncclGetUniqueId(ncclUniqueId *uniqueId);
@@ -302,13 +302,16 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm);
 ncclResult_t pncclCommDestroy(ncclComm_t comm);
 
 /*
- * Ends calls that are under way, from any thread, on all ranks; frees it. Where nothing is under way
+ * Ends calls that are under way, from any thread, on all ranks, and connecting; frees it. Where nothing is under way
  * it harms no rank that is slower.
  */
 ncclResult_t ncclCommAbort(ncclComm_t comm);
 ncclResult_t pncclCommAbort(ncclComm_t comm);
 
-/* Ends calls that are under way, and refuses those to come; ncclCommShrink takes it still. */
+/*
+ * Ends calls that are under way, here and, other than with NCCL, on all ranks; refuses those to come, ncclCommSplit
+ * too. ncclCommGetAsyncError is ncclSuccess then where it was revoked; ncclCommShrink and ncclCommDestroy take it still.
+ */
 ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
 ncclResult_t pncclCommRevoke(ncclComm_t comm, int revokeFlags);
 
@@ -364,7 +367,7 @@ ncclResult_t pncclWinGetUserPtr(ncclComm_t comm, ncclWindow_t win, void **outUse
 
 /*
  * Reductions with a factor: op multiplies this rank's elements by *scalar, then sums. For one
- * communicator, and elements of one type.
+ * communicator, and elements of one type. With ncclScalarDevice *scalar is read as a call runs, also in a group.
  */
 
 ncclResult_t ncclRedOpCreatePreMulSum(

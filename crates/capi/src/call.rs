@@ -1,17 +1,12 @@
 //! Owns a call on buffers of the program: what it asks for, and its run on a communicator.
 
-use crosstie::{Buffers, Collective, Communicator, DataType, Error, Operation, ReduceOp};
+use crosstie::{Buffers, Collective, DataType, Operation};
 use crosstie_ir::Rank;
 
+use crate::communicator::{Comm, Scalar};
 use crate::errors::{Answer, Refusal};
 use crate::pointer::{Memory, Span};
-
-/// A rank, and how many there are.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    pub rank: u32,
-    pub size: u32,
-}
+use crate::types::{Place, pre_multiplied};
 
 /// A call as a program makes it: its own, or one of a group.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +19,9 @@ pub enum Call {
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     operation: Operation<'static>,
+    data_type: DataType,
+    /// By what it reduces, if it does.
+    op: Option<Scalar>,
     buffers: Sides,
 }
 
@@ -46,7 +44,7 @@ pub struct Message {
 /// are parts.
 pub struct Terms {
     pub collective: Collective,
-    pub op: Option<ReduceOp>,
+    pub op: Option<Scalar>,
     pub data_type: DataType,
     pub count: usize,
 }
@@ -71,8 +69,7 @@ impl Terms {
         let buffers =
             sides(spans, parts, count.wrapping_mul(size).wrapping_mul(place.rank as usize))?;
         let operation = Operation::new(collective, data_type);
-        let operation = op.map_or(operation, |op| operation.reducing(op));
-        Ok(Call::Collective(Asked { operation, buffers }))
+        Ok(Call::Collective(Asked { operation, data_type, op, buffers }))
     }
 }
 
@@ -96,37 +93,44 @@ fn sides([send, recv]: [Span; 2], parts: [u32; 2], own: usize) -> Answer<Sides> 
 
 impl Asked {
     /// Carries it out.
-    pub fn run(&self, communicator: &mut Communicator) -> Result<(), Error> {
-        communicator.perform(
-            self.operation,
-            match self.buffers {
-                Sides::InPlace(whole) => Buffers::InPlace(whole.bytes_mut()),
-                Sides::Apart { send, recv } => {
-                    Buffers::OutOfPlace { send: send.bytes(), recv: recv.bytes_mut() }
-                }
-            },
-        )
+    pub fn run(&self, comm: &Comm) -> Answer {
+        let operation = match self.op {
+            None => self.operation,
+            Some(Scalar::Known(op)) => self.operation.reducing(op),
+            Some(Scalar::At(place)) => {
+                self.operation.reducing(pre_multiplied(place.bytes(), self.data_type)?)
+            }
+        };
+        let buffers = match self.buffers {
+            Sides::InPlace(whole) => Buffers::InPlace(whole.bytes_mut()),
+            Sides::Apart { send, recv } => {
+                Buffers::OutOfPlace { send: send.bytes(), recv: recv.bytes_mut() }
+            }
+        };
+        comm.with(|communicator| communicator.perform(operation, buffers))
     }
 }
 
 /// Carries out messages together.
-pub fn exchange(messages: &[Message], communicator: &mut Communicator) -> Result<(), Error> {
-    communicator.group(|group| {
-        for &Message { sends, memory, data_type, peer } in messages {
-            match sends {
-                true => group.send_bytes(memory.bytes(), data_type, peer),
-                false => group.recv_bytes(memory.bytes_mut(), data_type, peer),
+pub fn exchange(messages: &[Message], comm: &Comm) -> Answer {
+    comm.with(|communicator| {
+        communicator.group(|group| {
+            for &Message { sends, memory, data_type, peer } in messages {
+                match sends {
+                    true => group.send_bytes(memory.bytes(), data_type, peer),
+                    false => group.recv_bytes(memory.bytes_mut(), data_type, peer),
+                }
             }
-        }
+        })
     })
 }
 
 impl Call {
     /// Carries it out alone.
-    pub fn run(&self, communicator: &mut Communicator) -> Result<(), Error> {
+    pub fn run(&self, comm: &Comm) -> Answer {
         match self {
-            Self::Collective(asked) => asked.run(communicator),
-            Self::Message(message) => exchange(std::slice::from_ref(message), communicator),
+            Self::Collective(asked) => asked.run(comm),
+            Self::Message(message) => exchange(std::slice::from_ref(message), comm),
         }
     }
 }

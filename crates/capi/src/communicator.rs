@@ -2,18 +2,18 @@
 //! what is under way on it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
-use crosstie::{AbortHandle, Cause, Communicator, DataType, Error, ReduceOp};
+use crosstie::{AbortHandle, Cancel, Cause, Communicator, DataType, Error, ReduceOp};
 
-use crate::call::Place;
 use crate::config::Config;
 use crate::errors::{Answer, Code, Refusal, Told, lock};
 use crate::handles::{Found, Handle, Handles};
 use crate::pointer::Span;
-use crate::types::{self, OWN_REDUCTIONS, pre_multiplied};
+use crate::types::{self, OWN_REDUCTIONS, Place};
 use crate::worker::Worker;
 
 /// All that are alive.
@@ -25,7 +25,9 @@ thread_local! {
 
 /// The communicator that `handle` stands for, for calls that are to be quick.
 pub fn find(handle: Handle) -> Answer<Arc<Comm>> {
-    FOUND.with_borrow_mut(|found| COMMUNICATORS.find_again(handle, found))
+    let found = FOUND.try_with(|found| COMMUNICATORS.find_again(handle, &mut found.borrow_mut()));
+    // A thread that is ending remembers none.
+    found.unwrap_or_else(|_| COMMUNICATORS.find(handle))
 }
 
 /// A communicator of the program; on cache lines of its own, for the ranks of one process are often
@@ -33,6 +35,8 @@ pub fn find(handle: Handle) -> Answer<Arc<Comm>> {
 #[repr(align(128))]
 pub struct Comm {
     pub config: Config,
+    /// The process that made it; forked children have it, too, but it is not theirs.
+    pub process: u32,
     /// The number of the device that it was made for.
     pub device: c_int,
     pub worker: Worker,
@@ -40,16 +44,20 @@ pub struct Comm {
     /// Locked while a call runs.
     seat: Mutex<Seat>,
     abort: OnceLock<AbortHandle>,
+    /// Ends its connecting, and that of communicators that are made of it.
+    pub cancel: Cancel,
     /// Whether the program gave it up while it was connecting.
     abandoned: AtomicBool,
     under_way: Mutex<usize>,
     idle: Condvar,
     /// Why something failed that nobody waited for.
-    async_error: Mutex<Option<Code>>,
+    async_error: Mutex<Option<Unawaited>>,
     last: Mutex<Option<Told>>,
     /// Whether a call has failed with the communicator.
     is_told: AtomicBool,
-    reductions: Mutex<Vec<Option<OwnReduction>>>,
+    /// Whether the program revoked it.
+    revoked: AtomicBool,
+    reductions: Mutex<BTreeMap<c_int, OwnReduction>>,
 }
 
 enum Seat {
@@ -57,6 +65,14 @@ enum Seat {
     Joined(Box<Communicator>),
     Left,
     Failed(Refusal),
+}
+
+/// Why something failed that nobody waited for.
+struct Unawaited {
+    code: Code,
+    /// Whether there is no communicator because of it; else calls go on.
+    lasts: bool,
+    was_told: bool,
 }
 
 /// Something that a communicator has been asked for, until it is over.
@@ -76,11 +92,14 @@ pub struct OwnReduction {
     pub factor: Scalar,
 }
 
+/// The number of the next one.
+static NEXT_REDUCTION: AtomicI32 = AtomicI32::new(OWN_REDUCTIONS);
+
 /// Where a factor is.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Scalar {
     Known(ReduceOp),
-    /// In memory, to be read by each call.
+    /// In memory, to be read by each call as it runs.
     At(Span),
 }
 
@@ -89,18 +108,21 @@ impl Comm {
     pub fn new(config: Config, place: Option<Place>, device: c_int) -> Arc<Self> {
         Arc::new(Self {
             config,
+            process: std::process::id(),
             device,
             worker: Worker::default(),
             place: place.map_or_else(OnceLock::new, OnceLock::from),
             seat: Mutex::new(Seat::Connecting),
             abort: OnceLock::new(),
+            cancel: Cancel::default(),
             abandoned: AtomicBool::new(false),
             under_way: Mutex::new(0),
             idle: Condvar::new(),
             async_error: Mutex::new(None),
             last: Mutex::new(None),
             is_told: AtomicBool::new(false),
-            reductions: Mutex::new(Vec::new()),
+            revoked: AtomicBool::new(false),
+            reductions: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -112,14 +134,13 @@ impl Comm {
     }
 
     /// The reduction of that number, for elements of `data_type`.
-    pub fn reduction(&self, number: c_int, data_type: DataType) -> Answer<ReduceOp> {
+    pub fn reduction(&self, number: c_int, data_type: DataType) -> Answer<Scalar> {
         if let Some(op) = types::reduction(number) {
-            return Ok(op);
+            return Ok(Scalar::Known(op));
         }
-        let index = usize::try_from(number.wrapping_sub(OWN_REDUCTIONS)).unwrap_or(usize::MAX);
-        let Some(Some(own)) = lock(&self.reductions).get(index).copied() else {
+        let Some(own) = lock(&self.reductions).get(&number).copied() else {
             return Err(Refusal::argument(format!(
-                "{number} is no reduction of this communicator"
+                "{number} is no reduction of this communicator: it was made for another, or destroyed"
             )));
         };
         if own.data_type != data_type {
@@ -128,26 +149,21 @@ impl Comm {
                 own.data_type
             )));
         }
-        match own.factor {
-            Scalar::Known(op) => Ok(op),
-            Scalar::At(place) => pre_multiplied(place.bytes(), data_type),
-        }
+        Ok(own.factor)
     }
 
-    /// Keeps a reduction, and gives it the first number that is free.
-    pub fn keep_reduction(&self, own: OwnReduction) -> c_int {
-        let mut reductions = lock(&self.reductions);
-        let free = reductions.iter().position(Option::is_none).unwrap_or(reductions.len());
-        if free == reductions.len() {
-            reductions.push(None);
-        }
-        reductions[free] = Some(own);
-        OWN_REDUCTIONS + c_int::try_from(free).unwrap_or(c_int::MAX - OWN_REDUCTIONS)
+    /// Keeps a reduction, and gives it a number that no other one of this process has, or had.
+    pub fn keep_reduction(&self, own: OwnReduction) -> Answer<c_int> {
+        let next = |number: c_int| number.checked_add(1);
+        let number = NEXT_REDUCTION.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let number =
+            number.map_err(|_| Refusal::usage("this process has made all reductions it can"))?;
+        lock(&self.reductions).insert(number, own);
+        Ok(number)
     }
 
     pub fn drop_reduction(&self, number: c_int) -> Answer {
-        let index = usize::try_from(number.wrapping_sub(OWN_REDUCTIONS)).unwrap_or(usize::MAX);
-        let kept = lock(&self.reductions).get_mut(index).and_then(Option::take);
+        let kept = lock(&self.reductions).remove(&number);
         kept.map(drop).ok_or_else(|| {
             Refusal::argument(format!("{number} is no reduction that this communicator made"))
         })
@@ -169,13 +185,26 @@ impl Comm {
     /// It will never connect.
     pub fn fail(&self, refusal: &Refusal) {
         *lock(&self.seat) = Seat::Failed(refusal.clone());
-        self.note(refusal);
+        self.keep(refusal, true);
+        self.worker.end();
     }
 
     /// Keeps why something failed that nobody waits for.
     pub fn note(&self, refusal: &Refusal) {
-        lock(&self.async_error).get_or_insert(refusal.code);
+        self.keep(refusal, false);
+    }
+
+    fn keep(&self, refusal: &Refusal, lasts: bool) {
+        let code = refusal.code;
+        let mut kept = lock(&self.async_error);
+        let kept = kept.get_or_insert(Unawaited { code, lasts, was_told: false });
+        kept.lasts |= lasts;
         self.tell(refusal);
+    }
+
+    /// What was refused is told until the next call; what the program has not asked for yet, longer.
+    pub fn forget_refusal(&self) {
+        lock(&self.async_error).take_if(|kept| kept.was_told && !kept.lasts);
     }
 
     fn tell(&self, refusal: &Refusal) {
@@ -222,8 +251,16 @@ impl Comm {
         if *lock(&self.under_way) > 0 {
             return Code::InProgress;
         }
-        if let Some(code) = *lock(&self.async_error) {
-            return code;
+        // What was revoked has not failed, though calls that were under way have.
+        if self.revoked.load(Ordering::Acquire) {
+            return Code::Success;
+        }
+        if let Some(kept) = &mut *lock(&self.async_error) {
+            kept.was_told = true;
+            return kept.code;
+        }
+        if self.is_connecting() {
+            return Code::InProgress;
         }
         if self.abandoned.load(Ordering::Acquire) {
             return Code::Success;
@@ -236,6 +273,17 @@ impl Comm {
             }
             None => Code::Success,
         }
+    }
+
+    /// Whether the group that is to connect it is still open.
+    fn is_connecting(&self) -> bool {
+        self.seat.try_lock().is_ok_and(|seat| matches!(*seat, Seat::Connecting))
+    }
+
+    /// Ends what is under way, and refuses calls to come; that is no failure.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+        self.interrupt("its program called ncclCommRevoke");
     }
 
     /// Leaves in order, after what is under way.
@@ -272,6 +320,7 @@ impl Comm {
     /// no rank that is slower is harmed.
     pub fn abort(&self) {
         self.abandoned.store(true, Ordering::Release);
+        self.cancel.cancel("its program called ncclCommAbort");
         let idle = *lock(&self.under_way) == 0;
         let is_free = match self.seat.try_lock() {
             Ok(seat) if matches!(*seat, Seat::Connecting) => return,

@@ -87,7 +87,8 @@ fn of_failure(failure: &Failure) -> Code {
     }
     match failure.cause {
         Cause::Deadline | Cause::Stalled => Code::Timeout,
-        Cause::Deadlock => Code::InvalidUsage,
+        // Calls or messages that differ: each rank sees the other's as the wrong one.
+        Cause::Deadlock | Cause::Protocol => Code::InvalidUsage,
         Cause::Aborted if failure.culprit == Some(failure.rank) => Code::InvalidUsage,
         _ => Code::RemoteError,
     }
@@ -128,14 +129,18 @@ pub fn remember(refusal: &Refusal) {
 /// The later of what this thread and what `communicator` were told last; where neither was told
 /// anything, what any thread was. The text stays until this thread asks again.
 pub fn last(communicator: Option<Told>) -> *const c_char {
-    let thread = THREAD.with_borrow(Clone::clone);
+    // A thread that is ending, or the program's first one in a handler of its end, has lost its own.
+    let thread = THREAD.try_with(|thread| thread.borrow().clone()).unwrap_or_default();
     let told = communicator.filter(|told| told.at > thread.at).unwrap_or(thread);
     let told = if told.at == 0 { lock(&PROCESS).clone() } else { told };
     let text = CString::new(told.text.replace('\0', " ")).unwrap_or_default();
-    SHOWN.with_borrow_mut(|shown| {
-        *shown = text;
+    let place = SHOWN.try_with(|shown| {
+        let mut shown = shown.borrow_mut();
+        shown.clone_from(&text);
         shown.as_ptr()
-    })
+    });
+    // Such a thread asks once or twice, so what it was shown may stay for ever.
+    place.unwrap_or_else(|_| text.into_raw())
 }
 
 /// Locks what is changed in one step only, so that a panic elsewhere leaves it whole.

@@ -6,15 +6,15 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use crosstie::Collective;
 use crosstie_ir::Rank;
 
-use crate::call::{Call, Message, Place, Terms};
+use crate::call::{Call, Message, Terms};
 use crate::communicator::{self, COMMUNICATORS, Comm, OwnReduction, Scalar};
 use crate::config::Given;
-use crate::errors::{Answer, Code, Refusal, answer, last, words};
+use crate::errors::{Answer, Code, Refusal, answer, caught, last, words};
 use crate::group::{self, Item};
 use crate::handles::Handle;
 use crate::memory::{self, REGISTERED, WINDOWS};
 use crate::pointer::{In, Memory, Out};
-use crate::types::{UniqueIdBytes, data_type, pre_multiplied};
+use crate::types::{Place, UniqueIdBytes, data_type, pre_multiplied};
 use crate::{init, offspring};
 
 /// Makes both of each function; what a body refuses becomes its result code and the last error.
@@ -121,6 +121,7 @@ functions! {
             return DONE;
         }
         refuse_in_group(comm)?;
+        memory::forget_all(comm);
         COMMUNICATORS.remove(comm)?.destroy()?;
         DONE
     }
@@ -128,6 +129,7 @@ functions! {
         if comm.is_null() {
             return DONE;
         }
+        memory::forget_all(comm);
         COMMUNICATORS.remove(comm)?.abort();
         DONE
     }
@@ -137,7 +139,7 @@ functions! {
             return Err(Refusal::argument(format!("{flags} are no flags of ncclCommRevoke")));
         }
         comm.place()?;
-        comm.interrupt("its program called ncclCommRevoke");
+        comm.revoke();
         DONE
     }
 }
@@ -342,7 +344,7 @@ functions! {
         message(false, (recv, count, kind), peer, comm)
     }
     fn ncclGroupStart, pncclGroupStart() {
-        group::start();
+        group::start()?;
         DONE
     }
     fn ncclGroupEnd, pncclGroupEnd() {
@@ -370,7 +372,7 @@ functions! {
                 return Err(Refusal::argument(format!("{other} is no ncclScalarResidence_t")));
             }
         };
-        op.put("op", comm.keep_reduction(OwnReduction { data_type, factor }))?;
+        op.put("op", comm.keep_reduction(OwnReduction { data_type, factor })?)?;
         DONE
     }
     fn ncclRedOpDestroy, pncclRedOpDestroy(op: c_int, comm: Handle) {
@@ -379,7 +381,7 @@ functions! {
     }
 }
 
-/// Read when a call needs it, of memory that here is the host's.
+/// Read as a call runs that needs it, of memory that here is the host's.
 const SCALAR_DEVICE: c_int = 0;
 /// Read at once.
 const SCALAR_HOST: c_int = 1;
@@ -399,7 +401,7 @@ functions! {
     fn ncclCommWindowRegister, pncclCommWindowRegister(
         comm: Handle, memory: Memory, bytes: usize, window: Out<Handle>, flags: c_int,
     ) {
-        memory::check_window_flags(flags)?;
+        memory::check_window(memory, flags)?;
         memory::tell(&WINDOWS, comm, memory, bytes, &window)?;
         DONE
     }
@@ -449,7 +451,8 @@ extern "C" fn pncclGetErrorString(code: c_uint) -> *const c_char {
 
 /// Why the last call of this thread, or of the communicator's, was refused.
 fn last_error(comm: Handle) -> *const c_char {
-    last(COMMUNICATORS.find(comm).ok().and_then(|comm| comm.last()))
+    let told = || COMMUNICATORS.find(comm).ok().and_then(|comm| comm.last());
+    caught(|| Ok(last(told()))).unwrap_or_else(|_| c"the last error cannot be told".as_ptr())
 }
 
 // SAFETY: as in the macro.

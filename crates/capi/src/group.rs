@@ -9,18 +9,16 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use crosstie::Settings;
-
 use crate::call::{Asked, Call, Message, exchange};
 use crate::communicator::{COMMUNICATORS, Comm, UnderWay};
 use crate::errors::{Answer, Code, Refusal, caught};
 use crate::handles::Handle;
-use crate::init::{self, IdBytes};
+use crate::init::{self, Way};
 use crate::pointer::Out;
 
 /// What a communicator is asked for.
 pub enum Item {
-    Connect { settings: Box<Settings>, id: IdBytes },
+    Connect(Box<Way>),
     Split { color: Option<u32>, key: i64, child: Option<Arc<Comm>> },
     Shrink { excluded: Vec<u32>, child: Arc<Comm> },
     Finalize,
@@ -41,18 +39,30 @@ thread_local! {
     static OPEN: RefCell<Open> = RefCell::default();
 }
 
+/// The group of this thread. One that is ending has none any more: destructors and exit handlers find none open.
+fn with_open<T>(body: impl FnOnce(&mut Open) -> T) -> T {
+    match OPEN.try_with(|_| ()) {
+        Ok(()) => OPEN.with_borrow_mut(body),
+        Err(_) => body(&mut Open::default()),
+    }
+}
+
 /// Opens a group, or one within it.
-pub fn start() {
-    OPEN.with_borrow_mut(|open| open.depth += 1);
+pub fn start() -> Answer {
+    with_open(|open| open.depth += 1);
+    match is_open() {
+        true => Ok(()),
+        false => Err(Refusal::usage("no group can be opened while its thread ends")),
+    }
 }
 
 pub fn is_open() -> bool {
-    OPEN.with_borrow(|open| open.depth > 0)
+    with_open(|open| open.depth > 0)
 }
 
 /// Whether the group that is open has asked this communicator for something.
 pub fn holds(comm: &Arc<Comm>) -> bool {
-    OPEN.with_borrow(|open| open.items.iter().any(|(other, _)| Arc::ptr_eq(other, comm)))
+    with_open(|open| open.items.iter().any(|(other, _)| Arc::ptr_eq(other, comm)))
 }
 
 /// Ends a group; the outermost is carried out, unless something in it was refused.
@@ -73,7 +83,7 @@ pub fn give_up() -> Answer {
 
 /// What the group asked for, where the outermost ends.
 fn close() -> Answer<Option<Items>> {
-    let open = OPEN.with_borrow_mut(|open| match open.depth {
+    let open = with_open(|open| match open.depth {
         0 => Err(Refusal::usage("no group is open: ncclGroupStart was not called before")),
         1 => Ok(Some(std::mem::take(open))),
         _ => {
@@ -94,7 +104,7 @@ fn close() -> Answer<Option<Items>> {
 /// Has the group that is open know that something in it was refused, so that its end tells it too.
 pub fn checked(body: impl FnOnce() -> Answer<Code>) -> Answer<Code> {
     body().inspect_err(|refusal| {
-        OPEN.with_borrow_mut(|open| {
+        with_open(|open| {
             if open.depth > 0 {
                 open.wrong.get_or_insert_with(|| refusal.clone());
             }
@@ -105,14 +115,14 @@ pub fn checked(body: impl FnOnce() -> Answer<Code>) -> Answer<Code> {
 /// Carries `call` out, now or at the end of the group that is open.
 pub fn call(comm: Arc<Comm>, call: Call) -> Answer<Code> {
     if comm.config.blocking && !is_open() {
-        return comm.with(|communicator| call.run(communicator)).map(|()| Code::Success);
+        return call.run(&comm).map(|()| Code::Success);
     }
     ask(comm, Item::Call(call))
 }
 
 /// The same, of anything.
 pub fn ask(comm: Arc<Comm>, item: Item) -> Answer<Code> {
-    let kept = OPEN.with_borrow_mut(|open| {
+    let kept = with_open(|open| {
         if open.depth == 0 {
             return Some((comm, item));
         }
@@ -148,7 +158,7 @@ impl Item {
     /// The communicator that comes of it.
     fn made<'a>(&'a self, comm: &'a Arc<Comm>) -> Option<&'a Arc<Comm>> {
         match self {
-            Self::Connect { .. } => Some(comm),
+            Self::Connect(_) => Some(comm),
             Self::Split { child, .. } => child.as_ref(),
             Self::Shrink { child, .. } => Some(child),
             Self::Finalize | Self::Call(_) => None,
@@ -164,7 +174,7 @@ impl Item {
 
     fn make(&self, comm: &Comm) -> Answer {
         match self {
-            Self::Connect { settings, id } => init::connect(comm, (**settings).clone(), id),
+            Self::Connect(way) => init::connect(comm, way),
             Self::Split { color, key, child } => {
                 let split = comm.with(|communicator| communicator.split(*color, *key))?;
                 if let (Some(split), Some(child)) = (split, child) {
@@ -212,10 +222,10 @@ impl Batch {
             made.inspect_err(|refusal| item.refuse(&self.comm, refusal))?;
         }
         for asked in &self.collectives {
-            self.comm.with(|communicator| asked.run(communicator))?;
+            asked.run(&self.comm)?;
         }
         if !self.messages.is_empty() {
-            self.comm.with(|communicator| exchange(&self.messages, communicator))?;
+            exchange(&self.messages, &self.comm)?;
         }
         if self.leaves { self.comm.finalize() } else { Ok(()) }
     }
@@ -226,6 +236,7 @@ impl Batch {
         let awaited = self.is_awaited();
         let comm = Arc::clone(&self.comm);
         let made = self.making.iter().filter_map(|item| item.made(&comm));
+        comm.forget_refusal();
         let mut under_way: Vec<UnderWay> = made.map(Comm::begin).collect();
         under_way.push(comm.begin());
         let job = move || {

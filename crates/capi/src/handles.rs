@@ -83,11 +83,17 @@ impl<T> Handles<T> {
         live.remove(&handle).ok_or_else(|| self.unknown(handle))
     }
 
-    /// All that are alive, which are so no more.
-    pub fn take_all(&self) -> Vec<Arc<T>> {
+    /// All that are alive.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.values().cloned().collect()
+    }
+
+    /// Of those that are alive, only these stay so.
+    pub fn retain(&self, stays: impl Fn(&T) -> bool) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         self.ends.fetch_add(1, Ordering::Release);
-        std::mem::take(&mut *live).into_values().collect()
+        live.retain(|_, thing| stays(thing));
     }
 
     #[cold]

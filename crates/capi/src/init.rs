@@ -1,13 +1,12 @@
 //! Owns how communicators begin: ids, the meetings that they lead to, and connecting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
 use crosstie::{Meeting, Settings, UniqueId};
 
-use crate::call::Place;
-use crate::communicator::Comm;
+use crate::communicator::{COMMUNICATORS, Comm};
 use crate::config::{Config, Given};
 use crate::device;
 use crate::errors::{Answer, Code, Refusal, lock};
@@ -15,13 +14,16 @@ use crate::group::{self, Item};
 use crate::handles::Handle;
 use crate::log;
 use crate::pointer::{In, Out};
-use crate::types::UniqueIdBytes;
-
-/// A unique id as C has it.
-pub type IdBytes = [u8; UniqueId::BYTES];
+use crate::turn::Turn;
+use crate::types::{IdBytes, Place, UniqueIdBytes};
 
 /// The meetings that this process hosts, until one of its own ranks has connected by it.
 static MEETINGS: Mutex<BTreeMap<IdBytes, Meeting>> = Mutex::new(BTreeMap::new());
+
+/// Meetings by which ranks of this process failed to connect: the last few stay, so that ranks which come late are
+/// told why.
+static FAILED: Mutex<VecDeque<(IdBytes, Meeting)>> = Mutex::new(VecDeque::new());
+const FAILED_MAX: usize = 4;
 
 /// What an id begins with that names the address of NCCL_COMM_ID, in place of a meeting of its own.
 const ADDRESS_MAGIC: &[u8; 8] = b"ctaddr\0\0";
@@ -52,34 +54,57 @@ fn of_address(address: &str) -> Answer<IdBytes> {
     Ok(bytes)
 }
 
-/// How often ranks of this process have met at an address: as which rank, of how many.
-static MEETS: Mutex<BTreeMap<(IdBytes, u32, u32), u64>> = Mutex::new(BTreeMap::new());
+/// How a rank comes to the meeting of an id.
+pub struct Way {
+    settings: Settings,
+    id: IdBytes,
+    /// Where ranks meet several times at one address, each time is another world, and one after the other.
+    turn: Option<Turn>,
+}
 
-/// Settings that lead a rank to the meeting of an id. Of those who meet several times at one address,
-/// each time is another world.
-fn settings(id: &IdBytes, Place { rank, size }: Place) -> Answer<Settings> {
+fn way(id: &IdBytes, Place { rank, size }: Place) -> Answer<Box<Way>> {
     let settings = Settings::default().called_from_c().rank(rank).size(size);
     if let Some(address) = id.strip_prefix(ADDRESS_MAGIC) {
         let end = address.iter().position(|&byte| byte == 0).unwrap_or(address.len());
         let address = String::from_utf8_lossy(&address[..end]).into_owned();
-        let mut meets = lock(&MEETS);
-        let times = meets.entry((*id, rank, size)).or_default();
-        *times += 1;
-        return Ok(settings.open_root(address, &format!("communicator {times} of {size} ranks")));
+        let settings = settings.open_root(address, &format!("communicators of {size} ranks"));
+        let turn = Some(Turn::take((*id, rank, size)));
+        return Ok(Box::new(Way { settings, id: *id, turn }));
     }
-    let id = UniqueId::decode(id)
+    let decoded = UniqueId::decode(id)
         .map_err(|error| Refusal::argument(format!("the unique id cannot be used: {error}")))?;
-    Ok(settings.id(id))
+    let settings = settings.id(decoded);
+    Ok(Box::new(Way { settings, id: *id, turn: None }))
 }
 
 /// Connects a communicator that is waiting for it.
-pub fn connect(comm: &Comm, settings: Settings, id: &IdBytes) -> Answer {
-    let communicator = settings.connect()?;
-    comm.join(communicator);
-    // Whoever has connected has met all others, so nobody needs the meeting any more.
-    let meeting = lock(&MEETINGS).remove(id);
-    drop(meeting);
-    Ok(())
+pub fn connect(comm: &Comm, way: &Way) -> Answer {
+    if let Some(turn) = &way.turn {
+        turn.wait(&comm.cancel);
+    }
+    let connected = way.settings.clone().cancelled_by(&comm.cancel).connect();
+    let meeting = lock(&MEETINGS).remove(&way.id);
+    match connected {
+        Ok(communicator) => {
+            comm.join(communicator);
+            // Whoever has connected has met all others, so nobody needs the meeting any more.
+            drop(meeting);
+            Ok(())
+        }
+        Err(error) => {
+            keep_failed(way.id, meeting);
+            Err(error.into())
+        }
+    }
+}
+
+fn keep_failed(id: IdBytes, meeting: Option<Meeting>) {
+    let Some(meeting) = meeting else { return };
+    let mut failed = lock(&FAILED);
+    failed.push_back((id, meeting));
+    let oldest = if failed.len() > FAILED_MAX { failed.pop_front() } else { None };
+    drop(failed);
+    drop(oldest);
 }
 
 /// `ncclCommInitRank` and its likes.
@@ -98,9 +123,8 @@ pub fn rank(
     if let Some(mixture) = (place.size == 1).then(crosstie::foreign_mpirun).flatten() {
         return Err(mixture.into());
     }
-    let settings = settings(id, place)?;
+    let item = Item::Connect(way(id, place)?);
     let comm = Comm::new(config, Some(place), 0);
-    let item = Item::Connect { settings: Box::new(settings), id: *id };
     group::make(Arc::clone(&comm), item, &comm, out)
 }
 
@@ -115,6 +139,10 @@ pub fn scalable(
 ) -> Answer<Code> {
     if count < 1 {
         return Err(Refusal::argument(format!("{count} ids; one at least is needed")));
+    }
+    if count > size {
+        let what = format!("{count} ids for {size} ranks; there may be one for each rank at most");
+        return Err(Refusal::argument(what));
     }
     let id = ids.read().ok_or_else(|| Refusal::argument("commIds is the null pointer"))?;
     rank(out, size, &id.0, own, config)
@@ -138,27 +166,62 @@ pub fn all(out: &Out<Handle>, count: c_int, devices: &In<c_int>) -> Answer<Code>
     let size = size.ok_or_else(|| Refusal::argument(format!("{count} devices")))?;
     let devices = devices.array(size as usize).unwrap_or_else(|| (0..count).collect());
     check_devices(&devices)?;
+    let handles = all_of(size, &devices);
+    // Nothing that a program could take for a communicator stays where there is none.
+    let none = vec![Handle::NULL; size as usize];
+    let (handles, code) = match handles {
+        Ok((handles, code)) => (handles, Ok(code)),
+        Err(refusal) => (none, Err(refusal)),
+    };
+    for (index, handle) in handles.into_iter().enumerate() {
+        out.element(index).put("comms", handle)?;
+    }
+    code
+}
+
+fn all_of(size: u32, devices: &[c_int]) -> Answer<(Vec<Handle>, Code)> {
     let id = {
-        let (meeting, id) = Meeting::open()?;
+        let (meeting, id) = Meeting::of_all(size)?;
         lock(&MEETINGS).insert(id.encode(), meeting);
         id.encode()
     };
-    group::start();
-    match ranks_of(size, &id, &devices, out) {
+    group::start()?;
+    let mut made = Vec::new();
+    let code = match ranks_of(size, &id, devices, &mut made) {
         Ok(()) => group::end(),
         Err(refusal) => group::give_up().and(Err(refusal)),
+    };
+    match code {
+        Ok(code) => Ok((made, code)),
+        Err(refusal) => {
+            undo(&id, &made);
+            Err(refusal)
+        }
     }
 }
 
-fn ranks_of(size: u32, id: &IdBytes, devices: &[c_int], out: &Out<Handle>) -> Answer {
+fn ranks_of(size: u32, id: &IdBytes, devices: &[c_int], made: &mut Vec<Handle>) -> Answer {
     for (rank, &device) in (0..size).zip(devices) {
         let place = Place { rank, size };
-        let settings = settings(id, place)?;
+        let item = Item::Connect(way(id, place)?);
         let comm = Comm::new(Config::default(), Some(place), device);
-        let item = Item::Connect { settings: Box::new(settings), id: *id };
-        group::make(Arc::clone(&comm), item, &comm, &out.element(rank as usize))?;
+        made.push(COMMUNICATORS.insert(Arc::clone(&comm)));
+        group::ask(comm, item)?;
     }
     Ok(())
+}
+
+/// Nothing stays of ranks some of which have failed to connect: all of them were in this process.
+fn undo(id: &IdBytes, made: &[Handle]) {
+    let made: Vec<_> = made.iter().filter_map(|&comm| COMMUNICATORS.remove(comm).ok()).collect();
+    made.iter().for_each(|comm| comm.interrupt("other ranks of ncclCommInitAll failed"));
+    made.iter().for_each(|comm| comm.abort());
+    let open = lock(&MEETINGS).remove(id);
+    let mut failed = lock(&FAILED);
+    let at = failed.iter().position(|(of, _)| of == id);
+    let kept = at.and_then(|at| failed.remove(at));
+    drop(failed);
+    drop((open, kept));
 }
 
 fn check_devices(devices: &[c_int]) -> Answer {

@@ -22,5 +22,6 @@ mod log;
 mod memory;
 mod offspring;
 mod pointer;
+mod turn;
 mod types;
 mod worker;

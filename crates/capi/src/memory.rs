@@ -86,6 +86,13 @@ pub fn forget(kind: &Handles<Told>, communicator: Handle, handle: Handle) -> Ans
     kind.remove(handle).map(drop)
 }
 
+/// Forgets all memory of a communicator that ends.
+pub fn forget_all(communicator: Handle) {
+    for kind in [&REGISTERED, &WINDOWS] {
+        kind.retain(|told| told.communicator != communicator);
+    }
+}
+
 /// The address that a window was made of.
 pub fn address(communicator: Handle, window: Handle, out: &Out<usize>) -> Answer {
     COMMUNICATORS.find(communicator)?;
@@ -101,8 +108,16 @@ fn check(kind: &Handles<Told>, communicator: Handle, handle: Handle) -> Answer<A
     }
 }
 
-/// Flags of windows: whether all ranks' are alike, and the order of what is written to them.
-pub fn check_window_flags(flags: c_int) -> Answer {
+/// Windows lie on pages of their own. Flags of windows: whether all ranks' are alike, and the order of what is written
+/// to them.
+pub fn check_window(memory: Memory, flags: c_int) -> Answer {
+    let address = memory.address();
+    if !address.is_multiple_of(PAGE_BYTES) {
+        let what = format!(
+            "a window begins at a multiple of {PAGE_BYTES} (NCCL_WIN_REQUIRED_ALIGNMENT), not at {address:#x}: ncclMemAlloc gives such memory"
+        );
+        return Err(Refusal::argument(what));
+    }
     match flags {
         0..=3 => Ok(()),
         _ => Err(Refusal::argument(format!("{flags} are no flags of windows"))),

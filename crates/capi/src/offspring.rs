@@ -70,5 +70,10 @@ fn ranks(list: &In<c_int>, count: c_int) -> Answer<Vec<u32>> {
     }
     let list = list.array(count).ok_or_else(|| wrong("the list is the null pointer".to_owned()))?;
     let number = |rank: c_int| u32::try_from(rank).map_err(|_| wrong(format!("{rank} is no rank")));
-    list.into_iter().map(number).collect()
+    let ranks = list.into_iter().map(number).collect::<Answer<Vec<u32>>>()?;
+    let twice = (1..ranks.len()).find(|&at| ranks[..at].contains(&ranks[at]));
+    match twice {
+        Some(at) => Err(wrong(format!("rank {} is named twice", ranks[at]))),
+        None => Ok(ranks),
+    }
 }

@@ -2,14 +2,24 @@
 
 use std::ffi::c_int;
 
-use crosstie::{DataType, F8E4M3, F8E5M2, ReduceOp, bf16, f16};
+use crosstie::{DataType, F8E4M3, F8E5M2, ReduceOp, UniqueId, bf16, f16};
 
 use crate::errors::{Answer, Refusal};
 
 /// `ncclUniqueId`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct UniqueIdBytes(pub [u8; crosstie::UniqueId::BYTES]);
+pub struct UniqueIdBytes(pub IdBytes);
+
+/// A unique id, as this library handles it.
+pub type IdBytes = [u8; UniqueId::BYTES];
+
+/// A rank, and how many there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub rank: u32,
+    pub size: u32,
+}
 
 /// How many of the numbers are types; those above it are types of ours that NCCL has not.
 const TYPES: c_int = 12;

@@ -22,6 +22,11 @@ impl Worker {
         };
         jobs.send(job).map_err(|_| failed("its thread has ended".to_owned()))
     }
+
+    /// Has its thread end after the jobs that it was given.
+    pub fn end(&self) {
+        lock(&self.0).take();
+    }
 }
 
 fn start() -> Answer<Sender<Job>> {

@@ -81,6 +81,31 @@ fn what_the_environment_says_in_vain_is_told_and_the_log_goes_where_it_is_asked_
 }
 
 #[test]
+fn ranks_meet_at_an_address_after_failures_and_restarts() {
+    if !has("gcc") {
+        return;
+    }
+    let program = build("gcc", "again.c");
+    let run = |case: &'static str| {
+        let address = free_address();
+        let start = |rank| {
+            let mut command = command(&program, &[case, rank]);
+            command.env("NCCL_COMM_ID", &address).spawn().expect("the program starts")
+        };
+        for (rank, child) in ["0", "1"].map(start).into_iter().enumerate() {
+            let (code, text) = finish(child, &format!("{case}, rank {rank}"));
+            assert_eq!(code, Some(0), "{case}, rank {rank}: {text}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for case in ["late", "refused", "restarted", "together"] {
+            let run = &run;
+            scope.spawn(move || run(case));
+        }
+    });
+}
+
+#[test]
 #[ignore = "slow: every size, from both languages"]
 fn on_every_number_of_ranks() {
     conforms("gcc", &[8]);

@@ -29,14 +29,54 @@ fn calls_on_communicators_that_do_not_block_return_at_once() {
 }
 
 #[test]
+fn ends_of_threads_and_of_the_program_can_use_the_library() {
+    if has("gcc") {
+        let program = build("gcc", "late.c");
+        ["exit", "destructor", "thread"].iter().for_each(|end| run(&program, &[end]));
+    }
+}
+
+#[test]
+fn children_leave_in_order_what_they_made_whatever_their_parent_made() {
+    if has("gcc") {
+        run(&build("gcc", "forked.c"), &[]);
+    }
+}
+
+#[test]
+fn reductions_are_of_one_communicator_and_read_their_factor_as_they_run() {
+    if has("gcc") {
+        run(&build("gcc", "reductions.c"), &[]);
+    }
+}
+
+#[test]
+fn ranks_that_failed_leave_nothing_behind_and_blame_the_limit_of_open_files() {
+    if has("gcc") {
+        run(&build("gcc", "leaks.c"), &[]);
+    }
+}
+
+#[test]
 fn what_other_ranks_do_wrong_is_told_and_survived() {
     if !has("gcc") {
         return;
     }
     let program = build("gcc", "failures.c");
-    for case in
-        ["dies", "differs", "roots", "aborts", "leaves_by_abort", "forgets", "missing", "nobody"]
-    {
+    let cases = [
+        "dies",
+        "differs",
+        "roots",
+        "messages",
+        "lists",
+        "aborts",
+        "leaves_by_abort",
+        "forgets",
+        "missing",
+        "given_up",
+        "nobody",
+    ];
+    for case in cases {
         let id = scratch(&format!("id-{case}")).join("id").display().to_string();
         let start = |rank| command(&program, &[case, rank, &id]).spawn().expect("it starts");
         let children: Vec<Child> = ["0", "1", "2"].map(start).into();

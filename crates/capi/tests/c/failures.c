@@ -45,6 +45,64 @@ static void roots(void) {
     REFUSED(ncclCommDestroy(comm), ncclInvalidUsage, "broadcast #1 of 1 int32, root 1");
 }
 
+/* A message that is not the one received: both are told, with their types. */
+static void messages(void) {
+    float x[8] = {0};
+    if (rank == 0) {
+        DO(ncclSend(x, 4, ncclFloat, 1, comm, NULL));
+        REFUSED(sum(1), ncclInvalidUsage, "send to rank 1 of 4 float");
+    } else if (rank == 1) {
+        REFUSED(ncclRecv(x, 16, ncclInt8, 0, comm, NULL), ncclInvalidUsage, "recv from rank 0 of 16 int8");
+        HOLDS(strstr(ncclGetLastError(comm), "send to rank 1 of 4 float") != NULL);
+    } else {
+        REFUSED(sum(1), ncclInvalidUsage, "int8");
+    }
+    DO(ncclCommAbort(comm));
+}
+
+/* Those who are left do not agree who is gone: told at once, with both lists. */
+static void lists(void) {
+    int gone[1];
+    ncclComm_t rest;
+    if (rank == 2) {
+        usleep(300000);
+        DO(ncclCommAbort(comm));
+        return;
+    }
+    gone[0] = rank == 0 ? 1 : 2;
+    REFUSED(ncclCommShrink(comm, gone, 1, &rest, NULL, 0), ncclInvalidUsage, "[0, 2]");
+    HOLDS(strstr(ncclGetLastError(comm), "[0, 1]") != NULL);
+    DO(ncclCommAbort(comm));
+}
+
+static ncclUniqueId the_id;
+
+static void *connect_in_a_group(void *none) {
+    ncclResult_t code;
+    DO(ncclGroupStart());
+    DO(ncclCommInitRank(&comm, 3, the_id, rank));
+    code = ncclGroupEnd();
+    HOLDS(code != ncclSuccess && strstr(ncclGetLastError(NULL), "ncclCommAbort") != NULL);
+    return none;
+}
+
+/* Aborting what connects ends it at once; who waits learns why, and so does who comes later. */
+static void given_up(ncclUniqueId id) {
+    pthread_t thread;
+    the_id = id;
+    if (rank == 0) {
+        HOLDS(pthread_create(&thread, NULL, connect_in_a_group, NULL) == 0);
+        usleep(500000);
+        DO(ncclCommAbort(comm));
+        HOLDS(pthread_join(thread, NULL) == 0);
+        /* It hosts the meeting. */
+        sleep(2);
+        return;
+    }
+    if (rank == 2) sleep(1);
+    REFUSED(ncclCommInitRank(&comm, 3, id, rank), ncclRemoteError, "ncclCommAbort");
+}
+
 static void *abort_soon(void *none) {
     usleep(100000);
     DO(ncclCommAbort(comm));
@@ -106,12 +164,15 @@ int main(int argc, char **argv) {
     rank = atoi(argv[2]);
     exchange_id(&id, rank, argv[3]);
     if (strcmp(argv[1], "missing") == 0) return missing(id), 0;
+    if (strcmp(argv[1], "given_up") == 0) return given_up(id), 0;
     if (strcmp(argv[1], "nobody") == 0) return nobody(id), 0;
     DO(ncclCommInitRank(&comm, 3, id, rank));
     if (strcmp(argv[1], "dies") == 0) dies();
     else if (strcmp(argv[1], "differs") == 0) differs();
     else if (strcmp(argv[1], "roots") == 0) roots();
     else if (strcmp(argv[1], "aborts") == 0) aborts();
+    else if (strcmp(argv[1], "messages") == 0) messages();
+    else if (strcmp(argv[1], "lists") == 0) lists();
     else if (strcmp(argv[1], "forgets") == 0) forgets();
     else leaves_by_abort();
     return 0;

@@ -18,6 +18,31 @@ static void poll_until_done(ncclComm_t comm) {
         HOLDS(code_ == ncclSuccess || code_ == ncclInProgress);                      \
     } while (0)
 
+/* Until its group has ended an init is in progress. A call that is refused is told, until there is another. */
+static void connecting_in_a_group(ncclConfig_t *config) {
+    ncclComm_t pair[2];
+    ncclUniqueId id;
+    ncclResult_t state;
+    int x = 1, y[2];
+    DO(ncclGetUniqueId(&id));
+    DO(ncclGroupStart());
+    for (int i = 0; i < 2; i++) STARTED(ncclCommInitRankConfig(&pair[i], 2, id, i, config));
+    DO(ncclCommGetAsyncError(pair[0], &state));
+    HOLDS(state == ncclInProgress);
+    STARTED(ncclGroupEnd());
+    for (int i = 0; i < 2; i++) poll_until_done(pair[i]);
+    STARTED(ncclSend(&x, 1, ncclInt, 0, pair[0], NULL));
+    for (state = ncclInProgress; state == ncclInProgress; usleep(1000)) DO(ncclCommGetAsyncError(pair[0], &state));
+    for (int asked = 0; asked < 2; asked++) {
+        HOLDS(state == ncclInvalidArgument && strstr(ncclGetLastError(pair[0]), "itself") != NULL);
+        DO(ncclCommGetAsyncError(pair[0], &state));
+    }
+    for (int i = 0; i < 2; i++) STARTED(ncclAllReduce(&x, &y[i], 1, ncclInt, ncclSum, pair[i], NULL));
+    for (int i = 0; i < 2; i++) poll_until_done(pair[i]);
+    HOLDS(y[0] == 2 && y[1] == 2);
+    for (int i = 0; i < 2; i++) DO(ncclCommDestroy(pair[i]));
+}
+
 int main(void) {
     ncclUniqueId id;
     ncclComm_t comm[SIZE], child[SIZE];
@@ -28,6 +53,7 @@ int main(void) {
     /* No group: none of these can wait for the others. */
     for (int i = 0; i < SIZE; i++) STARTED(ncclCommInitRankConfig(&comm[i], SIZE, id, i, &config));
     for (int i = 0; i < SIZE; i++) poll_until_done(comm[i]);
+    connecting_in_a_group(&config);
     for (int i = 0; i < SIZE; i++) {
         x[i] = i + 1;
         STARTED(ncclAllReduce(&x[i], &y[i], 1, ncclInt, ncclSum, comm[i], NULL));

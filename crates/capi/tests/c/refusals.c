@@ -41,6 +41,10 @@ static void wrong_values(ncclComm_t comm) {
     REFUSED(ncclMemFree(x), ncclInvalidArgument, "ncclMemAlloc");
     REFUSED(ncclMemAlloc(&handle, SIZE_MAX / 4), ncclSystemError, "no memory");
     REFUSED(ncclCommDeregister(comm, x), ncclInvalidArgument, "registration");
+    ncclWindow_t window;
+    REFUSED(ncclCommWindowRegister(comm, (char *)x + 1, 4, &window, 0), ncclInvalidArgument, "ALIGNMENT");
+    int excluded[2] = {1, 1};
+    REFUSED(ncclCommShrink(comm, excluded, 2, &made, NULL, 0), ncclInvalidArgument, "named twice");
 }
 
 static void init_and_config(void) {
@@ -58,6 +62,8 @@ static void init_and_config(void) {
     int twice[2] = {3, 3};
     ncclComm_t two[2];
     REFUSED(ncclCommInitAll(two, 2, twice), ncclInvalidUsage, "twice");
+    ncclUniqueId ids[2] = {id, id};
+    REFUSED(ncclCommInitRankScalable(&comm, 1, 0, 2, ids, NULL), ncclInvalidArgument, "2 ids for 1 ranks");
     config.blocking = 2;
     REFUSED(ncclCommInitRankConfig(&comm, 1, id, 0, &config), ncclInvalidArgument, "blocking");
     config.blocking = 1;
@@ -67,6 +73,24 @@ static void init_and_config(void) {
     config.magic = 7;
     REFUSED(ncclCommInitRankConfig(&comm, 1, id, 0, &config), ncclInvalidArgument, "CONFIG_INITIALIZER");
     HOLDS(comm == NULL);
+}
+
+/* What was told of a communicator goes with it. */
+static void registrations_end(void) {
+    ncclComm_t one, other;
+    void *memory, *handle;
+    ncclWindow_t window;
+    DO(ncclCommInitAll(&one, 1, NULL));
+    DO(ncclCommInitAll(&other, 1, NULL));
+    DO(ncclMemAlloc(&memory, 8));
+    DO(ncclCommRegister(one, memory, 8, &handle));
+    DO(ncclCommWindowRegister(one, memory, 8, &window, NCCL_WIN_DEFAULT));
+    REFUSED(ncclCommDeregister(other, handle), ncclInvalidArgument, "another communicator");
+    DO(ncclCommDestroy(one));
+    REFUSED(ncclCommDeregister(other, handle), ncclInvalidArgument, "no registration that is alive");
+    REFUSED(ncclCommWindowDeregister(other, window), ncclInvalidArgument, "no window that is alive");
+    DO(ncclMemFree(memory));
+    DO(ncclCommDestroy(other));
 }
 
 /* A config of 2.14 has 24 bytes, of which the last four are padding: nothing beyond is read. */
@@ -106,6 +130,9 @@ static void ends(void) {
     REFUSED(ncclAllReduce(&x, &y, 1, ncclFloat, ncclSum, comm, NULL), ncclInvalidArgument, "aborted");
     DO(ncclCommInitAll(&comm, 1, NULL));
     DO(ncclCommRevoke(comm, NCCL_REVOKE_DEFAULT));
+    ncclResult_t state;
+    DO(ncclCommGetAsyncError(comm, &state));
+    HOLDS(state == ncclSuccess);
     REFUSED(ncclAllReduce(&x, &y, 1, ncclFloat, ncclSum, comm, NULL), ncclInvalidUsage, "ncclCommRevoke");
     DO(ncclCommAbort(comm));
 }
@@ -152,6 +179,7 @@ int main(void) {
     foreign_handles(comm);
     wrong_values(comm);
     init_and_config();
+    registrations_end();
     old_config();
     ends();
     groups(comm);
