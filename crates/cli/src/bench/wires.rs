@@ -116,17 +116,12 @@ impl Wires {
         // Writing to a String cannot fail.
         let _ = match (verbs, tcp) {
             (0, 0) => return text,
-            (0, tcp) => {
-                writeln!(text, "Between nodes {tcp} pairs of ranks have a wire: all by TCP.")
+            (0, tcp) => writeln!(text, "Between nodes {}: all by TCP.", wired(tcp)),
+            (verbs, 0) => writeln!(text, "Between nodes {}: all by verbs.", wired(verbs)),
+            (verbs, tcp) => {
+                let all = wired(verbs + tcp);
+                writeln!(text, "Between nodes {all}: {verbs} by verbs, {tcp} by TCP.")
             }
-            (verbs, 0) => {
-                writeln!(text, "Between nodes {verbs} pairs of ranks have a wire: all by verbs.")
-            }
-            (verbs, tcp) => writeln!(
-                text,
-                "Between nodes {} pairs of ranks have a wire: {verbs} by verbs, {tcp} by TCP.",
-                verbs + tcp
-            ),
         };
         for (why, ranks) in self.lacking() {
             let _ = writeln!(text, "TCP: {} ({why}).", counted(&ranks));
@@ -166,6 +161,13 @@ impl Wires {
 
 /// More lines would hide the others.
 const MOST_APART: usize = 8;
+
+fn wired(pairs: u32) -> String {
+    match pairs {
+        1 => "1 pair of ranks has a wire".to_owned(),
+        pairs => format!("{pairs} pairs of ranks have a wire"),
+    }
+}
 
 fn counted(ranks: &[u32]) -> String {
     let s = if ranks.len() == 1 { "" } else { "s" };
@@ -213,5 +215,7 @@ mod tests {
         let text = Wires(vec![first]).text();
         assert!(text.contains("all by TCP") && text.contains("12 more pairs"), "{text}");
         assert_eq!(Wires(vec![Told::default()]).text(), "", "one node has no wires");
+        let one = Wires(vec![told(None, (1, 0), None)]).text();
+        assert_eq!(one, "Between nodes 1 pair of ranks has a wire: all by verbs.\n");
     }
 }
