@@ -288,6 +288,9 @@ impl Comm {
 
     /// Leaves in order, after what is under way.
     pub fn destroy(&self) -> Answer {
+        if self.is_inherited() {
+            return Ok(());
+        }
         self.settle();
         match self.leave() {
             Some(left) => left,
@@ -295,8 +298,19 @@ impl Comm {
         }
     }
 
+    /// Whether this is the copy in a forked child: what it does must reach neither its parent nor other ranks, and
+    /// threads of the parent that held locks are not there to give them back.
+    fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     /// The same as a step of its own, once.
     pub fn finalize(&self) -> Answer {
+        if self.is_inherited() {
+            return Err(Refusal::argument(
+                "the communicator was made before this process was forked: its parent finalizes it",
+            ));
+        }
         self.leave().unwrap_or_else(|| {
             Err(Refusal::argument("the communicator was finalized before, or never connected"))
         })
@@ -319,6 +333,9 @@ impl Comm {
     /// Ends what is under way, and leaves. Where nothing is, to leave is all that there is to do, and
     /// no rank that is slower is harmed.
     pub fn abort(&self) {
+        if self.is_inherited() {
+            return;
+        }
         self.abandoned.store(true, Ordering::Release);
         self.cancel.cancel("its program called ncclCommAbort");
         let idle = *lock(&self.under_way) == 0;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::communicator::COMMUNICATORS;
 use crate::errors::caught;
+use crate::log;
 
 // SAFETY: as ISO C declares it.
 unsafe extern "C" {
@@ -36,6 +37,7 @@ extern "C" fn leave() {
     }
     // Nobody is left who could be told of a fault.
     let _ = caught(|| {
+        log::end();
         let own = COMMUNICATORS.all().into_iter().filter(|comm| comm.process == process);
         own.for_each(|comm| comm.leave_if_idle());
         Ok(())

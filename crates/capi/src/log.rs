@@ -3,13 +3,36 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
 use crosstie::{Origin, Setting};
-use tracing_subscriber::EnvFilter;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::errors::caught;
+
+/// Whether the program is ending.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Lets through what is said before the program ends.
+struct UntilEnd;
+
+impl<S: Subscriber> Layer<S> for UntilEnd {
+    fn enabled(&self, _: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        !ENDS.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends it: the thread in which the program exits has lost its thread-local storage by then, which writing a line needs.
+pub fn end() {
+    ENDS.store(true, Ordering::Relaxed);
+    // Each place that logs is asked again whether it may, and is told so for good.
+    tracing::callsite::rebuild_interest_cache();
+}
 
 /// Begins it, once.
 pub fn begin() {
@@ -38,7 +61,7 @@ fn start() {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // This copy of the library has its own; where a Rust program has one already, that stays.
-    let _ = log.with_ansi(false).without_time().try_init();
+    let _ = log.with_ansi(false).without_time().finish().with(UntilEnd).try_init();
     if is_wrong {
         tracing::warn!("CROSSTIE_LOG={text} is not understood: write a level, as info");
     }

@@ -39,7 +39,13 @@ fn ends_of_threads_and_of_the_program_can_use_the_library() {
 #[test]
 fn children_leave_in_order_what_they_made_whatever_their_parent_made() {
     if has("gcc") {
-        run(&build("gcc", "forked.c"), &[]);
+        let program = build("gcc", "forked.c");
+        for transport in ["shm", "tcp"] {
+            let mut world = command(&program, &[]);
+            let world = world.env("CROSSTIE_TRANSPORT", transport).spawn().unwrap();
+            let (code, output) = finish(world, transport);
+            assert_eq!(code, Some(0), "over {transport}: {output}");
+        }
     }
 }
 

@@ -339,8 +339,11 @@ impl Communicator {
     /// # Errors
     /// [`Error::NotDelivered`], [`Error::Transport`] when what was sent could not be delivered; [`Error::Failed`] when
     /// the last calls were not alike on all ranks, and no rank has noticed: as where each of two broadcasts, and is
-    /// the root.
+    /// the root; [`Error::Forked`] in a forked child, whose copy says no farewell.
     pub fn leave(mut self) -> Result<(), Error> {
+        if self.standing.is_forked() {
+            return Err(Error::Forked { rank: self.world.rank });
+        }
         self.leave_in_order()
     }
 

@@ -2,6 +2,7 @@
 //! the queue of operations that others drive.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,10 +235,13 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// Refuses what was submitted and is not over, and closes the connections.
+    /// Refuses what was submitted and is not over, and closes the connections. The copy in a forked child closes none:
+    /// sockets and devices' objects are its parent's, which goes on with them.
     fn drop(&mut self) {
         if self.process == std::process::id() {
             self.core.stop(self.terms.take());
+        } else {
+            let _never_dropped = ManuallyDrop::new(Arc::clone(&self.core));
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn all_addresses() -> Result<Vec<Address>, NetError> {
     Ok(all.filter_map(|at| Some(Address { ip: ip(&at)?, interface: interface(at) })).collect())
 }
 
-/// Of all addresses those that a listener tells its peers: of interfaces that are up and [`wanted`](is_wanted); best
+/// Of all addresses those that a listener tells its peers: of interfaces that are up and wanted; best
 /// first: IPv4, IPv6, then the loopback addresses. Which of them a peer can really reach is found by trying, not by
 /// names.
 ///

@@ -41,15 +41,21 @@ struct Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // SAFETY: it was made once; its only queue is gone.
+        if self.context.is_forked() {
+            return;
+        }
+        // SAFETY: it was made once, by this process; its only queue is gone.
         unsafe { (self.context.symbols().ibv_destroy_comp_channel)(self.raw.as_ptr()) };
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: it was made once; the queue pairs that held this value are gone, and all events are
-        // acknowledged. The channel is dropped after this.
+        if self.context.is_forked() {
+            return;
+        }
+        // SAFETY: it was made once, by this process; the queue pairs that held this value are gone, and all events
+        // are acknowledged. The channel is dropped after this.
         unsafe { (self.context.symbols().ibv_destroy_cq)(self.raw.as_ptr()) };
     }
 }

@@ -6,6 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crosstie_transport::ForkMark;
+
 use crate::sys::{self, Symbols, Zeroed};
 use crate::{Device, Event, Gid, Port, VerbsError};
 
@@ -18,6 +20,8 @@ struct Open {
     device: Device,
     raw: NonNull<sys::ibv_context>,
     attributes: Attributes,
+    /// The kernel knows its objects by a descriptor that forked children share: only their parent destroys them.
+    fork: ForkMark,
 }
 
 // SAFETY: calls on one context may come from any thread, and at the same time (rdma-core's promise).
@@ -27,7 +31,10 @@ unsafe impl Sync for Open {}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // SAFETY: it was opened once, and all that was made on it held this value.
+        if self.fork.is_forked() {
+            return;
+        }
+        // SAFETY: it was opened once, by this process, and all that was made on it held this value.
         unsafe { (self.device.symbols().ibv_close_device)(self.raw.as_ptr()) };
     }
 }
@@ -84,7 +91,8 @@ impl Context {
         let mut attributes = sys::ibv_device_attr::zeroed();
         // SAFETY: the context was just opened; the structure is the one that the call fills in.
         let queried = unsafe { (symbols.ibv_query_device)(raw.as_ptr(), &raw mut attributes) };
-        let open = Open { device: device.clone(), raw, attributes: Attributes::of(&attributes) };
+        let attributes = Attributes::of(&attributes);
+        let open = Open { device: device.clone(), raw, attributes, fork: ForkMark::new() };
         let context = Self(Arc::new(open));
         context.checked(queried, "asking what it can do")?;
         let nonblocking = rustix::io::ioctl_fionbio(context.event_fd(), true);
@@ -100,6 +108,11 @@ impl Context {
     /// Its name.
     pub fn name(&self) -> &str {
         self.0.device.name()
+    }
+
+    /// Whether this is the copy of it in a forked child, which must not touch what its parent made.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.0.fork.is_forked()
     }
 
     /// What it has.

@@ -32,7 +32,10 @@ unsafe impl Sync for Inner {}
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: it was made once, and all that was made in it held this value.
+        if self.context.is_forked() {
+            return;
+        }
+        // SAFETY: it was made once, by this process, and all that was made in it held this value.
         unsafe { (self.context.symbols().ibv_dealloc_pd)(self.raw.as_ptr()) };
     }
 }
@@ -203,7 +206,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: it was made once. A device that is told of the memory later refuses.
+        if self.domain.context().is_forked() {
+            return;
+        }
+        // SAFETY: it was made once, by this process. A device that is told of the memory later refuses.
         let code = unsafe { (self.domain.symbols().ibv_dereg_mr)(self.raw.as_ptr()) };
         if code != 0 {
             tracing::warn!(device = self.domain.context().name(), code, "memory stays registered");

@@ -507,7 +507,10 @@ pub const fn is_drained(completion: &Completion) -> bool {
 impl Drop for QueuePair {
     fn drop(&mut self) {
         let context = self.domain.context();
-        // SAFETY: it was made once. The peer cannot reach it any more, nor what it had posted be read.
+        if context.is_forked() {
+            return;
+        }
+        // SAFETY: it was made once, by this process. The peer cannot reach it any more, nor what it had posted be read.
         let code = unsafe { (context.symbols().ibv_destroy_qp)(self.raw.as_ptr()) };
         if code != 0 {
             tracing::warn!(device = context.name(), code, "a queue pair stays");

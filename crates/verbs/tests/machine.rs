@@ -214,6 +214,25 @@ fn memory_that_was_taken_back_is_out_of_the_peers_reach() {
     );
 }
 
+#[test]
+#[ignore = "needs the verbs machine (ci/rxe)"]
+fn copies_in_a_forked_child_are_dropped_without_touching_what_the_parent_made() {
+    let (mut low, mut high) = two();
+    // SAFETY: the child drops values that no other thread knows, and ends without running anything of the harness.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop((low, high));
+        // SAFETY: as above.
+        unsafe { libc::_exit(0) };
+    }
+    let child = rustix::process::Pid::from_raw(child).expect("a fork succeeds");
+    let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+    assert!(ended.unwrap().is_some_and(|(_, status)| status.exit_status() == Some(0)));
+    low.empty_post(high.place(0), 7);
+    assert_eq!(high.next().status(), Status::SUCCESS);
+    assert_eq!(low.next().status(), Status::SUCCESS);
+}
+
 /// Cuts or joins node 1's cable.
 fn cable(state: &str) {
     let done = Command::new("ip").args(["link", "set", "sw_n1r0", state]).status().unwrap();

@@ -4,6 +4,23 @@
 
 #define SIZE 3
 
+/* A child of a rank gives up its copy of the communicator, which disturbs nobody. */
+static void grandchild(int rank, ncclComm_t comm) {
+    int status;
+    pid_t child = fork();
+    HOLDS(child >= 0);
+    if (child == 0) {
+        int x = 1, y;
+        HOLDS(ncclAllReduce(&x, &y, 1, ncclInt, ncclSum, comm, NULL) != ncclSuccess);
+        if (rank == 2) HOLDS(ncclCommFinalize(comm) == ncclInvalidArgument);
+        if (rank == 1) DO(ncclCommAbort(comm));
+        else DO(ncclCommDestroy(comm));
+        exit(0);
+    }
+    HOLDS(waitpid(child, &status, 0) == child);
+    HOLDS(status == 0);
+}
+
 static void child(int rank, int from) {
     ncclUniqueId id;
     ncclComm_t comm;
@@ -12,6 +29,11 @@ static void child(int rank, int from) {
     DO(ncclCommInitRank(&comm, SIZE, id, rank));
     DO(ncclAllReduce(&x, &y, 1, ncclInt, ncclSum, comm, NULL));
     HOLDS(y == SIZE);
+    grandchild(rank, comm);
+    for (int i = 0; i < 3; i++) {
+        DO(ncclAllReduce(&x, &y, 1, ncclInt, ncclSum, comm, NULL));
+        HOLDS(y == SIZE);
+    }
     if (rank == 0) exit(0);
     usleep(300000);
     for (int i = 0; i < 20; i++) {

@@ -29,7 +29,7 @@ impl Scheme<'_> {
         text(self, look)
     }
 
-    /// The machines, and the choices of [`Counts::chosen`] alone.
+    /// The machines, and the choices of [`Counts::chosen`](super::Counts::chosen) alone.
     pub fn choices_text(&self, look: Look) -> String {
         asked(self, look)
     }
