@@ -25,6 +25,11 @@ static MEETINGS: Mutex<BTreeMap<IdBytes, Meeting>> = Mutex::new(BTreeMap::new())
 static FAILED: Mutex<VecDeque<(IdBytes, Meeting)>> = Mutex::new(VecDeque::new());
 const FAILED_MAX: usize = 4;
 
+/// By which ids ranks of this process have met, the last of them: a meeting is over then, and to wait for it would be in
+/// vain.
+static MET: Mutex<VecDeque<(IdBytes, u32)>> = Mutex::new(VecDeque::new());
+const MET_MAX: usize = 1024;
+
 /// What an id begins with that names the address of NCCL_COMM_ID, in place of a meeting of its own.
 const ADDRESS_MAGIC: &[u8; 8] = b"ctaddr\0\0";
 
@@ -58,6 +63,7 @@ fn of_address(address: &str) -> Answer<IdBytes> {
 pub struct Way {
     settings: Settings,
     id: IdBytes,
+    rank: u32,
     /// Where ranks meet several times at one address, each time is another world, and one after the other.
     turn: Option<Turn>,
 }
@@ -69,13 +75,25 @@ fn way(id: &IdBytes, Place { rank, size }: Place) -> Answer<Box<Way>> {
         let address = String::from_utf8_lossy(&address[..end]).into_owned();
         let settings = settings.open_root(address, &format!("communicators of {size} ranks"));
         let turn = Some(Turn::take((*id, rank, size)));
-        return Ok(Box::new(Way { settings, id: *id, turn }));
+        return Ok(Box::new(Way { settings, id: *id, rank, turn }));
     }
     let decoded = UniqueId::decode(id)
         .map_err(|error| Refusal::argument(format!("the unique id cannot be used: {error}")))?;
+    if lock(&MET).contains(&(*id, rank)) {
+        return Err(Refusal::usage(format!(
+            "rank {rank} has met the others by this unique id before: an id is of one communicator, make a new one"
+        )));
+    }
     let settings = settings.id(decoded);
-    Ok(Box::new(Way { settings, id: *id, turn: None }))
+    Ok(Box::new(Way { settings, id: *id, rank, turn: None }))
 }
+
+/// Ranks that did not come to the meeting in time.
+const LATE: u16 = 10;
+
+/// What is the matter where each rank makes an id of its own.
+const OWN_ID: &str = "\n  this process made the unique id: were the other ranks given it, as by MPI_Bcast? Where each makes \
+                      its own, NCCL_COMM_ID=host:port, the same for all, lets them meet";
 
 /// Connects a communicator that is waiting for it.
 pub fn connect(comm: &Comm, way: &Way) -> Answer {
@@ -87,14 +105,30 @@ pub fn connect(comm: &Comm, way: &Way) -> Answer {
     match connected {
         Ok(communicator) => {
             comm.join(communicator);
+            if way.turn.is_none() {
+                note_met(way.id, way.rank);
+            }
             // Whoever has connected has met all others, so nobody needs the meeting any more.
             drop(meeting);
             Ok(())
         }
         Err(error) => {
+            let made_here = meeting.is_some() && error.code().0 == LATE;
             keep_failed(way.id, meeting);
-            Err(error.into())
+            let mut refusal = Refusal::from(error);
+            if made_here {
+                refusal.text += OWN_ID;
+            }
+            Err(refusal)
         }
+    }
+}
+
+fn note_met(id: IdBytes, rank: u32) {
+    let mut met = lock(&MET);
+    met.push_back((id, rank));
+    if met.len() > MET_MAX {
+        met.pop_front();
     }
 }
 

@@ -47,6 +47,7 @@ static void failed_again_and_again(int threads, int files) {
         ncclComm_t comm = NULL;
         DO(ncclGetUniqueId(&id));
         REFUSED(ncclCommInitRank(&comm, 2, id, 0), ncclTimeout, "rank 1");
+        HOLDS(strstr(ncclGetLastError(NULL), "NCCL_COMM_ID") != NULL);
         HOLDS(comm == NULL);
     }
     are_at_most(threads + 5, files + 16);

@@ -101,7 +101,7 @@ static void old_config(void) {
         int blocking, padding;
     } *old = malloc(24);
     ncclUniqueId id;
-    ncclComm_t comm;
+    ncclComm_t comm, again;
     HOLDS(old != NULL && sizeof *old == 24);
     old->size = 24;
     old->magic = NCCL_API_MAGIC;
@@ -111,6 +111,7 @@ static void old_config(void) {
     DO(ncclGetUniqueId(&id));
     DO(ncclCommInitRankConfig(&comm, 1, id, 0, (ncclConfig_t *)(void *)old));
     free(old);
+    REFUSED(ncclCommInitRank(&again, 1, id, 0), ncclInvalidUsage, "an id is of one communicator");
     DO(ncclCommDestroy(comm));
 }
 

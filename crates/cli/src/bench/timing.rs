@@ -110,8 +110,12 @@ fn counted(comm: &mut Communicator) -> Result<Vec<i64>, Error> {
     align(comm)?;
     let metrics = comm.metrics();
     align(comm)?;
-    let network = metrics.transports.iter().find(|counters| sent::is_network(counters.transport));
-    let sent = network.map_or([0; 3], |it| [it.messages, it.wire_messages, it.bytes]);
+    let network = metrics.transports.iter().filter(|counters| sent::is_network(counters.transport));
+    let mut sent = [0; 3];
+    for it in network {
+        let also = [it.messages, it.wire_messages, it.bytes];
+        sent.iter_mut().zip(also).for_each(|(sum, number)| *sum += number);
+    }
     let rails =
         (0..comm.rails()).map(|rail| if rail == metrics.nic.rail { metrics.nic.bytes } else { 0 });
     let all = sent.into_iter().chain([metrics.nic.crossing_bytes]).chain(rails);

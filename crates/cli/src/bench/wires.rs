@@ -116,11 +116,11 @@ impl Wires {
         // Writing to a String cannot fail.
         let _ = match (verbs, tcp) {
             (0, 0) => return text,
-            (0, tcp) => writeln!(text, "Between nodes {}: all by TCP.", wired(tcp)),
-            (verbs, 0) => writeln!(text, "Between nodes {}: all by verbs.", wired(verbs)),
+            (0, tcp) => writeln!(text, "Over the network {}: all by TCP.", wired(tcp)),
+            (verbs, 0) => writeln!(text, "Over the network {}: all by verbs.", wired(verbs)),
             (verbs, tcp) => {
                 let all = wired(verbs + tcp);
-                writeln!(text, "Between nodes {all}: {verbs} by verbs, {tcp} by TCP.")
+                writeln!(text, "Over the network {all}: {verbs} by verbs, {tcp} by TCP.")
             }
         };
         for (why, ranks) in self.lacking() {
@@ -195,7 +195,7 @@ mod tests {
         let wires = Wires(all);
         assert_eq!(
             wires.text(),
-            "Between nodes 4 pairs of ranks have a wire: 1 by verbs, 3 by TCP.\n\
+            "Over the network 4 pairs of ranks have a wire: 1 by verbs, 3 by TCP.\n\
              TCP: rank 3 (CROSSTIE_VERBS is off).\n\
              TCP: ranks 1 and 2 (no answer).\n\
              Ranks 0 2 send by port 1 of mlx5_0.\n\
@@ -216,6 +216,6 @@ mod tests {
         assert!(text.contains("all by TCP") && text.contains("12 more pairs"), "{text}");
         assert_eq!(Wires(vec![Told::default()]).text(), "", "one node has no wires");
         let one = Wires(vec![told(None, (1, 0), None)]).text();
-        assert_eq!(one, "Between nodes 1 pair of ranks has a wire: all by verbs.\n");
+        assert_eq!(one, "Over the network 1 pair of ranks has a wire: all by verbs.\n");
     }
 }
