@@ -89,5 +89,5 @@ pub(super) fn ports_of_nccl(ports: &str) -> Meant {
 }
 
 /// Why queue pairs have no settings of their own for that.
-pub(super) const BY_STALL: &str = "queue pairs repeat what is not acknowledged for about half of CROSSTIE_STALL, and so \
+pub(super) const BY_STALL: &str = "queue pairs repeat what is not acknowledged for more than half of CROSSTIE_STALL, and so \
                                    live through what passes within that; raise it to wait longer";
