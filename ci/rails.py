@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 LOOSELY = 0.7
+# By how much messages together, through relays, are to be faster than those alone, and than the direct way. On 2 busy cores
+# 0.9 to 2.0 and 1.2 to 7 were measured for 8 and 16 ranks, by the order in which they had their turns, so here it only fails
+# what has become slower by it; `benches/rails` on a machine without other work says by how much it is faster.
+FASTER = 1.2
 CROSSTIE = os.environ["CROSSTIE"]
 # A wire does not wait longer than 10 ms for a rank that has no core.
 TRIES = 5
-# 16 ranks share the cores: of direct / together at 1 KiB 1.4 to 2.8 was measured, by the order in which they had their turns.
 RUNS = 3
 
 
@@ -60,12 +63,11 @@ def is_fast_enough() -> bool:
     line = ["benches/rails", "--crosstie", CROSSTIE, "--sizes", "1K", "--rounds", "5", "--json"]
     measured = json.loads(subprocess.run(line, stdout=subprocess.PIPE, check=True).stdout)
     good = True
-    # Time of messages alone, and of the direct way, over that of messages together.
-    for world, (alone, direct) in zip(measured["worlds"], [(1.5, 1.7), (2, 2.2)]):
+    for world in measured["worlds"]:
         (line,) = world["lines"]
         name = f"2 nodes of {world['ranks_per_node']}, 1 KiB"
-        good &= at_least(f"{name}, alone / together", line["alone_over_pxn"], alone)
-        good &= at_least(f"{name}, direct / together", line["direct_over_pxn"], direct)
+        good &= at_least(f"{name}, time alone / together", line["alone_over_pxn"], FASTER)
+        good &= at_least(f"{name}, time of the direct way / together", line["direct_over_pxn"], FASTER)
         if world["ranks_per_node"] == 4:
             good &= at_least(f"{name}, 9 wire messages of 32 / those there are",
                              9 / line["wire_messages"]["pxn"], 1)
