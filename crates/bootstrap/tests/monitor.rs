@@ -344,7 +344,7 @@ fn a_world_of_one_has_nobody_to_tell() {
 }
 
 /// The monitors of `size` ranks of which the last reaches rank 0 by way of the proxy.
-fn with_proxy(size: u32) -> (Vec<Monitor>, Proxy) {
+fn with_proxy(size: u32, options: MonitorOptions) -> (Vec<Monitor>, Proxy) {
     let secret = Secret::generate().unwrap();
     let seats: Vec<Seat> = (0..size).map(|rank| seat(rank, &secret)).collect();
     let records: Vec<Record> = seats.iter().map(|seat| seat.record.clone()).collect();
@@ -354,18 +354,18 @@ fn with_proxy(size: u32) -> (Vec<Monitor>, Proxy) {
         if seat.record.rank + 1 == size {
             records[0].addresses = vec![proxy.address()];
         }
-        start(seat, &records, &secret, STRICT)
+        start(seat, &records, &secret, options)
     };
     let monitors: Vec<Monitor> = seats.iter().map(start_one).collect();
     assert_eq!(proxy.connections(), 1);
     // Some heartbeats, so that all links stand.
-    std::thread::sleep(3 * STRICT.heartbeat);
+    std::thread::sleep(3 * options.heartbeat);
     (monitors, proxy)
 }
 
 #[test]
 fn a_link_that_is_cut_is_made_anew_and_serves_on() {
-    let (monitors, proxy) = with_proxy(3);
+    let (monitors, proxy) = with_proxy(3, STRICT);
     for _ in 0..3 {
         assert_eq!(proxy.cut(), 1);
         let deadline = Instant::now() + PROMPT;
@@ -382,9 +382,20 @@ fn a_link_that_is_cut_is_made_anew_and_serves_on() {
 }
 
 #[test]
+fn a_link_that_is_made_anew_late_within_the_silence_blames_nobody() {
+    let slow = options(Duration::from_millis(250), Duration::from_secs(3));
+    let (monitors, proxy) = with_proxy(2, slow);
+    proxy.go_down();
+    std::thread::sleep(Duration::from_millis(1700));
+    proxy.come_up();
+    std::thread::sleep(slow.silence);
+    assert!(!monitors.iter().any(Monitor::failed), "{:?}", monitors[0].verdict(Duration::ZERO));
+}
+
+#[test]
 fn a_link_that_stays_cut_is_blamed_on_the_network_between_its_ends() {
     for size in 2..5 {
-        let (monitors, proxy) = with_proxy(size);
+        let (monitors, proxy) = with_proxy(size, STRICT);
         proxy.go_down();
         let verdicts: Vec<Verdict> = match size {
             // These two cannot tell each other, but see the same.

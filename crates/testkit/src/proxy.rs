@@ -110,6 +110,11 @@ impl Proxy {
         self.network.is_down.store(true, Ordering::Release);
         self.network.cut();
     }
+
+    /// From now on whoever connects is carried again.
+    pub fn come_up(&self) {
+        self.network.is_down.store(false, Ordering::Release);
+    }
 }
 
 impl Drop for Proxy {

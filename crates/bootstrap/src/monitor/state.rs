@@ -35,6 +35,7 @@ use super::ledger::Calls;
 use super::message::{Cause, Message, Report, Verdict};
 use super::signature::Signature;
 use super::statement::{Statement, Wait};
+pub(super) use link::Unreached;
 use link::{Accusation, Doubt};
 
 /// How long a leaving rank waits for those it tells.
@@ -67,8 +68,8 @@ pub(super) enum Event {
     Heard(u32, Message),
     /// It ended; all that came before was heard.
     Ended(u32),
-    /// The peer could not be dialled, maybe because its process, or its part in the world, is gone.
-    Unreachable { peer: u32, is_gone: bool },
+    /// The peer could not be dialled.
+    Unreachable { peer: u32, why: Unreached },
     /// Nobody listens any more where this peer did.
     Dead(u32),
     /// What this rank's own application says, when asked.
@@ -304,7 +305,7 @@ impl State {
             Event::Linked(peer) => self.linked(now, peer),
             Event::Heard(peer, message) => self.heard(now, peer, message),
             Event::Ended(peer) => self.ended(now, peer),
-            Event::Unreachable { peer, is_gone } => self.unreachable(now, peer, is_gone),
+            Event::Unreachable { peer, why } => self.unreachable(now, peer, why),
             Event::Dead(peer) => self.found_dead(now, peer),
             Event::Testified(testimony) => self.testified(now, testimony),
             Event::Examined(asker, ailment) if asker == self.rank => {
@@ -494,6 +495,7 @@ impl State {
             // This rank was held up: what the others sent meanwhile may not have come to it yet.
             self.links.values_mut().for_each(|link| link.heard = now);
             self.links_due = self.links_due.max(now + self.silence);
+            self.forgive_doubts(now);
             self.clock.forgive(now);
         }
         self.last_tick = now;

@@ -15,13 +15,16 @@ use super::ledger::CallMark;
 use super::message::{Cause, Message, Report};
 use super::shared::{DeadPath, Lookout, Request, Shared};
 use super::signature::Signature;
-use super::state::{Action, Event, State, Tags, Testimony};
+use super::state::{Action, Event, State, Tags, Testimony, Unreached};
 use super::statement::Wait;
 use super::{Ailment, Application, Describe};
 use crate::World;
 
 /// How long a hub that is dialled may take to answer: then the one after it is tried.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
+/// How long one may take to which a link has ended: this thread does nothing else meanwhile, and says nothing to the
+/// others, whose silence is at least four times as long.
+const DIAL_AGAIN_LIMIT: Duration = Duration::from_millis(2500);
 /// How long the last messages of an ending thread may take to be handed to the kernel.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 /// How long the application may take to say what its call waits for: an engine that drives it looks up within a
@@ -263,19 +266,23 @@ impl Watch {
 
     fn dial(&mut self, peer: u32) {
         let addresses = self.addresses_of(peer).unwrap_or_default().to_vec();
-        let deadline = Instant::now() + DIAL_LIMIT;
+        let limit = if self.state.doubts(peer) { DIAL_AGAIN_LIMIT } else { DIAL_LIMIT };
+        let deadline = Instant::now() + limit.min(self.silence / 4);
         let target = Target::Rank(peer);
         let to = Dial::new(&addresses, &self.secret, target, Purpose::Monitor, deadline);
         match dial(&Dial { from: Some(self.rank), retry: false, ..to }) {
             Ok(link) => self.link(peer, link),
             Err(error) => {
                 tracing::debug!(rank = self.rank, peer, %error, "a monitor cannot be reached");
-                let is_gone = match error {
-                    NetError::NoSuchTarget { .. } | NetError::NoSuchWorld { .. } => true,
-                    NetError::Unreachable { .. } => is_deserted(&addresses, deadline),
-                    _ => false,
+                let why = match error {
+                    NetError::NoSuchTarget { .. } | NetError::NoSuchWorld { .. } => Unreached::Gone,
+                    _ if Instant::now() >= deadline => Unreached::Late,
+                    NetError::Unreachable { .. } if is_deserted(&addresses, deadline) => {
+                        Unreached::Gone
+                    }
+                    _ => Unreached::TurnedAway,
                 };
-                self.feed(Event::Unreachable { peer, is_gone });
+                self.feed(Event::Unreachable { peer, why });
             }
         }
     }

@@ -2,8 +2,9 @@
 //! counts as cut.
 //!
 //! * A monitor's link ends. Who dialled it dials again, who accepted it looks whether anybody listens at the other end,
-//!   both for up to [`MEND_LIMIT`]. Where nobody listens the process is gone; where the link comes anew nothing was
-//!   lost, for the greeting says again all that may have been.
+//!   both for what is left of the silence, and at least for [`MEND_LIMIT`]: on a busy host an answer takes its time.
+//!   Where nobody listens the process is gone; where the link comes anew nothing was lost, for the greeting says again
+//!   all that may have been. Who dials and is turned away each time need not wait for longer than that limit.
 //! * A monitor's link brings no heartbeat. Who dialled it dials again, once, and goes on with the new one: its host may
 //!   be reached over another rail, and whatever waits for an answer then comes to one, long before silence is a failure.
 //! * A rank reports that the link of its data ended. Its peer's monitor is asked: whoever answers lives, and the link
@@ -17,7 +18,8 @@ use std::time::Duration;
 use super::super::message::{Cause, Message, Report};
 use super::{Action, Link, State};
 
-/// How long a link that ended may take to be made anew. Callers wait two seconds for a verdict.
+/// How long a link that ended may take to be made anew, at least; no longer where each try is turned away. Callers
+/// wait two seconds for a verdict.
 pub(super) const MEND_LIMIT: Duration = Duration::from_secs(1);
 /// After what time without a heartbeat another link is dialled.
 fn mute_after(heartbeat: Duration) -> Duration {
@@ -33,13 +35,37 @@ const OWN_WORD_LIMIT: Duration = Duration::from_millis(200);
 
 /// A link that ended, and what is done about it.
 pub(super) struct Doubt {
-    /// How long nothing had been heard over it when it ended.
-    unheard: Duration,
+    since: Duration,
+    /// When something was heard over it last.
+    heard: Duration,
     until: Duration,
+    tries: Tries,
     /// When its other end is dialled or looked for next.
     again: Duration,
     /// Whether there was a new one, which ended before it gave a sign of life.
     mute: bool,
+}
+
+/// What came of dialling the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tries {
+    /// Nothing yet; or it is not this rank that dials.
+    None,
+    /// Each try was turned away.
+    TurnedAway,
+    /// A try had no answer in time.
+    Late,
+}
+
+/// Why a peer could not be dialled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) enum Unreached {
+    /// Its process, or its part in the world, is gone.
+    Gone,
+    /// Something on the way, or the peer itself, turned the link away.
+    TurnedAway,
+    /// There was no answer in time.
+    Late,
 }
 
 /// The report, which the hub has yet to believe, that a link of the data of two ranks ended or could not be made.
@@ -53,10 +79,21 @@ pub(super) struct Accusation {
     until: Duration,
 }
 
+impl Doubt {
+    /// When it is given up, unless it is mended.
+    fn ends(&self) -> Duration {
+        match self.tries {
+            Tries::TurnedAway => self.until.min(self.since + MEND_LIMIT),
+            Tries::None | Tries::Late => self.until,
+        }
+    }
+}
+
 impl State {
     pub(super) fn linked(&mut self, now: Duration, peer: u32) {
         let doubt = self.doubts.remove(&peer).map(|doubt| doubt.until);
-        let mended = doubt.or(self.links.contains_key(&peer).then_some(now + MEND_LIMIT));
+        let replaced = self.links.get(&peer).map(|link| self.mended_by(now, link.heard));
+        let mended = doubt.or(replaced);
         let doubled = false;
         self.links.insert(peer, Link { heard: now, spoke: false, mended, doubled, calls: None });
         self.greet(peer);
@@ -80,10 +117,11 @@ impl State {
             self.vanished(now, peer);
         } else if self.is_present(peer) && self.sealed().is_none() {
             let mute = link.mended.filter(|_| !link.spoke);
-            let (until, mute) = (mute.unwrap_or(now + MEND_LIMIT), mute.is_some());
+            let until = mute.unwrap_or_else(|| self.mended_by(now, link.heard));
+            let (mute, tries) = (mute.is_some(), Tries::None);
             let again = if mute { now + AGAIN } else { now };
-            let unheard = now.saturating_sub(link.heard);
-            self.doubts.insert(peer, Doubt { unheard, until, again, mute });
+            let doubt = Doubt { since: now, heard: link.heard, until, tries, again, mute };
+            self.doubts.insert(peer, doubt);
             self.mend_links(now);
             return;
         } else {
@@ -93,9 +131,25 @@ impl State {
         self.try_seal(now);
     }
 
+    /// Until when a link that ends now is to be made anew, over which something was `heard` then.
+    fn mended_by(&self, now: Duration, heard: Duration) -> Duration {
+        (now + MEND_LIMIT).max(heard + self.silence)
+    }
+
+    /// This rank was held up, and so were its tries to make links anew.
+    pub(super) fn forgive_doubts(&mut self, now: Duration) {
+        let until = now + self.silence;
+        self.doubts.values_mut().for_each(|doubt| doubt.until = doubt.until.max(until));
+    }
+
+    /// Whether the link to that peer ended and is to be made anew.
+    pub(in super::super) fn doubts(&self, peer: u32) -> bool {
+        self.doubts.contains_key(&peer)
+    }
+
     /// Tries to make links anew that ended, and gives up those that took too long.
     pub(super) fn mend_links(&mut self, now: Duration) {
-        let over = |doubt: &Doubt| now >= doubt.until;
+        let over = |doubt: &Doubt| now >= doubt.ends();
         let given_up: Vec<u32> =
             self.doubts.iter().filter(|(_, doubt)| over(doubt)).map(|(peer, _)| *peer).collect();
         given_up.into_iter().for_each(|peer| self.give_up_link(now, peer));
@@ -131,9 +185,9 @@ impl State {
     fn give_up_link(&mut self, now: Duration, peer: u32) {
         let Some(doubt) = self.doubts.remove(&peer) else { return };
         let (low, high) = (peer.min(self.rank), peer.max(self.rank));
-        if doubt.unheard >= self.silence / 2 {
+        if doubt.since.saturating_sub(doubt.heard) >= self.silence / 2 {
             // The kernel gave it up, for it was not answered either.
-            let unheard = doubt.unheard + MEND_LIMIT;
+            let unheard = now.saturating_sub(doubt.heard);
             let detail = format!("no sign of life from rank {peer} for {unheard:.1?}");
             return self.lost(now, peer, Cause::Silent, detail);
         }
@@ -143,29 +197,34 @@ impl State {
         }
         // The same words at both ends, which may be unable to tell each other.
         let detail = format!(
-            "the link between the monitors of ranks {low} and {high} ended, no other could be made within {:.0?}, and \
-             nothing shows that one of their processes is gone",
-            MEND_LIMIT
+            "the link between the monitors of ranks {low} and {high} ended, no other could be made, and nothing shows \
+             that one of their processes is gone"
         );
         self.lost(now, peer, Cause::Cut, detail);
     }
 
     /// When links are to be looked at next.
     pub(super) fn next_of_links(&self) -> impl Iterator<Item = Duration> {
-        let doubts = self.doubts.values().map(|doubt| doubt.again.min(doubt.until));
+        let doubts = self.doubts.values().map(|doubt| doubt.again.min(doubt.ends()));
         let dialled = self.links.range(..self.rank).filter(|(_, link)| !link.doubled);
         let mute = dialled.map(|(_, link)| link.heard + mute_after(self.heartbeat));
         doubts.chain(mute).chain(self.accusation.as_ref().map(|accusation| accusation.until))
     }
 
     /// A peer could not be dialled.
-    pub(super) fn unreachable(&mut self, now: Duration, peer: u32, is_gone: bool) {
-        match (self.doubts.contains_key(&peer), is_gone) {
-            (false, _) if self.links.contains_key(&peer) => {}
-            (false, _) => self.vanished(now, peer),
-            (true, true) => self.found_dead(now, peer),
-            // Until its time is over it is dialled again.
-            (true, false) => {}
+    pub(super) fn unreachable(&mut self, now: Duration, peer: u32, why: Unreached) {
+        let Some(doubt) = self.doubts.get_mut(&peer) else {
+            if !self.links.contains_key(&peer) {
+                self.vanished(now, peer);
+            }
+            return;
+        };
+        // Until its time is over it is dialled again.
+        match why {
+            Unreached::Gone => self.found_dead(now, peer),
+            Unreached::Late => doubt.tries = Tries::Late,
+            Unreached::TurnedAway if doubt.tries == Tries::None => doubt.tries = Tries::TurnedAway,
+            Unreached::TurnedAway => {}
         }
     }
 

@@ -47,6 +47,22 @@ proptest! {
     }
 
     #[test]
+    fn ranks_that_take_links_late_for_want_of_time_are_blamed_for_nothing(
+        size in 2..7u32, seed: u64, late in 0..160u32, slow: u32,
+    ) {
+        let (mut sim, slow) = (Sim::new(size, seed), slow % (size - 1));
+        sim.run(STEP);
+        let dialled: Vec<(u32, u32)> =
+            sim.links.iter().copied().filter(|(from, to)| from < to && *from == slow).collect();
+        sim.deaf.insert(slow);
+        dialled.into_iter().for_each(|link| sim.sever(link));
+        sim.run(late * STEP);
+        sim.deaf.clear();
+        sim.run(2 * SILENCE);
+        sim.assert_no_failure();
+    }
+
+    #[test]
     fn a_link_of_monitors_that_stays_cut_is_named_with_both_ends(
         size in 2..7u32, seed: u64, cut: u32,
     ) {
@@ -54,7 +70,8 @@ proptest! {
         sim.run(STEP);
         sim.broken.insert((0, cut));
         sim.sever((0, cut));
-        sim.run(MEND_LIMIT + SEAL_LIMIT + 8 * STEP);
+        // Who would be the next hub has nobody to tell that it is turned away.
+        sim.run(if cut == 1 { SILENCE } else { MEND_LIMIT } + SEAL_LIMIT + 8 * STEP);
         prop_assert_eq!(sim.agreed(), (None, Cause::Cut));
         for seat in sim.seats.values() {
             prop_assert_eq!(ends(&seat.verdicts[0]), Some([0, cut]));
@@ -166,4 +183,17 @@ proptest! {
         sim.kill(victim);
         prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
     }
+}
+
+#[test]
+fn a_successor_that_has_left_unseen_is_no_failure() {
+    let unreachable =
+        Single::of_an_orphan().actions([Event::Unreachable { peer: 1, why: Unreached::Gone }]);
+    assert!(!fails(&unreachable), "{unreachable:?}");
+    let without_a_word = Single::of_an_orphan().actions([Event::Linked(1), Event::Ended(1)]);
+    assert!(!fails(&without_a_word), "{without_a_word:?}");
+    let beat = Event::Heard(1, Message::Beat(Calls::default()));
+    let gone = Event::Unreachable { peer: 1, why: Unreached::Gone };
+    let died = Single::of_an_orphan().actions([Event::Linked(1), beat, Event::Ended(1), gone]);
+    assert!(fails(&died), "{died:?}");
 }
