@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::entry::Entry;
 use crate::gpu::Gpus;
 use crate::tree::Tree;
 use crate::{Facts, rdma};
@@ -39,19 +40,6 @@ use crate::{Facts, rdma};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
     entries: BTreeMap<String, Entry>,
-}
-
-/// What stands at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// A directory.
-    Directory,
-    /// A file's text.
-    Text(String),
-    /// A file that the kernel refuses to read.
-    Unreadable,
-    /// A link.
-    Link(String),
 }
 
 /// Why a text is no captured machine.

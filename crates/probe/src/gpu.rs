@@ -13,7 +13,7 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::captured::Entry;
+use crate::entry::Entry;
 use crate::pci::{PciLink, real_lanes};
 use crate::text;
 use crate::tree::Tree;

@@ -25,6 +25,7 @@ use std::time::Duration;
 mod ailment;
 mod assemble;
 mod captured;
+mod entry;
 mod file;
 mod gpu;
 mod kind;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::captured::Entry;
+use crate::entry::Entry;
 use crate::text;
 
 /// A directory that holds `sys` and `proc`: `/`, or a copy of parts of another machine's.

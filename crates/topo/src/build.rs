@@ -8,9 +8,8 @@ use crate::builder::{Builder, Far, Pending, Place};
 use crate::bus_id::BusId;
 use crate::devices::{self, Class};
 use crate::error::{Fault, ReadError, quote};
-use crate::graph::{
-    Arch, Cpu, Host, Link, LinkKind, NvSwitch, Pci, Remark, Topology, VertexId, VertexKind,
-};
+use crate::graph::{Host, Link, LinkKind, NvSwitch, Pci, Remark, Topology, VertexId, VertexKind};
+use crate::model::{Arch, Cpu};
 use crate::parts;
 use crate::rates;
 use crate::shown;

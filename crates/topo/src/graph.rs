@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bus_id::BusId;
 use crate::error::quote;
+use crate::model::{Cpu, GpuModel};
 use crate::rates;
 use crate::unit::Bandwidth;
 use crate::xml::{Document, Position};
@@ -83,37 +84,6 @@ pub enum VertexKind {
     Device(Pci),
 }
 
-/// A processor's architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arch {
-    /// x86_64.
-    X86,
-    /// arm64.
-    Arm,
-    /// ppc64.
-    Power,
-    /// Another, or none was told.
-    Other,
-}
-
-/// A NUMA node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cpu {
-    /// Its number; `None` where the description says −1.
-    pub numa: Option<u32>,
-    /// Architecture.
-    pub arch: Arch,
-    /// CPUID's vendor, such as `GenuineIntel`.
-    pub vendor: Option<String>,
-    /// CPUID's family.
-    pub family: Option<u32>,
-    /// CPUID's model.
-    pub model: Option<u32>,
-    /// Its cores, as a mask of hexadecimal words with commas, highest first.
-    pub affinity: Option<String>,
-}
-
 /// A device's place on PCI and the link that it hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pci {
@@ -140,23 +110,6 @@ impl Pci {
         let rate = self.mega_transfers.unwrap_or(rates::UNKNOWN_PCIE_MT);
         rates::pcie(rate, lanes).unwrap_or_default()
     }
-}
-
-/// Who made a GPU, and which generation it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GpuModel {
-    /// NVIDIA's, by compute capability times 10.
-    Nvidia {
-        /// Such as 90.
-        sm: u32,
-    },
-    /// AMD's.
-    Amd {
-        /// Its architecture, such as `gfx942`, or `908` in older files.
-        gcn: String,
-    },
-    /// Not told.
-    Unknown,
 }
 
 /// A GPU.
@@ -392,6 +345,11 @@ impl Topology {
             at = self.vertex(at).parent?;
         }
         Some(at)
+    }
+
+    /// Whether a GPU is on one module with its processor, and moves no data over PCIe.
+    pub(crate) fn is_on_module(&self, gpu: VertexId) -> bool {
+        self.links_of(gpu).iter().any(|link| link.kind == LinkKind::C2c)
     }
 
     /// A short name that only this vertex has: `GPU0`, `mlx5_0`, `CPU1`, `SW3`; with the host's number

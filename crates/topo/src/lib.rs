@@ -50,6 +50,7 @@ mod error;
 pub mod fabric;
 mod graph;
 mod lint;
+mod model;
 mod parts;
 mod path;
 mod paths;
@@ -66,10 +67,11 @@ pub use canonical::{Cluster, TopologyFingerprint};
 pub use diff::{Difference, MOST_TOLD, diff};
 pub use error::{Fault, ReadError};
 pub use graph::{
-    Arch, Cpu, Gpu, GpuModel, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology,
-    Verbs, Vertex, VertexId, VertexKind,
+    Gpu, Host, Label, Link, LinkKind, Nic, NvSwitch, Pci, Port, Topology, Verbs, Vertex, VertexId,
+    VertexKind,
 };
 pub use lint::{Finding, Rule, Severity, lint, lint_nodes, lint_with_paths};
+pub use model::{Arch, Cpu, GpuModel};
 pub use path::{Hop, Path, PathKind, PathTree};
 pub use paths::{MOST_ENDS, MOST_STEPS, Paths, Relayed, TooLarge};
 pub use rails::Rails;

@@ -4,7 +4,7 @@
 //! Unless said otherwise a figure is the one that NCCL 2.30 plans with (`src/graph/topo.h`): what the
 //! link was measured to carry one way, not its signalling rate. RCCL's are those of its `topo.h`.
 
-use crate::graph::{Arch, Cpu, GpuModel};
+use crate::model::{Arch, Cpu, GpuModel};
 use crate::unit::Bandwidth;
 
 /// Inside one device: 5 TB/s.

@@ -6,9 +6,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::graph::{GpuModel, Pci, Remark, Topology, VertexId, VertexKind};
-use crate::lint::pci::on_module;
-use crate::lint::{Findings, Rule, Severity, counted, named, verb};
+use crate::graph::{Pci, Remark, Topology, VertexId, VertexKind};
+use crate::lint::{Findings, Rule, Severity, counted, named, transfers, verb};
+use crate::model::GpuModel;
 use crate::rates;
 use crate::unit::Bandwidth;
 
@@ -46,7 +46,7 @@ pub fn check(topology: &Topology, findings: &mut Findings<'_>) -> Vec<VertexId> 
 fn judged(topology: &Topology, id: VertexId) -> Option<Judged<'_>> {
     let vertex = topology.vertex(id);
     let (pci, is_gpu, like) = match &vertex.kind {
-        VertexKind::Gpu(gpu) if !on_module(topology, id) => {
+        VertexKind::Gpu(gpu) if !topology.is_on_module(id) => {
             let like = match &gpu.model {
                 GpuModel::Nvidia { sm } => Some(Like::Gpu(Some(*sm), String::new())),
                 GpuModel::Amd { gcn } => Some(Like::Gpu(None, gcn.clone())),
@@ -278,12 +278,4 @@ fn check_ports(topology: &Topology, below: &[VertexId], findings: &mut Findings<
 fn signals((rate, lanes): Has) -> u64 {
     let all = u64::from(rate) * u64::from(lanes);
     if rate <= 5_000 { all * 8 / 10 } else { all * 128 / 130 }
-}
-
-/// `16 GT/s`.
-pub fn transfers(rate: u32) -> String {
-    match rate % 1000 {
-        0 => format!("{} GT/s", rate / 1000),
-        rest => format!("{}.{} GT/s", rate / 1000, rest / 100),
-    }
 }

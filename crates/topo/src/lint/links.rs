@@ -4,8 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::graph::{GpuModel, LinkKind, Remark, Topology, VertexId};
+use crate::graph::{LinkKind, Remark, Topology, VertexId};
 use crate::lint::{Finding, Findings, Rule, Severity, counted, list, verb};
+use crate::model::GpuModel;
 use crate::paths::Paths;
 
 pub fn check_nvlinks(topology: &Topology, found: &mut Vec<Finding>) {

@@ -228,6 +228,14 @@ impl<'a> Findings<'a> {
     }
 }
 
+/// `16 GT/s`.
+fn transfers(rate: u32) -> String {
+    match rate % 1000 {
+        0 => alloc::format!("{} GT/s", rate / 1000),
+        rest => alloc::format!("{}.{} GT/s", rate / 1000, rest / 100),
+    }
+}
+
 /// `8 GPUs`, `1 GPU`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
     alloc::format!("{count} {what}{}", if count == 1 { "" } else { "s" })

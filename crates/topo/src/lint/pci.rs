@@ -5,8 +5,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::graph::{Cpu, LinkKind, Topology, VertexId, VertexKind};
+use crate::graph::{LinkKind, Topology, VertexId, VertexKind};
 use crate::lint::{Finding, Findings, Rule, Severity, counted, link, list, named, shape, verb};
+use crate::model::Cpu;
 
 /// As many GPUs and NICs directly below processors are taken for a tree that was lost.
 const FLAT: usize = 4;
@@ -58,11 +59,6 @@ pub fn check(topology: &Topology, found: &mut Vec<Finding>) {
     check_cpus(topology, &mut findings);
 }
 
-/// Whether a GPU is on one module with its processor, and moves no data over PCIe.
-pub fn on_module(topology: &Topology, gpu: VertexId) -> bool {
-    topology.links_of(gpu).iter().any(|link| link.kind == LinkKind::C2c)
-}
-
 fn check_tree(topology: &Topology, findings: &mut Findings<'_>) {
     let mut devices = Vec::new();
     let mut switches = 0;
@@ -79,7 +75,7 @@ fn check_tree(topology: &Topology, findings: &mut Findings<'_>) {
     if switches > 0
         || devices.len() < FLAT
         || gpus < 2
-        || topology.gpus().iter().any(|&gpu| on_module(topology, gpu))
+        || topology.gpus().iter().any(|&gpu| topology.is_on_module(gpu))
     {
         return;
     }

@@ -6,9 +6,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::graph::{Pci, Topology, VertexId, VertexKind};
-use crate::lint::link::transfers;
-use crate::lint::pci::on_module;
-use crate::lint::{Findings, Rule, Severity, counted, list, named, verb};
+use crate::lint::{Findings, Rule, Severity, counted, list, named, transfers, verb};
 use crate::rates;
 use crate::unit::Bandwidth;
 
@@ -28,7 +26,7 @@ struct Below {
 impl Below {
     fn add(&mut self, topology: &Topology, id: VertexId) {
         let pci = match &topology.vertex(id).kind {
-            VertexKind::Gpu(gpu) if !on_module(topology, id) => {
+            VertexKind::Gpu(gpu) if !topology.is_on_module(id) => {
                 self.gpus.push(id);
                 &gpu.pci
             }

@@ -5,8 +5,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::graph::{GpuModel, LinkKind, Topology, VertexKind};
+use crate::graph::{LinkKind, Topology, VertexKind};
 use crate::lint::counted;
+use crate::model::GpuModel;
 use crate::rails::Rails;
 use crate::render::words::{product, speed};
 

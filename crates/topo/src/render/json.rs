@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::bus_id::BusId;
-use crate::graph::{GpuModel, Link, LinkKind, Topology, Verbs, VertexId, VertexKind};
+use crate::graph::{Link, LinkKind, Topology, Verbs, VertexId, VertexKind};
 use crate::lint::{Finding, Rule, Severity, lint_with_paths};
+use crate::model::GpuModel;
 use crate::path::PathKind;
 use crate::paths::{Paths, TooLarge};
 use crate::rails::Rails;

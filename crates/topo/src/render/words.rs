@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::devices;
-use crate::graph::{GpuModel, LinkKind, Pci, Topology, Verbs, VertexId, VertexKind};
+use crate::graph::{LinkKind, Pci, Topology, Verbs, VertexId, VertexKind};
+use crate::model::GpuModel;
 use crate::rails::Rails;
 use crate::rates;
 use crate::unit::Bandwidth;
