@@ -90,6 +90,14 @@ pub enum BootstrapError {
         /// Why, in its own words.
         why: String,
     },
+    /// A rank failed before it could meet the others.
+    #[error("{who} gave up before it met the others: {why}")]
+    GaveUp {
+        /// The rank.
+        who: Claimant,
+        /// Why, in its own words.
+        why: String,
+    },
     /// All ranks of the world had come already.
     #[error(
         "{who} came to a meeting at which all {size} ranks had met already: it is one process too many, or was \

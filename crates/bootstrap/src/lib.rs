@@ -14,7 +14,9 @@ mod pmi1;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
-pub use meeting::{Description, GivenUp, MeetingHost, REMARK, meet, meet_again, meet_describing};
+pub use meeting::{
+    Description, GivenUp, MeetingHost, REMARK, give_up, meet, meet_again, meet_describing,
+};
 pub use monitor::{
     Ailment, Application, CallMark, Cause, Conflict, DeadPath, Describe, LinkEnd, Look, Monitor,
     MonitorOptions, Report, Signature, Statement, Verdict, Wait, WaitOn,

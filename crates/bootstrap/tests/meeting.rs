@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crosstie_bootstrap::{
-    BootstrapError, Description, Machine, MeetingHost, Record, World, meet, meet_describing,
+    BootstrapError, Description, Machine, MeetingHost, Record, World, give_up, meet,
+    meet_describing,
 };
 use crosstie_launch::{Identity, Launcher, Meeting};
 use crosstie_net::{Dial, Link, ListenOptions, Listener, Purpose, Secret, Target, UniqueId, dial};
@@ -235,6 +236,29 @@ fn a_rank_that_is_given_up_returns_at_once_and_tells_the_others_why() {
         assert_eq!((who.rank, why.as_str()), (0, "no more work"));
     }
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_rank_that_gives_up_before_it_meets_is_named_to_all_those_who_come_later_too() {
+    for (number, lame) in [(0, 2), (1, 0)] {
+        let meeting = if number == 0 { root(free_port(), "lame") } else { job("lame") };
+        let started = Instant::now();
+        let one = |who: Identity| {
+            if who.rank == lame {
+                let why = "CT-002: a setting".to_owned();
+                return give_up(&who, &listener(), why, in_ms(20_000)).unwrap();
+            }
+            // The others start one after the other, the last when all who were there know the end.
+            thread::sleep(Duration::from_millis(u64::from(who.rank) * 300));
+            let error = come(who, 20_000, |_| {}).unwrap_err();
+            let BootstrapError::GaveUp { who, why } = &error else { panic!("{error}") };
+            assert_eq!((who.rank, why.as_str()), (lame, "CT-002: a setting"));
+        };
+        thread::scope(|s| {
+            world_of(4, &meeting).into_iter().for_each(|who| _ = s.spawn(|| one(who)));
+        });
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
 }
 
 #[test]

@@ -296,7 +296,7 @@ fn of_meeting(error: &BootstrapError) -> u16 {
         BootstrapError::Duplicate { .. } => 11,
         BootstrapError::SizeDiffers { .. } => 12,
         BootstrapError::ListsDiffer { .. } => 22,
-        BootstrapError::Withdrawn { .. } => 23,
+        BootstrapError::Withdrawn { .. } | BootstrapError::GaveUp { .. } => 23,
         BootstrapError::Disagreement { .. } => 13,
         BootstrapError::Died { .. } => 14,
         BootstrapError::Complete { .. } => 15,

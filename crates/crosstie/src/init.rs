@@ -12,7 +12,7 @@ use crosstie_bootstrap::{
 };
 use crosstie_exec::{Engine, WaitPolicy};
 use crosstie_ir::{InputsFingerprint, Rank};
-use crosstie_launch::Identity;
+use crosstie_launch::{Environment, Explicit, Identity};
 use crosstie_net::{
     Descriptors, Inbox, ListenOptions, Listener, NetError, Reserved, Secret, Target,
 };
@@ -43,9 +43,36 @@ impl Settings {
     /// Any: ranks that never came are named at the deadline, ranks that fail while all connect are
     /// named to all at once ([`Error::Failed`]).
     pub fn connect(self) -> Result<Communicator, Error> {
-        let settings = self.resolve(crosstie_launch::environment(std::env::vars_os()))?;
-        let cancel = settings.terms.cancel.clone();
-        connect(settings).map_err(|error| or_cancelled(&cancel, error))
+        let environment = crosstie_launch::environment(std::env::vars_os());
+        let (explicit, cancel) = (self.explicit.clone(), self.terms.cancel.clone());
+        let prepared = self.resolve(environment.clone()).and_then(prepare);
+        match prepared {
+            Ok(prepared) => connect(prepared).map_err(|error| or_cancelled(&cancel, error)),
+            Err(error) => {
+                if !cancel.is_cancelled() {
+                    tell_others(&explicit, &environment, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How long a rank that failed before it met the others tries to tell them so.
+const TELLING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Tells those who wait at the meeting that this rank does not come, and why, if it knows who it is.
+fn tell_others(explicit: &Explicit, environment: &Environment, error: &Error) {
+    let Ok(identity) = crosstie_launch::identify(explicit, environment) else { return };
+    if identity.size == 1 {
+        return;
+    }
+    let (rank, why) = (identity.rank, format!("{}: {error}", error.code()));
+    tracing::error!("rank {rank} gives up, and tells the others: {why}");
+    let Ok(listener) = Listener::shared(&ListenOptions::default()) else { return };
+    let deadline = Instant::now() + TELLING_LIMIT;
+    if let Err(error) = crosstie_bootstrap::give_up(&identity, &listener, why, deadline) {
+        tracing::debug!(%error, "the others were not told");
     }
 }
 
@@ -86,7 +113,17 @@ fn or_descriptors(ranks: u32, error: Error) -> Error {
 const TOO_MANY_HERE: i32 = 24;
 const TOO_MANY_ON_THE_HOST: i32 = 23;
 
-fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
+/// A rank that is ready to meet the others.
+struct Prepared {
+    settings: Resolved,
+    identity: Identity,
+    deadline: Instant,
+    descriptors: Reserved,
+    listener: Arc<Listener>,
+    record: Record,
+}
+
+fn prepare(settings: Resolved) -> Result<Prepared, Error> {
     let deadline = Instant::now() + settings.init_timeout;
     let identity = crosstie_launch::identify(&settings.explicit, &settings.environment)?;
     if identity.rank == 0 {
@@ -96,7 +133,6 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
         return Err(Error::Cancelled { why });
     }
     settings.rails.check_nics()?;
-    let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
     let descriptors = Reserved::for_rank_of(identity.size);
     let listener = Listener::shared(&ListenOptions {
         ports: settings.ports.clone(),
@@ -104,6 +140,12 @@ fn connect(mut settings: Resolved) -> Result<Communicator, Error> {
         interface: settings.interface.clone(),
     })?;
     let record = own_record(&settings, &identity, &listener)?;
+    Ok(Prepared { settings, identity, deadline, descriptors, listener, record })
+}
+
+fn connect(prepared: Prepared) -> Result<Communicator, Error> {
+    let Prepared { mut settings, identity, deadline, descriptors, listener, record } = prepared;
+    let _span = tracing::info_span!("init", rank = identity.rank, size = identity.size).entered();
     let world = {
         let _span = tracing::info_span!("meeting").entered();
         let ports = settings.verbs.ports.as_ref();

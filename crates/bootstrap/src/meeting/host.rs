@@ -5,10 +5,12 @@
 //!    the patience of one is nearly over; the host is dropped.
 //! 3. Where ranks can describe their machines, one of each machine is asked before all are told that they have met.
 //! 4. From then on every guest, also one still to come, is told the end. The thread lives until the host is dropped,
-//!    and then until each guest has been told, but no longer than [`FAREWELL`].
+//!    and then until each guest has been told, but no longer than [`FAREWELL`]; where a rank came to say that it gives
+//!    up, until all ranks have been told, but no longer than [`FAREWELL_TO_ALL`].
 //! 5. A meeting at a place that the same ranks may use for their next one closes its door before it tells the table,
 //!    or that ranks are missing: who comes back must not find the old meeting.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -29,6 +31,8 @@ use crate::world::Record;
 
 /// How long a dropped host goes on telling its guests the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same where a rank gave up before it met the others: those who come later are to learn it as well.
+const FAREWELL_TO_ALL: Duration = Duration::from_secs(5);
 /// How long a guest may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 const OPENING: &str = "opening a meeting";
@@ -80,6 +84,8 @@ impl MeetingHost {
             first_came: None,
             next_notice: FIRST_NOTICE,
             told: None,
+            seen: BTreeSet::new(),
+            told_to: None,
             mismatches: Vec::new(),
             leaves_by: None,
         };
@@ -136,6 +142,10 @@ struct Service {
     /// How long the first to come will have waited when the ranks still missing are named in the log.
     next_notice: Duration,
     told: Option<End>,
+    /// Those who have come, in whatever state the meeting was.
+    seen: BTreeSet<u32>,
+    /// How many there will be, where those who have yet to come are waited for, to be told the end.
+    told_to: Option<u32>,
     /// Version mismatches, for the error that names who did not come.
     mismatches: Vec<String>,
     /// When to leave whether or not all guests were told; set when the host is dropped.
@@ -233,6 +243,7 @@ impl Service {
             }
         };
         guest.joined(join.record.rank, join.patience);
+        self.seen.insert(join.record.rank);
         match (&self.told, &self.describing) {
             (Some(End::Table(_)), _) | (None, Some(_)) => {
                 let error = self.gathering.too_late(&join.record);
@@ -249,8 +260,14 @@ impl Service {
     fn admit(&mut self, join: Join) {
         self.first_came.get_or_insert_with(Instant::now);
         let agrees = self.gathering.agree(&join.of, &join.record);
-        match agrees.and_then(|()| self.gathering.join(join.size, join.record)) {
+        let (who, size) = (join.record.claimant(), join.size);
+        match agrees.and_then(|()| self.gathering.join(size, join.record)) {
             Err(error) => self.end(Err(error)),
+            Ok(()) if join.gives_up.is_some() => {
+                self.told_to = Some(size);
+                let why = join.gives_up.unwrap_or_default();
+                self.end(Err(BootstrapError::GaveUp { who, why }));
+            }
             Ok(()) if self.gathering.complete() => self.met(),
             Ok(()) => {}
         }
@@ -315,8 +332,8 @@ impl Service {
         );
         match self.door {
             Door::Closes if met || is_tried_again => self.inbox = None,
-            Door::Announced(_) => self.door = Door::Stays,
-            Door::Closes | Door::Stays => {}
+            Door::Announced(_) if self.told_to.is_none() => self.door = Door::Stays,
+            Door::Closes | Door::Stays | Door::Announced(_) => {}
         }
         let table = |(records, kinds)| Outcome::Table { records, kinds };
         let outcome = outcome.map_or_else(Outcome::Failed, table);
@@ -337,7 +354,8 @@ impl Service {
             tracing::warn!("still waiting: {}", self.missing(now));
         }
         if self.leaves_by.is_none() && self.stop.load(Ordering::Acquire) {
-            self.leaves_by = Some(now + FAREWELL);
+            let lasts = if self.told_to.is_some() { FAREWELL_TO_ALL } else { FAREWELL };
+            self.leaves_by = Some(now + lasts);
             let reason = format!("the process on {} that served it has stopped", host_name());
             self.fail_once(BootstrapError::CalledOff { reason });
         }
@@ -361,7 +379,9 @@ impl Service {
 
     fn leaves(&self) -> bool {
         let waiting = self.guests.iter().any(|guest| guest.rank.is_some() && !guest.was_told());
-        self.leaves_by.is_some_and(|limit| !waiting || Instant::now() >= limit)
+        let to_come = self.told_to.is_some_and(|size| self.seen.len() < size as usize);
+        let is_done = !waiting && !to_come;
+        self.leaves_by.is_some_and(|limit| is_done || Instant::now() >= limit)
     }
 
     fn sleep(&self) -> std::io::Result<usize> {

@@ -21,6 +21,9 @@ pub(crate) struct Join {
     /// Those who meet, by their numbers in the world that they leave; empty where they leave none.
     #[serde(default)]
     pub(crate) of: Vec<u32>,
+    /// Why it does not meet the others, where it came to say that.
+    #[serde(default)]
+    pub(crate) gives_up: Option<String>,
     pub(crate) record: Record,
 }
 
@@ -39,7 +42,7 @@ impl Join {
     /// That of a rank that waits until `deadline`.
     pub(crate) fn new(size: u32, record: Record, deadline: Instant) -> Join {
         let patience = deadline.saturating_duration_since(Instant::now());
-        Join { size, patience, of: Vec::new(), record }
+        Join { size, patience, of: Vec::new(), gives_up: None, record }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, BootstrapError> {

@@ -75,6 +75,25 @@ pub fn meet_describing(
     Ok(World { rank, size, secret, records, kinds, phases: phases.ended })
 }
 
+/// Tells all ranks that this one does not come, and why: it failed before. Returns when the meeting's host knows it, or
+/// at the `deadline`; rank 0, which serves the meeting, stays for a few seconds to tell it to those who come.
+pub fn give_up(
+    identity: &Identity,
+    listener: &Arc<Listener>,
+    why: String,
+    deadline: Instant,
+) -> Result<(), BootstrapError> {
+    let Some(place) = Place::find(identity, listener, deadline)? else { return Ok(()) };
+    let link = reach(identity, &place, deadline, &|| None)?;
+    let own = Record::of_this_process(identity.rank, Vec::new());
+    let join = Join { gives_up: Some(why), ..Join::new(identity.size, own, deadline) };
+    match attend(link, &place, join, deadline, &|| None, &|| None) {
+        // All are told the same, this rank too.
+        Err(BootstrapError::GaveUp { .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Brings `ranks` of a world together again, to make a world of their own: those that are left after a failure.
 ///
 /// Each of them calls it with the same list and `purpose`; the lowest serves the meeting. An error tells ranks by

@@ -346,11 +346,14 @@ const ENTRIES: &[Explanation] = &[
     },
     Explanation {
         number: 23,
-        title: "a rank was given up by its program during the meeting",
+        title: "a rank gave up before all had met",
         blame: Blame::Peer,
-        remedy: "look at the program of the rank named",
-        meaning: "A rank came to the meeting, and its program ended its connecting before all had come.",
+        remedy: "look at what the rank named says of it",
+        meaning: "A rank failed before it could meet the others, and told them so; or it came to the meeting, and its \
+                  program ended its connecting before all had come.",
         causes: &[
+            "a setting of that rank cannot be understood, or does not fit its host",
+            "that rank's host refused what it needs",
             "the program of that rank called ncclCommAbort, or cancelled, while it connected",
         ],
     },

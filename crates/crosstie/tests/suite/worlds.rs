@@ -109,3 +109,24 @@ fn one_thread_leaves_with_many_ranks_one_after_the_other_without_waiting() {
     // Where each waits for the next, 200 ms each.
     assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
 }
+
+#[test]
+fn one_ranks_mistyped_setting_ends_the_waiting_of_all_at_once() {
+    let (_meeting, id) = Meeting::open().unwrap();
+    let started = Instant::now();
+    let error = |rank: u32, id| {
+        let settings = Settings::default().rank(rank).size(3).id(id);
+        let settings = if rank == 1 { settings.slot_bytes(63) } else { settings };
+        settings.connect().map(drop).unwrap_err()
+    };
+    let errors: Vec<Error> = thread::scope(|scope| {
+        let ranks = [0, 1, 2].map(|rank| (rank, id.clone()));
+        let ranks = ranks.map(|(rank, id)| scope.spawn(move || error(rank, id)));
+        ranks.map(|rank| rank.join().unwrap()).into()
+    });
+    let codes: Vec<String> = errors.iter().map(|error| error.code().to_string()).collect();
+    assert_eq!(codes, ["CT-023", "CT-002", "CT-023"]);
+    let text = errors[0].to_string();
+    assert!(text.starts_with("rank 1 (host ") && text.contains("CT-002: "), "{text}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
