@@ -81,9 +81,15 @@ impl Rails {
         Self { have_nics: false, ..Self::with(count, places, members, rails_of) }
     }
 
-    /// The same where somebody named a NIC for each.
+    /// The same where somebody named a NIC for each: where a node has more of them than ranks, those that nobody is on
+    /// are dealt out over its ranks.
     #[must_use]
-    pub fn of_named_nics(self) -> Self {
+    pub fn of_named_nics(mut self) -> Self {
+        for (here, node) in self.members.iter().zip(0..) {
+            for (rail, &rank) in (0..self.count).zip(here.iter().cycle()) {
+                self.owners.entry((node, rail)).or_insert(rank);
+            }
+        }
         Self { have_nics: true, ..self }
     }
 
@@ -150,6 +156,16 @@ impl Rails {
     pub fn owned_by(&self, rank: Rank) -> Option<u32> {
         let rail = self.rail_of(rank)?;
         (self.entry(rank, rail) == Some(rank)).then_some(rail)
+    }
+
+    /// The rails whose NICs are those of `rank`: its first one, and behind it all others that it owns.
+    pub fn nics_of(&self, rank: Rank) -> Vec<u32> {
+        let Some((&node, first)) = self.places.get(rank.0 as usize).zip(self.rail_of(rank)) else {
+            return Vec::new();
+        };
+        let here = self.owners.range((node, 0)..=(node, u32::MAX));
+        let others = here.filter(|&(&(_, rail), &owner)| owner == rank && rail != first);
+        [first].into_iter().chain(others.map(|(&(_, rail), _)| rail)).collect()
     }
 
     /// Who of the node of `src` puts what it sends on a rail.

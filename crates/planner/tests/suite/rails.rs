@@ -38,6 +38,19 @@ fn fewer_rails_than_ranks_are_shared_and_a_nic_without_an_owner_is_not_used() {
     assert_eq!([way(0, 3), way(3, 0)], [Some(Route::Network), Some(Route::Relayed(Rank(1)))]);
 }
 
+/// Two ranks share four NICs of their node; on the other node one rank has all four.
+#[test]
+fn nics_that_are_named_are_dealt_out_over_the_ranks_of_a_node() {
+    let (nodes, unnamed) = rails(&[0, 0, 1], Some(4));
+    let named = unnamed.clone().of_named_nics();
+    let of = |rails: &Rails| [0, 1, 2].map(|rank| rails.nics_of(Rank(rank)));
+    assert_eq!(of(&unnamed), [vec![0], vec![1], vec![0]]);
+    assert_eq!(of(&named), [vec![0, 2], vec![1, 3], vec![0, 1, 2, 3]]);
+    let way = |src, dst| route(Rank(src), Rank(dst), ChannelId(0), &nodes, Some(&named));
+    assert_eq!(named.crossing(Rank(2), Rank(1), ChannelId(0)), None, "it has a NIC there");
+    assert_eq!([way(2, 1), way(1, 2)], [Some(Route::Network), Some(Route::Relayed(Rank(0)))]);
+}
+
 #[test]
 fn rails_that_are_told_are_shared_and_owned_by_the_first_rank_of_a_node_on_them() {
     let nodes = Nodes::new(vec![0, 1, 0, 1, 0, 1]).expect("ranks");
