@@ -52,8 +52,8 @@ pub struct Communicator {
     pub(crate) _descriptors: Reserved, // For as long as it lives.
     /// Over what each of its wires leads.
     pub(crate) over: Vec<Over>,
-    /// The port of an RDMA device that they leave from, where some do.
-    pub(crate) port: Option<(String, u8)>,
+    /// The ports of RDMA devices that they leave from, where some do.
+    pub(crate) ports: Vec<(String, u8)>,
     /// What they take of an RDMA device, where some lead over one.
     pub(crate) verbs_needs: Option<VerbsNeeds>,
     pub(crate) has_left: bool,

@@ -229,9 +229,7 @@ pub(crate) fn join(
             let error = or_cancelled(cancel, or_descriptors(size, error));
             return Err(blame(monitor, &place, error));
         }
-        if let Some((device, port)) = connected.rdma.clone() {
-            ways.sends_over(device, port);
-        }
+        ways.sends_over(connected.ports.clone());
         let paths = std::mem::take(&mut connected.paths);
         tracing::debug!(over = ?connected.over, "wires");
         watch_paths(&monitor, paths, Arc::clone(&ways), settings.stall);
@@ -242,7 +240,7 @@ pub(crate) fn join(
     tracing::debug!(phases = ?world.phases, "connected");
 
     let wait = wait_policy(&world);
-    let Connected { endpoints, heap, over, rdma, .. } = connected;
+    let Connected { endpoints, heap, over, ports, .. } = connected;
     let slot_memory = endpoints.iter().map(|endpoint| endpoint.slot_memory()).sum();
     let engine = Engine::new(Rank(world.rank), world.size, endpoints, Arc::clone(&doorbell), wait)?;
     if let Some(bytes) = settings.protocol.lend_from() {
@@ -265,7 +263,7 @@ pub(crate) fn join(
         slot_memory,
         _descriptors: descriptors,
         over,
-        port: rdma,
+        ports: ports.into_iter().map(|it| (it.device, it.port)).collect(),
         verbs_needs,
         has_left: false,
         unshared: PhantomData,

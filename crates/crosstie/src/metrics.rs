@@ -26,10 +26,10 @@ pub struct TransportCounters {
     pub flushes: Flushes,
 }
 
-/// What has left from this rank's NIC.
+/// What has left from this rank's NIC, or from all of its NICs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NicCounters {
-    /// The rail that it is on.
+    /// The rail that it is on, or the first of them is.
     pub rail: u32,
     /// The wires that it sends on: one for each receiver, shared by all ranks of the node that send by it.
     pub wires: Vec<WireCounters>,
@@ -52,9 +52,9 @@ pub struct Metrics {
     pub nic: NicCounters,
     /// Over what the wires of this rank lead, and where not over verbs, why not.
     pub over: Vec<Over>,
-    /// The RDMA device that this rank sends over, and its port, where some of its wires lead over ibverbs.
-    pub port: Option<(String, u8)>,
-    /// What the wires of this rank take of an RDMA device, where some of them lead over ibverbs: if all do. What is
+    /// The RDMA devices that this rank sends over, each with its port, where some of its wires lead over ibverbs.
+    pub ports: Vec<(String, u8)>,
+    /// What the wires of this rank take of an RDMA device, where some of them lead over ibverbs: if all are on it. What is
     /// registered of buffers comes on top.
     pub verbs: Option<VerbsNeeds>,
     /// Bytes that messages pass through on their way: this rank's share of the slots of all connections,
@@ -119,7 +119,7 @@ impl Communicator {
             transports: self.counters(),
             nic: self.nic(),
             over: self.over.clone(),
-            port: self.port.clone(),
+            ports: self.ports.clone(),
             verbs: self.verbs_needs,
             slot_bytes: self.slot_memory,
             scratch_bytes: self.engine.scratch_bytes(),
@@ -142,9 +142,11 @@ impl Communicator {
                 && rails.carrier(own, peer) == Some(own)
                 && rails.crossing(own, peer, ChannelId(0)).is_none()
         };
+        let own_nics = rails.nics_of(Rank(own));
+        let meets = |peer| rails.nics_of(Rank(peer)).iter().any(|rail| own_nics.contains(rail));
         let crosses = |wire: &&WireCounters| {
             let peer = wire.peer;
-            rail(peer) != rail(own) && node(peer) != node(own) && !carries(peer)
+            !meets(peer) && node(peer) != node(own) && !carries(peer)
         };
         NicCounters {
             rail: rail(own),

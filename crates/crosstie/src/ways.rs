@@ -23,8 +23,17 @@ pub(crate) struct Ways {
     pxn: Pxn,
     /// The address of this rank's own NIC, where somebody named it.
     nic: Option<IpAddr>,
-    /// The RDMA device that it sends over, and the port, where it does.
-    rdma: OnceLock<(String, u8)>,
+    /// The ports of RDMA devices that it sends by, where it does.
+    rdma: OnceLock<Vec<RdmaPort>>,
+}
+
+/// A port that a rank sends by over ibverbs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RdmaPort {
+    pub device: String,
+    pub port: u8,
+    /// The address that was named for it.
+    pub nic: Option<IpAddr>,
 }
 
 impl Ways {
@@ -131,19 +140,22 @@ impl Ways {
         DeadPath { peer, detail, guess }
     }
 
-    /// This rank sends over that port of an RDMA device.
-    pub fn sends_over(&self, device: String, port: u8) {
-        self.rdma.get_or_init(|| (device, port));
+    /// This rank sends by those ports of RDMA devices.
+    pub fn sends_over(&self, ports: Vec<RdmaPort>) {
+        self.rdma.get_or_init(|| ports);
     }
 
-    /// What ails the port of the RDMA device that this rank sends over.
+    /// What ails the first of the ports of RDMA devices that this rank sends by which is not up.
     fn port_ailment(&self) -> Option<String> {
-        let (device, port) = self.rdma.get()?;
+        self.rdma.get()?.iter().find_map(|port| self.ailment_of(port))
+    }
+
+    fn ailment_of(&self, RdmaPort { device, port, nic }: &RdmaPort) -> Option<String> {
         let file = format!("/sys/class/infiniband/{device}/ports/{port}/state");
         // A number, a colon, and a word.
         let told = fs::read_to_string(file).ok()?;
         let state = told.rsplit(':').next().unwrap_or_default().trim();
-        let ip = self.nic.map_or_else(String::new, |ip| format!(" ({})", ip.to_canonical()));
+        let ip = nic.map_or_else(String::new, |ip| format!(" ({})", ip.to_canonical()));
         let rank = self.rank;
         (state != "ACTIVE").then(|| {
             format!(

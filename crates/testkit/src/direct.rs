@@ -174,6 +174,31 @@ impl Network {
         rings.map(|ring| ring.expect("nothing has failed"))
     }
 
+    /// The two ends of a wire between two ranks with as many devices each, of which it is on those that `on` names: a lane
+    /// for each, the head's on the first.
+    ///
+    /// # Panics
+    /// As [`wire`](Self::wire); when there are no such devices.
+    pub fn wire_on(
+        &self,
+        on: &[usize],
+        one: &mut [Direct],
+        other: &mut [Direct],
+    ) -> [Ring<DirectPair>; 2] {
+        let memory = [&mut *one, &mut *other].map(|devices| {
+            RingMemory::new(&mut devices[on[0]]).expect("a device of this kind knows any memory")
+        });
+        let mut lanes_of = [Vec::new(), Vec::new()];
+        for (strand, &device) in (0..).zip(on) {
+            let pairs = self.pairs(&one[device], &other[device]);
+            lanes_of.iter_mut().zip(pairs).for_each(|(lanes, pair)| lanes.push((pair, strand)));
+        }
+        let ([a, b], [ones, others]) = (lanes_of, memory);
+        let places = [ones.place(), others.place()];
+        let rings = [ones.link_on(on, a, places[1]), others.link_on(on, b, places[0])];
+        rings.map(|ring| ring.expect("nothing has failed"))
+    }
+
     /// One end of a wire of so many lanes, and in place of the other a peer that says what a test wants.
     ///
     /// # Panics
@@ -310,6 +335,9 @@ impl State {
     }
 
     fn write(&self, device: usize, peer: usize, write: &Write) {
+        if write.from.is_empty() {
+            return;
+        }
         let from = self.known(device, write.key);
         assert!(
             part(from, Place::NONE, write.from).is_some(),

@@ -26,6 +26,11 @@ conformance!(with_numbers_that_wrap, Subject { connect: where_numbers_wrap, ..BA
 conformance!(with_chains_begun_anew, Subject { connect: stuttering, ..BARE });
 conformance!(on_three_lanes, Subject { connect: on_three_lanes, ..BARE });
 conformance!(on_three_lanes_behind_delays, Subject { connect: on_three_lanes, faults: Some(4) });
+conformance!(on_several_devices, Subject { connect: on_several_devices, ..BARE });
+conformance!(
+    on_several_devices_behind_delays,
+    Subject { connect: on_several_devices_and_anywhere, faults: Some(5) }
+);
 conformance!(beside_sockets, Subject { connect: beside_sockets, ..BARE });
 conformance!(beside_sockets_behind_delays, Subject { connect: beside_sockets, faults: Some(3) });
 
@@ -59,6 +64,20 @@ fn on_three_lanes(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endp
     boxed(endpoints_of(3, &Network::new(Some(7), true), ranks, channels, limits))
 }
 
+/// Each wire is on one, two or three of the three devices of either rank; slots are all that these know.
+fn on_several_devices(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    boxed(on_devices(&Network::new(Some(9), false), ranks, channels, limits))
+}
+
+/// The same to and from any memory, of which the ends tell each other as they use it.
+fn on_several_devices_and_anywhere(
+    ranks: u32,
+    channels: u16,
+    limits: Limits,
+) -> Vec<Box<dyn Endpoint>> {
+    boxed(on_devices(&Network::new(Some(10), true), ranks, channels, limits))
+}
+
 fn where_numbers_wrap(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
     let mut ends = endpoints(&Network::new(Some(5), true), ranks, channels, limits);
     ends.iter_mut().for_each(|end| end.number_from(u32::MAX - 2));
@@ -90,7 +109,7 @@ fn beside_sockets(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endp
     }
     let wires = joints.into_iter().zip(streams);
     let end = |(rank, (device, (joints, streams)))| {
-        let (device, relays) = ((device, "direct+tcp"), Relays::default());
+        let (device, relays) = ((vec![device], "direct+tcp"), Relays::default());
         let end = MixedEndpoint::of_both(device, rank, joints, streams, relays, channels, limits);
         Box::new(end.expect("memory")) as Box<dyn Endpoint>
     };
@@ -99,6 +118,30 @@ fn beside_sockets(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endp
 
 type Ends = Vec<PlacingEndpoint<Direct>>;
 type Joints = Vec<Joint<Ring<DirectPair>>>;
+
+/// The devices of a wire, by the sum of its ranks.
+const ON: [&[usize]; 4] = [&[0, 1], &[1, 0], &[2], &[2, 0, 1]];
+
+/// Three devices for each rank: rank r has those from 3 r on.
+fn on_devices(network: &Network, ranks: u32, channels: u16, limits: Limits) -> Ends {
+    let mut devices: Vec<Vec<Direct>> =
+        (0..ranks).map(|_| (0..3).map(|_| network.device()).collect()).collect();
+    let mut joints: Vec<Joints> = (0..ranks).map(|_| Vec::new()).collect();
+    for low in 0..ranks {
+        for high in low + 1..ranks {
+            let (lower, upper) = devices.split_at_mut(high as usize);
+            let on = ON[(low + high + 3) as usize % ON.len()];
+            let [at_low, at_high] = network.wire_on(on, &mut lower[low as usize], &mut upper[0]);
+            joints[low as usize].push(join(low, high, at_low));
+            joints[high as usize].push(join(high, low, at_high));
+        }
+    }
+    let end = |(rank, (devices, joints))| {
+        let end = PlacingEndpoint::new(devices, rank, joints, Relays::default(), channels, limits);
+        end.expect("memory")
+    };
+    (0..).zip(devices.into_iter().zip(joints)).map(end).collect()
+}
 
 fn join(rank: u32, peer: u32, link: Ring<DirectPair>) -> Joint<Ring<DirectPair>> {
     Joint { peer, link, outgoing: vec![rank], incoming: vec![peer] }
@@ -130,7 +173,8 @@ fn endpoints_of(
         }
     }
     let end = |(rank, (device, joints))| {
-        let end = PlacingEndpoint::new(device, rank, joints, Relays::default(), channels, limits);
+        let end =
+            PlacingEndpoint::new(vec![device], rank, joints, Relays::default(), channels, limits);
         end.expect("memory")
     };
     (0..).zip(devices.into_iter().zip(joints)).map(end).collect()
@@ -218,6 +262,28 @@ fn a_stream_one_way_costs_few_heads_the_other_way() {
     let [pieces, back] = [0, 1].map(|device| after[device] - before[device]);
     assert_eq!(pieces, 128, "chains for as many pieces");
     assert!((2..=6).contains(&back), "{back} chains back for {pieces}");
+}
+
+/// Two ranks whose wire is on two of the three devices of either.
+#[test]
+fn a_wire_on_two_devices_sends_as_much_by_either_once_the_peer_knows_the_keys_of_both() {
+    const LEN: usize = 256 << 10;
+    let (network, limits) = (Network::new(None, true), Limits { slots: 2, slot_bytes: LEN });
+    let mut ends = on_devices(&network, 2, 1, limits);
+    let second = ends.pop().expect("two ranks");
+    let mut world = World::new(boxed(vec![ends.pop().expect("two ranks"), second]));
+    (0..4).for_each(|_| world.progress());
+    let before = [0, 1, 2].map(|device| network.posted(device).writes);
+    for number in 0..16 {
+        world.send(PATH, &message(PATH, number, LEN));
+        assert!(world.receive(PATH, LEN, true) == message(PATH, number, LEN));
+    }
+    let after = [0, 1, 2].map(|device| network.posted(device).writes);
+    let [first, other, third] = [0, 1, 2].map(|device| after[device] - before[device]);
+    // Of 32 pieces each has half, and the end of a chain; all heads go on the first.
+    assert_eq!(third, 0, "the wire is not on it");
+    assert!((30..=32).contains(&other), "{other} writes on the other device");
+    assert!((48..=66).contains(&first), "{first} writes on the first device");
 }
 
 /// Long messages fill both rings of a wire at once; what each end has emptied still reaches the other.
@@ -413,7 +479,7 @@ fn a_peer_that_breaks_the_rules_of_rings_is_named() {
         let (link, mut stranger) = network.wire_to_stranger(1, &mut device);
         let joint = Joint { peer: 1, link, outgoing: vec![0], incoming: vec![1] };
         let joints = vec![joint];
-        let end = PlacingEndpoint::new(device, 0, joints, Relays::default(), 1, LIMITS);
+        let end = PlacingEndpoint::new(vec![device], 0, joints, Relays::default(), 1, LIMITS);
         let mut end = end.expect("memory");
         let receiver = end.receiver(1, 0).expect("the peer is there");
         assert!(end.poll(receiver).expect("the peer is alive").is_none());
@@ -458,7 +524,7 @@ fn told_by_a_stranger(heads: &[&[u8]], limits: &[usize]) -> (Vec<Vec<u8>>, u64, 
     let mut device = network.device();
     let (link, mut stranger) = network.wire_to_stranger(1, &mut device);
     let joints = vec![Joint { peer: 1, link, outgoing: vec![0], incoming: vec![1] }];
-    let end = PlacingEndpoint::new(device, 0, joints, Relays::default(), 1, LIMITS);
+    let end = PlacingEndpoint::new(vec![device], 0, joints, Relays::default(), 1, LIMITS);
     let mut end = end.expect("memory");
     let receiver = end.receiver(1, 0).expect("the peer is there");
     let grant = |&limit: &usize| {
@@ -543,7 +609,8 @@ fn a_peer_that_tells_of_more_heads_than_there_are_slots_is_named() {
     let mut device = network.device();
     let (link, mut stranger) = network.wire_to_stranger(2, &mut device);
     let joints = vec![Joint { peer: 1, link, outgoing: vec![0], incoming: vec![1] }];
-    let mut end = PlacingEndpoint::new(device, 0, joints, Relays::default(), 1, LIMITS).unwrap();
+    let mut end =
+        PlacingEndpoint::new(vec![device], 0, joints, Relays::default(), 1, LIMITS).unwrap();
     let receiver = end.receiver(1, 0).unwrap();
     let on_second_lane = 1 << 17;
     for slot in 0..RING_SLOTS as u32 {

@@ -94,9 +94,9 @@ fn on_lanes(
         let connect = |(rank, (streams, heap))| {
             let library = &library;
             scope.spawn(move || {
-                let nic = Nic { queue_pairs, ..nic(rank) };
+                let nics = Nic { queue_pairs, ..nic(rank) }.into();
                 let shape = (channels, limits);
-                from_streams(library, (&nic, heap), rank, streams, shape, deadline)
+                from_streams(library, (&nics, heap), rank, streams, shape, deadline)
             })
         };
         let threads: Vec<_> = (0..).zip(streams.into_iter().zip(heaps)).map(connect).collect();

@@ -83,8 +83,11 @@ fn show_plan(comm: &Communicator, wires: &Wires, args: &BenchArgs) -> Result<(),
     let metrics = comm.metrics();
     let needs = metrics.verbs.map_or_else(String::new, |needs| {
         let over_tcp = metrics.over.iter().any(|wire| wire.transport != "verbs");
-        let most = if over_tcp { "at most " } else { "" };
-        format!("Of its RDMA device rank 0 takes {most}{needs}, besides its buffers.\n")
+        let (whose, most) = match metrics.ports.len() {
+            2.. => ("each of its RDMA devices", "at most "),
+            _ => ("its RDMA device", if over_tcp { "at most " } else { "" }),
+        };
+        format!("Of {whose} rank 0 takes {most}{needs}, besides its buffers.\n")
     });
     let over = wires.text() + &needs;
     writeln!(io::stdout(), "{shown}{past}{over}").map_err(|e| Failure::host("write the plan", e))
@@ -99,8 +102,12 @@ fn plan_object(comm: &Communicator, wires: &Wires) -> Value {
     let metrics = comm.metrics();
     plan["verbs"] = metrics.verbs.map_or(Value::Null, |needs| needs_object(0, &needs));
     let over = metrics.over.into_iter().map(|wire| {
-        let Over { peer, transport, whose, why } = wire;
-        json!({ "rank": peer, "transport": transport, "rank_without_verbs": whose, "why_not_verbs": why })
+        let Over { peer, transport, whose, why, ports } = wire;
+        let ports = ports.into_iter().map(|(device, port)| json!({ "device": device, "port": port }));
+        let ports: Value = ports.collect();
+        json!({
+            "rank": peer, "transport": transport, "rank_without_verbs": whose, "why_not_verbs": why, "ports": ports
+        })
     });
     plan["over"] = over.collect();
     plan["wires"] = wires.object();

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// What one rank tells. Of each pair the lower one tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Told {
-    /// The port that it sends over verbs by.
-    port: Option<(String, u8)>,
+    /// The ports that it sends over verbs by.
+    ports: Vec<(String, u8)>,
     /// How many pairs are joined by verbs, and how many by TCP.
     verbs: u32,
     tcp: u32,
@@ -25,8 +25,8 @@ struct Told {
 
 impl Told {
     fn of(rank: u32, metrics: &Metrics) -> Self {
-        let mut told = Self { port: metrics.port.clone(), ..Self::default() };
-        for Over { peer, transport, whose, why } in &metrics.over {
+        let mut told = Self { ports: metrics.ports.clone(), ..Self::default() };
+        for Over { peer, transport, whose, why, .. } in &metrics.over {
             if *whose == Some(rank) {
                 told.lacks.clone_from(why);
             }
@@ -102,7 +102,7 @@ impl Wires {
     fn ports(&self) -> BTreeMap<&(String, u8), Vec<u32>> {
         let mut ports = BTreeMap::<_, Vec<u32>>::new();
         for (rank, told) in self.by_rank() {
-            if let Some(port) = &told.port {
+            for port in &told.ports {
                 ports.entry(port).or_default().push(rank);
             }
         }
@@ -179,8 +179,8 @@ mod tests {
     use super::*;
 
     fn told(port: Option<&str>, (verbs, tcp): (u32, u32), lacks: Option<&str>) -> Told {
-        let port = port.map(|device| (device.to_owned(), 1));
-        Told { port, verbs, tcp, lacks: lacks.map(str::to_owned), apart: Vec::new() }
+        let ports = port.map(|device| (device.to_owned(), 1)).into_iter().collect();
+        Told { ports, verbs, tcp, lacks: lacks.map(str::to_owned), apart: Vec::new() }
     }
 
     #[test]
@@ -206,6 +206,23 @@ mod tests {
         assert_eq!(object["ranks_without_verbs"][0]["ranks"], json!([3]));
         assert_eq!(object["pairs_without_verbs"][0]["ranks"], json!([1, 2]));
         assert_eq!(object["ports"][0], json!({ "device": "mlx5_0", "port": 1, "ranks": [0, 2] }));
+    }
+
+    #[test]
+    fn a_rank_with_two_nics_sends_by_both_ports() {
+        let mut both = told(Some("mlx5_0"), (1, 0), None);
+        both.ports.push(("mlx5_1".to_owned(), 2));
+        let wires = Wires(vec![both, told(Some("mlx5_1"), (0, 0), None)]);
+        let text = wires.text();
+        let ports = "Rank 0 sends by port 1 of mlx5_0.\n\
+                     Rank 1 sends by port 1 of mlx5_1.\n\
+                     Rank 0 sends by port 2 of mlx5_1.\n";
+        assert!(text.ends_with(ports), "{text}");
+        let all = wires.object();
+        let of_rank_0 = all["ports"]
+            .as_array()
+            .map(|ports| ports.iter().filter(|port| port["ranks"] == json!([0])).count());
+        assert_eq!(of_rank_0, Some(2));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Owns connecting a rank to all others: which of them it reaches how, and the endpoints for that.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,15 +12,16 @@ use crosstie_planner::{Nodes, Rails, Route, route};
 use crosstie_transport::seam::Endpoint;
 use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
+use crosstie_transport::wires::placing::MOST_STRANDS;
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
-use crosstie_verbs::wires::{self, Nic, Over, VerbsEndpoint, VerbsOptions, Wish};
+use crosstie_verbs::wires::{self, Nic, Nics, Over, VerbsEndpoint, VerbsOptions, Wish};
 use crosstie_verbs::{Library, VerbsError};
 
 use super::wires::Wires;
 use crate::select::CHANNELS;
 use crate::settings::registry::{DEVICES, VERBS};
 use crate::settings::{Resolved, Verbs};
-use crate::ways::Ways;
+use crate::ways::{RdmaPort, Ways};
 use crate::{Error, Flush, Pxn, Transport, VerbsNeeds, memory};
 
 /// A rank's endpoints, and the memory that they can lend.
@@ -30,15 +32,37 @@ pub(super) struct Connected {
     pub paths: Vec<Path>,
     /// Over what each of its wires leads.
     pub over: Vec<Over>,
-    /// The RDMA device that it sends over, and the port, if it does.
-    pub rdma: Option<(String, u8)>,
+    /// The ports of RDMA devices that it sends by, if it does.
+    pub ports: Vec<RdmaPort>,
+}
+
+/// The NICs that a rank sends from over verbs, each with the address that was named for it.
+struct Chosen {
+    nics: Nics,
+    addresses: Vec<Option<IpAddr>>,
+}
+
+impl Chosen {
+    /// Those that some wire is on.
+    fn ports(&self, over: &[Over]) -> Vec<RdmaPort> {
+        let is_used = |nic: &Nic| {
+            over.iter().any(|wire| wire.ports.contains(&(nic.device.clone(), nic.port)))
+        };
+        let all = self.nics.all.iter().zip(&self.addresses);
+        let port = |(nic, address): (&Nic, &Option<IpAddr>)| RdmaPort {
+            device: nic.device.clone(),
+            port: nic.port,
+            nic: *address,
+        };
+        all.filter(|(nic, _)| is_used(nic)).map(port).collect()
+    }
 }
 
 impl Connected {
     /// With nobody to lend anything to.
     pub fn alone(settings: &Resolved) -> Self {
         let heap = Heap::private(settings.heap_bytes);
-        Self { endpoints: Vec::new(), heap, paths: Vec::new(), over: Vec::new(), rdma: None }
+        Self { endpoints: Vec::new(), heap, paths: Vec::new(), over: Vec::new(), ports: Vec::new() }
     }
 
     /// Whether any of its wires leads over ibverbs.
@@ -182,18 +206,13 @@ impl<'a> Neighbourhood<'a> {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<Box<dyn Endpoint>, Error> {
-        let all = |transport| {
-            let over = |peer: &TcpPeer| Over { peer: peer.rank, transport, whose: None, why: None };
-            links.peers.iter().map(over).collect()
-        };
         match self.settings.transport {
             Transport::Verbs => {
-                connected.over = all("verbs");
                 Ok(Box::new(self.connect_verbs(connected, links, relays, inbox, interrupted)?))
             }
             Transport::Auto => self.connect_auto(connected, links, relays, inbox, interrupted),
             _ => {
-                connected.over = all("tcp");
+                connected.over = links.peers.iter().map(|peer| Over::tcp(peer.rank)).collect();
                 let tcp = TcpEndpoint::connect_with_relays(&links, relays, inbox, interrupted)?;
                 connected.paths = tcp.paths();
                 Ok(Box::new(tcp))
@@ -211,28 +230,68 @@ impl<'a> Neighbourhood<'a> {
         interrupted: Interrupted<'_>,
     ) -> Result<Box<dyn Endpoint>, Error> {
         let library = self.verbs_library();
-        let nic = match &library {
-            Err(why) => Err(why.clone()),
-            Ok(library) => match self.verbs_nic(library) {
-                Ok(nic) => Ok((library, nic)),
-                Err(error) => {
-                    if let Some(refusal) = self.refused(&error) {
-                        return Err(refusal);
+        let chosen = self.choose_nics(&links.peers, |source| {
+            let library = match &library {
+                Ok(library) => library,
+                Err(why) => return Ok(Err(why.clone())),
+            };
+            match self.verbs_nic(library, source) {
+                Ok(nic) => Ok(Ok(nic)),
+                // Names of ports that no port has are an error, whatever else could be taken.
+                Err(error) => match self.refused(&error) {
+                    Some(refusal) => Err(refusal),
+                    None => {
+                        tracing::warn!(%error, "wires by this NIC are over TCP");
+                        Ok(Err(error.to_string()))
                     }
-                    tracing::warn!(%error, "all wires of this rank are over TCP");
-                    Err(error.to_string())
-                }
-            },
-        };
-        let port = nic.as_ref().ok().map(|(_, nic)| (nic.device.clone(), nic.port));
-        let elsewhere = elsewhere(links.source, &links.peers).map(|peer| peer.rank);
-        let elsewhere: Vec<u32> = elsewhere.collect();
-        let nic = (nic, Some(connected.heap.clone()));
-        let links = (&links, &elsewhere[..]);
-        let made = wires::connect_where_possible(nic, links, relays, inbox, interrupted)?;
+                },
+            }
+        })?;
+        let verbs = (library.as_ref().ok(), &chosen.nics, Some(connected.heap.clone()));
+        let made = wires::connect_where_possible(verbs, &links, relays, inbox, interrupted)?;
         (connected.paths, connected.over) = (made.paths, made.over);
-        connected.rdma = port.filter(|_| connected.is_over_verbs());
+        connected.ports = chosen.ports(&connected.over);
         Ok(made.endpoint)
+    }
+
+    /// The NICs that the wires to these peers are on: each that `find` finds is found once.
+    fn choose_nics(
+        &self,
+        peers: &[TcpPeer],
+        mut find: impl FnMut(Source) -> Result<Result<Nic, String>, Error>,
+    ) -> Result<Chosen, Error> {
+        let mut found: BTreeMap<Source, Result<usize, String>> = BTreeMap::new();
+        let mut chosen = Chosen { nics: Nics::default(), addresses: Vec::new() };
+        let Chosen { nics: Nics { all, of_wire }, addresses } = &mut chosen;
+        for &TcpPeer { rank, .. } in peers {
+            let mut on = Vec::new();
+            for source in self.sources(rank) {
+                if let Some(known) = found.get(&source) {
+                    on.push(known.clone());
+                    continue;
+                }
+                let place = find(source)?.map(|nic| {
+                    // Two addresses may be one port's.
+                    let is_same = |it: &Nic| (&it.device, it.port) == (&nic.device, nic.port);
+                    all.iter().position(is_same).unwrap_or_else(|| {
+                        all.push(nic);
+                        addresses.push(source.address);
+                        all.len() - 1
+                    })
+                });
+                found.insert(source, place.clone());
+                on.push(place);
+            }
+            of_wire.insert(rank, on);
+        }
+        Ok(chosen)
+    }
+
+    /// The NICs that the wire to `peer` is on at this end, in the order in which both ends pair theirs.
+    fn sources(&self, peer: u32) -> Vec<Source> {
+        let source = |rail| Source { rail, address: self.nic(rail) };
+        let ways = self.rail_pairs(peer).into_iter().map(|(own, _)| source(own));
+        ways.take(MOST_STRANDS).collect()
     }
 
     /// The library, where this rank may take verbs unasked and there may be some; else why not.
@@ -254,9 +313,13 @@ impl<'a> Neighbourhood<'a> {
         Library::open().map_err(|error| error.to_string())
     }
 
-    /// The NIC that this rank sends from over verbs.
-    fn verbs_nic(&self, library: &Library) -> Result<Nic, VerbsError> {
-        let (rail, stall) = (self.rails.rail_of(self.rank()), self.settings.stall);
+    /// The NIC by which this rank sends on a rail over verbs.
+    fn verbs_nic(
+        &self,
+        library: &Library,
+        Source { rail, address }: Source,
+    ) -> Result<Nic, VerbsError> {
+        let stall = self.settings.stall;
         let Verbs { ports, gid, service, queue_pairs, .. } = &self.settings.verbs;
         let named =
             ports.as_ref().map(|ports| |device: &str, port| ports.has(device, u32::from(port)));
@@ -266,7 +329,7 @@ impl<'a> Neighbourhood<'a> {
         let own = self.world.records[self.world.rank as usize].addresses.first();
         let wish = Wish {
             named: named.as_ref().map(|named| named as _),
-            address: self.own_nic(),
+            address,
             near,
             reached_at: own.map(|own| own.ip().to_canonical()),
             turn: rail.unwrap_or(0) as usize,
@@ -275,7 +338,7 @@ impl<'a> Neighbourhood<'a> {
         Ok(Nic { gid: *gid, service: *service, queue_pairs: *queue_pairs, ..nic })
     }
 
-    /// Names of ports that no port has are an error, whatever else could be taken.
+    /// What is wrong with a setting, if that is why there is no NIC.
     fn refused(&self, error: &VerbsError) -> Option<Error> {
         let VerbsError::NoneNamed { .. } = error else { return None };
         let value = self.settings.verbs.ports.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -284,7 +347,7 @@ impl<'a> Neighbourhood<'a> {
         Some(DEVICES.wrong(value, what))
     }
 
-    /// Queue pairs on the one NIC that this rank sends from.
+    /// Queue pairs on all wires.
     fn connect_verbs(
         &self,
         connected: &mut Connected,
@@ -293,20 +356,20 @@ impl<'a> Neighbourhood<'a> {
         inbox: &Inbox,
         interrupted: Interrupted<'_>,
     ) -> Result<VerbsEndpoint, Error> {
-        let own = links.source;
-        if let Some(other) = elsewhere(own, &links.peers).next() {
-            return Err(several_nics(own, other));
-        }
         let failed = |error: VerbsError| TransportError::System {
             call: "finding this rank's verbs device".to_owned(),
             source: std::io::Error::other(error),
         };
         let library = Library::open().map_err(failed)?;
-        let nic = self.verbs_nic(&library);
-        let nic =
-            nic.map_err(|error| self.refused(&error).unwrap_or_else(|| failed(error).into()))?;
-        connected.rdma = Some((nic.device.clone(), nic.port));
-        let options = VerbsOptions { links, nic, heap: Some(connected.heap.clone()) };
+        let chosen = self.choose_nics(&links.peers, |source| {
+            let nic = self.verbs_nic(&library, source);
+            let refused = |error| self.refused(&error).unwrap_or_else(|| failed(error).into());
+            nic.map(Ok).map_err(refused)
+        })?;
+        let over = |peer: &TcpPeer| Over::verbs(peer.rank, chosen.nics.ports(peer.rank));
+        connected.over = links.peers.iter().map(over).collect();
+        connected.ports = chosen.ports(&connected.over);
+        let options = VerbsOptions { links, nics: chosen.nics, heap: Some(connected.heap.clone()) };
         Ok(wires::connect(&library, &options, relays, inbox, interrupted)?)
     }
 
@@ -341,9 +404,6 @@ impl<'a> Neighbourhood<'a> {
     fn wire_with(&self, peer: u32) -> Option<TcpPeer> {
         let addresses = self.addresses_of(peer);
         let (outgoing, incoming) = self.wires().between(self.world.rank, peer)?;
-        if !self.pxn {
-            return Some(TcpPeer::direct(self.world.rank, peer, addresses));
-        }
         let source = self.nic(self.ends(peer).0);
         Some(TcpPeer { rank: peer, addresses, source, outgoing, incoming })
     }
@@ -384,21 +444,32 @@ impl<'a> Neighbourhood<'a> {
         addresses.get(rail).copied().into_iter().collect()
     }
 
-    /// The rails of the NICs that the wire to `peer` goes out from and arrives at: the receiver's for both where the
-    /// sender's relay has a NIC there, though it may not be its own.
+    /// The rails of the NICs that the wire to `peer` goes out from and arrives at, the first of them.
     fn ends(&self, peer: u32) -> (Option<u32>, Option<u32>) {
+        self.rail_pairs(peer)[0]
+    }
+
+    /// The rails of the NICs that the wire to `peer` may be on at this end and at the peer's, in pairs, as the peer has them
+    /// too; never none. First the receiver's for both where the sender's relay has a NIC there, though it may not be its
+    /// own. Behind it others that both have; all others of both where the first pair crosses rails.
+    fn rail_pairs(&self, peer: u32) -> Vec<(Option<u32>, Option<u32>)> {
         let (own, peer) = (self.rank(), Rank(peer));
         let rail = |rank| self.rails.rail_of(rank);
+        let is_remote = self.pxn && self.nodes.node_of(own) != self.nodes.node_of(peer);
         let carries = |from, to| {
-            self.rails.carrier(from, to) == Some(from)
+            is_remote
+                && self.rails.carrier(from, to) == Some(from)
                 && self.rails.crossing(from, to, ChannelId(0)).is_none()
         };
-        let is_remote = self.pxn && self.nodes.node_of(own) != self.nodes.node_of(peer);
-        match is_remote {
-            true if carries(own, peer) => (rail(peer), rail(peer)),
-            true if carries(peer, own) => (rail(own), rail(own)),
-            _ => (rail(own), rail(peer)),
-        }
+        // The same at both ends.
+        let (low, high) = (own.min(peer), own.max(peer));
+        let along = match () {
+            () if carries(low, high) => rail(high),
+            () if carries(high, low) => rail(low),
+            () => None,
+        };
+        let (ours, theirs) = (self.rails.nics_of(own), self.rails.nics_of(peer));
+        pair_rails(along, (rail(own), rail(peer)), (&ours, &theirs))
     }
 
     /// The address of the NIC of this rank's rail, if it was named.
@@ -426,25 +497,34 @@ fn with_reasons(error: &Error) -> String {
     text
 }
 
-/// Peers to which a rank sends from another NIC than its own.
-fn elsewhere(own: Option<IpAddr>, peers: &[TcpPeer]) -> impl Iterator<Item = &TcpPeer> {
-    peers.iter().filter(move |peer| peer.source.is_some() && peer.source != own)
+/// A NIC of this rank's node: by its rail, and by its address where that was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    rail: Option<u32>,
+    address: Option<IpAddr>,
 }
 
-#[cold]
-fn several_nics(own: Option<IpAddr>, other: &TcpPeer) -> Error {
-    let shown = |nic: Option<IpAddr>| nic.map_or("any NIC".to_owned(), |nic| nic.to_string());
-    Error::Setting {
-        name: "CROSSTIE_TRANSPORT",
-        value: Transport::Verbs.name().to_owned(),
-        what: format!(
-            "this rank would send from {} to rank {}, and from {} to others; over verbs a rank has one NIC: start as \
-             many ranks on a node as it has NICs, or use auto",
-            shown(other.source),
-            other.rank,
-            shown(own)
-        ),
+/// Pairs of rails that a wire is on: `along` one rail at both ends, if it is known to be; else those that both ranks have
+/// NICs on, if there are any; else from one's `first` to the other's, and so on.
+fn pair_rails(
+    along: Option<u32>,
+    first: (Option<u32>, Option<u32>),
+    (ours, theirs): (&[u32], &[u32]),
+) -> Vec<(Option<u32>, Option<u32>)> {
+    let mut common: Vec<u32> = ours.iter().copied().filter(|rail| theirs.contains(rail)).collect();
+    common.sort_unstable();
+    let along = along.or_else(|| {
+        // A rank's own rail before others that it has a NIC on.
+        let own = [first.0, first.1].into_iter().flatten().filter(|rail| common.contains(rail));
+        own.min().or_else(|| common.first().copied())
+    });
+    if let Some(along) = along {
+        common.retain(|&rail| rail != along);
+        return [along].into_iter().chain(common).map(|rail| (Some(rail), Some(rail))).collect();
     }
+    let behind = ours.iter().skip(1).zip(theirs.iter().skip(1));
+    let behind = behind.map(|(&own, &their)| (Some(own), Some(their)));
+    [first].into_iter().chain(behind).collect()
 }
 
 /// A first packet that was lost among many is sent again after a second, and three.
@@ -468,5 +548,39 @@ fn loopback_without_threads() -> Error {
         value: Transport::Loopback.name().to_owned(),
         what: "loopback joins threads of one process (crosstie::Threads); use auto, shm or tcp"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As both ends see it.
+    fn pairs(along: Option<u32>, ours: &[u32], theirs: &[u32]) -> Vec<(Option<u32>, Option<u32>)> {
+        let first = (ours.first().copied(), theirs.first().copied());
+        let here = pair_rails(along, first, (ours, theirs));
+        let there = pair_rails(along, (first.1, first.0), (theirs, ours));
+        let turned: Vec<_> = there.into_iter().map(|(own, peer)| (peer, own)).collect();
+        assert_eq!(here, turned, "the ends pair their NICs alike");
+        here
+    }
+
+    #[test]
+    fn a_wire_is_on_the_rails_that_both_ranks_have_nics_on() {
+        let on = |rails: &[u32]| rails.iter().map(|&r| (Some(r), Some(r))).collect::<Vec<_>>();
+        assert_eq!(pairs(Some(0), &[0, 2], &[0, 2]), on(&[0, 2]));
+        assert_eq!(pairs(None, &[1, 3], &[1, 3]), on(&[1, 3]));
+        assert_eq!(pairs(None, &[0, 1], &[1]), on(&[1]), "it has a NIC there");
+        assert_eq!(pairs(Some(3), &[0, 3], &[3]), on(&[3]), "the receiver's, by its relay");
+        assert_eq!(pairs(Some(1), &[], &[]), on(&[1]), "no NIC is known");
+    }
+
+    #[test]
+    fn where_a_wire_crosses_rails_it_does_so_by_all_nics_of_both() {
+        let crossing = [(Some(0), Some(1)), (Some(2), Some(3))];
+        assert_eq!(pairs(None, &[0, 2], &[1, 3]), crossing);
+        assert_eq!(pairs(None, &[0, 2], &[1]), crossing[..1]);
+        assert_eq!(pair_rails(None, (Some(0), Some(1)), (&[], &[])), crossing[..1]);
+        assert_eq!(pair_rails(None, (None, None), (&[], &[])), [(None, None)]);
     }
 }

@@ -119,18 +119,18 @@ impl Seats {
         Self { of_rank: of_rank.collect(), ..self.clone() }
     }
 
-    /// The port that a rank sends from, by its name and its number on the card: its device, or that of its host which is
-    /// on its rail. `None` where the description does not say.
+    /// The port that a rank sends from on a rail, by its name and its number on the card: its device, if that is on the
+    /// rail or none is known, else a port of its host that is. `None` where the description does not say.
     pub fn port_of(&self, rank: Rank, rail: Option<u32>) -> Option<(&str, u32)> {
         let &(machine, device) = self.of_rank.get(rank.0 as usize)?;
         let topology = self.machines.get(machine as usize)?;
-        let on_rail = || {
-            let rails = self.rails.get(machine as usize)?;
-            let (_, ports) = rails.iter().find(|(number, _)| Some(*number) == rail)?;
-            let host = topology.vertex(device).host;
-            ports.iter().copied().find(|&port| topology.vertex(port).host == host)
-        };
-        let port = topology.port(device).or_else(|| topology.port(on_rail()?))?;
+        let rails = self.rails.get(machine as usize)?;
+        let on_rail = rails.iter().find(|(number, _)| Some(*number) == rail);
+        let ports = on_rail.map_or(&[][..], |(_, ports)| ports);
+        let host = topology.vertex(device).host;
+        let here = || ports.iter().copied().find(|&port| topology.vertex(port).host == host);
+        let own = topology.port(device).filter(|_| ports.is_empty() || ports.contains(&device));
+        let port = own.or_else(|| topology.port(here()?))?;
         Some((port.name.as_deref()?, port.port.unwrap_or(1)))
     }
 

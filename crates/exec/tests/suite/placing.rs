@@ -29,7 +29,7 @@ fn engines(network: &Network) -> Vec<Engine> {
         let joint = Joint { peer: 1 - rank, link, outgoing: vec![rank], incoming: vec![1 - rank] };
         let limits = Limits { slots: 2, slot_bytes: BYTES };
         let (joints, relays) = (vec![joint], Relays::default());
-        let endpoint = PlacingEndpoint::new(device, rank, joints, relays, CHANNELS, limits);
+        let endpoint = PlacingEndpoint::new(vec![device], rank, joints, relays, CHANNELS, limits);
         let doorbell = Arc::new(Doorbell::new().unwrap());
         let wait = WaitPolicy { spins: 0, yields: 4 };
         Engine::new(Rank(rank), 2, vec![Box::new(endpoint.unwrap())], doorbell, wait).unwrap()

@@ -8,6 +8,7 @@ use super::words::{ALL, SLOTS};
 use crate::Region;
 use crate::doorbell::Doorbell;
 use crate::wires::MOST_GRANTS;
+use crate::wires::placing::Lasting;
 
 /// What the source hears of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +152,11 @@ impl RelayEnd {
 
     pub fn back(&self) -> &Arc<Back> {
         &self.back
+    }
+
+    /// All of the box, for a medium that is to reach its pieces.
+    pub fn lasting(&self) -> Lasting {
+        self.back.memory.lasting()
     }
 
     /// The next full slot, with its note.

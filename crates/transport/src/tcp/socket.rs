@@ -195,19 +195,20 @@ impl Medium for Sockets {
         "tcp"
     }
 
-    fn reserve(&mut self, _: usize) -> Result<(), TransportError> {
-        Ok(())
-    }
-
-    fn memory(&mut self, bytes: usize) -> Result<Memory, TransportError> {
+    fn memory(&mut self, _: &mut Socket, bytes: usize) -> Result<Memory, TransportError> {
         Ok(Memory::own(bytes))
     }
 
-    fn register(&mut self, _: Lasting) -> Result<Keys, TransportError> {
+    fn register(
+        &mut self,
+        _: &mut Socket,
+        _: impl Fn() -> Lasting,
+    ) -> Result<Keys, TransportError> {
         Ok(Keys::NONE)
     }
 
-    fn keys_of(&self, _: Region) -> Option<Keys> {
+    #[inline]
+    fn keys_of(&self, _: &mut Socket, _: Region) -> Option<Keys> {
         Some(Keys::NONE)
     }
 

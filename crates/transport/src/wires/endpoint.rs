@@ -136,21 +136,17 @@ impl<M: Medium> WireEndpoint<M> {
             box_bytes: relays.peers.iter().map(boxes).sum(),
             has_left: false,
         };
-        endpoint.medium.reserve(endpoint.memory_of(&joints))?;
+        for joint in &joints {
+            let sending = usize::from(joint.outgoing.contains(&rank));
+            let bytes = end_memory_of((sending, joint.incoming.len()), channels, limits);
+            endpoint.medium.reserve(&joint.link, bytes);
+        }
         endpoint.join(joints, relays)?;
         endpoint.ways.sort_by_key(|&(peer, _)| peer);
         endpoint.sources.sort_unstable();
         // Tells peers where payloads go, before anything else.
         endpoint.flush();
         Ok(endpoint)
-    }
-
-    /// Bytes that the ends of all wires ask the medium for.
-    fn memory_of(&self, joints: &[Joint<M::Link>]) -> usize {
-        let own = |joint: &&Joint<_>| joint.outgoing.contains(&self.rank);
-        let sending = joints.iter().filter(own).count();
-        let receiving = joints.iter().map(|joint| joint.incoming.len()).sum();
-        end_memory_of((sending, receiving), self.channels, self.limits)
     }
 
     /// Makes the ends of all connections.
@@ -160,8 +156,7 @@ impl<M: Medium> WireEndpoint<M> {
         let mut intakes = Vec::new();
         for RelayPeer { rank: relay, bell, theirs, own } in relays.peers {
             if serves {
-                let keys = self.medium.register(own.lasting())?;
-                intakes.push((relay, RelayEnd::new(own, Arc::clone(&bell)), keys));
+                intakes.push((relay, RelayEnd::new(own, Arc::clone(&bell))));
             }
             self.feed(FeedEnd::new(theirs, bell), relay, &routes)?;
         }
@@ -176,7 +171,6 @@ impl<M: Medium> WireEndpoint<M> {
         for joint in joints {
             self.add_wire(joint, &intakes, holding, &relayed)?;
         }
-        let intakes = intakes.into_iter().map(|(rank, end, _)| (rank, end)).collect();
         self.service = Service::new(intakes, &peers);
         Ok(())
     }
@@ -213,17 +207,15 @@ impl<M: Medium> WireEndpoint<M> {
     }
 
     /// What a wire needs to know of memory that is sent from, or received to; `None` where it does not reach it.
-    fn keys_on(&self, wire: usize, region: Region) -> Option<Keys> {
-        match self.wires[wire].link.places() {
-            true => self.medium.keys_of(region),
-            false => Some(Keys::NONE),
-        }
+    #[inline]
+    fn keys_on(&mut self, wire: usize, region: Region) -> Option<Keys> {
+        self.medium.keys_of(&mut self.wires[wire].link, region)
     }
 
     fn add_wire(
         &mut self,
         joint: Joint<M::Link>,
-        boxes: &[(u32, RelayEnd, Keys)],
+        boxes: &[(u32, RelayEnd)],
         holding: impl FnOnce((usize, Duration)) -> Holding,
         relayed: &BTreeSet<u32>,
     ) -> Result<(), TransportError> {
@@ -240,20 +232,22 @@ impl<M: Medium> WireEndpoint<M> {
                 };
                 self.ways.push(((peer, class), Way::Wire(index, sending.len())));
                 for shape in self.shapes(place, places) {
-                    let end = SendingEnd::new(shape, &mut |bytes| self.medium.memory(bytes))?;
+                    let memory = &mut |bytes| self.medium.memory(&mut link, bytes);
+                    let end = SendingEnd::new(shape, memory)?;
                     sending.push(OutEnd::Own(Box::new(end)));
                 }
                 continue;
             }
-            let (_, end, keys) =
-                boxes.iter().find(|(rank, ..)| *rank == source).ok_or_else(|| no_box(source))?;
+            let (_, end) =
+                boxes.iter().find(|(rank, _)| *rank == source).ok_or_else(|| no_box(source))?;
+            let keys = self.medium.register(&mut link, || end.lasting())?;
             let carried = |(channel, shape): (u32, Shape)| {
                 let end = CarriedEnd::new(shape, (peer, channel), end.back(), keys.local);
                 OutEnd::Carried(Box::new(end))
             };
             sending.extend((0..).zip(self.shapes(place, places)).map(carried));
         }
-        let receiving = self.receiving_ends((index, places), (peer, &incoming), relayed)?;
+        let receiving = self.receiving_ends((index, &mut link), (peer, &incoming), relayed)?;
         let shared = outgoing.len() > 1;
         let holding = shared.then(|| holding((outgoing.len(), link.likely())));
         self.wires.push(Wire::new(peer, link, (outgoing, sending), receiving, holding));
@@ -263,7 +257,7 @@ impl<M: Medium> WireEndpoint<M> {
     /// The ends of the connections that come `incoming` on wire `index` from `peer`.
     fn receiving_ends(
         &mut self,
-        (index, places): (usize, bool),
+        (index, link): (usize, &mut M::Link),
         (peer, incoming): (u32, &[u32]),
         relayed: &BTreeSet<u32>,
     ) -> Result<Vec<ReceivingEnd>, TransportError> {
@@ -272,8 +266,9 @@ impl<M: Medium> WireEndpoint<M> {
             let past = source == peer && relayed.contains(&source);
             let class = if past { Class::PastRelay } else { Class::Usual };
             self.sources.push(((source, class), index, receiving.len()));
-            for shape in self.shapes(place, places) {
-                receiving.push(ReceivingEnd::new(shape, &mut |bytes| self.medium.memory(bytes))?);
+            for shape in self.shapes(place, link.places()) {
+                let memory = &mut |bytes| self.medium.memory(link, bytes);
+                receiving.push(ReceivingEnd::new(shape, memory)?);
             }
         }
         Ok(receiving)

@@ -123,17 +123,21 @@ pub trait Medium: Send {
     /// an engine yields before it sleeps, so that a receiver a little behind costs no copy.
     const PATIENCE_ROUNDS: u32;
 
-    /// For so many bytes [`memory`](Self::memory) will be asked in all. Cold.
-    fn reserve(&mut self, bytes: usize) -> Result<(), TransportError>;
+    /// For so many more bytes [`memory`](Self::memory) will be asked for a wire: before the first of them is. Cold.
+    fn reserve(&mut self, _link: &Self::Link, _bytes: usize) {}
 
-    /// Zeroed memory for slots, that it reaches. Cold.
-    fn memory(&mut self, bytes: usize) -> Result<Memory, TransportError>;
+    /// Zeroed memory for slots of a wire, that it reaches. Cold.
+    fn memory(&mut self, link: &mut Self::Link, bytes: usize) -> Result<Memory, TransportError>;
 
-    /// Has it reach memory that was not its own, for as long as it lives. Cold.
-    fn register(&mut self, memory: Lasting) -> Result<Keys, TransportError>;
+    /// Has a wire reach memory that was not the medium's own, for as long as it lives. Cold.
+    fn register(
+        &mut self,
+        link: &mut Self::Link,
+        memory: impl Fn() -> Lasting,
+    ) -> Result<Keys, TransportError>;
 
-    /// The keys of `region` for links that place payloads, if it reaches all of it. Others need none.
-    fn keys_of(&self, region: Region) -> Option<Keys>;
+    /// The keys of `region` on a wire that places payloads, if it reaches all of it. Others need none.
+    fn keys_of(&self, link: &mut Self::Link, region: Region) -> Option<Keys>;
 
     /// From now on `link` is the one of wire `index`. Cold.
     fn add(&mut self, index: usize, link: &mut Self::Link) -> Result<(), TransportError>;

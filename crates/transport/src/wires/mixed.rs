@@ -1,4 +1,4 @@
-//! Owns [`Mixed`]: a rank's wires where some are sockets, and others go over a device that places payloads.
+//! Owns [`Mixed`]: a rank's wires where some are sockets, and others go over devices that place payloads.
 //!
 //! The engine is the same, and so are relays: whoever hands a piece to a relay need not know what carries it on.
 
@@ -19,7 +19,7 @@ use crate::seam::Limits;
 use crate::tcp::{Path, Socket, Sockets, Stream};
 use crate::{Region, TransportError};
 
-/// A rank's end of all its connections, some of them over sockets, others over a device.
+/// A rank's end of all its connections, some of them over sockets, others over devices.
 pub type MixedEndpoint<D> = WireEndpoint<Mixed<D>>;
 
 /// Both media of an endpoint.
@@ -66,13 +66,13 @@ impl<E: Into<io::Error>> From<MixedError<E>> for io::Error {
 }
 
 impl<D: Device> MixedEndpoint<D> {
-    /// An endpoint of `rank` over `device` for the `joints`, and over sockets for the `streams`; it is called `name`.
+    /// An endpoint of `rank` over `devices` for the `joints`, and over sockets for the `streams`; it is called `name`.
     /// Otherwise as [`PlacingEndpoint::new`](super::placing::PlacingEndpoint::new).
     ///
     /// # Errors
     /// [`TransportError::System`].
     pub fn of_both(
-        (device, name): (D, &'static str),
+        (devices, name): (Vec<D>, &'static str),
         rank: u32,
         joints: Vec<Joint<Ring<D::Pair>>>,
         streams: Vec<Stream>,
@@ -89,7 +89,7 @@ impl<D: Device> MixedEndpoint<D> {
             let link = MixedLink::Socket(Box::new(Socket::new(socket)?));
             all.push(Joint { peer, link, outgoing, incoming });
         }
-        Self::over(Mixed::new(device, name)?, rank, all, relays, (channels, limits))
+        Self::over(Mixed::new(devices, name)?, rank, all, relays, (channels, limits))
     }
 
     /// The ways that its sockets take, of those that are open.
@@ -103,8 +103,8 @@ impl<D: Device> MixedEndpoint<D> {
 }
 
 impl<D: Device> Mixed<D> {
-    fn new(device: D, name: &'static str) -> Result<Self, TransportError> {
-        let (sockets, placing) = (Sockets::new()?, Placing::over(device));
+    fn new(devices: Vec<D>, name: &'static str) -> Result<Self, TransportError> {
+        let (sockets, placing) = (Sockets::new()?, Placing::over(devices)?);
         let failed = |error: Errno| system("watching two media", error.into());
         let both = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
         for (data, fd) in [(0, sockets.wake_fd()), (1, placing.wake_fd())] {
@@ -130,20 +130,35 @@ impl<D: Device> Medium for Mixed<D> {
         Some([self.placing.name(), self.sockets.name()])
     }
 
-    fn reserve(&mut self, bytes: usize) -> Result<(), TransportError> {
-        self.placing.reserve(bytes)
+    fn reserve(&mut self, link: &Self::Link, bytes: usize) {
+        if let MixedLink::Ring(ring) = link {
+            self.placing.reserve(ring, bytes);
+        }
     }
 
-    fn memory(&mut self, bytes: usize) -> Result<Memory, TransportError> {
-        self.placing.memory(bytes)
+    fn memory(&mut self, link: &mut Self::Link, bytes: usize) -> Result<Memory, TransportError> {
+        match link {
+            MixedLink::Socket(socket) => self.sockets.memory(socket, bytes),
+            MixedLink::Ring(ring) => self.placing.memory(ring, bytes),
+        }
     }
 
-    fn register(&mut self, memory: Lasting) -> Result<Keys, TransportError> {
-        self.placing.register(memory)
+    fn register(
+        &mut self,
+        link: &mut Self::Link,
+        memory: impl Fn() -> Lasting,
+    ) -> Result<Keys, TransportError> {
+        match link {
+            MixedLink::Socket(socket) => self.sockets.register(socket, memory),
+            MixedLink::Ring(ring) => self.placing.register(ring, memory),
+        }
     }
 
-    fn keys_of(&self, region: Region) -> Option<Keys> {
-        self.placing.keys_of(region)
+    fn keys_of(&self, link: &mut Self::Link, region: Region) -> Option<Keys> {
+        match link {
+            MixedLink::Socket(socket) => self.sockets.keys_of(socket, region),
+            MixedLink::Ring(ring) => self.placing.keys_of(ring, region),
+        }
     }
 
     fn add(&mut self, index: usize, link: &mut Self::Link) -> Result<(), TransportError> {

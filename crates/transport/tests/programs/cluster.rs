@@ -210,8 +210,15 @@ fn senders(shape: &Shape, rails: &Rails, low: u32, high: u32) -> Option<[Vec<u32
 
 /// What is to become the endpoints of all ranks.
 enum Wires {
-    Sockets { short: bool, streams: Vec<Vec<Stream>> },
-    Devices { network: Network, devices: Vec<Direct>, joints: Vec<Vec<Joint<Ring<DirectPair>>>> },
+    Sockets {
+        short: bool,
+        streams: Vec<Vec<Stream>>,
+    },
+    Devices {
+        network: Network,
+        devices: Vec<Vec<Direct>>,
+        joints: Vec<Vec<Joint<Ring<DirectPair>>>>,
+    },
 }
 
 impl Wires {
@@ -223,7 +230,8 @@ impl Wires {
             }
             Over::Devices { seed, known } => {
                 let network = Network::new(Some(seed), known);
-                let devices = ranks.clone().map(|_| network.device()).collect();
+                let two = |_| vec![network.device(), network.device()];
+                let devices = ranks.clone().map(two).collect();
                 Self::Devices { network, devices, joints: ranks.map(|_| Vec::new()).collect() }
             }
         }
@@ -242,7 +250,9 @@ impl Wires {
             }
             Self::Devices { network, devices, joints } => {
                 let (lower, upper) = devices.split_at_mut(at_high);
-                let [one, other] = network.wire(&mut lower[at_low], &mut upper[0]);
+                // On one of the two devices of either rank, or on both.
+                let on: &[usize] = [&[0][..], &[0, 1], &[1, 0]][(low + high) as usize % 3];
+                let [one, other] = network.wire_on(on, &mut lower[at_low], &mut upper[0]);
                 let joint =
                     |peer, link, outgoing, incoming| Joint { peer, link, outgoing, incoming };
                 joints[at_low].push(joint(high, one, up, down_in));
@@ -262,8 +272,8 @@ impl Wires {
                 (0..).zip(streams.into_iter().zip(relays)).map(end).collect()
             }
             Self::Devices { devices, joints, .. } => {
-                let end = |(rank, ((device, joints), relays))| -> Box<dyn Wired> {
-                    let end = PlacingEndpoint::new(device, rank, joints, relays, channels, limits);
+                let end = |(rank, ((devices, joints), relays))| -> Box<dyn Wired> {
+                    let end = PlacingEndpoint::new(devices, rank, joints, relays, channels, limits);
                     Box::new(end.expect("memory"))
                 };
                 (0..).zip(devices.into_iter().zip(joints).zip(relays)).map(end).collect()

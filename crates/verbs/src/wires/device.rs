@@ -67,6 +67,7 @@ pub(super) fn system(call: &str, error: VerbsError) -> TransportError {
 pub struct VerbsDevice {
     context: Context,
     port: u8,
+    expected_bytes: u64,
     domain: Domain,
     completions: CompletionQueue,
     /// Memory that stays, by the address at which each begins.
@@ -117,11 +118,11 @@ const OF_OUTAGE: u64 = u64::MAX - 2;
 const MOST_TOLD: usize = 16;
 
 impl VerbsDevice {
-    /// On an open device, with room for `entries` completions. Its port may be down for as long as `patience`.
+    /// On an open device, with room for `entries` completions, whose wires are going to pin so many bytes. Its port may be down for as long as `patience`.
     pub(super) fn new(
         context: Context,
         (port, patience): (u8, Duration),
-        entries: u32,
+        (entries, expected_bytes): (u32, u64),
         heap: Option<Heap>,
     ) -> Result<Self, TransportError> {
         let failed = |error| system("opening a verbs device", error);
@@ -133,6 +134,7 @@ impl VerbsDevice {
         Ok(Self {
             context,
             port,
+            expected_bytes,
             completions,
             memory: BTreeMap::new(),
             heap,
@@ -153,6 +155,11 @@ impl VerbsDevice {
 
     pub(super) fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Bytes that wires were going to pin when it was opened.
+    pub(super) fn expected_bytes(&self) -> u64 {
+        self.expected_bytes
     }
 
     pub(super) fn queue_pair(

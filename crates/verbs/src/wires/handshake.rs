@@ -38,19 +38,20 @@ const CONNECTED: u8 = b'C';
 const ANSWERED: u8 = b'A';
 const FAILED: u8 = b'F';
 
-/// What a rank has to be reached at.
-pub(super) struct Own<'a> {
-    pub device: &'a mut VerbsDevice,
-    pub nic: &'a Nic,
-    pub port: &'a Port,
+/// One of the NICs that a rank has to be reached at.
+pub(super) struct Own {
+    pub device: VerbsDevice,
+    pub nic: Nic,
+    pub port: Port,
     pub rank: u32,
 }
 
-/// One end of a wire that is being made.
+/// One end of a wire's lanes on one NIC, which is being made. The ends of a wire have as many, in the same order.
 pub(super) struct Half {
-    pub stream: Stream,
-    /// Why this end does not try, if it does not.
-    excluded: Option<String>,
+    /// The place of its wire.
+    pub wire: usize,
+    /// The place of its NIC; or why this end does not try.
+    pub own: Result<usize, String>,
     pub state: State,
 }
 
@@ -66,8 +67,9 @@ pub(super) enum State {
 
 /// A way that is being tried in a round.
 struct Attempt {
-    /// Of which half.
+    /// Of which half, and by which NIC.
     half: usize,
+    own: usize,
     pairs: Vec<QueuePair>,
     way: Way,
     /// Why it fails, as far as this end knows.
@@ -75,12 +77,8 @@ struct Attempt {
 }
 
 impl Half {
-    pub fn new(stream: Stream, excluded: Option<String>) -> Self {
-        Self { stream, excluded, state: State::Trying(Vec::new()) }
-    }
-
-    pub fn talk<'a>(&'a self, patience: &'a Patience<'a>) -> Talk<'a> {
-        Talk { peer: self.stream.peer, socket: &self.stream.socket, patience }
+    pub fn new(wire: usize, own: Result<usize, String>) -> Self {
+        Self { wire, own, state: State::Trying(Vec::new()) }
     }
 
     fn is_trying(&self) -> bool {
@@ -88,23 +86,39 @@ impl Half {
     }
 }
 
-/// Tries ways until each half has met its peer, or never will. Without its `own`, a rank says why to all peers.
+/// The links of a rank's wires, over which their ends talk, and until when.
+#[derive(Clone, Copy)]
+pub(super) struct Links<'a> {
+    pub streams: &'a [Stream],
+    pub patience: &'a Patience<'a>,
+}
+
+impl<'a> Links<'a> {
+    pub fn talk(self, wire: usize) -> Talk<'a> {
+        let Stream { peer, socket, .. } = &self.streams[wire];
+        Talk { peer: *peer, socket, patience: self.patience }
+    }
+
+    fn peer(self, half: &Half) -> u32 {
+        self.streams[half.wire].peer
+    }
+}
+
+/// Tries ways until each half has met its peer, or never will.
 pub(super) fn meet(
-    mut own: Result<Own<'_>, String>,
+    owns: &mut [Own],
     halves: &mut [Half],
-    patience: &Patience<'_>,
+    links: Links<'_>,
 ) -> Result<(), TransportError> {
     for round in 0.. {
         if !halves.iter().any(Half::is_trying) {
             break;
         }
-        let mut attempts = offer(&mut own, halves, round, patience)?;
-        exchange(&mut attempts, halves, patience, (CONNECTED, "the peer could not connect"))?;
-        if let Ok(own) = &mut own {
-            probe(own, &mut attempts, halves, patience)?;
-        }
-        exchange(&mut attempts, halves, patience, (ANSWERED, "the peer got no answer"))?;
-        for Attempt { half, pairs, way, failed } in attempts {
+        let mut attempts = offer(owns, halves, round, links)?;
+        exchange(&mut attempts, halves, links, (CONNECTED, "the peer could not connect"))?;
+        probe(owns, &mut attempts, halves, links)?;
+        exchange(&mut attempts, halves, links, (ANSWERED, "the peer got no answer"))?;
+        for Attempt { half, pairs, way, failed, .. } in attempts {
             let State::Trying(tried) = &mut halves[half].state else { continue };
             match failed {
                 None => halves[half].state = State::Met(pairs),
@@ -117,80 +131,80 @@ pub(super) fn meet(
 
 /// The first step of a round: what each half that still tries does in it.
 fn offer(
-    own: &mut Result<Own<'_>, String>,
+    owns: &mut [Own],
     halves: &mut [Half],
     round: usize,
-    patience: &Patience<'_>,
+    links: Links<'_>,
 ) -> Result<Vec<Attempt>, TransportError> {
     let (mut offered, mut has_warned) = (Vec::new(), false);
     for (place, half) in halves.iter().enumerate().filter(|(_, half)| half.is_trying()) {
-        let ours = match own {
-            _ if half.excluded.is_some() => Err(half.excluded.clone().unwrap_or_default()),
-            Ok(own) => own.queue_pairs(half.stream.peer).map_err(|error| {
+        let peer = links.peer(half);
+        let pairs = |own: usize| {
+            let made = owns[own].queue_pairs(peer).map(|(pairs, address)| (own, pairs, address));
+            made.map_err(|error| {
                 // The others fail for the same cause, as a rule.
                 if !std::mem::replace(&mut has_warned, true) {
-                    tracing::warn!(peer = half.stream.peer, %error, "a wire cannot be made over ibverbs");
+                    tracing::warn!(peer, %error, "a wire cannot be made over ibverbs");
                 }
                 error.to_string()
-            }),
-            Err(why) => Err(why.clone()),
+            })
         };
-        half.talk(patience).say_hello(ours.as_ref().map(|(_, address)| address))?;
+        let ours = half.own.clone().and_then(pairs);
+        links.talk(half.wire).say_hello(ours.as_ref().map(|(.., address)| address))?;
         offered.push((place, ours));
     }
     let mut attempts = Vec::new();
     for (place, ours) in offered {
-        let theirs = halves[place].talk(patience).hear_hello()?;
         let half = &mut halves[place];
-        let peer = half.stream.peer;
-        let (own, (pairs, ours), theirs) = match (&mut *own, ours, theirs) {
-            (Ok(own), Ok(ours), Ok(theirs)) => (own, ours, theirs),
-            (_, Err(why), _) => {
+        let theirs = links.talk(half.wire).hear_hello()?;
+        let peer = links.peer(half);
+        let ((own, pairs, ours), theirs) = match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => (ours, theirs),
+            (Err(why), _) => {
                 half.state = State::Apart(VerbsError::NoneHere { why });
                 continue;
             }
-            (_, _, Err(why)) => {
+            (_, Err(why)) => {
                 half.state = State::Apart(VerbsError::PeerHasNone { peer, why });
                 continue;
             }
-            (Err(why), ..) => {
-                half.state = State::Apart(VerbsError::NoneHere { why: why.clone() });
-                continue;
-            }
         };
-        match own.attempt(half, place, (pairs, &ours, &theirs), round) {
-            Ok(attempt) => attempts.push(attempt),
+        let attempted = owns[own].attempt(half, peer, (pairs, &ours, &theirs), round);
+        match attempted {
+            Ok((pairs, way, failed)) => {
+                attempts.push(Attempt { half: place, own, pairs, way, failed });
+            }
             Err(error) => half.state = State::Apart(error),
         }
     }
     Ok(attempts)
 }
 
-impl Own<'_> {
+impl Own {
     /// Queue pairs for the wire to `peer`, and where they are.
     fn queue_pairs(&mut self, peer: u32) -> Result<(Vec<QueuePair>, Address), VerbsError> {
         let depths =
             Depths { send: SEND_DEPTH as u32, receive: RING_SLOTS as u32, inline: INLINE_BYTES };
         let pair = |_| self.device.queue_pair(self.place(peer), depths);
         let pairs = (0..self.nic.queue_pairs.max(1)).map(pair).collect::<Result<Vec<_>, _>>()?;
-        let address = Address::of(self.device.context(), self.port, &pairs, self.nic.gid)?;
+        let address = Address::of(self.device.context(), &self.port, &pairs, self.nic.gid)?;
         Ok((pairs, address))
     }
 
     fn place(&self, peer: u32) -> Place {
-        let Nic { device, port, rail, .. } = self.nic;
+        let Nic { device, port, rail, .. } = &self.nic;
         Place { device: device.clone(), port: *port, peer, rail: *rail }
     }
 
-    /// Connects the queue pairs on the round's way, as many as both ends have; an error where there are no more ways.
+    /// Connects the queue pairs on the round's way, as many as both ends have, or says why that failed; an error where there
+    /// are no more ways.
     fn attempt(
         &self,
         half: &Half,
-        place: usize,
+        peer: u32,
         (mut pairs, ours, theirs): (Vec<QueuePair>, &Address, &Address),
         round: usize,
-    ) -> Result<Attempt, VerbsError> {
-        let peer = half.stream.peer;
+    ) -> Result<(Vec<QueuePair>, Way, Option<String>), VerbsError> {
         let ways = ours.ways_to(theirs, self.rank < peer);
         if ways.is_empty() {
             return Err(self.no_ways(peer, ours, theirs));
@@ -213,12 +227,12 @@ impl Own<'_> {
             .enumerate()
             .try_for_each(|(index, pair)| path(index).map_or(Ok(()), |path| pair.connect(&path)));
         let failed = connected.err().map(|error| error.to_string());
-        Ok(Attempt { half: place, pairs, way, failed })
+        Ok((pairs, way, failed))
     }
 
     #[cold]
     fn no_ways(&self, peer: u32, ours: &Address, theirs: &Address) -> VerbsError {
-        let Nic { device, port, .. } = self.nic;
+        let Nic { device, port, .. } = &self.nic;
         let (ours, theirs) = (ours.gids(), theirs.gids());
         VerbsError::NoGid { device: device.clone(), port: *port, peer, ours, theirs }
     }
@@ -228,15 +242,16 @@ impl Own<'_> {
 fn exchange(
     attempts: &mut [Attempt],
     halves: &[Half],
-    patience: &Patience<'_>,
+    links: Links<'_>,
     (good, else_said): (u8, &str),
 ) -> Result<(), TransportError> {
     for attempt in &*attempts {
         let word = if attempt.failed.is_none() { good } else { FAILED };
-        halves[attempt.half].talk(patience).say(word)?;
+        links.talk(halves[attempt.half].wire).say(word)?;
     }
     for attempt in attempts {
-        let is_good = halves[attempt.half].talk(patience).hear(&[good, FAILED])? == good;
+        let talk = links.talk(halves[attempt.half].wire);
+        let is_good = talk.hear(&[good, FAILED])? == good;
         if !is_good {
             attempt.failed.get_or_insert_with(|| else_said.to_owned());
         }
@@ -246,26 +261,27 @@ fn exchange(
 
 /// Has the device of each attempt's peer answer, on each lane.
 fn probe(
-    own: &mut Own<'_>,
+    owns: &mut [Own],
     attempts: &mut [Attempt],
     halves: &[Half],
-    patience: &Patience<'_>,
+    links: Links<'_>,
 ) -> Result<(), TransportError> {
-    // By the numbers of queue pairs: the attempt, and the lane.
-    let mut missing: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+    // By the NIC and the number of the queue pair: the attempt, and the lane.
+    let mut missing: BTreeMap<(usize, u32), (usize, usize)> = BTreeMap::new();
     for (place, attempt) in attempts.iter_mut().enumerate() {
         if attempt.failed.is_some() {
             continue;
         }
         let probes = attempt.pairs.iter_mut().try_for_each(QueuePair::probe);
         attempt.failed = probes.err().map(|error| error.to_string());
+        let own = attempt.own;
         let numbers =
-            attempt.pairs.iter().zip(0..).map(|(pair, lane)| (pair.number(), (place, lane)));
+            attempt.pairs.iter().zip(0..).map(|(pair, lane)| ((own, pair.number()), (place, lane)));
         missing.extend(numbers);
     }
     let until = Instant::now() + ANSWER;
     while let Some((_, &(first, _))) = missing.first_key_value() {
-        patience.check(halves[attempts[first].half].stream.peer)?;
+        links.patience.check(links.peer(&halves[attempts[first].half]))?;
         if Instant::now() >= until {
             let none = || format!("no answer in {} s", ANSWER.as_secs());
             for (place, _) in missing.into_values() {
@@ -273,17 +289,21 @@ fn probe(
             }
             return Ok(());
         }
-        let polled = own.device.completions().poll();
-        let ended = polled.map_err(|error| system("probing a queue pair", error))?;
-        for completion in ended {
-            if let Some((place, lane)) = missing.remove(&completion.queue_pair()) {
-                let attempt = &mut attempts[place];
-                if let Err(error) = attempt.pairs[lane].account().settle(completion) {
-                    attempt.failed.get_or_insert_with(|| error.to_string());
+        let mut any = false;
+        for (own, Own { device, .. }) in owns.iter_mut().enumerate() {
+            let polled = device.completions().poll();
+            let ended = polled.map_err(|error| system("probing a queue pair", error))?;
+            any |= !ended.is_empty();
+            for completion in ended {
+                if let Some((place, lane)) = missing.remove(&(own, completion.queue_pair())) {
+                    let attempt = &mut attempts[place];
+                    if let Err(error) = attempt.pairs[lane].account().settle(completion) {
+                        attempt.failed.get_or_insert_with(|| error.to_string());
+                    }
                 }
             }
         }
-        if ended.is_empty() {
+        if !any {
             thread::yield_now();
         }
     }

@@ -15,6 +15,7 @@ mod talk;
 pub use device::{PairError, VerbsDevice, VerbsPair};
 pub use load::Load;
 pub use meeting::{
-    Connected, Over, VerbsEndpoint, VerbsOptions, connect, connect_where_possible, from_streams,
+    Connected, Nics, Over, VerbsEndpoint, VerbsOptions, connect, connect_where_possible,
+    from_streams,
 };
 pub use nic::{Nic, Permits, Wish};

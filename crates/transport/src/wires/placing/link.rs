@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::device::{Completion, Device, Lasting, Pair, Write};
 use super::medium::memory_for_devices;
+use super::strands::{self, MOST_STRANDS, Strands, TOLD_BYTES};
 use crate::mapping::Mapping;
 use crate::wires::frame::{HEADER_BYTES, MOST_HEAD_BYTES, MOST_RECORDS, Violation};
 use crate::wires::{Batch, Ended, Ends, Keys, Link, Payload, Place, Push, Segment};
@@ -39,6 +40,10 @@ const EMPTIED_AT: usize = 6;
 /// Where a head says what it is, and the kind that has no records: it only says how many were emptied.
 const KIND_AT: usize = 2;
 const EMPTIED_ONLY: u8 = 0;
+/// The kind that tells keys ([`strands`](super::strands)); how many records it has, and most in one.
+const KEYS: u8 = 6;
+const COUNT_AT: usize = 3;
+const MOST_TOLD: usize = (MOST_HEAD_BYTES - HEADER_BYTES) / TOLD_BYTES;
 
 /// The memory of a wire's rings at this end: where the peer's heads arrive, and where own ones lie as they leave.
 pub struct RingMemory {
@@ -77,11 +82,35 @@ impl RingMemory {
         lanes: impl IntoIterator<Item = P>,
         peer: Place,
     ) -> Result<Ring<P>, P::Error> {
+        self.link_on(&[0], lanes.into_iter().map(|lane| (lane, 0)), peer)
+    }
+
+    /// The same over lanes on several of the rank's devices: `devices` says which these are, the one that has this memory
+    /// first, and each lane comes with its place there. The first lane is on the first device; devices are as many, and
+    /// in the same order, at the peer (up to [`MOST_STRANDS`]).
+    ///
+    /// # Errors
+    /// The pairs'.
+    pub fn link_on<P: Pair>(
+        self,
+        devices: &[usize],
+        lanes: impl IntoIterator<Item = (P, u8)>,
+        peer: Place,
+    ) -> Result<Ring<P>, P::Error> {
+        let devices = &devices[..devices.len().min(MOST_STRANDS)];
+        let (lanes, of_lane): (Vec<P>, Vec<u8>) = lanes.into_iter().take(MOST_LANES).unzip();
+        let (device, others) = match devices {
+            [] => (0, &[][..]),
+            [first, others @ ..] => (*first, others),
+        };
         let new = |pair| Lane { pair, under_way: VecDeque::with_capacity(RING_SLOTS), used: 0 };
-        let mut lanes: Vec<Lane<P>> = lanes.into_iter().take(MOST_LANES).map(new).collect();
+        let mut lanes: Vec<Lane<P>> = lanes.into_iter().map(new).collect();
         lanes.iter_mut().try_for_each(|lane| lane.pair.post_receives(RING_SLOTS))?;
         Ok(Ring {
             lanes,
+            device,
+            others: others.into(),
+            strands: (!others.is_empty()).then(|| Box::new(Strands::new(of_lane))),
             turn: 0,
             here: [0; RING_SLOTS],
             left: 0,
@@ -113,6 +142,10 @@ impl RingMemory {
 pub struct Ring<P: Pair> {
     /// Before the memory, so that they end first. Heads go on the first.
     lanes: Vec<Lane<P>>,
+    /// Which of the rank's devices has its first lane, and which others have some.
+    device: usize,
+    others: Box<[usize]>,
+    strands: Option<Box<Strands>>,
     /// The lane whose turn it is to carry a payload.
     turn: usize,
     /// By slot: the lanes on which all payloads of its head have arrived.
@@ -160,9 +193,33 @@ struct Message {
 }
 
 impl<P: Pair> Ring<P> {
-    /// Those of its lanes, in order.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.lanes.iter().map(|lane| lane.pair.number())
+    /// Those of its lanes, in order, each with the device that it is on.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (usize, u32)> {
+        let device = |lane| {
+            let strand = self.strands.as_ref().map_or(0, |strands| strands.of_lane(lane));
+            let other = strand.checked_sub(1).and_then(|other| self.others.get(other));
+            other.copied().unwrap_or(self.device)
+        };
+        self.lanes.iter().enumerate().map(move |(lane, it)| (device(lane), it.pair.number()))
+    }
+
+    /// The device of its first lane: its keys are the wire's.
+    #[inline]
+    pub(super) fn device(&self) -> usize {
+        self.device
+    }
+
+    /// The devices of the others that are on others.
+    #[inline]
+    pub(super) fn others(&self) -> &[usize] {
+        &self.others
+    }
+
+    /// By what its devices know memory of this end, the first's first.
+    pub(super) fn learn(&mut self, first: Keys, others: impl Iterator<Item = Keys>, lasts: bool) {
+        if let Some(strands) = &mut self.strands {
+            strands.learn(first, others, lasts);
+        }
     }
 
     /// Whether a head can be sent, if so many slots are to be kept.
@@ -227,7 +284,7 @@ impl<P: Pair> Ring<P> {
             count += 1;
         }
         if self.lanes.len() > 1 {
-            return self.post_on_lanes(&writes[..count], last, slot);
+            return self.post_on_lanes(&mut writes[..count], last, slot);
         }
         self.lanes[0].post(&writes[..count], last, slot, self.posted)?;
         Ok(1)
@@ -235,17 +292,28 @@ impl<P: Pair> Ring<P> {
 
     /// Deals payloads out to the lanes in turn, each of which tells the peer when its own have arrived; how many chains
     /// that takes.
-    fn post_on_lanes(&mut self, writes: &[Write], last: &Write, slot: u32) -> Result<u8, P::Error> {
+    fn post_on_lanes(
+        &mut self,
+        writes: &mut [Write],
+        last: &Write,
+        slot: u32,
+    ) -> Result<u8, P::Error> {
         let (count, first) = (self.lanes.len(), self.turn);
         self.turn = (self.turn + writes.len()) % count;
+        let lanes = self.deal(writes, first);
         let empty = last.from.part(0, 0).unwrap_or(Region::empty());
-        let nothing = Write { from: empty, ..*last };
         let (mut others, mut chains) = (0u8, 1);
         for number in (0..count).rev() {
+            let of_first = self.strands.as_ref().is_none_or(|strands| strands.is_first(number));
+            // Another device knows no memory by the first's keys; it needs none to write nothing.
+            let nothing = match of_first {
+                true => Write { from: empty, ..*last },
+                false => Write { from: empty, key: 0, to: Place::NONE },
+            };
             let mut own = [nothing; MOST_RECORDS];
             let mut len = 0;
-            for (place, write) in writes.iter().enumerate() {
-                if (first + place) % count == number {
+            for (write, &lane) in writes.iter().zip(&lanes) {
+                if usize::from(lane) == number {
                     own[len] = *write;
                     len += 1;
                 }
@@ -261,6 +329,57 @@ impl<P: Pair> Ring<P> {
             }
         }
         Ok(chains)
+    }
+
+    /// By payload the lane that carries it, in turn from `first` on, with the keys of that lane's device; the first lane
+    /// where they are not known.
+    fn deal(&self, writes: &mut [Write], first: usize) -> [u8; MOST_RECORDS] {
+        let mut lanes = [0; MOST_RECORDS];
+        for (place, (write, lane)) in writes.iter_mut().zip(&mut lanes).enumerate() {
+            let turn = (first + place) % self.lanes.len();
+            *lane = turn as u8;
+            if let Some(strands) = &self.strands {
+                match strands.keys_on(turn, (write.key, write.to.key)) {
+                    Some((from, to)) => (write.key, write.to.key) = (from, to),
+                    None => *lane = 0,
+                }
+            }
+        }
+        lanes
+    }
+
+    /// Tells the peer by what its devices know memory that it does not know yet, as far as there are slots; whether all
+    /// was told. It leaves before what names such memory.
+    #[cold]
+    fn tell_keys(&mut self) -> Result<bool, P::Error> {
+        loop {
+            let has_slot = self.has_slot(1);
+            let Some(strands) = self.strands.as_mut().filter(|it| it.owes()) else {
+                return Ok(true);
+            };
+            if !has_slot {
+                return Ok(false);
+            }
+            let mut head = [0; MOST_HEAD_BYTES];
+            let mut count = 0;
+            for record in head[HEADER_BYTES..].chunks_exact_mut(TOLD_BYTES) {
+                let Some(told) = strands.take_untold() else { break };
+                record.copy_from_slice(&strands::encode(told));
+                count += 1;
+            }
+            (head[KIND_AT], head[COUNT_AT]) = (KEYS, count as u8);
+            self.post(&head[..HEADER_BYTES + count * TOLD_BYTES], &[], false)?;
+        }
+    }
+
+    /// Takes note of keys that the peer tells.
+    #[cold]
+    fn hear_keys(&mut self, head: &[u8; MOST_HEAD_BYTES]) -> Result<(), Violation> {
+        let Some(strands) = &mut self.strands else { return Err(Violation::Kind(KEYS)) };
+        let count = usize::from(head[COUNT_AT]).min(MOST_TOLD);
+        let records = head[HEADER_BYTES..].chunks_exact(TOLD_BYTES).take(count);
+        records.filter_map(strands::decode).for_each(|told| strands.hear(told));
+        Ok(())
     }
 
     /// Whether the peer is to hear how many heads were emptied, whatever else there is to say.
@@ -303,8 +422,10 @@ impl<P: Pair> Ring<P> {
         self.taken = self.taken.wrapping_add(1);
         self.hear_emptied(u16::from_le_bytes([head[EMPTIED_AT], head[EMPTIED_AT + 1]]))?;
         head[EMPTIED_AT..EMPTIED_AT + 2].fill(0);
-        if head[KIND_AT] == EMPTIED_ONLY {
-            return Ok(());
+        match head[KIND_AT] {
+            EMPTIED_ONLY => return Ok(()),
+            KEYS => return self.hear_keys(&head),
+            _ => {}
         }
         let Some(head) = ends.take_head(&head)? else { return Ok(()) };
         let mut at = head.bytes;
@@ -451,6 +572,9 @@ impl<P: Pair> Link for Ring<P> {
 
     fn push(&mut self, batch: &mut Batch) -> Result<Push, P::Error> {
         let mut moved = false;
+        if self.strands.is_some() && !self.tell_keys()? {
+            return Ok(Push::Blocked { moved });
+        }
         loop {
             let Some((head, payloads)) = batch.next_message() else { return Ok(Push::Posted) };
             if !self.has_room() {

@@ -46,6 +46,20 @@
 //! 11. A peer has left when it has on all lanes, for one may still have what another lacks. A lane that fails fails the
 //!     wire.
 //!
+//! # Several devices for one wire
+//! A rank that has several NICs has a device for each, and a wire may have lanes on up to [`MOST_STRANDS`] of them: its
+//! *strands*. The ends pair theirs, so a lane leads from one device to one. Everything above the lanes names memory by
+//! the keys of the first strand's device, which are the wire's. To that come:
+//!
+//! 12. Memory that a wire names is known to each of its devices, or it is copied. Slots are a block for each set of
+//!     devices, so that a device pins no others; callers' buffers are registered as they are first used.
+//! 13. Before a place is named whose keys the peer lacks, a head of its own kind tells by what the other devices know its
+//!     memory: on the first lane, so that it is here before whatever names the place (rule 1). A key that a device gives
+//!     anew is told anew.
+//! 14. A payload leaves on a lane only with that lane's keys, of both ends. Where one is not known it leaves on the first
+//!     strand. So an end may forget what it was told; it keeps the last, and what lasts as long as the wire.
+//! 15. A device that fails fails the wires that have a strand on it, by its own name.
+//!
 //! # What is kept for a wire that fails, and what is not
 //! A pair that fails ends its wire today, and with it the world. To send the rest by another pair, whoever sends needs
 //! what the peer may not have, and whoever receives must take no harm from what it gets twice. Of that there is:
@@ -85,7 +99,9 @@
 mod device;
 mod link;
 mod medium;
+mod strands;
 
 pub use device::{Completion, Device, Lasting, Pair, Write};
 pub use link::{MOST_LANES, RING_SLOTS, Ring, RingMemory, SEND_DEPTH, SLOT_BYTES};
 pub use medium::{Placing, PlacingEndpoint};
+pub use strands::MOST_STRANDS;
