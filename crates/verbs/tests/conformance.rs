@@ -13,7 +13,7 @@ use crosstie_testkit::conformance::{LIMITS, Subject};
 use crosstie_transport::seam::{Endpoint, Grant, Limits, SendSpace};
 use crosstie_transport::tcp::Stream;
 use crosstie_transport::{Heap, HeapBlock, Region};
-use crosstie_verbs::wires::{Load, Nic, VerbsEndpoint, from_streams};
+use crosstie_verbs::wires::{Load, Nic, Nics, VerbsEndpoint, from_streams};
 use crosstie_verbs::{Library, Service};
 
 const BARE: Subject = Subject { connect: on_two_nodes, faults: None };
@@ -27,6 +27,11 @@ conformance!(
 conformance!(
     on_four_lanes,
     Subject { connect: on_four_lanes, ..BARE },
+    "needs the verbs machine (ci/rxe)"
+);
+conformance!(
+    on_two_nics,
+    Subject { connect: on_two_nics, ..BARE },
     "needs the verbs machine (ci/rxe)"
 );
 conformance!(
@@ -59,22 +64,47 @@ fn nic(rank: u32) -> Nic {
 }
 
 fn on_four_lanes(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
-    let heaps = (0..ranks).map(|_| None).collect();
-    on_lanes(4, heaps, channels, limits).into_iter().map(|end| Box::new(end) as _).collect()
+    let nics = (0..ranks).map(|rank| Nic { queue_pairs: 4, ..nic(rank) }.into()).collect();
+    boxed(by_nics(nics, no_heaps(ranks), channels, limits))
+}
+
+/// Every wire is on both rails, of which one rank in two takes the other first: its peers are told so.
+fn on_two_nics(ranks: u32, channels: u16, limits: Limits) -> Vec<Box<dyn Endpoint>> {
+    let nics = |rank: u32| {
+        let on_rail = |rail| Nic {
+            device: format!("rxe_n{}r{rail}", rank % 2),
+            rail: Some(rail),
+            ..nic(rank)
+        };
+        let of_wire = |peer: u32| match (rank + peer) % 2 {
+            0 => (peer, vec![Ok(0), Ok(1)]),
+            _ => (peer, vec![Ok(1), Ok(0)]),
+        };
+        Nics { all: vec![on_rail(0), on_rail(1)], of_wire: (0..ranks).map(of_wire).collect() }
+    };
+    boxed(by_nics((0..ranks).map(nics).collect(), no_heaps(ranks), channels, limits))
+}
+
+fn boxed(ends: Vec<VerbsEndpoint>) -> Vec<Box<dyn Endpoint>> {
+    ends.into_iter().map(|end| Box::new(end) as _).collect()
+}
+
+fn no_heaps(ranks: u32) -> Vec<Option<Heap>> {
+    (0..ranks).map(|_| None).collect()
 }
 
 fn endpoints(ranks: u32, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
-    with_heaps((0..ranks).map(|_| None).collect(), channels, limits)
+    with_heaps(no_heaps(ranks), channels, limits)
 }
 
 /// One for each heap.
 fn with_heaps(heaps: Vec<Option<Heap>>, channels: u16, limits: Limits) -> Vec<VerbsEndpoint> {
-    on_lanes(1, heaps, channels, limits)
+    by_nics((0..heaps.len() as u32).map(|rank| nic(rank).into()).collect(), heaps, channels, limits)
 }
 
-/// One for each heap, with so many queue pairs for each wire.
-fn on_lanes(
-    queue_pairs: u8,
+/// One for each heap, with these NICs.
+fn by_nics(
+    nics: Vec<Nics>,
     heaps: Vec<Option<Heap>>,
     channels: u16,
     limits: Limits,
@@ -91,15 +121,15 @@ fn on_lanes(
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     thread::scope(|scope| {
-        let connect = |(rank, (streams, heap))| {
+        let connect = |(rank, ((streams, heap), nics))| {
             let library = &library;
             scope.spawn(move || {
-                let nics = Nic { queue_pairs, ..nic(rank) }.into();
                 let shape = (channels, limits);
                 from_streams(library, (&nics, heap), rank, streams, shape, deadline)
             })
         };
-        let threads: Vec<_> = (0..).zip(streams.into_iter().zip(heaps)).map(connect).collect();
+        let threads: Vec<_> =
+            (0..).zip(streams.into_iter().zip(heaps).zip(nics)).map(connect).collect();
         threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
     })
 }
@@ -163,7 +193,8 @@ fn taken() -> [u64; 4] {
 fn wires_take_what_was_told_before_they_were_made() {
     let told = Load::none(3, LIMITS).and(0, (&[0], &[1]), (0, 0)).needs(2);
     let before = taken();
-    let ends = on_lanes(2, vec![None, None], 3, LIMITS);
+    let nics = (0..2).map(|rank| Nic { queue_pairs: 2, ..nic(rank) }.into()).collect();
+    let ends = by_nics(nics, no_heaps(2), 3, LIMITS);
     let after = taken();
     drop(ends);
     let [pinned, pairs, queues, regions] = [0, 1, 2, 3].map(|at| after[at] - before[at]);

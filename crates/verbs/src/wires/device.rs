@@ -157,6 +157,16 @@ impl VerbsDevice {
         &self.context
     }
 
+    /// Whether it is software, which answers late.
+    pub(super) fn is_software(&self) -> bool {
+        self.context.attributes().is_software
+    }
+
+    /// Its port may be down for no longer than that: as long as the least patient of its wires repeats.
+    pub(super) fn be_patient(&mut self, patience: Duration) {
+        self.outage.be_patient(patience);
+    }
+
     /// Bytes that wires were going to pin when it was opened.
     pub(super) fn expected_bytes(&self) -> u64 {
         self.expected_bytes

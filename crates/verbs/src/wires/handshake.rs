@@ -52,6 +52,8 @@ pub(super) struct Half {
     pub wire: usize,
     /// The place of its NIC; or why this end does not try.
     pub own: Result<usize, String>,
+    /// How long its queue pairs repeat what nobody acknowledges.
+    pub retry: Retry,
     pub state: State,
 }
 
@@ -77,8 +79,8 @@ struct Attempt {
 }
 
 impl Half {
-    pub fn new(wire: usize, own: Result<usize, String>) -> Self {
-        Self { wire, own, state: State::Trying(Vec::new()) }
+    pub fn new(wire: usize, own: Result<usize, String>, retry: Retry) -> Self {
+        Self { wire, own, retry, state: State::Trying(Vec::new()) }
     }
 
     fn is_trying(&self) -> bool {
@@ -219,9 +221,8 @@ impl Own {
             };
             return Err(VerbsError::Unreached { place: self.place(peer), tried });
         };
-        let retry = Retry::within(self.nic.stall, self.device.context().attributes().is_software);
         pairs.truncate(theirs.pairs());
-        let path = |index| ours.path_to(theirs, index, way, self.nic.service, retry);
+        let path = |index| ours.path_to(theirs, index, way, self.nic.service, half.retry);
         let connected = pairs
             .iter_mut()
             .enumerate()

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crosstie_net::{Inbox, Interrupted};
 use crosstie_transport::seam::{Endpoint, Limits};
@@ -24,8 +24,8 @@ use super::device::{VerbsDevice, VerbsPair, system};
 use super::handshake::{Half, Links, Own, State, meet};
 use super::load::Load;
 use super::nic::Nic;
-use super::outage::patience;
-use super::talk::{Patience, Talk};
+use super::outage::patience as patience_of;
+use super::talk::{Patience, Talk, Terms};
 use crate::{Library, Pinnable, Port, QueuePair, Retry, VerbsError};
 
 /// A rank's end of all its connections over verbs.
@@ -213,18 +213,38 @@ fn meet_all(
     patience: &Patience<'_>,
 ) -> Result<Vec<Wired>, TransportError> {
     let links = Links { streams: &streams, patience };
-    for (wire, strands) in strands.iter().enumerate() {
-        links.talk(wire).say(strands.len() as u8)?;
+    let terms = |strands: &[Result<usize, String>]| {
+        let nics = || strands.iter().flatten().map(|&own| &owns[own]);
+        Terms {
+            nics: strands.len(),
+            is_software: nics().any(|own| own.device.is_software()),
+            stall: nics().map(|own| own.nic.stall).min().unwrap_or(Duration::MAX),
+        }
+    };
+    let ours: Vec<Terms> = strands.iter().map(|strands| terms(strands)).collect();
+    for (wire, &terms) in ours.iter().enumerate() {
+        links.talk(wire).say_terms(terms)?;
     }
     let mut halves = Vec::new();
-    for (wire, strands) in strands.into_iter().enumerate() {
-        let theirs = usize::from(links.talk(wire).hear(&COUNTS)?);
-        halves.extend(strands.into_iter().take(theirs).map(|own| Half::new(wire, own)));
+    for ((wire, strands), ours) in strands.into_iter().enumerate().zip(ours) {
+        let theirs = links.talk(wire).hear_terms()?;
+        let agreed = ours.and(theirs);
+        if agreed.stall < ours.stall && ours.stall < Duration::MAX {
+            let (peer, stall) = (streams[wire].peer, agreed.stall);
+            tracing::info!(peer, ?stall, own = ?ours.stall, "the wire is as patient as its peer");
+        }
+        let retry = agreed.retry();
+        for own in strands.into_iter().take(agreed.nics) {
+            if let Ok(own) = own {
+                owns[own].device.be_patient(patience_of(retry));
+            }
+            halves.push(Half::new(wire, own, retry));
+        }
     }
     meet(owns, &mut halves, links)?;
     let wired = |stream| Wired { stream, strands: Vec::new(), apart: Vec::new() };
     let mut all: Vec<Wired> = streams.into_iter().map(wired).collect();
-    for Half { wire, own, state } in halves {
+    for Half { wire, own, state, .. } in halves {
         match (own, state) {
             (Ok(own), State::Met(pairs)) => all[wire].strands.push((own, pairs)),
             (_, State::Apart(error)) => all[wire].apart.push(error),
@@ -233,9 +253,6 @@ fn meet_all(
     }
     Ok(all)
 }
-
-/// How many NICs an end of a wire may have.
-const COUNTS: [u8; MOST_STRANDS] = [1, 2, 3, 4];
 
 type Met = Vec<(Stream, Vec<(usize, Vec<QueuePair>)>)>;
 
@@ -431,7 +448,7 @@ fn open(
     pinnable.in_use = pinnable.in_use.saturating_add(pinned);
     needs.check(&nic.device, context.attributes(), &pinnable).map_err(failed)?;
     let entries = u32::try_from(needs.completions.max(1)).unwrap_or(u32::MAX);
-    let patience = patience(Retry::within(nic.stall, context.attributes().is_software));
+    let patience = patience_of(Retry::within(nic.stall, context.attributes().is_software));
     let room = (entries, needs.pinned_bytes);
     Ok((VerbsDevice::new(context, (nic.port, patience), room, heap)?, port))
 }

@@ -37,6 +37,11 @@ impl Outage {
         self.timer.as_fd()
     }
 
+    /// None may last for longer than that, either.
+    pub fn be_patient(&mut self, patience: Duration) {
+        self.patience = self.patience.min(patience);
+    }
+
     /// How long one may last.
     pub fn patience(&self) -> Duration {
         self.patience

@@ -8,7 +8,7 @@ use crosstie_net::Interrupted;
 use crosstie_transport::TransportError;
 use crosstie_transport::wires::Place;
 
-use crate::Address;
+use crate::{Address, Retry};
 
 /// How often an interruption is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -42,6 +42,49 @@ impl Patience<'_> {
     }
 }
 
+/// What the ends of a wire must agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// NICs that it may be on.
+    pub nics: usize,
+    /// Whether some of them is software, which answers late.
+    pub is_software: bool,
+    /// How long nothing may move before a peer counts as stalled.
+    pub stall: Duration,
+}
+
+impl Terms {
+    const BYTES: usize = 12;
+
+    /// What holds for both: the fewer NICs; and the shorter stall, for whoever is less patient ends the wire anyway.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            nics: self.nics.min(other.nics),
+            is_software: self.is_software || other.is_software,
+            stall: self.stall.min(other.stall),
+        }
+    }
+
+    /// How long its queue pairs repeat.
+    pub fn retry(self) -> Retry {
+        Retry::within(self.stall, self.is_software)
+    }
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let stall_ms = u64::try_from(self.stall.as_millis()).unwrap_or(u64::MAX);
+        let mut bytes = [0; Self::BYTES];
+        bytes[0] = u8::try_from(self.nics).unwrap_or(u8::MAX);
+        bytes[1] = self.is_software.into();
+        bytes[4..].copy_from_slice(&stall_ms.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes([nics, is_software, _, _, stall_ms @ ..]: [u8; Self::BYTES]) -> Self {
+        let stall = Duration::from_millis(u64::from_le_bytes(stall_ms));
+        Self { nics: nics.into(), is_software: is_software != 0, stall }
+    }
+}
+
 /// A link to one rank.
 pub(super) struct Talk<'a> {
     pub(super) peer: u32,
@@ -50,6 +93,17 @@ pub(super) struct Talk<'a> {
 }
 
 impl Talk<'_> {
+    /// Says on what terms this end is.
+    pub(super) fn say_terms(&self, terms: Terms) -> Result<(), TransportError> {
+        self.write(&terms.to_bytes())
+    }
+
+    pub(super) fn hear_terms(&self) -> Result<Terms, TransportError> {
+        let mut bytes = [0; Terms::BYTES];
+        self.read(&mut bytes)?;
+        Ok(Terms::from_bytes(bytes))
+    }
+
     /// Says where this end's queue pairs are, or why there are none.
     pub(super) fn say_hello(&self, hello: Result<&Address, &String>) -> Result<(), TransportError> {
         let said = match hello {
@@ -145,4 +199,25 @@ impl Talk<'_> {
 fn is_nothing(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(seconds: u64, is_software: bool) -> Terms {
+        Terms { nics: 2, is_software, stall: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn the_ends_of_a_wire_are_as_patient_as_the_less_patient_of_them() {
+        let (short, long) = (terms(10, false), Terms { nics: 1, ..terms(30, true) });
+        let said = Terms::from_bytes(long.to_bytes());
+        assert_eq!(said, long);
+        assert_eq!(short.and(said), said.and(short));
+        assert_eq!(short.and(said).retry(), Retry::within(Duration::from_secs(10), true));
+        assert_eq!(short.and(said).nics, 1);
+        let for_ever = Terms { stall: Duration::MAX, ..long };
+        assert_eq!(Terms::from_bytes(for_ever.to_bytes()).and(short).stall, short.stall);
+    }
 }
