@@ -32,4 +32,4 @@ pub use select::{Basis, Choice, ChoiceWhy, Reach, ReductionOrder, Selection, Unk
 
 /// The planner's version: it goes up whenever the same request gives another plan or route, and is part of
 /// the inputs fingerprint, so that ranks with planners that differ find out at init.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;

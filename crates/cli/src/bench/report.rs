@@ -266,13 +266,15 @@ pub struct Counters {
     pub flushes: BTreeMap<&'static str, u64>,
 }
 
-/// What a rank has sent from its NIC.
+/// What a rank has sent from its NIC, or from all of its NICs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Nic {
     /// The rank.
     pub rank: u32,
-    /// The rail that its NIC is on.
+    /// The rail that its NIC is on, or the first of them is.
     pub rail: u64,
+    /// NICs that it sends by over ibverbs, if it does.
+    pub nics: u64,
     /// Wires that it sends on.
     pub wires: u64,
     /// Payload that left on them.

@@ -104,7 +104,8 @@ fn nics(comm: &mut Communicator) -> Result<Vec<Nic>, Error> {
     let network = metrics.transports.iter().filter(|counters| is_network(counters.transport));
     let carried = network.map(|counters| counters.carried_bytes).sum();
     let nic = metrics.nic;
-    let own = [u64::from(nic.rail), nic.wires.len() as u64, nic.bytes, carried];
+    let wires = nic.wires.len() as u64;
+    let own = [u64::from(nic.rail), wires, nic.bytes, carried, metrics.ports.len() as u64];
     let mut all = vec![0; own.len() * comm.size() as usize];
     comm.all_gather(&own, &mut all)?;
     let all = (0..).zip(all.chunks(own.len())).filter(|(_, numbers)| numbers[1] > 0);
@@ -114,6 +115,7 @@ fn nics(comm: &mut Communicator) -> Result<Vec<Nic>, Error> {
         wires: numbers[1],
         bytes: numbers[2],
         relayed_bytes: numbers[3],
+        nics: numbers[4],
     };
     Ok(all.map(nic).collect())
 }

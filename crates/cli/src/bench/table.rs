@@ -172,7 +172,11 @@ impl<W> Table<W> {
             lines.push(why.to_owned());
         }
         lines.push(format!("# wires {} ({})", sent.wires(), sent.ideal_wires));
-        lines.push(format!("# of all bytes, in % by rail: {all}{relayed}"));
+        let of = match sent.nics.iter().any(|nic| nic.nics > 1) {
+            true => "the first rail of who sent them",
+            false => "rail",
+        };
+        lines.push(format!("# of all bytes, in % by {of}: {all}{relayed}"));
         lines
     }
 }
@@ -339,7 +343,8 @@ mod tests {
         let mut table = Table::new(Vec::new(), Progress::Silent, false);
         table.joined = network.has_joined_others(Some(&ideal));
         table.rails = rails;
-        let nic = |&(rail, bytes)| Nic { rank: 0, rail, wires: 1, bytes, relayed_bytes: 0 };
+        let nic =
+            |&(rail, bytes)| Nic { rank: 0, rail, nics: 1, wires: 1, bytes, relayed_bytes: 0 };
         let nics = nics.iter().map(nic).collect();
         table.shares(&Sent { transports: Default::default(), nics, ideal_wires: 1 })
     }

@@ -162,7 +162,7 @@ impl Seats {
         kinds
     }
 
-    /// The rails that these devices' NICs are on; a rank sends by one NIC on all channels. `None` where there are none.
+    /// The rails that these devices' NICs are on; a rank sends on all channels alike, whatever NICs it has. `None` where there are none.
     pub fn rails(&self, nodes: &Nodes) -> Option<crosstie_planner::Rails> {
         if self.rails.iter().all(crosstie_topo::Rails::is_empty) {
             return None;

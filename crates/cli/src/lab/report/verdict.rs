@@ -172,6 +172,7 @@ mod tests {
         let nic = |(node, rail): (u32, u32)| Nic {
             rank: node * 4 + rail,
             rail: rail.into(),
+            nics: 0,
             wires: 4,
             bytes: bytes / 8,
             relayed_bytes: bytes / 8 / 4 * 3,
