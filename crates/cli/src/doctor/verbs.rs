@@ -121,7 +121,7 @@ fn named_addresses<'a>(
     let lacking = ips.filter(|ip| is_here(ip) && !known.contains(&ip.to_canonical()));
     let judge = |ip: IpAddr| {
         let finding = add("named NIC", format!("no RDMA port has {ip} of CROSSTIE_NICS"))
-            .wanted("a port with it: without one its rank's wires are over TCP");
+            .wanted("a port with it: without one no wire over ibverbs is on it, and its rank's are over TCP if it has no other");
         let remedy = "name addresses of RDMA ports' interfaces (`rdma link`, `ip -brief addr`), or load the device's driver";
         match state.asks_for_verbs() {
             true => finding.would_fail(remedy),

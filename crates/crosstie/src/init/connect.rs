@@ -241,7 +241,7 @@ impl<'a> Neighbourhood<'a> {
                 Err(error) => match self.refused(&error) {
                     Some(refusal) => Err(refusal),
                     None => {
-                        tracing::warn!(%error, "wires by this NIC are over TCP");
+                        tracing::warn!(%error, "no wire over ibverbs is on this NIC");
                         Ok(Err(error.to_string()))
                     }
                 },

@@ -356,6 +356,23 @@ mod tests {
     }
 
     #[test]
+    fn fewer_ranks_than_ports_have_all_ports_between_them_and_each_on_its_rail() {
+        let ranks = [("a", 0, &[][..]), ("a", 0, &[]), ("b", 0, &[]), ("b", 0, &[])];
+        let (world, nodes) = world(&ranks, &[captured_dgx(None)]);
+        let placement = by_detection(&world, &nodes).unwrap();
+        let rails = placement.seats.rails(&nodes).unwrap();
+        let ports = |rank| {
+            let nics = rails.nics_of(Rank(rank)).into_iter();
+            let port = |rail| placement.seats.port_of(Rank(rank), Some(rail)).unwrap().0.to_owned();
+            nics.map(port).collect::<Vec<_>>()
+        };
+        let mut of_node = [ports(0), ports(1)].concat();
+        of_node.sort();
+        assert_eq!(of_node, [0, 1, 2, 3, 6, 7, 8, 9].map(|number| format!("mlx5_{number}")));
+        assert_eq!([ports(0), ports(1)], [ports(2), ports(3)], "as on the other node");
+    }
+
+    #[test]
     fn a_gpu_that_a_file_describes_sends_from_the_port_of_its_rail() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/hgx-h100-4nic.xml");
         let nodes = Nodes::new((0..16).map(|rank| rank / 8).collect()).unwrap();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crosstie_transport::TransportError;
 use crosstie_transport::tcp::Stream;
-use crosstie_transport::wires::placing::{RING_SLOTS, SEND_DEPTH};
+use crosstie_transport::wires::placing::{MOST_LANES, RING_SLOTS, SEND_DEPTH};
 
 use super::device::{VerbsDevice, system};
 use super::nic::Nic;
@@ -52,7 +52,8 @@ pub(super) struct Half {
     pub wire: usize,
     /// The place of its NIC; or why this end does not try.
     pub own: Result<usize, String>,
-    /// How long its queue pairs repeat what nobody acknowledges.
+    /// Its queue pairs, at most; and how long they repeat what nobody acknowledges.
+    pub most: usize,
     pub retry: Retry,
     pub state: State,
 }
@@ -79,8 +80,10 @@ struct Attempt {
 }
 
 impl Half {
-    pub fn new(wire: usize, own: Result<usize, String>, retry: Retry) -> Self {
-        Self { wire, own, retry, state: State::Trying(Vec::new()) }
+    /// One of so many of its wire.
+    pub fn new(wire: usize, own: Result<usize, String>, halves: usize, retry: Retry) -> Self {
+        let most = MOST_LANES / halves.max(1);
+        Self { wire, own, most, retry, state: State::Trying(Vec::new()) }
     }
 
     fn is_trying(&self) -> bool {
@@ -142,7 +145,9 @@ fn offer(
     for (place, half) in halves.iter().enumerate().filter(|(_, half)| half.is_trying()) {
         let peer = links.peer(half);
         let pairs = |own: usize| {
-            let made = owns[own].queue_pairs(peer).map(|(pairs, address)| (own, pairs, address));
+            let made = owns[own]
+                .queue_pairs(peer, half.most)
+                .map(|(pairs, address)| (own, pairs, address));
             made.map_err(|error| {
                 // The others fail for the same cause, as a rule.
                 if !std::mem::replace(&mut has_warned, true) {
@@ -184,11 +189,16 @@ fn offer(
 
 impl Own {
     /// Queue pairs for the wire to `peer`, and where they are.
-    fn queue_pairs(&mut self, peer: u32) -> Result<(Vec<QueuePair>, Address), VerbsError> {
+    fn queue_pairs(
+        &mut self,
+        peer: u32,
+        most: usize,
+    ) -> Result<(Vec<QueuePair>, Address), VerbsError> {
         let depths =
             Depths { send: SEND_DEPTH as u32, receive: RING_SLOTS as u32, inline: INLINE_BYTES };
         let pair = |_| self.device.queue_pair(self.place(peer), depths);
-        let pairs = (0..self.nic.queue_pairs.max(1)).map(pair).collect::<Result<Vec<_>, _>>()?;
+        let wanted = usize::from(self.nic.queue_pairs).clamp(1, most.max(1));
+        let pairs = (0..wanted).map(pair).collect::<Result<Vec<_>, _>>()?;
         let address = Address::of(self.device.context(), &self.port, &pairs, self.nic.gid)?;
         Ok((pairs, address))
     }

@@ -170,7 +170,7 @@ pub fn connect_where_possible(
         let opened = library.filter(|_| load.wires > 0).map(|library| {
             open(library, nic, heap.clone(), &load, pinned).map_err(|error| {
                 let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                tracing::warn!(device = nic.device, why, "wires by this NIC are over TCP");
+                tracing::warn!(device = nic.device, why, "no wire is on this NIC");
                 why
             })
         });
@@ -238,7 +238,7 @@ fn meet_all(
             if let Ok(own) = own {
                 owns[own].device.be_patient(patience_of(retry));
             }
-            halves.push(Half::new(wire, own, retry));
+            halves.push(Half::new(wire, own, agreed.nics, retry));
         }
     }
     meet(owns, &mut halves, links)?;
