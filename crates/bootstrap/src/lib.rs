@@ -11,6 +11,7 @@ mod meeting;
 mod monitor;
 mod node;
 mod pmi1;
+mod process;
 mod world;
 
 pub use error::{BootstrapError, Claimant, SettingsGroup};
@@ -22,4 +23,5 @@ pub use monitor::{
     MonitorOptions, Report, Signature, Statement, Verdict, Wait, WaitOn,
 };
 pub use node::node_key;
+pub use process::ProcessMark;
 pub use world::{Machine, ReadForAll, Record, World};

@@ -10,6 +10,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::{Deserialize, Serialize};
 
 use crate::node::node_key;
+use crate::process::ProcessMark;
 
 /// What one rank tells the others of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Record {
     pub host: String,
     /// Its process id on that host.
     pub pid: u32,
+    /// What tells that process from others of this number; none where the host does not say.
+    #[serde(default)]
+    pub process: Option<ProcessMark>,
     /// Where its listener can be reached, best first.
     pub addresses: Vec<SocketAddr>,
     /// Ranks with equal keys are on one node, and can share memory.
@@ -68,6 +72,7 @@ impl Record {
             rank,
             host: host_name(),
             pid: std::process::id(),
+            process: ProcessMark::own(),
             addresses,
             node_key: node_key(),
             cpus: affinity(),

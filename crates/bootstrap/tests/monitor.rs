@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,9 @@ use crosstie_bootstrap::{
 };
 use crosstie_net::{Inbox, ListenOptions, Listener, Secret, Target};
 use crosstie_testkit::proxy::Proxy;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 
 /// Within what all ranks must have named a dead one.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -492,7 +495,11 @@ fn a_rank_in_a_process_of_its_own() {
 }
 
 /// The monitors of 4 ranks of which `alone` has a process of its own.
-fn with_process(alone: usize, passphrase: &str) -> (Vec<Monitor>, Process) {
+fn with_process(
+    alone: usize,
+    passphrase: &str,
+    options: MonitorOptions,
+) -> (Vec<Monitor>, Process) {
     let secret = Secret::from_passphrase(passphrase);
     let (mut process, record) = Process::spawn(alone as u32, passphrase);
     let mut seats: Vec<Option<Seat>> =
@@ -503,7 +510,7 @@ fn with_process(alone: usize, passphrase: &str) -> (Vec<Monitor>, Process) {
     process.tell_world(&records);
     let starts = seats.iter_mut().flatten();
     let monitors: Vec<Monitor> =
-        starts.map(|seat| start(seat, &records, &secret, STRICT)).collect();
+        starts.map(|seat| start(seat, &records, &secret, options)).collect();
     // Some heartbeats, so that all links stand.
     std::thread::sleep(Duration::from_millis(300));
     assert!(!monitors.iter().any(Monitor::failed), "{:?}", monitors[0].verdict(Duration::ZERO));
@@ -513,17 +520,42 @@ fn with_process(alone: usize, passphrase: &str) -> (Vec<Monitor>, Process) {
 #[test]
 fn a_killed_process_is_named_by_all_within_a_second() {
     for victim in [0, 2] {
-        let (monitors, process) = with_process(victim, "killed");
+        let (monitors, process) = with_process(victim, "killed", STRICT);
         process.kill();
         let verdict = one_verdict(&monitors, PROMPT);
         assert_eq!((verdict.culprit, verdict.cause), (Some(victim as u32), Cause::Died));
     }
 }
 
+/// What a forked child of a process holds of it: its sockets.
+fn held_by_a_child(process: &Process) -> Vec<OwnedFd> {
+    let of = pidfd_open(Pid::from_child(&process.0), PidfdFlags::empty()).unwrap();
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.0.id())).unwrap().flatten();
+    let sockets = files.filter(|file| {
+        std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    });
+    let numbers = sockets.map(|file| file.file_name().to_string_lossy().parse().unwrap());
+    numbers.map(|number| pidfd_getfd(&of, number, PidfdGetfdFlags::empty()).unwrap()).collect()
+}
+
+#[test]
+fn a_killed_process_whose_child_holds_its_sockets_is_dead_and_not_silent() {
+    for victim in [0, 2] {
+        let (monitors, process) = with_process(victim, "killed with a child", PATIENT);
+        let held = held_by_a_child(&process);
+        assert!(held.len() >= 2, "a listener and a link: {held:?}");
+        process.kill();
+        let verdict = one_verdict(&monitors, 3 * PROMPT);
+        let named = (verdict.culprit, verdict.cause);
+        assert_eq!(named, (Some(victim as u32), Cause::Died), "{verdict:?}");
+        drop(held);
+    }
+}
+
 #[test]
 fn a_stopped_process_is_named_by_all_after_its_silence() {
     for victim in [0, 2] {
-        let (monitors, process) = with_process(victim, "stopped");
+        let (monitors, process) = with_process(victim, "stopped", STRICT);
         let started = Instant::now();
         process.stop();
         let verdict = one_verdict(&monitors, STRICT.silence + 2 * PROMPT);
@@ -534,7 +566,7 @@ fn a_stopped_process_is_named_by_all_after_its_silence() {
 
 #[test]
 fn a_stopped_process_is_blamed_for_a_missed_deadline_before_its_silence() {
-    let (monitors, process) = with_process(3, "stopped in a call");
+    let (monitors, process) = with_process(3, "stopped in a call", STRICT);
     process.stop();
     monitors[1].report(report(Cause::Deadline, Some(2), 0));
     let verdict = one_verdict(&monitors, PROMPT);
@@ -543,7 +575,7 @@ fn a_stopped_process_is_blamed_for_a_missed_deadline_before_its_silence() {
 
 #[test]
 fn without_a_hub_to_answer_the_own_report_is_provisional() {
-    let (monitors, process) = with_process(0, "no hub");
+    let (monitors, process) = with_process(0, "no hub", STRICT);
     process.stop();
     monitors[0].report(report(Cause::Protocol, Some(2), 5));
     let verdict = monitors[0].verdict(Duration::from_millis(100));

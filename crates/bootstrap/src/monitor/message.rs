@@ -158,6 +158,8 @@ pub(super) enum Message {
         #[serde(default)]
         ailment: Option<String>,
     },
+    /// The process of this rank, which is of my host, has ended.
+    Exited(u32),
     /// To the hub: my call takes long.
     Suspect(Suspicion),
     /// To whom suspected: wait on; these ranks have not started that call, with their last ones.

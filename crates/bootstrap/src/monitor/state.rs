@@ -35,6 +35,7 @@ use super::ledger::Calls;
 use super::message::{Cause, Message, Report, Verdict};
 use super::signature::Signature;
 use super::statement::{Statement, Wait};
+use exit::Exits;
 pub(super) use link::Unreached;
 use link::{Accusation, Doubt};
 
@@ -72,6 +73,8 @@ pub(super) enum Event {
     Unreachable { peer: u32, why: Unreached },
     /// Nobody listens any more where this peer did.
     Dead(u32),
+    /// The process of this rank, which is of this host, has ended, whoever still holds its sockets.
+    Exited(u32),
     /// What this rank's own application says, when asked.
     Testified(Testimony),
     /// What ails this rank's own NIC, if anything does: for the rank that asks whether it lives.
@@ -93,6 +96,8 @@ pub(super) enum Event {
 pub(super) enum Action {
     Send(u32, Message),
     Dial(u32),
+    /// Dial this one too, to tell it something; where it is not reached, nothing follows from that.
+    Alert(u32),
     /// Flush and end the link to this peer.
     Close(u32),
     /// This is the first report that this rank learnt.
@@ -222,6 +227,8 @@ pub(super) struct State {
     /// Links that ended, until they are made anew or given up.
     doubts: BTreeMap<u32, Doubt>,
     accusation: Option<Accusation>,
+    /// Ranks whose processes have ended, until that is a death or they are known to have left.
+    exits: Exits,
     clock: Clock,
     look_every: Duration,
     last_beat: Duration,
@@ -275,6 +282,7 @@ impl State {
             links_due: links_due.max(silence),
             doubts: BTreeMap::new(),
             accusation: None,
+            exits: Exits::default(),
             clock: Clock::new(patience),
             look_every: patience.look_every().max(SHORTEST_LOOK),
             last_beat: Duration::ZERO,
@@ -307,6 +315,7 @@ impl State {
             Event::Ended(peer) => self.ended(now, peer),
             Event::Unreachable { peer, why } => self.unreachable(now, peer, why),
             Event::Dead(peer) => self.found_dead(now, peer),
+            Event::Exited(rank) => self.saw_exit(now, rank),
             Event::Testified(testimony) => self.testified(now, testimony),
             Event::Examined(asker, ailment) if asker == self.rank => {
                 self.acquit(now, asker, ailment)
@@ -342,7 +351,7 @@ impl State {
         let spared = self.held.as_ref().and_then(|held| held.spares_until);
         let clock = self.clock.next().filter(|_| self.held.is_none());
         let due = silent.chain(links).chain(inquiry).chain(sealing).chain(spared).chain(clock);
-        let due = due.chain(self.next_of_links());
+        let due = due.chain(self.next_of_links()).chain(self.exits.next());
         let regular = (self.last_beat + self.heartbeat).min(self.last_tick + self.look_every);
         due.chain(self.next_of_leave()).fold(regular, Duration::min)
     }
@@ -421,6 +430,7 @@ impl State {
             }
             Message::Ask => self.actions.push_back(Action::Examine(peer)),
             Message::Here { ailment } => self.acquit(now, peer, ailment),
+            Message::Exited(rank) => self.exited(now, rank),
             Message::Suspect(suspicion) => self.suspected(now, peer, suspicion),
             Message::Patience { sequence, late } => self.be_patient(now, sequence, late),
             Message::Proposal { ballot, verdict } => self.proposed(now, peer, ballot, *verdict),
@@ -506,6 +516,7 @@ impl State {
         }
         self.find_silent(now);
         self.find_dead(now);
+        self.look_at_exits(now);
         self.mend_links(now);
         self.double_links(now);
         self.believe(now);
@@ -545,6 +556,7 @@ impl State {
     }
 }
 
+mod exit;
 mod leave;
 mod link;
 mod verdict;

@@ -19,12 +19,15 @@ use super::state::{Action, Event, State, Tags, Testimony, Unreached};
 use super::statement::Wait;
 use super::{Ailment, Application, Describe};
 use crate::World;
+use crate::process::{ProcessMark, Watched};
 
 /// How long a hub that is dialled may take to answer: then the one after it is tried.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 /// How long one may take to which a link has ended: this thread does nothing else meanwhile, and says nothing to the
 /// others, whose silence is at least four times as long.
 const DIAL_AGAIN_LIMIT: Duration = Duration::from_millis(2500);
+/// How long one may take that is to be told of the hub's end: there are others to tell.
+const ALERT_LIMIT: Duration = Duration::from_millis(200);
 /// How long the last messages of an ending thread may take to be handed to the kernel.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 /// How long the application may take to say what its call waits for: an engine that drives it looks up within a
@@ -55,6 +58,8 @@ pub(super) struct Watch {
     testimony_due: Option<Instant>,
     /// Whether ranks are being looked for.
     probing: bool,
+    /// A process of this host that this rank watches, and its ranks.
+    neighbour: Option<(Watched, Vec<u32>)>,
     lookout: Option<Lookout>,
     over: bool,
 }
@@ -84,6 +89,7 @@ impl Watch {
             ailment,
             testimony_due: None,
             probing: false,
+            neighbour: neighbour(world),
             lookout: None,
             over: false,
         }
@@ -119,6 +125,7 @@ impl Watch {
             self.take_testimony();
             self.take_arrivals();
             self.take_messages();
+            self.take_exit();
             self.look_out();
             // Only now, with all that was sent heard, may anybody be called silent.
             self.feed(Event::Tick);
@@ -152,7 +159,7 @@ impl Watch {
     fn take_arrivals(&mut self) {
         while let Some(incoming) = self.inbox.try_accept(Purpose::Monitor) {
             match incoming.from {
-                Some(peer) if peer > self.rank && self.addresses_of(peer).is_some() => {
+                Some(peer) if peer != self.rank && self.addresses_of(peer).is_some() => {
                     self.link(peer, incoming.link);
                 }
                 from => {
@@ -178,6 +185,18 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Takes note that the neighbour's process has ended; after its last words, which are here by then.
+    fn take_exit(&mut self) {
+        let Some((watched, _)) = &self.neighbour else { return };
+        let mut ended = [PollFd::new(watched, PollFlags::IN)];
+        if !matches!(poll_until(&mut ended, Some(Instant::now())), Ok(1..)) {
+            return;
+        }
+        let ranks = self.neighbour.take().map(|(_, ranks)| ranks).unwrap_or_default();
+        self.take_messages();
+        ranks.into_iter().for_each(|rank| self.feed(Event::Exited(rank)));
     }
 
     /// Looks at the paths of the data, if it is time, until something has failed.
@@ -217,6 +236,7 @@ impl Watch {
             match action {
                 Action::Send(peer, message) => self.send(peer, &message),
                 Action::Dial(peer) => self.dial(peer),
+                Action::Alert(peer) => self.alert(peer),
                 Action::Close(peer) => {
                     self.links.remove(&peer).map(|mut link| link.flush());
                 }
@@ -264,13 +284,25 @@ impl Watch {
         }
     }
 
+    fn reach(&self, peer: u32, deadline: Instant) -> Result<Link, NetError> {
+        let addresses = self.addresses_of(peer).unwrap_or_default();
+        let target = Target::Rank(peer);
+        let to = Dial::new(addresses, &self.secret, target, Purpose::Monitor, deadline);
+        dial(&Dial { from: Some(self.rank), retry: false, ..to })
+    }
+
+    fn alert(&mut self, peer: u32) {
+        match self.reach(peer, Instant::now() + ALERT_LIMIT) {
+            Ok(link) => self.link(peer, link),
+            Err(error) => tracing::debug!(rank = self.rank, peer, %error, "not alerted"),
+        }
+    }
+
     fn dial(&mut self, peer: u32) {
         let addresses = self.addresses_of(peer).unwrap_or_default().to_vec();
         let limit = if self.state.doubts(peer) { DIAL_AGAIN_LIMIT } else { DIAL_LIMIT };
         let deadline = Instant::now() + limit.min(self.silence / 4);
-        let target = Target::Rank(peer);
-        let to = Dial::new(&addresses, &self.secret, target, Purpose::Monitor, deadline);
-        match dial(&Dial { from: Some(self.rank), retry: false, ..to }) {
+        match self.reach(peer, deadline) {
             Ok(link) => self.link(peer, link),
             Err(error) => {
                 tracing::debug!(rank = self.rank, peer, %error, "a monitor cannot be reached");
@@ -388,6 +420,7 @@ impl Watch {
         let until = self.testimony_due.into_iter().chain(looks).fold(tick, Instant::min);
         let bell: &Bell = &self.shared.bell;
         let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
+        fds.extend(self.neighbour.iter().map(|(watched, _)| PollFd::new(watched, PollFlags::IN)));
         fds.extend(self.links.values().map(|link| {
             let out = if link.has_backlog() { PollFlags::OUT } else { PollFlags::empty() };
             PollFd::from_borrowed_fd(link.as_fd(), PollFlags::IN | out)
@@ -427,4 +460,25 @@ impl Watch {
         }
         self.shared.learn(|known| known.ended = true);
     }
+}
+
+/// The process of this host whose end this rank is to notice, and its ranks. Each process watches the next, by its lowest
+/// rank: so one file is enough for each, and of any that end one at least is noticed.
+fn neighbour(world: &World) -> Option<(Watched, Vec<u32>)> {
+    let own = world.records.get(usize::try_from(world.rank).ok()?)?;
+    let space = own.process?.space;
+    // By their lowest ranks.
+    let mut processes: Vec<((u32, ProcessMark), Vec<u32>)> = Vec::new();
+    for record in &world.records {
+        let Some(mark) = record.process.filter(|mark| mark.space == space) else { continue };
+        let process = (record.pid, mark);
+        match processes.iter_mut().find(|(known, _)| *known == process) {
+            Some((_, ranks)) => ranks.push(record.rank),
+            None => processes.push((process, vec![record.rank])),
+        }
+    }
+    let at = processes.iter().position(|(_, ranks)| ranks.first() == Some(&world.rank))?;
+    let next = (at + 1) % processes.len();
+    let ((pid, mark), ranks) = processes.into_iter().nth(next).filter(|_| next != at)?;
+    Some((Watched::open(pid, mark)?, ranks))
 }

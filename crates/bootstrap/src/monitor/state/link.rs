@@ -97,6 +97,7 @@ impl State {
         let doubled = false;
         self.links.insert(peer, Link { heard: now, spoke: false, mended, doubled, calls: None });
         self.greet(peer);
+        self.alert(peer);
         if self.inquiry.as_ref().is_some_and(|inquiry| inquiry.awaited.contains(&peer)) {
             self.send(peer, Message::Query);
         }

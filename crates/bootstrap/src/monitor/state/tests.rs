@@ -130,6 +130,7 @@ impl Sim {
                 }
             }
             Action::Dial(peer) => self.dial(rank, peer),
+            Action::Alert(peer) => self.alert(rank, peer),
             Action::Close(peer) => self.cut(rank, peer),
             Action::Fail(report) => seat.fails.push(report),
             Action::Decide(verdict) => {
@@ -170,6 +171,12 @@ impl Sim {
 
     fn post(&mut self, from: u32, to: u32, parcel: Parcel) {
         self.parcels.entry((from, to)).or_default().push_back(parcel);
+    }
+
+    fn alert(&mut self, rank: u32, peer: u32) {
+        if self.seats.get(&peer).is_some_and(|seat| !seat.frozen) {
+            self.dial(rank, peer);
+        }
     }
 
     fn dial(&mut self, rank: u32, peer: u32) {

@@ -1,5 +1,6 @@
 //! Links of monitors and of data that end while both their ranks live, and deaths that look alike.
 
+use super::super::exit::LEAVE_ON_ITS_WAY;
 use super::super::link::{ANSWER_LIMIT, MEND_LIMIT};
 use super::*;
 
@@ -163,6 +164,41 @@ proptest! {
         prop_assert!(detail.starts_with("nothing comes; "), "{}", detail);
         prop_assert_eq!(detail.contains("; no carrier"), ill, "{}", detail);
         prop_assert_eq!(detail.contains("; a spine"), !ill, "{}", detail);
+    }
+
+    #[test]
+    fn a_death_whose_links_stand_is_a_death_soon_for_its_process_has_ended(
+        size in 2..7u32, seed: u64, victim: u32, watcher: u32,
+    ) {
+        let (mut sim, victim) = (Sim::new(size, seed), victim % size);
+        let watcher = (victim + 1 + watcher % (size - 1)) % size;
+        sim.run(STEP);
+        sim.seats.get_mut(&victim).unwrap().frozen = true;
+        sim.feed(watcher, Event::Exited(victim));
+        sim.run(LEAVE_ON_ITS_WAY + ANSWER_LIMIT + 2 * SEAL_LIMIT + 8 * STEP);
+        sim.seats.remove(&victim);
+        prop_assert_eq!(sim.agreed(), (Some(victim), Cause::Died));
+    }
+
+    #[test]
+    fn a_process_that_ends_after_its_rank_has_left_is_no_death(
+        size in 2..7u32, seed: u64, leaver: u32, watcher: u32,
+    ) {
+        let (mut sim, leaver) = (Sim::new(size, seed), leaver % size);
+        let watcher = (leaver + 1 + watcher % (size - 1)) % size;
+        sim.run(STEP);
+        sim.leave(leaver);
+        for _ in 0..100 {
+            if sim.done.contains_key(&leaver) || !sim.deliver() {
+                sim.pass_time();
+            }
+            if sim.done.contains_key(&leaver) {
+                sim.feed(watcher, Event::Exited(leaver));
+                break;
+            }
+        }
+        sim.run(2 * LEAVE_ON_ITS_WAY);
+        sim.assert_no_failure();
     }
 
     #[test]
