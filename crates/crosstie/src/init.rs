@@ -310,7 +310,8 @@ fn blame(monitor: Monitor, place: &Neighbourhood<'_>, error: Error) -> Error {
         monitor.report(Report { culprit, cause, detail, guess, ..Report::default() });
     }
     // Of a deadline and of a fault of its own this rank knows the most itself.
-    let says_more = cause == Cause::Aborted || (cause == Cause::Deadline && !known);
+    let is_own = cause == Cause::Aborted && culprit.is_none_or(|culprit| culprit == rank);
+    let says_more = is_own || (cause == Cause::Deadline && !known);
     let error = if says_more {
         error
     } else {
@@ -334,6 +335,7 @@ fn of_connecting(error: &TransportError) -> Option<(Option<u32>, Cause)> {
         TransportError::ConnectDeadline { .. } | TransportError::Connecting { .. } => {
             Cause::Deadline
         }
+        // Its own fault, or that of the peer that has told so.
         _ => Cause::Aborted,
     };
     Some((error.peer(), cause))

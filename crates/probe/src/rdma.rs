@@ -43,7 +43,7 @@ pub struct RdmaPort {
     pub lid: Option<u32>,
     /// The network interface of the same port.
     pub interface: Option<String>,
-    /// The first 16 places of its table of addresses, without the empty ones.
+    /// Its table of addresses, without the empty places.
     pub gids: Vec<Gid>,
 }
 
@@ -78,9 +78,6 @@ impl GidKind {
 }
 
 impl RdmaPort {
-    /// So many places of its table are looked at.
-    pub const GIDS_READ: u32 = MOST_GIDS;
-
     /// The address to send from: of InfiniBand the first; of Ethernet the first that routers pass on, IPv4 before
     /// IPv6 before what is good on its cable alone, else the first of all, as NCCL chooses by default.
     pub fn gid(&self) -> Option<Gid> {
@@ -134,9 +131,6 @@ impl Gid {
 pub(crate) const DEVICES: &str = "sys/class/infiniband";
 const UVERBS: &str = "sys/class/infiniband_verbs";
 
-/// Tables have up to 256 places, of which a host fills a few; each takes two reads.
-const MOST_GIDS: u32 = 16;
-
 /// The devices of a tree by name; `None` where the kernel has no part for them.
 pub(crate) fn read(tree: &Tree) -> Option<Vec<RdmaDevice>> {
     if !tree.has(DEVICES) {
@@ -179,6 +173,10 @@ fn port(tree: &Tree, device: &str, number: u32) -> RdmaPort {
         let told = word(file)?;
         Some(told.split_once(':').map_or(told.as_str(), |(_, name)| name.trim()).to_owned())
     };
+    // A table has up to 256 places, of which a host fills a few.
+    let places = tree.names(&format!("{place}/gids"));
+    let mut places: Vec<u32> = places.iter().filter_map(|index| text::number(index)).collect();
+    places.sort_unstable();
     RdmaPort {
         number,
         state: state("state"),
@@ -187,7 +185,7 @@ fn port(tree: &Tree, device: &str, number: u32) -> RdmaPort {
         layer: word("link_layer"),
         lid: word("lid").as_deref().and_then(lid),
         interface: word("gid_attrs/ndevs/0").or_else(|| interface(tree, device, number)),
-        gids: (0..MOST_GIDS).filter_map(|index| gid(tree, &place, index)).collect(),
+        gids: places.into_iter().filter_map(|index| gid(tree, &place, index)).collect(),
     }
 }
 

@@ -17,6 +17,14 @@ pub enum TransportError {
         #[source]
         source: Option<io::Error>,
     },
+    /// The peer has told why it can have no connection: the fault is at its end.
+    #[error("rank {peer} cannot be connected to: {why}")]
+    PeerHasNone {
+        /// The rank at the other end.
+        peer: u32,
+        /// Its reason.
+        why: String,
+    },
     /// The peer sent what the protocol does not allow.
     #[error("rank {peer} broke the protocol: {what}")]
     PeerMisbehaved {
@@ -115,6 +123,7 @@ impl TransportError {
     pub fn peer(&self) -> Option<u32> {
         match self {
             Self::PeerGone { peer, .. }
+            | Self::PeerHasNone { peer, .. }
             | Self::PeerMisbehaved { peer, .. }
             | Self::Truncated { peer, .. }
             | Self::Withdrawn { peer }

@@ -340,6 +340,7 @@ fn ports_gids_and_addresses_that_somebody_named_must_be_those_of_devices() {
         "show_gids",
     );
     told(with("NCCL_IB_GID_INDEX", "5", true), WouldFail, "has no GID 5", "both ends choose");
+    told(with(gid, "200", true), WouldFail, "has no GID 200", "both ends choose");
     told(with(nics, "127.0.0.1", false), Warning, "no RDMA port has 127.0.0.1", "rdma link");
     told(with(nics, "127.0.0.1", true), WouldFail, "no RDMA port has 127.0.0.1", "rdma link");
     let mut state = healthy();

@@ -112,7 +112,10 @@ impl<'a> Neighbourhood<'a> {
         let from = self.own_nic().map(|nic| SocketAddr::new(nic, 0));
         let ways = self.ways();
         let between = ways.between(from, *peer, &self.addresses_of(*peer));
-        let (clues, guess) = ways.clues(self.own_nic(), *peer);
+        let (clues, mut guess) = ways.clues(self.own_nic(), *peer);
+        if guess.is_empty() && self.settings.transport == Transport::Verbs {
+            guess.push_str(OTHER_WAYS);
+        }
         (format!("{between}: {attempts}, for {waited:.1?}{clues}"), guess)
     }
 
@@ -370,7 +373,9 @@ impl<'a> Neighbourhood<'a> {
         connected.over = links.peers.iter().map(over).collect();
         connected.ports = chosen.ports(&connected.over);
         let options = VerbsOptions { links, nics: chosen.nics, heap: Some(connected.heap.clone()) };
-        Ok(wires::connect(&library, &options, relays, inbox, interrupted)?)
+        let began = Instant::now();
+        wires::connect(&library, &options, relays, inbox, interrupted)
+            .map_err(|error| no_way(error, began).into())
     }
 
     /// With whom this rank has wires, and how their ends meet.
@@ -495,6 +500,20 @@ fn with_reasons(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What may lead to a rank that cannot be reached over verbs, though relays would be of no use.
+const OTHER_WAYS: &str = "check the network between the two ports, name other GIDs (CROSSTIE_VERBS_GID_INDEX), or use \
+                          CROSSTIE_TRANSPORT=tcp";
+
+/// `error`; as what it is where the network between two ports answers nothing: no fault of this host.
+fn no_way(error: TransportError, began: Instant) -> TransportError {
+    let TransportError::System { source, .. } = &error else { return error };
+    let verbs = source.get_ref().and_then(|source| source.downcast_ref());
+    let Some(VerbsError::Unreached { place, tried }) = verbs else { return error };
+    let attempts = format!("over verbs nothing that was sent to it was answered, {tried}");
+    let source = Box::new(NetError::NoWay { attempts, waited: began.elapsed() });
+    TransportError::Connecting { peer: place.peer, source }
 }
 
 /// A NIC of this rank's node: by its rail, and by its address where that was named.

@@ -350,8 +350,12 @@ fn over_links(
     let strands = streams.iter().map(|stream| nics.on(stream.peer)).collect();
     let mut met = Vec::with_capacity(streams.len());
     for Wired { stream, strands, apart } in meet_all(&mut owns, streams, strands, patience)? {
-        if let Some(error) = apart.into_iter().next() {
-            return Err(system("connecting queue pairs", error));
+        match apart.into_iter().next() {
+            Some(VerbsError::PeerHasNone { peer, why }) => {
+                return Err(TransportError::PeerHasNone { peer, why });
+            }
+            Some(error) => return Err(system("connecting queue pairs", error)),
+            None => {}
         }
         met.push((stream, strands));
     }
