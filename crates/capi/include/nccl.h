@@ -309,8 +309,9 @@ ncclResult_t ncclCommAbort(ncclComm_t comm);
 ncclResult_t pncclCommAbort(ncclComm_t comm);
 
 /*
- * Ends calls that are under way, here and, other than with NCCL, on all ranks; refuses those to come, ncclCommSplit
- * too. ncclCommGetAsyncError is ncclSuccess then where it was revoked; ncclCommShrink and ncclCommDestroy take it still.
+ * Ends calls that are under way, here and, other than with NCCL, on all ranks: what one rank has stopped no other can
+ * complete, and would wait for. Refuses those to come, ncclCommSplit too, which is a call of all ranks on this communicator.
+ * ncclCommGetAsyncError is ncclSuccess then where it was revoked; ncclCommShrink and ncclCommDestroy take it still.
  */
 ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
 ncclResult_t pncclCommRevoke(ncclComm_t comm, int revokeFlags);

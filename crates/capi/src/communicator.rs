@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
-use crosstie::{AbortHandle, Cancel, Cause, Communicator, DataType, Error, ReduceOp};
+use crosstie::{AbortHandle, Cancel, Cause, Communicator, DataType, Error, Failure, ReduceOp};
 
 use crate::config::Config;
 use crate::errors::{Answer, Code, Refusal, Told, lock};
@@ -57,6 +57,8 @@ pub struct Comm {
     is_told: AtomicBool,
     /// Whether the program revoked it.
     revoked: AtomicBool,
+    /// Whether another was made of its ranks that are left.
+    shrunk: AtomicBool,
     reductions: Mutex<BTreeMap<c_int, OwnReduction>>,
 }
 
@@ -122,6 +124,7 @@ impl Comm {
             last: Mutex::new(None),
             is_told: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            shrunk: AtomicBool::new(false),
             reductions: Mutex::new(BTreeMap::new()),
         })
     }
@@ -259,6 +262,10 @@ impl Comm {
             kept.was_told = true;
             return kept.code;
         }
+        // What it failed of is over and done with.
+        if self.shrunk.load(Ordering::Acquire) {
+            return Code::Success;
+        }
         if self.is_connecting() {
             return Code::InProgress;
         }
@@ -273,6 +280,12 @@ impl Comm {
             }
             None => Code::Success,
         }
+    }
+
+    /// The ranks that are left go on with another: who asks how that stands asks this one, too.
+    pub fn has_shrunk(&self) {
+        self.shrunk.store(true, Ordering::Release);
+        lock(&self.async_error).take_if(|kept| !kept.lasts);
     }
 
     /// Whether the group that is to connect it is still open.
@@ -323,7 +336,7 @@ impl Comm {
         let Seat::Joined(communicator) = seat else { return None };
         if let Some(error) = self.abort.get().and_then(AbortHandle::failure) {
             drop(communicator);
-            let is_conflict = error.failure().is_some_and(|it| it.cause == Cause::Protocol);
+            let is_conflict = error.failure().is_some_and(concerns);
             let is_news = is_conflict && !self.is_told.load(Ordering::Relaxed);
             return Some(if is_news { Err(Refusal::from(error)) } else { Ok(()) });
         }
@@ -367,4 +380,10 @@ impl Comm {
             abort.abort(why);
         }
     }
+}
+
+/// Whether the calls of this rank were among those that differed: of messages they are those of the two ends.
+fn concerns(failure: &Failure) -> bool {
+    let is_an_end = failure.culprit == Some(failure.rank) || failure.reporter == failure.rank;
+    failure.cause == Cause::Protocol && (!failure.reported_before || is_an_end)
 }

@@ -62,8 +62,10 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Ranks that did not come to the meeting in time; a peer that was not reached, or not connected to, in time.
-const LATE_AT_INIT: [u16; 3] = [10, 32, 51];
+/// Ranks that did not come to the meeting in time.
+pub const MISSED: u16 = 10;
+/// The same; a peer that was not reached, or not connected to, in time.
+const LATE_AT_INIT: [u16; 3] = [MISSED, 32, 51];
 
 fn code_of(error: &Error) -> Code {
     match error {

@@ -184,6 +184,7 @@ impl Item {
             }
             Self::Shrink { excluded, child } => {
                 child.join(comm.with(|communicator| communicator.shrink(excluded))?);
+                comm.has_shrunk();
                 Ok(())
             }
             Self::Finalize | Self::Call(_) => Ok(()),

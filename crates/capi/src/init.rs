@@ -9,7 +9,7 @@ use crosstie::{Meeting, Settings, UniqueId};
 use crate::communicator::{COMMUNICATORS, Comm};
 use crate::config::{Config, Given};
 use crate::device;
-use crate::errors::{Answer, Code, Refusal, lock};
+use crate::errors::{Answer, Code, MISSED, Refusal, lock};
 use crate::group::{self, Item};
 use crate::handles::Handle;
 use crate::log;
@@ -88,9 +88,6 @@ fn way(id: &IdBytes, Place { rank, size }: Place) -> Answer<Box<Way>> {
     Ok(Box::new(Way { settings, id: *id, rank, turn: None }))
 }
 
-/// Ranks that did not come to the meeting in time.
-const LATE: u16 = 10;
-
 /// What is the matter where each rank makes an id of its own.
 const OWN_ID: &str = "\n  this process made the unique id: were the other ranks given it, as by MPI_Bcast? Where each makes \
                       its own, NCCL_COMM_ID=host:port, the same for all, lets them meet";
@@ -113,7 +110,7 @@ pub fn connect(comm: &Comm, way: &Way) -> Answer {
             Ok(())
         }
         Err(error) => {
-            let made_here = meeting.is_some() && error.code().0 == LATE;
+            let made_here = meeting.is_some() && error.code().0 == MISSED;
             keep_failed(way.id, meeting);
             let mut refusal = Refusal::from(error);
             if made_here {

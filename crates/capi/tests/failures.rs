@@ -32,7 +32,13 @@ fn calls_on_communicators_that_do_not_block_return_at_once() {
 fn ends_of_threads_and_of_the_program_can_use_the_library() {
     if has("gcc") {
         let program = build("gcc", "late.c");
-        ["exit", "destructor", "thread"].iter().for_each(|end| run(&program, &[end]));
+        for end in ["exit", "destructor", "thread"] {
+            run(&program, &[end]);
+            // What it logs as it ends goes somewhere, or nowhere.
+            let logging = command(&program, &[end]).env("NCCL_DEBUG", "TRACE").spawn().unwrap();
+            let (code, output) = finish(logging, end);
+            assert_eq!(code, Some(0), "{end}: {output}");
+        }
     }
 }
 
@@ -74,6 +80,8 @@ fn what_other_ranks_do_wrong_is_told_and_survived() {
         "differs",
         "roots",
         "messages",
+        "bystander",
+        "shrinks",
         "lists",
         "aborts",
         "leaves_by_abort",

@@ -8,6 +8,7 @@ mod ports;
 mod protocol;
 mod rails;
 pub(crate) mod registry;
+mod said;
 pub(crate) mod tune;
 mod verbs;
 
@@ -708,7 +709,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A secret is hashed, not stretched, and a name derived from it travels in clear: a short one can
 /// be guessed.
 fn warn_of_a_weak_secret(environment: &BTreeMap<String, String>) {
-    if environment.get("CROSSTIE_SECRET").is_some_and(|secret| secret.len() < STRONG_SECRET_BYTES) {
+    let is_weak = |secret: &String| secret.len() < STRONG_SECRET_BYTES;
+    if environment.get("CROSSTIE_SECRET").is_some_and(is_weak) && said::first("a weak secret") {
         tracing::warn!(
             "CROSSTIE_SECRET has fewer than {STRONG_SECRET_BYTES} characters and can be guessed; \
              make one with `openssl rand -hex 32`"

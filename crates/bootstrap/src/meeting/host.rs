@@ -11,8 +11,8 @@
 //!    or that ranks are missing: who comes back must not find the old meeting.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,14 +41,50 @@ const MISMATCHES_MAX: usize = 4;
 /// When the log first names those who have not come; then after twice as long, and so on.
 const FIRST_NOTICE: Duration = Duration::from_secs(5);
 
-/// Serves one meeting in the background, for as long as it is kept.
+/// Serves one meeting in the background, for as long as it is kept; by a thread of its own once somebody comes.
 ///
 /// Dropping it before all have come calls the meeting off: those who wait are told so.
 #[derive(Debug)]
 pub struct MeetingHost {
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
+    seat: Arc<Mutex<Seat>>,
+}
+
+/// Where a meeting's service waits until it is needed: programs make ids that no rank uses.
+#[derive(Default)]
+struct Seat {
+    waiting: Option<Service>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seat")
+    }
+}
+
+fn lock(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
+    // Nothing that holds it can panic halfway through a change.
+    seat.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the service, unless it has begun.
+fn begin(seat: &Arc<Mutex<Seat>>) -> std::io::Result<()> {
+    let mut held = lock(seat);
+    if held.waiting.is_none() || held.thread.is_some() {
+        return Ok(());
+    }
+    let of_thread = Arc::clone(seat);
+    let serves = move || {
+        let service = lock(&of_thread).waiting.take();
+        if let Some(service) = service {
+            service.run();
+        }
+    };
+    let thread = std::thread::Builder::new().name("crosstie-meeting".to_owned()).spawn(serves)?;
+    held.thread = Some(thread);
+    Ok(())
 }
 
 impl MeetingHost {
@@ -70,8 +106,15 @@ impl MeetingHost {
         let stop = Arc::new(AtomicBool::new(false));
         let inbox = listener.subscribe(secret, Target::Meeting);
         let inbox = inbox.map_err(BootstrapError::net(OPENING))?;
-        let rings = Arc::clone(&bell);
-        inbox.on_arrival(Purpose::Meeting, move || rings.ring());
+        let is_awaited = matches!(door, Door::Announced(_));
+        let seat = Arc::<Mutex<Seat>>::default();
+        let (rings, begins) = (Arc::clone(&bell), Arc::clone(&seat));
+        inbox.on_arrival(Purpose::Meeting, move || {
+            if let Err(error) = begin(&begins) {
+                tracing::error!(%error, "a meeting has no thread, and lets nobody in");
+            }
+            rings.ring();
+        });
         let service = Service {
             listener: Arc::clone(listener),
             inbox: Some(inbox),
@@ -89,11 +132,12 @@ impl MeetingHost {
             mismatches: Vec::new(),
             leaves_by: None,
         };
-        let thread = std::thread::Builder::new()
-            .name("crosstie-meeting".to_owned())
-            .spawn(move || service.run())
-            .map_err(BootstrapError::system("starting a thread"))?;
-        Ok(MeetingHost { bell, stop, thread: Some(thread) })
+        lock(&seat).waiting = Some(service);
+        let host = MeetingHost { bell, stop, seat };
+        if is_awaited {
+            begin(&host.seat).map_err(BootstrapError::system("starting a thread"))?;
+        }
+        Ok(host)
     }
 }
 
@@ -101,7 +145,14 @@ impl Drop for MeetingHost {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.bell.ring();
-        if let Some(thread) = self.thread.take() {
+        let Seat { waiting, thread } = {
+            let mut seat = lock(&self.seat);
+            // A service whose thread has started is that one's to take.
+            let waiting = if seat.thread.is_none() { seat.waiting.take() } else { None };
+            Seat { waiting, thread: seat.thread.take() }
+        };
+        drop(waiting);
+        if let Some(thread) = thread {
             // A panic of that thread has been printed; there is nothing to add here.
             let _ = thread.join();
         }

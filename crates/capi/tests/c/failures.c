@@ -60,6 +60,52 @@ static void messages(void) {
     DO(ncclCommAbort(comm));
 }
 
+/* Who had no part in messages that differ leaves without a fault. */
+static void bystander(void) {
+    float x[8] = {0};
+    if (rank == 0) DO(ncclSend(x, 4, ncclFloat, 1, comm, NULL));
+    if (rank == 1) REFUSED(ncclRecv(x, 16, ncclInt8, 0, comm, NULL), ncclInvalidUsage, "recv from rank 0 of 16 int8");
+    if (rank == 2) usleep(500000);
+    if (rank == 2) DO(ncclCommDestroy(comm));
+    else DO(ncclCommAbort(comm));
+}
+
+static ncclResult_t settled(ncclComm_t of) {
+    ncclResult_t state = ncclInProgress;
+    for (int tries = 0; state == ncclInProgress && tries < 20000; tries++) {
+        DO(ncclCommGetAsyncError(of, &state));
+        usleep(1000);
+    }
+    return state;
+}
+
+/* Who asks the communicator that has failed how its shrinking stands is told that, and not of the old failure. */
+static void shrinks(void) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    int gone[1] = {2};
+    ncclComm_t rest;
+    ncclResult_t state = ncclSuccess;
+    if (rank == 2) _exit(0);
+    for (int tries = 0; state == ncclSuccess && tries < 10000; tries++) {
+        DO(ncclCommGetAsyncError(comm, &state));
+        usleep(1000);
+    }
+    HOLDS(state == ncclRemoteError);
+    /* So that the other waits for it. */
+    if (rank == 1) usleep(300000);
+    config.blocking = 0;
+    state = ncclCommShrink(comm, gone, 1, &rest, &config, NCCL_SHRINK_DEFAULT);
+    HOLDS(state == ncclInProgress);
+    DO(ncclCommGetAsyncError(comm, &state));
+    HOLDS(rank == 1 || state == ncclInProgress);
+    HOLDS(settled(comm) == ncclSuccess && settled(rest) == ncclSuccess);
+    DO(ncclCommDestroy(comm));
+    comm = rest;
+    state = sum(2);
+    HOLDS((state == ncclSuccess || state == ncclInProgress) && settled(comm) == ncclSuccess);
+    DO(ncclCommDestroy(comm));
+}
+
 /* Those who are left do not agree who is gone: told at once, with both lists. */
 static void lists(void) {
     int gone[1];
@@ -173,6 +219,8 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[1], "aborts") == 0) aborts();
     else if (strcmp(argv[1], "messages") == 0) messages();
     else if (strcmp(argv[1], "lists") == 0) lists();
+    else if (strcmp(argv[1], "bystander") == 0) bystander();
+    else if (strcmp(argv[1], "shrinks") == 0) shrinks();
     else if (strcmp(argv[1], "forgets") == 0) forgets();
     else leaves_by_abort();
     return 0;

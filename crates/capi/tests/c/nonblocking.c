@@ -1,4 +1,6 @@
 /* Communicators with blocking = 0: one thread makes several, calls on them one by one, and asks. */
+#include <dirent.h>
+
 #include "ranks.h"
 
 #define SIZE 3
@@ -43,7 +45,26 @@ static void connecting_in_a_group(ncclConfig_t *config) {
     for (int i = 0; i < 2; i++) DO(ncclCommDestroy(pair[i]));
 }
 
+static int threads(void) {
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    HOLDS(tasks != NULL);
+    while (readdir(tasks) != NULL) count++;
+    closedir(tasks);
+    return count;
+}
+
+/* An id that no rank uses keeps no thread. */
+static void unused_ids(void) {
+    ncclUniqueId id;
+    DO(ncclGetUniqueId(&id));
+    int before = threads();
+    for (int i = 0; i < 50; i++) DO(ncclGetUniqueId(&id));
+    HOLDS(threads() == before);
+}
+
 int main(void) {
+    unused_ids();
     ncclUniqueId id;
     ncclComm_t comm[SIZE], child[SIZE];
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;

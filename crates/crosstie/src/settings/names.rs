@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Once;
 
 use super::registry::{Setting, Told};
+use super::said;
 
 /// Names of NCCL's that are heeded beside those that stand for a setting.
 const HEEDED: [&str; 2] = ["NCCL_COMM_ID", "NCCL_DEBUG_FILE"];
@@ -41,7 +41,7 @@ pub fn nccl_debug_file() -> Option<PathBuf> {
 
 /// Says which names do nothing here: those that begin as settings do, and once in a process NCCL's.
 pub(crate) fn warn_of_names_in_vain(environment: &BTreeMap<String, String>) {
-    for name in Setting::unknown(environment) {
+    for name in Setting::unknown(environment).filter(|name| said::first(name)) {
         match Setting::like(name) {
             Some(meant) => {
                 tracing::warn!("{name} is no setting of this version; is {} meant?", meant.name);
@@ -49,11 +49,10 @@ pub(crate) fn warn_of_names_in_vain(environment: &BTreeMap<String, String>) {
             None => tracing::warn!("{name} is no setting of this version; see `crosstie config`"),
         }
     }
-    static SAID: Once = Once::new();
     let in_vain = of_nccl_in_vain(environment);
-    if !in_vain.is_empty() {
-        let names = in_vain.join(", ");
-        SAID.call_once(|| tracing::warn!("not heeded here: {names}; see `crosstie config`"));
+    let names = in_vain.join(", ");
+    if !names.is_empty() && said::first(&names) {
+        tracing::warn!("not heeded here: {names}; see `crosstie config`");
     }
 }
 

@@ -12,6 +12,7 @@ use crosstie_planner::ReductionOrder;
 use crosstie_probe::PortNames;
 
 use super::nccl::{self, Heard, Meant, Nccl, Says};
+use super::said;
 use super::{
     Ahead, Bound, Detect, Flush, Forced, Most, Nics, OnOff, Protocol, Pull, Pxn, QueuePairs,
     RailCount, ServiceLevel, SlotBytes, Transport, Value,
@@ -217,9 +218,12 @@ pub(crate) fn honour_nccl(environment: &mut Environment) {
             continue;
         }
         let Heard { value, ignored } = setting.heard(environment);
-        ignored.iter().for_each(|what| tracing::warn!("{what}"));
+        ignored.iter().filter(|what| said::first(what)).for_each(|what| tracing::warn!("{what}"));
         if let Some((name, value)) = value {
-            tracing::info!("{name} is honoured as {}={value}", setting.name);
+            let what = format!("{name} is honoured as {}={value}", setting.name);
+            if said::first(&what) {
+                tracing::info!("{what}");
+            }
             environment.insert(setting.name.to_owned(), value);
         }
     }

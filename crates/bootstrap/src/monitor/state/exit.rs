@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::super::message::{Cause, Message};
 use super::{Action, State};
 
-/// How long a leave may be on its way when its process has ended; and how often the hub is told.
-pub(super) const LEAVE_ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// How long a leave may be on its way when its process has ended; and how often the hub is told. TCP sends again what was
+/// lost after 0.2 s, and then after 0.4 and 0.8 s more.
+pub(super) const LEAVE_ON_ITS_WAY: Duration = Duration::from_millis(1500);
 
 /// What is known of processes that have ended.
 #[derive(Default)]
