@@ -492,7 +492,7 @@ impl Communicator {
         let table = Table { input: sent, output: received, repeats: Repeats::Block };
         let map = select::ragged_map(table, DataType::U8, self.slot_bytes);
         let key = (to, from);
-        if let Some(program) = self.programs.groups.get(&key) {
+        if let Some(program) = self.programs.group(&key) {
             return Ok((Arc::clone(program), map, call, mark));
         }
         let messages = Messages { sends: &key.0, recvs: &key.1 };

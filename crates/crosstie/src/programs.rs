@@ -17,8 +17,10 @@ use crate::{Communicator, Error, select};
 pub(crate) struct Programs {
     by_index: [Option<Arc<Program>>; FORMS],
     rooted: BTreeMap<Form, Option<Arc<Program>>>,
-    /// Those of groups, by the ranks that their messages go to and come from, in order.
-    pub groups: BTreeMap<(Few<Rank>, Few<Rank>), Arc<Program>>,
+    /// Those of one message, found by index: by its peer, out and in.
+    singles: Vec<Option<Arc<Program>>>,
+    /// Those of other groups, by the ranks that their messages go to and come from, in order.
+    groups: BTreeMap<(Few<Rank>, Few<Rank>), Arc<Program>>,
 }
 
 /// Plans of groups that are kept: a program has few patterns, or too many to keep.
@@ -31,13 +33,29 @@ const FORMS: usize = Collective::CODES * Algorithm::ALL.len() * 4;
 
 impl Default for Programs {
     fn default() -> Self {
-        Self { by_index: [const { None }; FORMS], rooted: BTreeMap::new(), groups: BTreeMap::new() }
+        let (singles, groups) = (Vec::new(), BTreeMap::new());
+        Self { by_index: [const { None }; FORMS], rooted: BTreeMap::new(), singles, groups }
     }
 }
 
 impl Programs {
+    /// The plan of a group like one before it.
+    pub fn group(&self, peers: &(Few<Rank>, Few<Rank>)) -> Option<&Arc<Program>> {
+        match single(peers) {
+            Some(index) => self.singles.get(index)?.as_ref(),
+            None => self.groups.get(peers),
+        }
+    }
+
     /// Keeps the plan of a group for the next one like it.
     pub fn keep_group(&mut self, peers: (Few<Rank>, Few<Rank>), program: &Arc<Program>) {
+        if let Some(index) = single(&peers) {
+            if self.singles.len() <= index {
+                self.singles.resize(index + 1, None);
+            }
+            self.singles[index] = Some(Arc::clone(program));
+            return;
+        }
         if peers.0.len() + peers.1.len() > LONGEST_KEPT {
             return;
         }
@@ -54,6 +72,16 @@ impl Programs {
         }
         let index = collective.code() * Algorithm::ALL.len() + algorithm.code();
         &mut self.by_index[index * 4 + usize::from(in_place) * 2 + usize::from(past_relays)]
+    }
+}
+
+/// Where the plan of a group is that is one message.
+#[inline]
+fn single((to, from): &(Few<Rank>, Few<Rank>)) -> Option<usize> {
+    match (&to[..], &from[..]) {
+        ([peer], []) => Some(2 * peer.0 as usize),
+        ([], [peer]) => Some(2 * peer.0 as usize + 1),
+        _ => None,
     }
 }
 

@@ -27,7 +27,6 @@ pub(super) struct Inbox {
 }
 
 /// A data group whose payloads are arriving.
-#[derive(Clone, Copy)]
 struct Landing {
     group: Group,
     /// The member at hand, where it goes, and how much of it is there.
@@ -61,7 +60,7 @@ impl Inbox {
     /// Reads once. `long` tells that granted payloads are expected.
     pub fn read(&mut self, socket: impl AsFd, long: bool) -> Result<Read, Errno> {
         self.compact();
-        let rest = self.group.and_then(|g| g.place?.part(g.filled, g.rest()));
+        let rest = self.group.as_ref().and_then(|g| g.place?.part(g.filled, g.rest()));
         let place: &mut [u8] = match rest {
             // SAFETY: the receiving end gave this memory for this payload: a slot of its own, or
             // the granted place, which nobody else touches until the message is released.
@@ -122,8 +121,8 @@ impl Inbox {
 
     /// Lands what is here of the group's payloads; `false` when more must be read.
     fn land(&mut self, ends: &mut Ends<'_>) -> Result<bool, Violation> {
-        let Some(mut group) = self.group else { return Ok(true) };
-        let here = self.unread().len().min(group.rest());
+        let Some(group) = &mut self.group else { return Ok(true) };
+        let here = (self.end - self.start).min(group.rest());
         let bytes = &self.buffer[self.start..self.start + here];
         if let Some(place) = group.place.and_then(|place| place.part(group.filled, here)) {
             // SAFETY: as in `read`: the place is this payload's; the buffer is this inbox's own,
@@ -133,7 +132,9 @@ impl Inbox {
         self.start += here;
         group.filled += here;
         let complete = group.rest() == 0;
-        self.group = if complete { group.after_current(ends)? } else { Some(group) };
+        if complete && !group.move_on(ends)? {
+            self.group = None;
+        }
         Ok(complete)
     }
 }
@@ -154,15 +155,15 @@ impl Landing {
         self.member().len as usize - self.filled
     }
 
-    /// The group with its next member at hand, now that the present one has landed.
-    fn after_current(mut self, ends: &mut Ends<'_>) -> Result<Option<Self>, Violation> {
+    /// Has its next member at hand, now that the present one has landed; `false` where that was the last.
+    fn move_on(&mut self, ends: &mut Ends<'_>) -> Result<bool, Violation> {
         ends.landed(self.member());
         self.current += 1;
         if self.current >= self.group.members().len() {
-            return Ok(None);
+            return Ok(false);
         }
         self.filled = 0;
         self.place = ends.accept(self.member())?;
-        Ok(Some(self))
+        Ok(true)
     }
 }

@@ -1,6 +1,7 @@
 //! Owns how wires travel on sockets: batches by vectored writes, and one epoll set for all.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -222,15 +223,14 @@ impl Medium for Sockets {
         &mut self,
         mut each: impl FnMut(usize, epoll::EventFlags),
     ) -> Result<(), TransportError> {
-        let nothing =
-            epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
-        let mut events = [nothing; EVENTS];
-        let count = match epoll::wait(&self.epoll, &mut events, Some(&NOW)) {
-            Ok(count) => count,
-            Err(Errno::INTR) => 0,
+        // Clearing so much would be most of a look in vain.
+        let mut room = [const { MaybeUninit::uninit() }; EVENTS];
+        let events: &[epoll::Event] = match epoll::wait(&self.epoll, &mut room, Some(&NOW)) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => &[],
             Err(error) => return Err(failed("epoll_wait")(error)),
         };
-        for event in &events[..count] {
+        for event in events {
             let (flags, data) = (event.flags, event.data);
             each(data.u64() as usize, flags);
         }

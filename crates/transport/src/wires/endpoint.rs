@@ -48,6 +48,10 @@ pub struct WireEndpoint<M: Medium> {
     /// Of wires that place payloads, and of feeders; and of the other wires.
     counters: [Counters; 2],
     idle_rounds: u32,
+    /// A wire may have something to write: without it a round looks at none of them.
+    stirred: bool,
+    /// A message may wait for its grant.
+    has_long: bool,
     /// Something may be lent that is not back.
     lends: bool,
     /// Bytes of the boxes of this rank.
@@ -132,6 +136,8 @@ impl<M: Medium> WireEndpoint<M> {
             expect: Expect::Nothing,
             counters: Default::default(),
             idle_rounds: 0,
+            stirred: true,
+            has_long: false,
             lends: false,
             box_bytes: relays.peers.iter().map(boxes).sum(),
             has_left: false,
@@ -356,23 +362,36 @@ impl<M: Medium> WireEndpoint<M> {
         place(&(peer, class)).map(|place| place as u32 * channels + u32::from(channel) % channels)
     }
 
-    /// Reads from every wire that has something, and notes which can be written again.
-    fn read_ready(&mut self) -> Result<bool, TransportError> {
-        let (wires, mut moved) = (&mut self.wires, false);
-        self.medium.poll(|index, event| {
+    /// Reads from every wire that has something, and notes which can be written again: whether any was told of, and
+    /// whether that changed anything.
+    fn read_ready(&mut self) -> Result<(bool, bool), TransportError> {
+        let Self { wires, medium, stirred, .. } = self;
+        let (mut any, mut moved) = (false, false);
+        medium.poll(|index, event| {
             if let Some(wire) = wires.get_mut(index) {
+                any = true;
                 moved |= wire.take_note(event);
+                *stirred |= wire.dirty;
             }
         })?;
-        Ok(moved)
+        Ok((any, moved))
     }
 
+    #[inline]
     fn flush(&mut self) -> bool {
+        let is_idle = |wire: &Wire<_>| !wire.dirty || wire.blocked;
+        debug_assert!(self.stirred || self.wires.iter().all(is_idle), "a wire is forgotten");
+        self.stirred && self.flush_stirred()
+    }
+
+    fn flush_stirred(&mut self) -> bool {
         let mut moved = false;
+        self.stirred = false;
         for wire in &mut self.wires {
             if wire.dirty && !wire.blocked {
                 let counters = &mut self.counters[usize::from(!wire.places())];
                 moved |= wire.flush(self.expect, counters);
+                self.stirred |= wire.dirty && !wire.blocked;
             }
         }
         moved
@@ -388,12 +407,16 @@ impl<M: Medium> WireEndpoint<M> {
     }
 
     /// Exchanges with the relays that this rank sends by, and takes in what is to be sent for others.
+    #[inline]
     fn relay(&mut self) -> bool {
         let mut moved = false;
         for feeder in &mut self.feeders {
             moved |= feeder.progress(self.expect, &mut self.counters[0]);
         }
-        moved | self.service.take_in(&mut self.wires)
+        if self.service.exists() && self.service.take_in(&mut self.wires) {
+            (self.stirred, moved) = (true, true);
+        }
+        moved
     }
 
     /// With nothing else to do, copies one message that has no grant out of its sender's way.
@@ -405,6 +428,7 @@ impl<M: Medium> WireEndpoint<M> {
     /// Has receivers told of messages that have waited long.
     fn remind(&mut self, now: Instant) -> bool {
         let due = self.wires.iter_mut().fold(false, |due, wire| due | wire.remind(now));
+        self.stirred |= due;
         self.feeders.iter_mut().fold(due, |due, feeder| due | feeder.remind(now))
     }
 
@@ -412,6 +436,9 @@ impl<M: Medium> WireEndpoint<M> {
     fn see_to_the_late(&mut self) -> bool {
         let lacks = |feeder: &Feeder| feeder.lacks_grant();
         if !self.wires.iter().any(Wire::lacks_grant) && !self.feeders.iter().any(lacks) {
+            // Behind others it may come to lack one.
+            self.has_long =
+                self.wires.iter().any(Wire::has_long) || self.feeders.iter().any(Feeder::has_long);
             return false;
         }
         let now = Instant::now();
@@ -536,6 +563,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         }
         let (end, _) = self.sending(sender)?;
         let space = end.begin(len, tag).map_err(|refusal| truncated(rank, refusal))?;
+        self.has_long |= matches!(space, Some(SendSpace::Direct));
         if let (None, (Way::Lane(feeder, _), _)) = (&space, self.way(sender)) {
             self.feeders[feeder].wait();
         }
@@ -575,6 +603,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         let (end, dirty) = self.sending(sender)?;
         end.commit();
         *dirty = true;
+        self.stirred = true;
         Ok(())
     }
 
@@ -586,6 +615,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         let (end, dirty) = self.sending(sender)?;
         end.send_from(value, keys);
         *dirty |= end.ready();
+        self.stirred |= *dirty;
         Ok(())
     }
 
@@ -612,6 +642,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
             let keys = grant.place.and_then(|place| self.keys_on(wire, place));
             let wire = &mut self.wires[wire];
             wire.dirty |= wire.receiving[conn].post(grant, keys);
+            self.stirred |= wire.dirty;
         }
         Ok(())
     }
@@ -624,6 +655,7 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
             Ok(None) => wire.check_readable().map(|()| None),
             Err(refusal) => {
                 wire.dirty = true;
+                self.stirred = true;
                 Err(truncated(source, refusal))
             }
         }
@@ -633,11 +665,18 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
         let (_, wire, conn) = self.locate(receiver);
         let wire = &mut self.wires[wire];
         wire.dirty |= wire.receiving[conn].release();
+        self.stirred |= wire.dirty;
     }
 
     fn progress(&mut self) -> Result<bool, TransportError> {
+        let may_differ = self.stirred || self.has_long;
         let mut moved = self.relay() | self.flush();
-        if self.read_ready()? {
+        let (any, has_read) = self.read_ready()?;
+        if !any && !moved && !may_differ {
+            self.idle_rounds = self.idle_rounds.saturating_add(1);
+            return Ok(false);
+        }
+        if has_read {
             // What was read may permit more.
             self.relay();
             self.flush();
@@ -647,7 +686,8 @@ impl<M: Medium> Endpoint for WireEndpoint<M> {
             self.idle_rounds = 0;
         } else {
             self.idle_rounds = self.idle_rounds.saturating_add(1);
-            moved = self.idle_rounds > M::PATIENCE_ROUNDS && self.see_to_the_late();
+            let is_patient = self.idle_rounds <= M::PATIENCE_ROUNDS || !self.has_long;
+            moved = !is_patient && self.see_to_the_late();
         }
         self.watch()?;
         Ok(moved)

@@ -170,6 +170,11 @@ impl Feeder {
         Held { slots: self.end.away(), sending, ..Held::default() }
     }
 
+    /// Whether a message that needs a grant has not left entirely.
+    pub fn has_long(&self) -> bool {
+        self.lanes.iter().flat_map(|lane| &lane.sending).any(SendingEnd::has_long)
+    }
+
     /// Whether a message waits for its grant, and could be set aside.
     pub fn lacks_grant(&self) -> bool {
         let mut ends = self.lanes.iter().flat_map(|lane| &lane.sending);

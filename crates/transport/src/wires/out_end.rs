@@ -147,6 +147,11 @@ impl OutEnd {
         }
     }
 
+    /// Whether a message of this rank that needs a grant has not left entirely.
+    pub fn has_long(&self) -> bool {
+        matches!(self, Self::Own(end) if end.has_long())
+    }
+
     /// Whether a message of this rank waits for its grant.
     pub fn lacks_grant(&self) -> bool {
         matches!(self, Self::Own(end) if end.is_notice())

@@ -287,6 +287,11 @@ impl SendingEnd {
         !self.queue.is_empty()
     }
 
+    /// Whether a message that needs a grant has not left entirely.
+    pub fn has_long(&self) -> bool {
+        self.long > 0
+    }
+
     /// Whether the next message can go into a group, or the receiver must hear of it.
     pub fn ready(&self) -> bool {
         self.queue.front().is_some_and(|head| match head.source {

@@ -260,6 +260,11 @@ impl<L: Link> Wire<L> {
         self.sending.iter().any(OutEnd::borrows)
     }
 
+    /// Whether a message that needs a grant has not left entirely.
+    pub fn has_long(&self) -> bool {
+        self.sending.iter().any(OutEnd::has_long)
+    }
+
     /// Whether a message waits for its grant.
     pub fn lacks_grant(&self) -> bool {
         self.sending.iter().any(OutEnd::lacks_grant)
