@@ -14,7 +14,7 @@ use crosstie_transport::shm::{self, ShmOptions};
 use crosstie_transport::tcp::{self, Aggregation, Path, Relays, TcpEndpoint, TcpOptions, TcpPeer};
 use crosstie_transport::wires::placing::MOST_STRANDS;
 use crosstie_transport::{BoxShape, Doorbell, Heap, LocalEndpoint, RelayPeer, TransportError};
-use crosstie_verbs::wires::{self, Nic, Nics, Over, VerbsEndpoint, VerbsOptions, Wish};
+use crosstie_verbs::wires::{self, Nic, Nics, Over, PairError, VerbsEndpoint, VerbsOptions, Wish};
 use crosstie_verbs::{Library, VerbsError};
 
 use super::wires::Wires;
@@ -509,8 +509,10 @@ const OTHER_WAYS: &str = "check the network between the two ports, name other GI
 /// `error`; as what it is where the network between two ports answers nothing: no fault of this host.
 fn no_way(error: TransportError, began: Instant) -> TransportError {
     let TransportError::System { source, .. } = &error else { return error };
-    let verbs = source.get_ref().and_then(|source| source.downcast_ref());
-    let Some(VerbsError::Unreached { place, tried }) = verbs else { return error };
+    let verbs = source.get_ref().and_then(|source| source.downcast_ref::<PairError>());
+    let Some(VerbsError::Unreached { place, tried }) = verbs.map(PairError::reason) else {
+        return error;
+    };
     let attempts = format!("over verbs nothing that was sent to it was answered, {tried}");
     let source = Box::new(NetError::NoWay { attempts, waited: began.elapsed() });
     TransportError::Connecting { peer: place.peer, source }
