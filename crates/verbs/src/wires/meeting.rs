@@ -355,6 +355,10 @@ fn over_links(
                 return Err(TransportError::PeerHasNone { peer, why });
             }
             Some(error) => return Err(system("connecting queue pairs", error)),
+            None if strands.is_empty() => {
+                let why = "it names no NIC that the wire may be on".to_owned();
+                return Err(TransportError::PeerHasNone { peer: stream.peer, why });
+            }
             None => {}
         }
         met.push((stream, strands));

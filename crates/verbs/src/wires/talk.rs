@@ -12,6 +12,8 @@ use crate::{Address, Retry};
 
 /// How often an interruption is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks at a socket that does not block.
+const PAUSE: Duration = Duration::from_micros(200);
 /// What this end was doing, for errors.
 const DOING: &str = "its queue pair was being connected";
 /// Bytes of the longest address: 255 GIDs, 255 queue pairs.
@@ -188,7 +190,11 @@ impl Talk<'_> {
             match (&mut &*self.socket).read(bytes) {
                 Ok(0) => return Err(self.gone(None)),
                 Ok(count) => bytes = &mut bytes[count..],
-                Err(error) if is_nothing(&error) => self.patience.check(self.peer)?,
+                Err(error) if is_nothing(&error) => {
+                    self.patience.check(self.peer)?;
+                    // Where the device watches the socket already, it does not block.
+                    std::thread::sleep(PAUSE);
+                }
                 Err(error) => return Err(self.gone(Some(error))),
             }
         }
